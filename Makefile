@@ -1,18 +1,18 @@
-# `make env` once, then `make demo` or `make test`. PYTHON and VENV may be given: make env PYTHON=python3.12 VENV=/tmp/env
+# `make env` once, then `make demo` or `make test`. PYTHON and VENV are options: make env PYTHON=python3.12 VENV=/tmp/env
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Keyed on the content of what decides the environment, not on file times, which a fresh checkout changes.
+# The key is the content of the files that decide the environment. A fresh checkout changes their times.
 STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 RUN := runs/mnist-lenet
 
-.PHONY: env demo test check lint types tests slow cover reference wheel bench clean
+.PHONY: env demo test check lint types tests slow cover reference pictures wheel bench clean
 
 env: $(STAMP)
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "imclass needs Python 3.11 or newer, and '$(PYTHON)' is older or not there; name one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; \
+		echo "imclass needs Python 3.11 or newer, and '$(PYTHON)' is older or missing. Name another: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,heic]'
@@ -41,14 +41,14 @@ lint: env
 	$(BIN)/ruff format --check .
 
 types: env
-	$(BIN)/mypy src tests $(wildcard benchmarks/*.py) $(TYPES_TO)
+	$(BIN)/mypy src tests $(wildcard benchmarks/*.py docs/*.py) $(TYPES_TO)
 
-# A process a core, each with one thread: threads of several processes on one core only wait for each other. Files come in
-# their own order: by number of tests, the longest would come last, with one process at work.
+# One process for each core, each with one thread: threads of several processes on one core only wait for each other. Files
+# run in the order of their names. Ordered by number of tests, the longest would come last, while the other processes wait.
 tests: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
-# Which lines the tests run. It makes them twice as slow, so it is no part of `check`.
+# Count the lines that the tests run. This makes them twice as slow, so `check` leaves it out.
 cover: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report term
 
@@ -65,6 +65,10 @@ wheel: env
 
 bench: env
 	@set -e; for claim in $(wildcard benchmarks/*.py); do echo "== $$claim"; $(BIN)/python "$$claim"; done
+
+# The pictures of README.md and docs/, from the embedded digits.
+pictures: env
+	$(BIN)/python docs/pictures.py
 
 clean:
 	rm -rf build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info

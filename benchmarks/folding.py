@@ -1,9 +1,9 @@
-"""Images a second of a network before and after its batch norms are folded into the layers before them.
+"""Images per second of a network before and after its batch norms are folded into the layers before them.
 
     python benchmarks/folding.py [--rounds 25] [--batch 64] [--network vgg-bn-drop]
 
-Both sides classify the same images as `imclass evaluate` does, in float32 and channels last, in turn, in one process.
-The claim is the ratio.
+Both sides classify the same images as `imclass evaluate` does, in float32 and channels last, alternately in one
+process. The claim is the ratio.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from imclass.models.network import Network
 
 
 def rate(network: Network, images: Tensor) -> float:
-    """Images a second of one call."""
+    """Return the images per second of one call."""
     began = time.perf_counter()
     network(images)
     return len(images) / (time.perf_counter() - began)

@@ -1,10 +1,10 @@
-"""Seconds that a command takes from its start to its end: help, and the lists with a fresh index.
+"""Seconds of whole commands: help, and lists with an up-to-date index.
 
     python benchmarks/lists.py [--rounds 5]
 
-Each time is the median of whole processes after a first one, which makes the index in a store of its own. With
---plugins, the folder has a file that imports PyTorch. The claims are 1 s for lists and 0.5 s for help, on a machine
-that does nothing else; the peer is a process that only imports PyTorch.
+Each time is the median of several processes after a first one, which writes the index into a new store. With --plugins,
+the folder has a file that imports PyTorch. The claims are 1 s for lists and 0.5 s for help, on an otherwise idle
+machine; the peer is a process that only imports PyTorch.
 """
 
 import argparse

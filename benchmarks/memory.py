@@ -1,10 +1,10 @@
-"""Peak memory of an evaluation by 150 crops an image: 10,000 images against 500.
+"""Peak memory of an evaluation with 150 crops per image: 10,000 images against 500.
 
     python benchmarks/memory.py [--few 500] [--many 10000] [--network lenet-5] [--classes 10] [--threads 1]
 
-Each number of images is scored in a process of its own, whose peak resident memory is read. The images are noise of
-many sizes, made when they are asked for, so that what is measured is the evaluation and not a data set. Claims: with a
-network of under 20 million multiply-adds the ratio is at most 1.05, and the peak under 4 GB.
+Each number of images is scored in a separate process, whose peak resident memory is read. The images are noise of many
+sizes, generated on demand, so that the evaluation is measured and not a data set. The claims, for a network of under 20
+million multiply-adds: the ratio is at most 1.05, and the peak is under 4 GB.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from imclass.models.views.scales import proportional_scales
 
 
 class Noise:
-    """`n` images whose size and pixels follow from their position."""
+    """A data set of `n` images whose size and pixels are determined by their position."""
 
     splits, split, array, origin = ("test",), "test", None, Origin("noise", "noise", "published")
 
@@ -46,20 +46,20 @@ class Noise:
         return random.integers(0, 256, shape, np.uint8)
 
     def name(self, i: int) -> str:
-        """The position, as a file's name."""
+        """Return the position as a file name."""
         return f"{i}.png"
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Nothing is trained from it."""
+        """Return arbitrary values; nothing is trained on these images."""
         return self.ids.astype(np.uint64)
 
     def digest(self) -> str:
-        """Nothing is trained from it."""
+        """Return "", as nothing is trained on these images."""
         return ""
 
 
 def peak(arguments: argparse.Namespace) -> float:
-    """Peak resident memory in MiB after scoring `arguments.images` images in this process."""
+    """Return the peak resident memory in MiB after scoring `arguments.images` images in this process."""
     torch.set_num_threads(arguments.threads)
     classifier = create(arguments.network, tuple(f"class {k}" for k in range(arguments.classes)))
     size = classifier.preprocess.size
@@ -69,8 +69,8 @@ def peak(arguments: argparse.Namespace) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measured(images: int, words: list[str]) -> float:
-    """The same in a process of its own."""
+def measure_peak(images: int, words: list[str]) -> float:
+    """Return the peak of a separate process that scores `images` images, and print it."""
     began = time.perf_counter()
     command = [sys.executable, __file__, "--images", str(images), *words]
     result = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -79,7 +79,7 @@ def measured(images: int, words: list[str]) -> float:
 
 
 def main() -> None:
-    """Measure both and print the ratio; or, with --images, be one of the two."""
+    """Measure both numbers of images and print the ratio; with --images, run as one of the two processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--few", type=int, default=500)
     parser.add_argument("--many", type=int, default=10_000)
@@ -94,7 +94,7 @@ def main() -> None:
     print(f"{arguments.network}, 150 crops, torch {torch.__version__}, {platform.machine()}")
     options = {"network": arguments.network, "classes": arguments.classes, "threads": arguments.threads}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    few, many = (measured(n, words) for n in (arguments.few, arguments.many))
+    few, many = (measure_peak(n, words) for n in (arguments.few, arguments.many))
     print(f"ratio {many / few:.3f} (at most 1.05); peak {max(few, many):,.0f} MiB (under 4,096)")
 
 

@@ -1,15 +1,16 @@
-"""Dense evaluation against 150 crops, and 50 crops against a loop that treats each view by itself.
+"""Dense evaluation against 150 crops, and 50 crops against a loop that processes each view separately.
 
     python benchmarks/protocols.py [--network vgg-d] [--width 1.0] [--rounds 5] [--threads 2]
 
-One square JPEG, random weights, all sides in turn in one process. Claims:
+All sides score one square JPEG with random weights, alternately in one process. The claims:
 
-1. `dense` at three scales with mirrors against `vgg-multicrop` at the same scales, 150 crops: the ratio of times is at
-   least 80 % of the ratio of multiply-adds (7.1 for VGG-D).
-2. 50 crops at one scale from the file on, at least 1.5 times as fast as a loop that for each view decodes, rescales,
-   cuts and runs a plain float32 N C H W network. In plain float32 as the loop is, and in the faster arithmetics.
+1. `dense` at three scales with mirrors, against `vgg-multicrop` with 150 crops at the same scales: the ratio of times
+   is at least 80% of the ratio of multiply-adds (7.1 for VGG-D).
+2. 50 crops at one scale, starting from the file, are at least 1.5 times as fast as a loop that for each view decodes,
+   rescales, crops and runs a plain float32 N C H W network. This holds in plain float32, as in the loop, and in the
+   faster arithmetics.
 
-Each ratio is given of the best rounds and of medians; the former says more on a machine that has other work to do.
+Ratios are printed for the best rounds and for medians. The former are more reliable on a busy machine.
 """
 
 import argparse
@@ -44,14 +45,14 @@ SCALES = (256, 384, 512)
 Side = Callable[[], Tensor]
 
 
-def within(classifier: NetworkClassifier, arithmetic: Arithmetic) -> NetworkClassifier:
-    """A copy of a classifier in this arithmetic."""
+def in_arithmetic(classifier: NetworkClassifier, arithmetic: Arithmetic) -> NetworkClassifier:
+    """Return a copy of a classifier that computes in this arithmetic."""
     network = copy.deepcopy(classifier.network).eval()
     return replace(classifier, network=network, engine=eager_engine(network, arithmetic))
 
 
-def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]:
-    """What a plain script does: 50 times from the file to a posterior."""
+def score_by_loop(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]:
+    """Return the log of the mean probabilities of 50 views, each computed from the file, as a plain script would."""
     total = torch.zeros(1)
     for number in range(50):
         picture = Image.open(path).convert("RGB")
@@ -68,16 +69,16 @@ def each_by_itself(network: Network, path: Path, q: int) -> Float[Tensor, "N K"]
 
 
 def multiply_adds(outline: Network, q: int) -> int:
-    """Of one image of q x q pixels; the network is on the meta device, so that nothing is computed."""
+    """Return the multiply-adds for one image of q x q pixels, counted on the meta device without computing anything."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         outline.dense(torch.empty(1, outline.w_in, q, q, device="meta"))
     return int(counter.get_total_flops()) // 2
 
 
-def interleaved(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each side, round by round, after one round that is not counted.
+def time_in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each side, round by round, after a warm-up round.
 
-    With one thread they are seconds of the processor, in which other work on the machine hardly counts.
+    With one thread they are processor seconds, on which other work on the machine has little effect.
     """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -91,7 +92,7 @@ def interleaved(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]
 
 
 def show(seconds: Mapping[str, Sequence[float]], peer: str) -> float:
-    """A line a side with its ratios to `peer`; returns the first side's ratio of best rounds."""
+    """Print a line for each side with its ratios to `peer`; return the first side's ratio of best rounds."""
     for name, taken in seconds.items():
         medians = statistics.median(seconds[peer]) / statistics.median(taken)
         best = min(seconds[peer]) / min(taken)
@@ -101,13 +102,13 @@ def show(seconds: Mapping[str, Sequence[float]], peer: str) -> float:
 
 
 def picture(path: Path, side: int = 500) -> None:
-    """A smooth random photograph."""
+    """Write a smooth random image as a JPEG."""
     fields = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     Image.fromarray(fields).resize((side, side), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
 def classifier_of(name: str, width: float) -> NetworkClassifier:
-    """The network with He's random weights, so that what it says differs; a VGG's layers `width` times as wide."""
+    """Return a network with He's random weights, so that scores differ; layers of a VGG are `width` times as wide."""
     row, narrow = networks()[name].row, {}
     if width != 1:
         narrow = {key: tuple(round(w * width) for w in getattr(row, key)) for key in ("widths", "hidden")}
@@ -119,7 +120,7 @@ def classifier_of(name: str, width: float) -> NetworkClassifier:
 
 
 def main() -> None:
-    """Both claims."""
+    """Measure both claims and print them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--network", default="vgg-d")
     for option, kind, value in (("--width", float, 1.0), ("--rounds", int, 5), ("--threads", int, 2)):
@@ -138,34 +139,34 @@ def main() -> None:
 def dense_against_crops(
     classifier: NetworkClassifier, images: Sequence[UInt8[np.ndarray, "_ _ _"]], rounds: int
 ) -> None:
-    """Claim 1."""
+    """Measure and print claim 1."""
     outline = copy.deepcopy(classifier.network).to("meta").eval()
     dense = 2 * sum(multiply_adds(outline, q) for q in SCALES)
     expected = 150 * multiply_adds(outline, outline.size) / dense
     print(f"three scales, dense with mirrors against 150 crops: multiply-adds {expected:.2f} x")
     for arithmetic in FP32:
-        ours = within(classifier, arithmetic)
+        ours = in_arithmetic(classifier, arithmetic)
         sides: dict[str, Side] = {
             f"dense, {arithmetic}": lambda ours=ours: replace(DENSE, scales=SCALES)(ours, images),  # type: ignore[misc]
             f"150 crops, {arithmetic}": lambda ours=ours: replace(VGG_MULTICROP, scales=SCALES)(ours, images),  # type: ignore[misc]
         }
-        ratio = show(interleaved(sides, rounds), peer=f"150 crops, {arithmetic}")
-        print(f"  {100 * ratio / expected:.0f} % of the multiply-adds' ratio")
+        ratio = show(time_in_turn(sides, rounds), peer=f"150 crops, {arithmetic}")
+        print(f"  {100 * ratio / expected:.0f}% of the multiply-adds' ratio")
 
 
 def crops_against_loop(classifier: NetworkClassifier, path: Path, rounds: int) -> None:
-    """Claim 2."""
-    print("50 crops at one scale, from the file on, against a loop over views")
-    plain = within(classifier, DEFAULT_ARITHMETIC)
+    """Measure and print claim 2."""
+    print("50 crops at one scale, starting from the file, against a loop over views")
+    plain = in_arithmetic(classifier, DEFAULT_ARITHMETIC)
     sides: dict[str, Side] = {}
     for arithmetic in (*FP32, *BF16):
-        ours = within(classifier, arithmetic)
+        ours = in_arithmetic(classifier, arithmetic)
         sides[str(arithmetic)] = lambda ours=ours: replace(VGG_MULTICROP, scales=(256,))(ours, [decode(path)])  # type: ignore[misc]
-    sides["a loop, fp32"] = lambda: each_by_itself(plain.network, path, 256)
+    sides["a loop, fp32"] = lambda: score_by_loop(plain.network, path, 256)
     exact = sides["a loop, fp32"]().softmax(1)
     for name, side in sides.items():
-        print(f"  {name:<28} largest difference of posteriors {(side().softmax(1) - exact).abs().max():.1e}")
-    show(interleaved(sides, rounds), peer="a loop, fp32")
+        print(f"  {name:<28} largest difference of probabilities {(side().softmax(1) - exact).abs().max():.1e}")
+    show(time_in_turn(sides, rounds), peer="a loop, fp32")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Training images/s against a plain PyTorch loop over the same network: float32, N C H W, no library around it.
+"""Images per second in training, against a plain PyTorch loop over the same network in float32 and N C H W.
 
     python benchmarks/train_throughput.py [--rounds 5] [--batch 128] [--steps 4]
 
-Both sides do whole steps (forward, backward, SGD with momentum) on uint8 images of CIFAR-10's size, in turn, each in a
-process of its own with the same number of threads. Ours is the loop that `imclass train` runs, augmentation, guards
-against NaN and all, in the arithmetic its probe chose, and as it would be on a CPU without bf16, where the probe has
-only memory orders to choose from; the plain one gets ready-made batches. The claim is the ratio.
+All sides run whole steps (forward, backward, SGD with momentum) on uint8 images of CIFAR-10's size, alternately, each
+in a separate process with the same number of threads. Ours is the loop of `imclass train`, including augmentation and
+guards against NaN. It runs in the arithmetic that its probe chooses, and once more as on a CPU without bf16, where the
+probe can only choose the memory order. The plain loop gets ready-made batches. The claim is the ratio.
 """
 
 import argparse
@@ -44,11 +44,11 @@ from imclass.training.parallel import SingleProcess
 
 RECIPES = {"resnet-cifar-32": "cifar10-resnet", "vgg-bn-drop": "cifar10-vgg"}
 SIDES = ("plain", "imclass", "no bf16")
-WARM = 3  # steps before any is timed
+WARM = 3  # steps before the first that is timed
 
 
 def plain(network: nn.Module, batch: int) -> Iterator[None]:
-    """A step a time: what a tutorial would write."""
+    """Run one step of a loop as a tutorial would write it, each time the iterator is advanced."""
     network.train()
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
@@ -64,14 +64,14 @@ def plain(network: nn.Module, batch: int) -> Iterator[None]:
 
 
 def ours(job: Job) -> Iterator[None]:
-    """A step a time of the real loop."""
+    """Run one step of the real loop, each time the iterator is advanced."""
     for event in train(job.state(), job.legs, SingleProcess(), job.keeper()):
         if isinstance(event, StepEnd):
             yield
 
 
 def fake_cifar(store: Path, images: int) -> None:
-    """Noise in the official layout; the speed does not depend on what is in the pictures."""
+    """Write noise in the official layout; the speed does not depend on the content of images."""
     folder = store / "cifar10" / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def fake_cifar(store: Path, images: int) -> None:
 
 
 def without_bf16(job: Job) -> Job:
-    """The same job in the arithmetic that the probe chooses where there is no bf16."""
+    """Return the job in the arithmetic that the probe chooses without bf16."""
     network, first = job.legs[0].make().network, next(job.legs[0].loader.batches(0)).parts[0]
     chosen, _ = precision.probe(
         network, first.images[:PROBE_IMAGES], torch.as_tensor(first.targets[:PROBE_IMAGES].numpy()), precision.FP32
@@ -91,18 +91,20 @@ def without_bf16(job: Job) -> Job:
 
 
 def serve(name: str, side: str, store: Path, batch: int) -> None:
-    """One side's process: says what it is, then for each line of a number of steps how many seconds they took."""
+    """Run one side: print its arithmetic, then read numbers of steps and print the seconds that they take."""
     if side == "plain":
-        steps, told = plain(create(name, [f"class {i}" for i in range(10)]).network, batch), "fp32"
+        steps = plain(create(name, [f"class {i}" for i in range(10)]).network, batch)
+        arithmetic = "fp32"
     else:
         config = configure(RECIPES[name], batch=batch, precision="auto" if side == "imclass" else "fp32")
         job = prepare(config, Run(store / f"{name} {side}"), Context(Store(store, offline=True)))
         job = job if side == "imclass" else without_bf16(job)
-        runtime.apply_runtime(job.runtime)  # as the command does: its threads, and memory that is kept
-        steps, told = ours(job), str(job.runtime.arithmetic)
+        runtime.apply_runtime(job.runtime)  # sets threads and keeps freed memory, as the command does
+        steps = ours(job)
+        arithmetic = str(job.runtime.arithmetic)
     for _ in range(WARM):
         next(steps)
-    print(told, flush=True)
+    print(arithmetic, flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
         for _ in range(int(line)):
@@ -111,7 +113,7 @@ def serve(name: str, side: str, store: Path, batch: int) -> None:
 
 
 def answer(process: "subprocess.Popen[str]") -> str:
-    """The next line that a side prints."""
+    """Return the next line that a side prints."""
     out: IO[str] | None = process.stdout
     line = out.readline() if out else ""
     if not line.strip():
@@ -120,7 +122,7 @@ def answer(process: "subprocess.Popen[str]") -> str:
 
 
 def ask(process: "subprocess.Popen[str]", steps: int) -> float:
-    """Seconds that a side takes for so many steps."""
+    """Return the seconds that a side takes for a number of steps."""
     assert process.stdin is not None
     process.stdin.write(f"{steps}\n")
     process.stdin.flush()
@@ -128,7 +130,7 @@ def ask(process: "subprocess.Popen[str]", steps: int) -> float:
 
 
 def begin(stack: ExitStack, words: Sequence[str], side: str) -> "subprocess.Popen[str]":
-    """A side's process, which ends with `stack`; ours has the environment that the command line makes."""
+    """Start the process of a side, which ends with `stack`; ours has the environment that the command line sets."""
     settings = {} if side == "plain" else {"GOMP_SPINCOUNT": SPIN_COUNT}
     command = [sys.executable, __file__, *words, "--side", side]
     process = subprocess.Popen(
@@ -140,12 +142,12 @@ def begin(stack: ExitStack, words: Sequence[str], side: str) -> "subprocess.Pope
 
 
 def compare(name: str, store: Path, batch: int, rounds: int, count: int) -> None:
-    """One network's table."""
+    """Measure all sides on one network and print a table."""
     words = ["--network", name, "--store", str(store), "--batch", str(batch)]
     found: dict[str, list[float]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
         processes, arithmetics = {}, {}
-        for side in SIDES:  # one after the other: a probe must find the machine quiet
+        for side in SIDES:  # one after the other, because a probe needs an idle machine
             processes[side] = begin(stack, words, side)
             arithmetics[side] = answer(processes[side])
         for _ in range(rounds):
@@ -160,11 +162,11 @@ def compare(name: str, store: Path, batch: int, rounds: int, count: int) -> None
 
 
 def main() -> None:
-    """Both networks."""
+    """Measure both networks."""
     parser = argparse.ArgumentParser()
     for word, value in (("rounds", 5), ("batch", 128), ("steps", 4)):
         parser.add_argument(f"--{word}", type=int, default=value)
-    for word in ("network", "side", "store"):  # of the process of one side
+    for word in ("network", "side", "store"):  # for the process of one side
         parser.add_argument(f"--{word}", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:

@@ -1,4 +1,4 @@
-"""The example in CONTRIBUTING.md works: one plugin with a network, a data set, a protocol and a recipe."""
+"""The example in CONTRIBUTING.md works: a plugin with a network, a data set, a protocol and a recipe."""
 
 import re
 from pathlib import Path
@@ -43,14 +43,14 @@ def linear(plugins: list[Path]) -> NetworkClassifier:
     return create("linear", tuple("0123456789"), context=open_context(plugins=plugins))
 
 
-def test_the_network_has_the_parameters_it_says(plugins: list[Path]) -> None:
+def test_the_network_has_the_stated_number_of_parameters(plugins: list[Path]) -> None:
     classifier = linear(plugins)
     assert isinstance(classifier, Classifier)
     stated = networks(open_context(plugins=plugins))["linear"].parameters
     assert sum(p.numel() for p in classifier.network.parameters()) == stated == 28 * 28 * 10 + 10
 
 
-def test_the_data_set_keeps_the_contract(plugins: list[Path], tmp_path: Path) -> None:
+def test_the_data_set_fulfils_the_contract(plugins: list[Path], tmp_path: Path) -> None:
     source = entry("DATASETS", "stripes", plugins)
     data = source.open(DataLocation(Store(tmp_path)))["train"]
     assert isinstance(data, Dataset)
@@ -60,7 +60,7 @@ def test_the_data_set_keeps_the_contract(plugins: list[Path], tmp_path: Path) ->
     assert (first == second.transpose(1, 0, 2)).all() and (first != second).any()
 
 
-def test_the_protocol_scores(plugins: list[Path], tmp_path: Path) -> None:
+def test_the_protocol_returns_scores(plugins: list[Path], tmp_path: Path) -> None:
     protocol = entry("PROTOCOLS", "whole", plugins)
     assert isinstance(protocol, Protocol)
     data = entry("DATASETS", "stripes", plugins).open(DataLocation(Store(tmp_path)))["test"]
@@ -69,7 +69,7 @@ def test_the_protocol_scores(plugins: list[Path], tmp_path: Path) -> None:
     assert not torch.equal(scores[0], scores[1])
 
 
-def test_the_recipe_is_a_config(plugins: list[Path]) -> None:
+def test_the_recipe_returns_a_config(plugins: list[Path]) -> None:
     config = entry("RECIPES", "stripes-linear", plugins)()
     assert isinstance(config, Training)
     assert (config.model.network, config.data) == ("linear", "stripes")

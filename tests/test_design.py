@@ -19,7 +19,7 @@ def names_in(text: str) -> set[str]:
 
 
 def problems(page: str) -> list[str]:
-    """What is wrong with a map of the code."""
+    """Return the faults of a map of the code."""
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line[:1] == "|"]
     rooms = {row[0].strip("`") for row in rows if len(row) == 2}
     there = {path.name for path in SOURCE.iterdir() if path.is_dir() and any(path.glob("*.py"))}

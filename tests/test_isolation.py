@@ -1,4 +1,4 @@
-"""The fences of conftest hold: shapes are checked, the network is far away, the user's home is not seen."""
+"""Tests are isolated: shapes are checked, and neither the network nor the user's home can be reached."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from imclass.core.contracts import ViewProtocol
 from imclass.core.preprocess import Preprocess
 
 
-def test_a_wrong_shape_is_caught_at_the_call() -> None:
+def test_a_wrong_shape_is_detected_at_the_call() -> None:
     with pytest.raises(jaxtyping.TypeCheckError, match="image"):
         Preprocess(size=4, scale=4)(np.zeros((8, 8), np.uint8))
 
@@ -26,7 +26,7 @@ def test_a_remote_host_cannot_be_reached() -> None:
         socket.getaddrinfo("example.com", 80)
 
 
-def test_this_machine_can() -> None:
+def test_this_machine_can_be_reached() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -40,7 +40,7 @@ def test_home_and_store_are_empty() -> None:
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
-def test_switches_of_torch_do_not_stay(time: str) -> None:
+def test_switches_of_torch_are_restored(time: str) -> None:
     assert torch.get_num_threads() == 1
     assert not torch.are_deterministic_algorithms_enabled()
     runtime.apply_runtime(runtime.Runtime("cpu", threads=2))
@@ -48,7 +48,7 @@ def test_switches_of_torch_do_not_stay(time: str) -> None:
     assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_protocol_is_matched_by_what_it_does() -> None:
+def test_a_view_protocol_is_matched_by_its_methods() -> None:
     class Center:
         name = "center"
 

@@ -1,4 +1,4 @@
-"""Growth is one new file: a network, a data set, a protocol and a recipe, each from a user's own folder."""
+"""A network, a data set, a protocol and a recipe can each be added by one file in a plugin folder."""
 
 import json
 import textwrap
@@ -95,38 +95,38 @@ def plugins(tmp_path: Path) -> Path:
 
 
 def test_all_four_work_together(plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own, out = ["--plugins", str(plugins), "--json"], tmp_path / "run"
-    assert main(["train", "halves-tiny", "--out", str(out), "--model.width", "6", *own]) == 0
+    options, out = ["--plugins", str(plugins), "--json"], tmp_path / "run"
+    assert main(["train", "halves-tiny", "--out", str(out), "--model.width", "6", *options]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["test"]["top1"] > 0.95
-    assert main(["evaluate", str(out), *own]) == 0
+    assert main(["evaluate", str(out), *options]) == 0
     straight = json.loads(capsys.readouterr().out)
-    assert main(["evaluate", str(out), "--protocol", "mirrored", *own]) == 0
+    assert main(["evaluate", str(out), "--protocol", "mirrored", *options]) == 0
     mirrored = json.loads(capsys.readouterr().out)
     assert straight["top1"] > 0.95 and straight["total"] == 64
-    assert mirrored["top1"] != straight["top1"]  # the protocol was really used
-    assert main(["info", str(out), *own]) == 0
+    assert mirrored["top1"] != straight["top1"]  # so the protocol was used
+    assert main(["info", str(out), *options]) == 0
     assert json.loads(capsys.readouterr().out)["body"]["row"] == {"width": 6, "size": 8}
 
 
-def test_a_protocol_is_saved_and_evaluates_again(
+def test_a_protocol_of_a_plugin_can_be_saved_and_evaluated_again(
     plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file that was executed twice would have made two classes of this name."""
+    """Check that the plugin is executed once, because a second execution would create a second class."""
     marks = tmp_path / "executed.txt"
     with (plugins / "mirrored.py").open("a") as file:
         file.write(f"with open({str(marks)!r}, 'a') as marks:\n    marks.write('x')\n")
-    own, out, saved = ["--plugins", str(plugins), "--json"], tmp_path / "run", tmp_path / "mirrored.safetensors"
-    assert main(["train", "halves-tiny", "--out", str(out), "--epochs", "1", *own]) == 0
+    options, out, saved = ["--plugins", str(plugins), "--json"], tmp_path / "run", tmp_path / "mirrored.safetensors"
+    assert main(["train", "halves-tiny", "--out", str(out), "--epochs", "1", *options]) == 0
     capsys.readouterr()
-    assert main(["evaluate", str(out), "--protocol", "mirrored", "--save", str(saved), *own]) == 0
+    assert main(["evaluate", str(out), "--protocol", "mirrored", "--save", str(saved), *options]) == 0
     first = json.loads(capsys.readouterr().out)
-    assert main(["evaluate", str(saved), "--data", "halves", "--split", "test", *own]) == 0
+    assert main(["evaluate", str(saved), "--data", "halves", "--split", "test", *options]) == 0
     again = json.loads(capsys.readouterr().out)
     assert (again["top1"], again["loss"]) == (first["top1"], pytest.approx(first["loss"]))
     assert marks.read_text() == "x"
 
 
-def test_a_changed_plugin_is_shown_and_refused(
+def test_a_changed_plugin_is_named_and_refused(
     plugins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "halves-tiny", "--epochs", "1", "--out", str(tmp_path / "run"), "--plugins", str(plugins)]
@@ -138,20 +138,21 @@ def test_a_changed_plugin_is_shown_and_refused(
         file.write("# another network\n")
     capsys.readouterr()
     assert main(words) == 2
-    said = capsys.readouterr().err
-    assert "was begun with other plugins" in said and "network tiny: its file was" in said and "halves" not in said
+    message = capsys.readouterr().err
+    assert "was begun with different plugins" in message and "network tiny: plugin file" in message
+    assert "halves" not in message
     assert main([*words, "--plugins-changed"]) == 0
 
 
 @pytest.mark.parametrize(("verb", "name"), [("data", "halves"), ("recipes", "halves-tiny")])
-def test_they_are_listed(plugins: Path, verb: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_entries_of_plugins_are_listed(plugins: Path, verb: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--json"]) == 0
     assert name not in [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert main([verb, "--json", "--plugins", str(plugins)]) == 0
     assert name in [row["name"] for row in json.loads(capsys.readouterr().out)]
 
 
-def test_their_network_is_known(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_of_a_plugin_is_described(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "tiny", "--json"]) == 2
     capsys.readouterr()
     assert main(["models", "tiny", "--json", "--plugins", str(plugins)]) == 0

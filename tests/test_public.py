@@ -1,4 +1,4 @@
-"""The Python face of the package."""
+"""The public Python interface of the package."""
 
 import importlib.util
 import io
@@ -17,7 +17,7 @@ from imclass.app.api import check_consumers, check_names, train
 from imclass.core.errors import UserError
 from imclass.models.scores import top_classes
 from imclass.training import events
-from tests.support.small import picture, tree, untrained
+from tests.support.small import picture, save_untrained, tree
 
 
 def test_the_verbs_are_names_of_the_package() -> None:
@@ -28,7 +28,7 @@ def test_the_verbs_are_names_of_the_package() -> None:
 
 @pytest.mark.parametrize("name", sorted(imclass.HOMES))
 def test_no_room_hides_a_verb(name: str) -> None:
-    """A room called as a verb would take its name once it is imported: rooms are nouns."""
+    """Check that rooms are not named like verbs, because importing a room would replace the function."""
     assert importlib.util.find_spec(f"imclass.{name}") is None
 
 
@@ -49,22 +49,22 @@ def test_a_number_of_classes_is_at_least_one(top: object) -> None:
     assert len(top_classes(torch.zeros(1, 3), "abc", np.int64(2))[0]) == 2
 
 
-def test_paths_are_taken_where_text_is(tmp_path: Path) -> None:
+def test_paths_and_strings_are_both_accepted(tmp_path: Path) -> None:
     pets = tree(tmp_path / "pets", per_class=4)
     plugins = tmp_path / "plugins"
     plugins.mkdir()
-    for kind in (str, Path):  # the second time it is finished
+    for kind in (str, Path):  # the second time the run is finished
         places = {"data": kind(pets), "plugins": kind(plugins), "store": kind(tmp_path / "store")}
         list(imclass.train("mnist-lenet", kind(tmp_path / "run"), batch=4, epochs=1, **places))
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
-def test_what_could_not_watch_is_refused_before_there_is_anything_to_see(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a consumer is .*; it must have the methods see\(event\) and close\(\)"):
+def test_an_invalid_consumer_is_refused_before_the_first_event(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r".* is not a consumer; it must have the methods see\(event\) and close\(\)"):
         check_consumers([print])
 
 
-def test_a_text_is_no_list_of_classes() -> None:
+def test_a_string_is_not_accepted_as_a_list_of_classes() -> None:
     with pytest.raises(UserError, match="the classes are 'ab'; give"):
         imclass.create("lenet-5", "ab")
 
@@ -98,8 +98,8 @@ def test_create_predicts_named_classes() -> None:
         assert [name for name, _ in prediction.classes] == ["abc"[k] for k in np.argsort(-row)]
 
 
-def test_predict_takes_a_model_by_its_path_under_a_protocol(tmp_path: Path) -> None:
-    classifier = untrained(tmp_path / "model.safetensors")
+def test_predict_accepts_the_path_of_a_model_and_a_protocol(tmp_path: Path) -> None:
+    classifier = save_untrained(tmp_path / "model.safetensors")
     wide = np.concatenate([picture(1), picture(2, True), picture(3)], axis=1)
     squashed, central = (
         next(iter(imclass.predict(tmp_path / "model.safetensors", wide, protocol=protocol))).classes
@@ -132,19 +132,19 @@ def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("classes", ["cat", 10, None])
-def test_classes_are_named(classes: object) -> None:
-    with pytest.raises(UserError, match="give their names as a list"):
+def test_classes_must_be_given_by_name(classes: object) -> None:
+    with pytest.raises(UserError, match="pass their names as a list"):
         check_names(classes)
 
 
 @pytest.mark.parametrize(("key", "answer"), [("lr", "--schedule.rate"), ("batch_size", "--batch"), ("imgsz", "--pre")])
-def test_python_is_answered_as_the_command_line_is(key: str, answer: str) -> None:
+def test_python_gets_the_same_suggestions_as_the_command_line(key: str, answer: str) -> None:
     with pytest.raises(UserError, match=answer):
         imclass.configure("mnist-lenet", **{key: 1})
 
 
 def test_a_run_stays_where_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A notebook may change its folder between two events; files read later and the run are where they were."""
+    """Change the working folder between two events, as a notebook may; paths still refer to the old one."""
     tree(tmp_path / "pets")
     monkeypatch.chdir(tmp_path)
     events = imclass.train("mnist-lenet", "run", data="pets", batch=8, epochs=1, memory=0, workers=0)

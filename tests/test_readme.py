@@ -1,12 +1,15 @@
-"""The examples of README.md and of docs/ work: each block is run in its page's order, in an empty folder.
+"""The examples in README.md and docs/ work: the blocks of a page are run in order, in an empty folder.
 
-    ```sh, ```bash      each `imclass ...` line is run, and must be done (0); `make X` must name a Makefile's target
-    ```python           is run, a page's blocks sharing one namespace
+    ```sh, ```bash      each `imclass ...` line is run and must exit with 0; `make X` must name a target of the Makefile
+    ```python           is run; the blocks of a page share one namespace
     ```console, ```text are not run
 
-Two changes: every training lasts one epoch, and mnist-sample has a tenth of its images.
+Two things differ from a real run: every training lasts one epoch, and mnist-sample has a tenth of its images.
+
+Links between the pages, and to their pictures, lead somewhere.
 """
 
+import importlib.util
 import re
 import runpy
 import shlex
@@ -28,22 +31,24 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN, SHOWN = ("sh", "bash", "python"), ("console", "text")
 ONE_EPOCH = ["--epochs", "1"]
 READ_SPLIT = mnist_sample.read_split
+LINKING = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PICTURES = ROOT / "docs" / "pictures"
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and text of each fenced block."""
+    """Return language and text of each fenced block."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
 def commands(block: str) -> Iterator[list[str]]:
-    """The words of each command of a shell block; comments and empty lines are none."""
+    """Yield the words of each command in a shell block, without comments and empty lines."""
     for line in block.replace("\\\n", " ").splitlines():
         if words := shlex.split(line, comments=True):
             yield words
 
 
 def targets(makefile: str) -> set[str]:
-    """What `make` can be asked for."""
+    """Return the targets of a Makefile."""
     return set(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
 
 
@@ -70,12 +75,12 @@ def run_page(page: str) -> None:
 
 
 def short(recipe: Any, *args: Any, **choices: Any) -> Any:
-    """`imclass.train`, for one epoch."""
+    """Call `imclass.train` for one epoch."""
     return train(recipe, *args, **{**choices, "epochs": 1})
 
 
 def tenth(*files: Any) -> ArrayDataset:
-    """Read a split, and keep a tenth of its images; 1,000 and 200 are enough for every command of the pages."""
+    """Read a split and keep a tenth of its images, which leaves 1,000 and 200, enough for all commands of the pages."""
     whole = READ_SPLIT(*files)
     return replace(whole, array=whole.array[::10], targets=whole.targets[::10])
 
@@ -114,8 +119,8 @@ def test_every_make_line_of_a_page_is_a_target() -> None:
     known = targets((ROOT / "Makefile").read_text())
     assert {"env", "demo", "test"} <= known and "PYTHON" not in known
     for page in PAGES:
-        asked = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
-        assert set(asked) <= known, page.name
+        named = re.findall(r"^ {4}make ([\w-]+)", page.read_text(), re.MULTILINE)
+        assert set(named) <= known, page.name
 
 
 BAD_PAGES = [
@@ -129,12 +134,12 @@ BAD_PAGES = [
 
 
 @pytest.mark.parametrize(("page", "error"), BAD_PAGES)
-def test_a_bad_example_is_found(page: str, error: type[Exception]) -> None:
+def test_a_wrong_example_is_detected(page: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         run_page(page)
 
 
-def test_a_good_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
     run_page(
         "```sh\n# lists\nimclass recipes \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
     )
@@ -150,3 +155,72 @@ def test_trainings_are_short(tmp_path: Path) -> None:
     )
     log = (tmp_path / "line" / "log.jsonl").read_text()
     assert log.count('"epoch_end"') == 1
+
+
+def prose(page: str) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors that a page's headings have on GitHub and GitLab."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: str) -> list[str]:
+    """Return what a page links to or shows, in Markdown and in <img> tags."""
+    found = re.findall(r'\]\(([^)\s]+)\)|<img src="([^"]+)"', prose(page))
+    return [markdown or tag for markdown, tag in found]
+
+
+def broken_links(page: Path) -> list[str]:
+    """Return the relative links and pictures of a page that lead to no file or to no heading."""
+    broken = []
+    for link in links(page.read_text()):
+        if link.startswith(("https://", "http://", "mailto:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.is_file() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in LINKING])
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# A title, with signs!\n\n```sh\n# no heading\n```\n")
+    good = "[a](other.md) [b](other.md#a-title-with-signs) [c](#here) [d](https://example.com/x)\n## Here\n"
+    bad = '[e](missing.md) [f](other.md#no-heading) [g](#there) ![h](missing.png)\n<img src="gone.png" alt="x">\n'
+    (tmp_path / "page.md").write_text(good + bad + "```text\n[i](in-a-block.md)\n```\n")
+    expected = ["missing.md", "other.md#no-heading", "#there", "missing.png", "gone.png"]
+    assert broken_links(tmp_path / "page.md") == expected
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:]} <= set(links(PAGES[0].read_text()))
+
+
+def test_the_pictures_are_small_and_used() -> None:
+    sizes = {picture.name: picture.stat().st_size for picture in PICTURES.iterdir()}
+    assert max(sizes.values()) < 80_000 and sum(sizes.values()) < 600_000, sizes
+    used = {Path(link).name for page in PAGES for link in links(page.read_text())}
+    assert set(sizes) <= used
+
+
+def test_without_chromium_a_picture_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "PICTURES", tmp_path)
+    monkeypatch.setattr(script, "BROWSERS", ("no-such-browser",))
+    script.photograph(tmp_path / "report.html", "report.png", 900, 945)
+    assert capsys.readouterr().err == "docs/pictures/report.png is left as it is: Chromium is not installed\n"
+    assert not any(tmp_path.iterdir())

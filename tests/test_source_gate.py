@@ -1,4 +1,4 @@
-"""The source gate: dangerous calls, places that must not be named, and language. Each pattern has a planted twin."""
+"""The source gate: dangerous calls, forbidden places, and language. Each rule has a planted twin."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ FORBIDDEN = {
     **dict.fromkeys(
         ("pickle.load", "pickle.loads", "pickle.Unpickler", "dill.load", "dill.loads", "cloudpickle.load",
          "cloudpickle.loads", "joblib.load", "marshal.load", "marshal.loads", "shelve.open", "pandas.read_pickle"),
-        "a pickle can run anything; subclass pickle.Unpickler with an allow-list",
+        "a pickle can run any code; subclass pickle.Unpickler with an allow-list",
     ),
     **dict.fromkeys(("yaml.load", "yaml.unsafe_load", "yaml.full_load"), "a tag can name a class; use JSON"),
     **dict.fromkeys(("torch.jit.load", "torch.export.load"), "runs the code in the file"),
@@ -25,9 +25,9 @@ FORBIDDEN = {
     **dict.fromkeys(("ssl._create_unverified_context",), "trusts any server"),
     **dict.fromkeys(("pydoc.locate",), "lets a string choose the class"),
 }  # fmt: skip
-KEYWORDS = {"shell": "goes through a shell", "allow_pickle": "a pickle can run anything"}  # forbidden unless False
+KEYWORDS = {"shell": "goes through a shell", "allow_pickle": "a pickle can run any code"}  # forbidden unless False
 NAMED_IN_CODE = ("torch", "torch.nn", "torch.optim", "torch.nn.functional", "torchvision.models")
-# Written so that this file does not match itself.
+# Each pattern is written so that it does not match this file.
 PLACES = re.compile(
     r"index[-_]url|/simple[/]|/whl[/]|\bpy[p]i\.\w|python[h]osted|(?<![\w.])/wor[k]/|/roo[t]/", re.IGNORECASE
 )
@@ -35,7 +35,7 @@ TEXT = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".cfg", "", ".g
 
 
 def full_names(tree: ast.AST) -> dict[str, str]:
-    """What each imported name stands for: "np" for numpy, "load" for pickle.load."""
+    """Return the full name of each imported name: numpy for "np", pickle.load for "load"."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -47,25 +47,25 @@ def full_names(tree: ast.AST) -> dict[str, str]:
     return names
 
 
-def dotted(node: ast.expr, names: dict[str, str]) -> str:
-    """ "torch.load" of a call's function, whatever it was imported as; "" where it is no plain name."""
+def full_name(node: ast.expr, names: dict[str, str]) -> str:
+    """Return the full name of a function, such as "torch.load", under any import; "" if it is not a plain name."""
     if isinstance(node, ast.Attribute):
-        base = dotted(node.value, names)
+        base = full_name(node.value, names)
         return f"{base}.{node.attr}" if base else f".{node.attr}"
     return names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
 
 
 def hits(text: str) -> Iterator[str]:
-    """Each dangerous call in a source file: its line and what is wrong with it."""
+    """Yield line and problem of each dangerous call in a source file."""
     tree = ast.parse(text)
     names = full_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            yield from (f"line {node.lineno}: {why}" for why in complaints(node, dotted(node.func, names), names))
+            yield from (f"line {node.lineno}: {why}" for why in complaints(node, full_name(node.func, names), names))
 
 
 def complaints(call: ast.Call, name: str, names: dict[str, str]) -> Iterator[str]:
-    """What is wrong with one call of the function `name`."""
+    """Yield the problems of one call of the function `name`."""
     given = {k.arg: k.value for k in call.keywords}
     if name in FORBIDDEN:
         yield f"{name} {FORBIDDEN[name]}"
@@ -79,17 +79,17 @@ def complaints(call: ast.Call, name: str, names: dict[str, str]) -> Iterator[str
         if key in given and not is_constant(given[key], False):
             yield f"{key}: {why}"
     computed = len(call.args) > 1 and not isinstance(call.args[1], ast.Constant)
-    if name == "getattr" and dotted(call.args[0], names) in NAMED_IN_CODE and computed:
+    if name == "getattr" and full_name(call.args[0], names) in NAMED_IN_CODE and computed:
         yield "lets a string choose the class"
 
 
 def is_constant(node: ast.expr | None, value: object) -> bool:
-    """Whether the argument is written out as exactly this value."""
+    """Return whether an argument is written as exactly this constant."""
     return isinstance(node, ast.Constant) and node.value is value
 
 
 def texts() -> dict[str, str]:
-    """Every text file of the repository by its path; what git ignores lies elsewhere."""
+    """Return all text files of the repository by path; ignored files are in other folders."""
     folders = ("src", "tests", "docs", "benchmarks", "examples", ".ci")
     files = [f for folder in folders for f in (REPOSITORY / folder).rglob("*")]
     files += [f for f in REPOSITORY.iterdir() if not f.name.startswith(".coverage")]
@@ -142,7 +142,7 @@ def test_no_file_names_a_registry_or_a_machine() -> None:
         "from torch import nn; getattr(nn, name)()",
     ],
 )
-def test_a_planted_call_is_found(line: str) -> None:
+def test_a_dangerous_call_is_detected(line: str) -> None:
     assert list(hits(f"def f():\n    {line}"))
 
 
@@ -162,7 +162,7 @@ def test_a_planted_call_is_found(line: str) -> None:
         "getattr(row, 'size', 28)",
     ],
 )
-def test_a_safe_call_is_not_found(line: str) -> None:
+def test_a_safe_call_is_accepted(line: str) -> None:
     assert list(hits(line)) == []
 
 
@@ -179,12 +179,12 @@ def test_a_safe_call_is_not_found(line: str) -> None:
         "/roo" + "t/.cache",
     ],
 )
-def test_a_planted_place_is_found(line: str) -> None:
+def test_a_forbidden_place_is_detected(line: str) -> None:
     assert PLACES.search(line)
 
 
 @pytest.mark.parametrize("line", ["this network/work/life", "https://host/weights/resnet.pt", "a simple/fast rule"])
-def test_a_plain_line_is_not_found(line: str) -> None:
+def test_a_plain_line_is_accepted(line: str) -> None:
     assert not PLACES.search(line)
 
 
@@ -244,6 +244,7 @@ def test_a_planted_fault_of_language_is_found(path: str, text: str, fault: str) 
         ("src/a.py", 'def f(x):\n    """Return whether x is odd."""'),
         ("src/imclass/models/nets/a.py", 'def f(x):\n    """A convolution, then a pool."""'),
         ("src/a.py", "x = 1  # it is no longer needed"),
+        ("src/a.py", "x = 1  # there is no file"),
         ("docs/a.md", "```\nimclass said whatever\n```\nRun `beside`."),
     ],
 )

@@ -1,4 +1,4 @@
-"""The code stands as docs/design.md maps it: rooms, sizes, docstrings, types, tests. Each rule has a planted twin."""
+"""The code follows docs/design.md in rooms, sizes, docstrings, types and tests. Each rule is tested by violations."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ FLOORS = {
     "recipes": 6,
     "app": 7,
 }  # fmt: skip
-TOP = 8  # the package itself (`imclass.train`, `imclass.load`) is above every room
+TOP = 8  # the package itself (`imclass.train`, `imclass.load`) is above all rooms
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 350, 50, 15
 KINDS = (
     "nets",
@@ -32,21 +32,21 @@ KINDS = (
     "parts",
     "optimisers",
     "schedules",
-)  # folders of entries, which may grow without end
+)  # folders of entries, which may grow without limit
 FINDERS = ("core/tables.py", "app/cli/main.py", "__init__.py")  # these import modules by a computed name
 CONTAINERS = ("list", "dict", "set", "defaultdict", "Counter", "OrderedDict", "deque")
 STREAMS = ("stdin", "stdout", "stderr")
-# Files outside of app/cli that write to a standard stream, and why they do it themselves.
+# Files outside of app/cli that write to a standard stream, and what they write.
 SPEAKERS = {
     "app/load.py": "the progress of a download, in the middle of opening a model",
-    "app/runs/watchers/expendable.py": "what failed while a run goes on, from Python as well",
-    "app/verbs/predict.py": "predictions as they come",
-    "app/verbs/features.py": "refused files as they come",
+    "app/runs/watchers/expendable.py": "failures of watchers while a run goes on, also from Python",
+    "app/verbs/predict.py": "predictions, one by one",
+    "app/verbs/features.py": "refused files, one by one",
 }
 LONGEST_VERB = 120
-CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # kinds that only a model file decides
-UNPACK = "evaluation/unpack.py"  # asks which kind a classifier is; everything else uses its contract
-# What to import of a distribution, where that is not its name.
+CLASSIFIERS = ("NetworkClassifier", "Ensemble", "Pipeline", "NetworkBacked")  # the kinds of classifier
+UNPACK = "evaluation/unpack.py"  # the only file that may ask for the kind of a classifier
+# The modules of distributions that have another name.
 MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 TYPED = "from imclass.app.cli.arguments import EvaluateArguments\n"
 REQUEST = "from imclass.app.cli.options import TrainRequest\n"
@@ -57,12 +57,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def room(module: str) -> str:
-    """ "data" of "imclass.data.sets.mnist"; "" of the package itself."""
+    """Return the room of a module: "data" for "imclass.data.sets.mnist", "" for the package itself."""
     return [*module.split("."), ""][1]
 
 
 def named_modules(tree: ast.AST, module: str) -> Iterator[str]:
-    """Every module of the package that an import or a string names: "imclass.core.files" and the like."""
+    """Yield the name of each module that an import or a string names, such as "imclass.core.files"."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -78,7 +78,7 @@ def named_modules(tree: ast.AST, module: str) -> Iterator[str]:
 
 
 def floors(path: str, text: str) -> Iterator[str]:
-    """A module names only its own room and rooms of lower floors, in imports and in strings alike."""
+    """Yield each room above a module's floor, or on it, that the module names in an import or a string."""
     module = ".".join(["imclass", *Path(path).with_suffix("").parts])
     ours = FLOORS.get(room(module), TOP)
     for name in named_modules(ast.parse(text), module):
@@ -89,67 +89,67 @@ def floors(path: str, text: str) -> Iterator[str]:
 
 
 def known_imports(path: str, text: str) -> Iterator[str]:
-    """Names of modules are written out, so that `floors` sees them."""
+    """Yield each import by a computed name, which `floors` could not check."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and last_name(node.func) in ("import_module", "__import__", "find_spec"):
-            told = bool(node.args) and isinstance(node.args[0], ast.Constant)
-            if path not in FINDERS and not told:
+            is_constant = bool(node.args) and isinstance(node.args[0], ast.Constant)
+            if path not in FINDERS and not is_constant:
                 yield f"line {node.lineno}: imports a module by a computed name"
         if path not in FINDERS and isinstance(node, ast.JoinedStr) and ast.unparse(node)[2:].startswith("imclass."):
-            yield f"line {node.lineno}: puts a module's name together"
+            yield f"line {node.lineno}: computes the name of a module"
 
 
 def last_name(node: ast.expr) -> str:
-    """ "append" of `names.append`; "print" of `print`; "" of anything else."""
+    """Return the last part of a name: "append" for `names.append`, "print" for `print`, "" for anything else."""
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def short_file(path: str, text: str) -> Iterator[str]:
-    """A file can be read in one sitting."""
+    """Yield a file that is too long to read in one sitting."""
     if (lines := len(text.splitlines())) > LONGEST_FILE:
         yield f"has {lines} lines, and {LONGEST_FILE} are allowed"
 
 
 def functions(text: str) -> Iterator[Function]:
-    """Every function and method, nested ones too."""
+    """Return all functions and methods, including nested ones."""
     return (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def short_functions(path: str, text: str) -> Iterator[str]:
-    """A function fits on a screen."""
+    """Yield each function that does not fit on a screen."""
     for f in functions(text):
         if (lines := (f.end_lineno or f.lineno) - f.lineno + 1) > LONGEST_FUNCTION:
             yield f"{f.name} has {lines} lines, and {LONGEST_FUNCTION} are allowed"
 
 
-def told_names(path: str, text: str) -> Iterator[str]:
-    """A file's name says what is in it."""
+def clear_file_name(path: str, text: str) -> Iterator[str]:
+    """Yield a file whose name does not describe its content."""
     if Path(path).stem in ("utils", "util", "helpers", "misc", "common"):
-        yield "is named after nothing"
+        yield "has a name that does not describe its content"
 
 
 def no_star(path: str, text: str) -> Iterator[str]:
-    """Every name can be traced to where it comes from."""
+    """Yield each import of *, which hides where names come from."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             yield f"line {node.lineno}: imports * from {node.module}"
 
 
 def no_state(path: str, text: str) -> Iterator[str]:
-    """Nothing at module level changes after import: no `global`, no container that a function writes to."""
+    """Yield each change of module-level state: `global`, and containers that a function writes to."""
     tree = ast.parse(text)
     containers = {name for node in tree.body for name in container_names(node)}
     for f in functions(text):
-        own = {a.arg for a in ast.walk(f.args) if isinstance(a, ast.arg)}
+        parameters = {a.arg for a in ast.walk(f.args) if isinstance(a, ast.arg)}
         for node in ast.walk(f):
             if isinstance(node, ast.Global):
                 yield f"line {node.lineno}: global {', '.join(node.names)}"
-            for name in sorted((written(node) & containers) - own):
+            for name in sorted((changed_names(node) & containers) - parameters):
                 yield f"line {f.lineno}: {f.name} changes the module's {name}"
 
 
 def container_names(node: ast.stmt) -> set[str]:
-    """Names that a module-level statement binds to a list, dict or set."""
+    """Return the names that a module-level statement binds to a list, dict or set."""
     if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
         return set()
     made = isinstance(node.value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
@@ -158,8 +158,8 @@ def container_names(node: ast.stmt) -> set[str]:
     return {t.id for t in targets if isinstance(t, ast.Name)} if made or called else set()
 
 
-def written(node: ast.AST) -> set[str]:
-    """Names whose contents this node changes: `x[0] = ...`, `del x[0]`, `x += ...`, `x.append(...)`."""
+def changed_names(node: ast.AST) -> set[str]:
+    """Return the names whose contents a node changes: `x[0] = ...`, `del x[0]`, `x += ...`, `x.append(...)`."""
     changed: list[ast.expr] = []
     if isinstance(node, ast.Assign | ast.Delete):
         changed = [t.value for t in node.targets if isinstance(t, ast.Subscript)]
@@ -171,7 +171,7 @@ def written(node: ast.AST) -> set[str]:
 
 
 def no_print(path: str, text: str) -> Iterator[str]:
-    """Only the command line writes to standard streams, and what streams or warns in between (`SPEAKERS`)."""
+    """Yield each use of a standard stream outside of app/cli and `SPEAKERS`."""
     if path.startswith("app/cli/") or path in SPEAKERS:
         return
     for node in ast.walk(ast.parse(text)):
@@ -184,13 +184,13 @@ def no_print(path: str, text: str) -> Iterator[str]:
 
 
 def argument_classes() -> set[str]:
-    """The classes that hold what was typed: those of app/cli/arguments.py, and the order of `train`."""
+    """Return the classes that hold typed options: those of app/cli/arguments.py, and the request of `train`."""
     tree = ast.parse((SOURCE / "app" / "cli" / "arguments.py").read_text())
     return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"TrainRequest"}
 
 
 def plain_arguments(path: str, text: str) -> Iterator[str]:
-    """Outside of app/cli only the `run` of a verb takes what was typed."""
+    """Yield each function outside of app/cli, except the `run` of a verb, that takes typed options."""
     if path.startswith("app/cli/") or not path.startswith("app/"):
         return
     imported = {
@@ -206,20 +206,20 @@ def plain_arguments(path: str, text: str) -> Iterator[str]:
 
 
 def short_verbs(path: str, text: str) -> Iterator[str]:
-    """A verb's file only leads from arguments to an answer."""
+    """Yield a verb's file that is too long, because it should only lead from arguments to an answer."""
     if path.startswith("app/verbs/") and (lines := len(text.splitlines())) >= LONGEST_VERB:
         yield f"has {lines} lines, and fewer than {LONGEST_VERB} are allowed"
 
 
 def no_assert(path: str, text: str) -> Iterator[str]:
-    """Nothing depends on `assert`, which `python -O` leaves out."""
+    """Yield each `assert`, which `python -O` removes."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Assert):
             yield f"line {node.lineno}: asserts; raise an error instead"
 
 
 def docstrings(path: str, text: str) -> Iterator[str]:
-    """Modules and their public functions and classes say what they are."""
+    """Yield each module, public function and public class without a docstring."""
     tree = ast.parse(text)
     if ast.get_docstring(tree) is None:
         yield "has no docstring"
@@ -231,32 +231,33 @@ def docstrings(path: str, text: str) -> Iterator[str]:
 
 
 def annotations(path: str, text: str) -> Iterator[str]:
-    """Every argument and every result has a type."""
+    """Yield each parameter and result without a type."""
     for f in functions(text):
-        every = [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs, *filter(None, [f.args.vararg, f.args.kwarg])]
-        for bare in [a.arg for a in every if a.annotation is None and a.arg not in ("self", "cls")]:
-            yield f"{f.name} does not annotate {bare}"
+        starred = [a for a in (f.args.vararg, f.args.kwarg) if a is not None]
+        parameters = [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs, *starred]
+        for name in [a.arg for a in parameters if a.annotation is None and a.arg not in ("self", "cls")]:
+            yield f"{f.name} does not annotate {name}"
         if f.returns is None:
             yield f"{f.name} does not annotate its result"
 
 
 def no_kinds(path: str, text: str) -> Iterator[str]:
-    """Nothing asks which kind of classifier it has: by `isinstance`, by its type, or in a `case`."""
+    """Yield each question for the kind of a classifier: by `isinstance`, by its type, or in a `case`."""
     for node in ast.walk(ast.parse(text)):
-        asked: list[ast.AST] = []
+        compared: list[ast.AST] = []
         if isinstance(node, ast.Call) and last_name(node.func) in ("isinstance", "issubclass"):
-            asked = list(node.args[1:])
+            compared = list(node.args[1:])
         elif isinstance(node, ast.Compare):
-            asked = [node.left, *node.comparators]
+            compared = [node.left, *node.comparators]
         elif isinstance(node, ast.MatchClass):
-            asked = [node.cls]
-        names = {last_name(n) for each in asked for n in ast.walk(each) if isinstance(n, ast.expr)}
+            compared = [node.cls]
+        names = {last_name(n) for part in compared for n in ast.walk(part) if isinstance(n, ast.expr)}
         if path != UNPACK and names & set(CLASSIFIERS):
             yield f"line {getattr(node, 'lineno', 0)}: asks whether it has a {sorted(names & set(CLASSIFIERS))[0]}"
 
 
 def has_test(path: str, text: str) -> Iterator[str]:
-    """A file has a test file of its name, or says in a line of its own where it is tested."""
+    """Yield a file without a test file of its name and without a line that names its test file."""
     if Path(path).name == "__init__.py":
         return
     named = re.findall(r"^# Tested in (\S+)$", text, re.MULTILINE)
@@ -264,7 +265,7 @@ def has_test(path: str, text: str) -> Iterator[str]:
         yield "has no test file of its name and no line '# Tested in tests/...'"
     for place in named:
         if not (REPOSITORY / place).is_file():
-            yield f"says that it is tested in {place}, which is not there"
+            yield f"names its test file {place}, which does not exist"
 
 
 RULES: dict[str, Rule] = {
@@ -272,7 +273,7 @@ RULES: dict[str, Rule] = {
     "known imports": known_imports,
     "short file": short_file,
     "short functions": short_functions,
-    "told names": told_names,
+    "clear file name": clear_file_name,
     "no star": no_star,
     "no state": no_state,
     "no print": no_print,
@@ -287,26 +288,26 @@ RULES: dict[str, Rule] = {
 
 
 def problems(root: Path, rule: str) -> list[str]:
-    """What this rule finds in the Python files under `root`, each with its file."""
+    """Return the violations of a rule in the Python files under `root`, each with its file."""
     files = sorted(root.rglob("*.py"))
     relative = {file.relative_to(root).as_posix(): file.read_text() for file in files}
     return [f"{path}: {found}" for path, text in relative.items() for found in RULES[rule](path, text)]
 
 
-def crowded(root: Path) -> list[str]:
-    """Return the folders under `root` with more files than can be seen at a glance, those of one kind apart."""
+def large_folders(root: Path) -> list[str]:
+    """Return the folders under `root` with too many files, except folders of entries."""
     folders = sorted({path.parent for path in root.rglob("*.py")})
     sizes = {folder: sum(path.name != "__init__.py" for path in folder.glob("*.py")) for folder in folders}
     return [f"{f.name} has {n} files" for f, n in sizes.items() if n > LARGEST_FOLDER and f.name not in KINDS]
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_source_keeps(rule: str) -> None:
+def test_the_source_follows_each_rule(rule: str) -> None:
     assert problems(SOURCE, rule) == []
 
 
-def test_no_folder_is_crowded() -> None:
-    assert crowded(SOURCE) == []
+def test_no_folder_has_too_many_files() -> None:
+    assert large_folders(SOURCE) == []
 
 
 def test_every_room_is_on_a_floor() -> None:
@@ -315,7 +316,7 @@ def test_every_room_is_on_a_floor() -> None:
 
 
 def imported_modules(text: str) -> Iterator[str]:
-    """Yield the first word of every import that names a module in full, of `import_module("...")` too."""
+    """Yield the top-level module of each absolute import, including `import_module("...")`."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -326,7 +327,7 @@ def imported_modules(text: str) -> Iterator[str]:
 
 
 def dependency_problems(declaration: str, root: Path) -> list[str]:
-    """List the imports under `root` that a pyproject.toml does not declare, and what it declares in vain."""
+    """List the imports under `root` that a pyproject.toml does not declare, and declared ones that are not used."""
     project = tomllib.loads(declaration)["project"]
     extras = project.get("optional-dependencies", {})
     wanted = [*project["dependencies"], *(w for name, extra in extras.items() if name != "dev" for w in extra)]
@@ -339,7 +340,7 @@ def dependency_problems(declaration: str, root: Path) -> list[str]:
     ]
 
 
-def test_dependencies_are_what_is_imported() -> None:
+def test_declared_and_imported_dependencies_agree() -> None:
     declaration = (SOURCE.parents[1] / "pyproject.toml").read_text()
     assert dependency_problems(declaration, SOURCE) == []
 
@@ -368,7 +369,7 @@ USED = (
         (f"{USED}\nimportlib.import_module('cv2')", ["cv2 is imported, not declared"]),
     ],
 )
-def test_a_planted_dependency_is_found(text: str, found: list[str], tmp_path: Path) -> None:
+def test_a_wrong_dependency_is_detected(text: str, found: list[str], tmp_path: Path) -> None:
     plant(tmp_path / "core" / "a.py", text)
     assert dependency_problems(DECLARED, tmp_path) == found
 
@@ -391,7 +392,7 @@ PLANTED = [
     ("short file", "core/a.py", "x = 1\n" * 351),
     ("short functions", "core/a.py", "def f():\n" + "    x = 1\n" * 50),
     ("short functions", "core/a.py", "class A:\n    async def f(self):\n" + "        x = 1\n" * 50),
-    ("told names", "data/utils.py", ""),
+    ("clear file name", "data/utils.py", ""),
     ("no star", "core/a.py", "from os.path import *"),
     ("no state", "core/a.py", "seen = 0\ndef f():\n    global seen\n    seen = 1"),
     ("no state", "core/a.py", "CACHE = {}\ndef f(k):\n    CACHE[k] = 1"),
@@ -432,7 +433,7 @@ ALLOWED = [
     ("known imports", "core/a.py", "import importlib\nimportlib.import_module('cv2')\nname = f'a/{b}/imclass.txt'"),
     ("short file", "core/a.py", "x = 1\n" * 350),
     ("short functions", "core/a.py", "def f():\n" + "    x = 1\n" * 49),
-    ("told names", "data/loader.py", ""),
+    ("clear file name", "data/loader.py", ""),
     ("no star", "core/a.py", "from os import path"),
     ("no state", "core/a.py", "NETS = {}\nNETS['a'] = 1\ndef f(k, NETS):\n    NETS[k] = 1"),
     ("no state", "core/a.py", "NAMES = [1]\ndef f():\n    n = list(NAMES)\n    n.append(2)\n    x.NAMES[0] = 1"),
@@ -454,7 +455,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("rule", "path", "text"), PLANTED)
-def test_a_planted_violation_is_found(rule: str, path: str, text: str, tmp_path: Path) -> None:
+def test_a_violation_is_detected(rule: str, path: str, text: str, tmp_path: Path) -> None:
     plant(tmp_path / path, text)
     found = problems(tmp_path, rule)
     assert found
@@ -462,35 +463,35 @@ def test_a_planted_violation_is_found(rule: str, path: str, text: str, tmp_path:
 
 
 @pytest.mark.parametrize(("rule", "path", "text"), ALLOWED)
-def test_what_is_allowed_is_not_found(rule: str, path: str, text: str, tmp_path: Path) -> None:
+def test_allowed_code_passes(rule: str, path: str, text: str, tmp_path: Path) -> None:
     plant(tmp_path / path, text)
     assert problems(tmp_path, rule) == []
 
 
 @pytest.mark.parametrize("folder", ["core", "app/cli"])
-def test_a_folder_of_too_many_files_is_found(folder: str, tmp_path: Path) -> None:
+def test_a_folder_with_too_many_files_is_detected(folder: str, tmp_path: Path) -> None:
     for i in range(LARGEST_FOLDER):
         plant(tmp_path / folder / f"a{i}.py", "")
     plant(tmp_path / folder / "__init__.py", "")
-    assert crowded(tmp_path) == []
+    assert large_folders(tmp_path) == []
     plant(tmp_path / folder / "b.py", "")
-    assert crowded(tmp_path) == [f"{Path(folder).name} has {LARGEST_FOLDER + 1} files"]
+    assert large_folders(tmp_path) == [f"{Path(folder).name} has {LARGEST_FOLDER + 1} files"]
 
 
 def test_a_folder_of_entries_may_grow(tmp_path: Path) -> None:
     for i in range(LARGEST_FOLDER + 1):
         plant(tmp_path / "models" / "nets" / f"a{i}.py", "")
-    assert crowded(tmp_path) == []
+    assert large_folders(tmp_path) == []
 
 
-def test_every_exception_is_one() -> None:
-    """A file that has come to print no more is no exception."""
+def test_every_exception_is_needed() -> None:
+    """Check that each of the `SPEAKERS` still writes to a standard stream."""
     for path in SPEAKERS:
         text = (SOURCE / path).read_text()
         assert list(no_print("elsewhere.py", text)), path
 
 
-def test_each_rule_has_been_seen_to_fail() -> None:
+def test_each_rule_is_tested_by_violations() -> None:
     assert {rule for rule, _, _ in PLANTED} == {rule for rule, _, _ in ALLOWED} == set(RULES)
 
 

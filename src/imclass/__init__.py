@@ -36,7 +36,7 @@ __all__ = tuple(HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562), so that `import imclass` takes no time."""
+    """Import a public name on first use, so that `import imclass` itself loads nothing heavy (PEP 562)."""
     if name not in HOMES:
         raise AttributeError(f"module 'imclass' has no attribute {name!r}")
     return getattr(import_module(HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""`python -m imclass` is the command line."""
+"""Entry point of `python -m imclass`, which runs the command line."""
 # Tested in tests/app/cli/test_main.py
 
 import sys

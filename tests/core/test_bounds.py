@@ -1,4 +1,4 @@
-"""Bounds are checked at any depth, by one walk, with the field's name."""
+"""Bounds are checked at any depth, and messages name the field."""
 
 import math
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ class Root:
         (Root(count=2.5), "--count is 2.5; it must be a whole number"),  # type: ignore[arg-type]
     ],
 )
-def test_what_is_out_of_bounds_is_named(value: Any, message: str) -> None:
+def test_a_field_out_of_bounds_is_named(value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         check_bounds(value)
     assert str(caught.value).startswith(message)
 
 
-def test_what_is_within_bounds_passes() -> None:
+def test_values_within_bounds_pass() -> None:
     check_bounds(Root())
     check_bounds(Root(leaf=Leaf(rate=1e6, pair=(0.0, 0.0)), count=3))
 

@@ -1,4 +1,4 @@
-"""Classes are joined by name; what is missing, extra, doubled or a twin by case is named."""
+"""Classes are joined by name; missing, extra, repeated and nearly equal names are listed."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from imclass.core.errors import UserError
 
 
 @given(st.permutations(list("abcdefgh")), st.permutations(list("abcdefgh")))
-def test_the_join_is_the_position_by_name(data: list[str], model: list[str]) -> None:
+def test_join_returns_the_positions_by_name(data: list[str], model: list[str]) -> None:
     assert join_classes(data, model).tolist() == [model.index(name) for name in data]
 
 
@@ -40,29 +40,29 @@ def test_a_mapping_renames_and_may_leave_classes_out() -> None:
         join_classes(["kitten"], ["dog", "cat"], {"kitten": "cow"})
 
 
-def test_names_with_one_wordnet_id_are_one_class() -> None:
+def test_names_with_the_same_wordnet_id_are_one_class() -> None:
     model = ["n01440764 tench", "n01443537 goldfish", "cat"]
     assert join_classes(["cat", "n01443537", "n01440764_tench, Tinca tinca"], model).tolist() == [2, 1, 0]
     assert join_classes(["n01443537-x", "n01440764 y", "cat"], ["n01443537", "cat", "n01440764"]).tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize("name", ["n014407645", "n0144076", "n01440764tench", "N01440764", " n01440764"])
-def test_other_names_are_compared_whole(name: str) -> None:
+def test_other_names_are_compared_in_full(name: str) -> None:
     assert join_classes([name, "cat"], ["cat", name]).tolist() == [1, 0]
     with pytest.raises(UserError, match="Not in the model"):
         join_classes([name, "cat"], ["cat", "n01440764 tench"])
 
 
-def test_two_classes_with_one_wordnet_id_are_refused() -> None:
-    with pytest.raises(UserError, match="photos: classes 'n01440764' and 'n01440764_tench' have one WordNet id"):
+def test_two_classes_with_the_same_wordnet_id_are_refused() -> None:
+    with pytest.raises(UserError, match="photos: classes 'n01440764' and 'n01440764_tench' have the same WordNet id"):
         join_classes(["n01440764", "n01440764_tench"], ["n01440764 tench", "cat"], where="photos")
-    with pytest.raises(UserError, match="the model: classes 'n01440764 a' and 'n01440764 b' have one WordNet id"):
+    with pytest.raises(UserError, match="the model: classes 'n01440764 a' and 'n01440764 b' have the same WordNet id"):
         join_classes(["cat", "n01440764"], ["n01440764 a", "n01440764 b"])
 
 
-def test_a_part_of_the_classes_goes_by_an_empty_mapping() -> None:
+def test_an_empty_mapping_allows_data_with_only_some_classes() -> None:
     model = ["n01440764 tench", "n01443537 goldfish", "n01484850 great white shark"]
-    with pytest.raises(UserError, match=r"\{\} where the data has a part of the model's classes"):
+    with pytest.raises(UserError, match=r"\{\} if the data has only some of the model's classes"):
         join_classes(["n01484850", "n01440764"], model)
     assert join_classes(["n01484850", "n01440764"], model, {}).tolist() == [2, 0]
     assert join_classes(["shark", "n01440764"], model, {"shark": "n01484850"}).tolist() == [2, 0]
@@ -71,32 +71,32 @@ def test_a_part_of_the_classes_goes_by_an_empty_mapping() -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([], "photos: a classifier needs at least two classes, and there is none"),
-        (["cat"], "photos: a classifier needs at least two classes, and there is only 'cat'"),
-        (["cat", "dog", "cat"], "photos: class 'cat' is named twice"),
+        ([], "photos: a classifier needs at least two classes, but there are none"),
+        (["cat"], "photos: a classifier needs at least two classes, but there is only 'cat'"),
+        (["cat", "dog", "cat"], "photos: class 'cat' occurs twice"),
         (["cat", "dog", "Cat"], "photos: classes 'cat' and 'Cat' differ only in case"),
         (["cat", "cat "], "photos: classes 'cat' and 'cat ' differ only in spaces"),
         (["ice cream", "ice  Cream"], "photos: classes 'ice cream' and 'ice  Cream' differ only in spaces"),
-        (["caf\u00e9", "cafe\u0301"], "photos: class 'caf\u00e9' is named twice, in two spellings"),
+        (["caf\u00e9", "cafe\u0301"], "photos: class 'caf\u00e9' occurs twice, in two spellings"),
         (["straße", "STRASSE"], "photos: classes 'straße' and 'STRASSE' differ only in case"),
     ],
 )
-def test_what_cannot_be_told_apart_is_refused(classes: list[str], message: str) -> None:
+def test_names_that_are_too_few_or_too_similar_are_refused(classes: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         check_classes(classes, "photos")
     assert str(caught.value).startswith(message)
 
 
-def test_two_plain_classes_will_do() -> None:
+def test_two_distinct_classes_are_accepted() -> None:
     check_classes(["cat", "dog"], "photos")
     check_distinct(["cat"], "photos")
 
 
-def test_names_join_however_they_are_composed() -> None:
+def test_names_join_in_any_unicode_form() -> None:
     assert join_classes(["cafe\u0301", "tea"], ["tea", "caf\u00e9"]).tolist() == [1, 0]
     assert join_classes(["cafe\u0301"], ["tea", "mocca"], {"caf\u00e9": "mocca"}).tolist() == [1]
 
 
-def test_a_mapping_of_a_class_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--classes maps 'pupy', and photos has no such class.*did you mean 'puppy'\?"):
+def test_a_mapping_of_an_unknown_class_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--classes maps 'pupy', but photos has no such class.*did you mean 'puppy'\?"):
         join_classes(["cat", "puppy"], ["cat", "dog"], {"pupy": "dog"}, "photos")

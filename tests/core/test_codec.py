@@ -1,4 +1,4 @@
-"""A config becomes JSON and comes back; wrong JSON is refused by its dotted key; differences are listed."""
+"""Configs survive a round trip through JSON, wrong JSON is refused by its dotted key, and differences are listed."""
 
 import dataclasses
 import json
@@ -64,7 +64,7 @@ configs = st.builds(
 
 @given(configs)
 @settings(max_examples=50, deadline=None)
-def test_json_and_back_is_the_same_config(config: Training) -> None:
+def test_a_config_survives_a_round_trip_through_json(config: Training) -> None:
     assert from_json(Training, json.loads(json.dumps(to_json(config))), "", KINDS) == config
     assert difference(config, config) == []
 
@@ -80,7 +80,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Sample:
-    """One field of each kind that a config may have."""
+    """A dataclass with one field of each type that a config may have."""
 
     n: int = 1
     x: float = 1.0
@@ -148,7 +148,7 @@ def test_wrong_json_is_refused_by_its_dotted_key(value: Any, message: str) -> No
         ({"other": {"name": "adam"}}, Sample(other=Inner("adam"))),
     ],
 )
-def test_right_json_becomes_the_value(value: Any, expected: Sample) -> None:
+def test_valid_json_becomes_the_value(value: Any, expected: Sample) -> None:
     assert from_json(Sample, value) == expected
 
 
@@ -168,7 +168,7 @@ def test_flatten_reaches_into_arrays_of_objects_only() -> None:
     assert flatten(nested) == {"a.b": 1, "stages.0.epochs": 1, "stages.1.epochs": 2, "mean": [0.5, 0.5]}
 
 
-def test_difference_says_before_and_now() -> None:
+def test_difference_prints_before_and_now() -> None:
     changed = replace(
         CONFIG, seed=7, stages=(replace(STAGE, schedule=Cosine(rate=0.5)),), model=Model("lenet-5", {"size": 32})
     )
@@ -179,7 +179,7 @@ def test_difference_says_before_and_now() -> None:
     ]
 
 
-def test_difference_names_what_is_empty() -> None:
+def test_difference_names_empty_values() -> None:
     assert difference(CONFIG, replace(CONFIG, init="run")) == ["init: empty before, run now"]
 
 
@@ -193,12 +193,15 @@ def test_difference_sees_another_stage() -> None:
         ({"kind": "sdg"}, "no optimiser is named 'sdg'; did you mean 'sgd'?"),
         ({"name": "adam"}, "optimiser lacks the field 'kind'; there are: adam, sgd"),
         (3, "optimiser is 3; it must be "),
-        ({"kind": "sgd", "eps": 1}, "--optimiser.eps belongs to optimiser kind adam, and this run's is sgd"),
+        (
+            {"kind": "sgd", "eps": 1},
+            "--optimiser.eps belongs to the optimiser kind adam, but the optimiser of this run is sgd",
+        ),
         ({"kind": "sgd", "epz": 1}, "SGD has no field 'optimiser.epz'"),
         ({"kind": "os.system"}, "no optimiser is named 'os.system'"),
     ],
 )
-def test_a_kind_is_found_by_name_and_has_its_own_fields(optimiser: Any, message: str) -> None:
+def test_a_kind_is_found_by_name_and_its_fields_are_checked(optimiser: Any, message: str) -> None:
     record = to_json(CONFIG)
     assert from_json(Training, record, "", KINDS) == CONFIG
     record["stages"][0]["optimiser"] = optimiser
@@ -207,7 +210,7 @@ def test_a_kind_is_found_by_name_and_has_its_own_fields(optimiser: Any, message:
     assert str(caught.value).startswith(message)
 
 
-def test_a_list_of_kinds_is_its_names_and_each_kinds_fields() -> None:
+def test_flatten_lists_kinds_and_the_fields_of_each() -> None:
     def flat(*augment: Any) -> dict[str, Any]:
         return flatten(to_json(Stage(optimiser=SGD(), schedule=Cosine(), augment=augment)))
 

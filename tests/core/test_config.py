@@ -1,4 +1,4 @@
-"""Configs go to JSON and back unchanged, refuse what cannot be trained with, and name the key and the nearest name."""
+"""Configs refuse values that cannot be trained with, and name the key."""
 
 import dataclasses
 import math
@@ -75,7 +75,7 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 def with_value(value: Any, keys: list[str], new: Any) -> Any:
-    """A copy of nested dataclasses and tuples with one leaf replaced, by way of `object.__setattr__`: no checks run."""
+    """Copy nested dataclasses and tuples with one leaf replaced, without running any checks."""
     if not keys:
         return new
     first, rest = keys[0], keys[1:]
@@ -89,33 +89,33 @@ def with_value(value: Any, keys: list[str], new: Any) -> Any:
 
 
 @pytest.mark.parametrize(("key", "value"), REFUSED)
-def test_what_cannot_be_trained_with_is_refused_by_its_key(key: str, value: Any) -> None:
+def test_an_invalid_value_is_refused_by_its_key(key: str, value: Any) -> None:
     with pytest.raises(UserError) as caught:
         check_bounds(with_value(TWO_STAGES, key.split("."), value))
-    for number, kind in enumerate(("flip", "pad", "area")):  # an entry of a list of kinds is called by its kind
+    for number, kind in enumerate(("flip", "pad", "area")):  # messages name an entry of a list of kinds by its kind
         key = key.replace(f"augment.{number}.", f"augment.{kind}.")
     assert str(caught.value).startswith(f"--{key.replace('_', '-')} is ") and "; it must be " in str(caught.value)
 
 
-def test_the_same_config_without_the_mistake_is_taken() -> None:
+def test_the_same_config_without_the_mistake_is_accepted() -> None:
     check_bounds(TWO_STAGES)
     check_bounds(with_value(TWO_STAGES, ["stages", "0", "augment", "2", "area"], (0.08, 1.0)))
 
 
-def test_a_config_cannot_be_made_wrong() -> None:
+def test_an_invalid_config_cannot_be_constructed() -> None:
     with pytest.raises(UserError, match=r"--epochs is 0"):
         replace(CONFIG, stages=(replace(STAGE, epochs=0),))
 
 
 @pytest.mark.parametrize(("key", "value"), [("workers", -1), ("memory", -1), ("keep", 1), ("save_every", -1)])
-def test_what_cannot_be_executed_is_refused_by_its_key(key: str, value: Any) -> None:
+def test_an_invalid_execution_is_refused_by_its_key(key: str, value: Any) -> None:
     with pytest.raises(UserError, match=f"^--{key.replace('_', '-')} is {value}; it must be "):
         replace(Execution(), **{key: value})
     good: Any = {key: 2}
     Execution(**good)
 
 
-def test_need_passes_what_holds() -> None:
+def test_require_raises_unless_its_condition_holds() -> None:
     require(True, "epochs", 1, "at least 1")
     with pytest.raises(UserError, match=r"^--epochs is 0; it must be at least 1$"):
         require(False, "epochs", 0, "at least 1")

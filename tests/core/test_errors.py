@@ -1,4 +1,4 @@
-"""What the user reads when something is amiss."""
+"""Messages of errors name the file and the reason."""
 
 from imclass.core.errors import BadImage
 

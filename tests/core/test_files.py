@@ -1,4 +1,4 @@
-"""Files are whole or not there; a model file that was touched anywhere is refused; "the same bits" is what it says."""
+"""An atomic write leaves a complete new file or the old one."""
 
 import errno
 import hashlib
@@ -15,7 +15,7 @@ from imclass.core.files import atomic_writer, write_file
 # ---- atomic writes
 
 
-def test_write_makes_and_replaces(tmp_path: Path) -> None:
+def test_write_file_creates_and_replaces(tmp_path: Path) -> None:
     write_file(tmp_path / "a.txt", "né")
     write_file(tmp_path / "a.txt", b"\xff\x00")
     assert (tmp_path / "a.txt").read_bytes() == b"\xff\x00"
@@ -35,7 +35,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_plain_write_would_have_lost_the_old_file(tmp_path: Path) -> None:
+def test_a_plain_write_would_lose_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(ValueError), path.open("wb") as file:
@@ -77,12 +77,12 @@ def test_a_write_that_does_not_fit_leaves_the_old_file(tmp_path: Path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(
+def test_the_content_is_synced_before_the_rename_and_the_folder_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
 
-    def traced(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def trace(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
             calls.append(name)
             return real(*args)
@@ -90,7 +90,7 @@ def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(
         return call
 
     for name in ("fsync", "replace"):
-        monkeypatch.setattr(os, name, traced(name, getattr(os, name)))
+        monkeypatch.setattr(os, name, trace(name, getattr(os, name)))
     write_file(tmp_path / "a.txt", "new")
     assert calls == ["fsync", "replace", "fsync"]
 

@@ -1,4 +1,4 @@
-"""A model file that was touched anywhere is refused; "the same bits" is what it says."""
+"""A model file that was changed anywhere is refused, and its digest covers every bit."""
 
 import errno
 import hashlib
@@ -39,7 +39,7 @@ from imclass.core.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class Body:
-    """The body of a made-up kind."""
+    """Body of an invented kind."""
 
     widths: tuple[int, ...]
     preprocess: Preprocess = Preprocess(28)
@@ -73,7 +73,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
-def refused(path: Path) -> str:
+def refusal_of(path: Path) -> str:
     with pytest.raises(UserError) as caught:
         read_model(path)
     assert str(path) in str(caught.value)
@@ -84,14 +84,14 @@ def refused(path: Path) -> str:
 
 
 def digest_by_hand(arrays: dict[str, tuple[str, np.ndarray]]) -> str:
-    """SHA-256 over sorted (name, dtype, shape, bytes), from numpy arrays and torch's names of their types."""
+    """Return the SHA-256 over sorted (name, dtype, shape, bytes) of NumPy arrays with torch's names of their types."""
     total = hashlib.sha256()
     for name, (dtype, array) in sorted(arrays.items()):
         total.update(json.dumps([name, dtype, list(array.shape)]).encode() + array.tobytes())
     return total.hexdigest()
 
 
-def test_tensors_digest_is_the_one_written_by_hand() -> None:
+def test_tensors_digest_equals_the_reference() -> None:
     weight = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
     arrays = {
         "w": ("torch.float32", weight),
@@ -127,7 +127,7 @@ def test_tensors_digest_sees_every_difference(other: dict[str, Tensor]) -> None:
 # ---- the model file
 
 
-def test_a_model_comes_back_as_it_was(model: Path) -> None:
+def test_a_model_survives_a_round_trip(model: Path) -> None:
     read, header = read_model(model)
     assert header == HEADER
     assert tensors_digest(read) == tensors_digest(tensors())
@@ -142,7 +142,7 @@ def test_other_programs_can_read_the_tensors(model: Path) -> None:
     assert tensors_digest(safetensors.torch.load_file(model)) == tensors_digest(tensors())
 
 
-def test_a_flipped_bit_is_found_wherever_it_is(model: Path) -> None:
+def test_a_flipped_bit_is_detected_anywhere(model: Path) -> None:
     whole = model.read_bytes()
     positions = np.random.default_rng(0).permutation(len(whole) * 8)[:400].tolist()
     header_bits = 8 * (8 + struct.unpack("<Q", whole[:8])[0])
@@ -151,7 +151,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(model: Path) -> None:
         touched = bytearray(whole)
         touched[position // 8] ^= 1 << position % 8
         model.write_bytes(touched)
-        refused(model)
+        refusal_of(model)
 
 
 def test_without_the_digest_a_flipped_bit_would_pass(model: Path) -> None:
@@ -160,31 +160,31 @@ def test_without_the_digest_a_flipped_bit_would_pass(model: Path) -> None:
     assert tensors_digest(safetensors.torch.load(bytes(touched))) != tensors_digest(tensors())
 
 
-def test_a_cut_file_is_refused_at_every_length(model: Path) -> None:
+def test_a_truncated_file_is_refused_at_every_length(model: Path) -> None:
     whole = model.read_bytes()
     for length in [*range(0, len(whole), 7), len(whole) - 1]:
         model.write_bytes(whole[:length])
-        refused(model)
+        refusal_of(model)
     model.write_bytes(whole + b"x")
-    refused(model)
+    refusal_of(model)
 
 
 @pytest.mark.parametrize("length", [2**64 - 1, 2**63, 2**40, 100_000_001, 99_999_999])
 def test_a_huge_header_is_refused_before_it_is_read(model: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
     model.write_bytes(struct.pack("<Q", length) + model.read_bytes()[8:])
     monkeypatch.setattr(json, "loads", lambda text: pytest.fail("read the header"))
-    assert "is no model file, or not a whole one" in refused(model)
+    assert "is not a model file, or is incomplete" in refusal_of(model)
 
 
 def test_a_huge_header_in_a_huge_file_is_refused(model: Path) -> None:
     with model.open("wb") as file:
         file.write(struct.pack("<Q", 200_000_000))
         file.truncate(300_000_000)
-    assert "is no model file, or not a whole one" in refused(model)
+    assert "is not a model file, or is incomplete" in refusal_of(model)
 
 
-def sealed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Rewrite the model file with its header changed and the digest made to fit."""
+def change_header(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrite a model file with a changed header and a digest that matches it."""
     record, _ = read_record(path)
     plain = safetensors.torch.load_file(path)
     change(record)
@@ -193,49 +193,49 @@ def sealed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 @pytest.mark.parametrize("number", [MODEL_FORMAT + 1, 0, None, "1"])
-def test_another_format_number_is_said(model: Path, number: object) -> None:
-    sealed(model, lambda record: record.update(format=number))
-    message = refused(model)
-    assert f"has model format {number}, and this imclass reads format {MODEL_FORMAT}" in message
+def test_another_format_number_is_named(model: Path, number: object) -> None:
+    change_header(model, lambda record: record.update(format=number))
+    message = refusal_of(model)
+    assert f"has model format {number}, but this version of imclass reads format {MODEL_FORMAT}" in message
 
 
-def test_a_wrong_field_is_named_even_when_the_digest_fits(model: Path) -> None:
-    sealed(model, lambda record: record["trained"]["data"].update(pathh="x"))
-    assert "no field 'trained.data.pathh'; did you mean 'path'" in refused(model)
+def test_a_wrong_field_is_named_even_if_the_digest_matches(model: Path) -> None:
+    change_header(model, lambda record: record["trained"]["data"].update(pathh="x"))
+    assert "no field 'trained.data.pathh'; did you mean 'path'" in refusal_of(model)
 
 
 def test_a_wrong_field_of_the_body_is_named(model: Path) -> None:
     assert read_model(model)[1].body_of(Body, model) == Body((6, 16))
-    sealed(model, lambda record: record["body"]["preprocess"].update(sice=3))
+    change_header(model, lambda record: record["body"]["preprocess"].update(sice=3))
     with pytest.raises(UserError, match=r"model.safetensors: .*'body.preprocess.sice'; did you mean 'size'"):
         read_model(model)[1].body_of(Body, model)
 
 
-def test_a_file_of_format_1_is_refused_with_what_makes_a_new_one(model: Path) -> None:
-    sealed(model, lambda record: record.update(format=1, network="lenet-5"))
-    assert refused(model) == (
-        f"{model} has model format 1, and this imclass reads format 2; make it again, with imclass train, imclass "
-        "weights import or imclass evaluate --save"
+def test_a_file_of_format_1_is_refused_with_the_commands_that_create_a_new_one(model: Path) -> None:
+    change_header(model, lambda record: record.update(format=1, network="lenet-5"))
+    assert refusal_of(model) == (
+        f"{model} has model format 1, but this version of imclass reads format 2; create it again with imclass "
+        "train, imclass weights import or imclass evaluate --save"
     )
 
 
-def test_provenance_knows_the_names_in_its_recipe() -> None:
+def test_provenance_has_the_names_in_its_recipe() -> None:
     assert HEADER.trained is not None
     assert HEADER.trained.names == RecipeNames("mine", "pets") and Provenance().names == RecipeNames()
 
 
-def test_metrics_are_the_numbers_they_were_made_of() -> None:
+def test_metrics_survive_a_round_trip_through_numbers() -> None:
     numbers = {"top1": 0.5, "loss": 1.25, "evaluated": 9, "total": 10}
-    assert Metrics.of(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
-    assert Metrics.of(numbers).numbers == numbers
+    assert Metrics.from_numbers(numbers) == Metrics({"top1": 0.5, "loss": 1.25}, 9, 10)
+    assert Metrics.from_numbers(numbers).numbers == numbers
 
 
 @pytest.mark.parametrize("change", [{"format": MODEL_FORMAT + 1}, {"engine": "later"}], ids=["format", "field"])
-def test_a_file_of_a_later_version_is_named_with_that_version(model: Path, change: dict[str, Any]) -> None:
-    sealed(model, lambda record: record.update(change))
-    assert "install the imclass that wrote it" in refused(model)
-    sealed(model, lambda record: record.update(versions={"imclass": "9.1"}))
-    assert "install imclass 9.1, which wrote it" in refused(model)
+def test_a_file_of_a_later_version_is_refused_with_that_version(model: Path, change: dict[str, Any]) -> None:
+    change_header(model, lambda record: record.update(change))
+    assert "install the version of imclass that wrote it" in refusal_of(model)
+    change_header(model, lambda record: record.update(versions={"imclass": "9.1"}))
+    assert "install imclass 9.1, which wrote it" in refusal_of(model)
 
 
 @pytest.mark.parametrize(
@@ -244,18 +244,18 @@ def test_a_file_of_a_later_version_is_named_with_that_version(model: Path, chang
 def test_another_programs_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(safetensors.torch.save(tensors(), metadata=metadata))
-    assert "carries no readable imclass header" in refused(path)
+    assert "it has no readable header" in refusal_of(path)
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     text = b"[" * 200_000
     (tmp_path / "deep").write_bytes(struct.pack("<Q", len(text)) + text)
-    refused(tmp_path / "deep")
+    refusal_of(tmp_path / "deep")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert "there is no model file" in refused(tmp_path / "model.safetensors")
-    assert "there is no model file" in refused(tmp_path)
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "does not exist" in refusal_of(tmp_path / "model.safetensors")
+    assert "does not exist" in refusal_of(tmp_path)
 
 
 def test_a_failed_save_keeps_the_old_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A config with other values at dotted keys: from Python, and from the words of a command line."""
+"""Overrides at dotted keys, from Python and from the words of a command line."""
 
 from typing import Any
 
@@ -25,25 +25,25 @@ TWO_STAGES = Training(
 )
 
 
-def changed(**changes: Any) -> Training:
+def with_changes(**changes: Any) -> Training:
     """Return a config of two stages with changes at keys in which "__" stands for the dot."""
     return override(TWO_STAGES, {key.replace("__", "."): value for key, value in changes.items()}, KINDS)
 
 
-def test_a_short_key_is_for_every_stage_and_a_full_one_for_its_own() -> None:
-    assert [s.descent[1].rate for s in changed(schedule__rate=0.5).stages] == [0.5, 0.5]
-    assert [s.descent[1].rate for s in changed(stages__1__schedule__rate=0.5).stages] == [0.1, 0.5]
-    assert [s.epochs for s in changed(epochs=7, seed=3).stages] == [7, 7] and changed(seed=3).seed == 3
-    assert changed(model__row__widths=(2, 3)).model.row == {"widths": (2, 3)}
+def test_a_short_key_applies_to_every_stage_and_a_full_one_to_one() -> None:
+    assert [s.descent[1].rate for s in with_changes(schedule__rate=0.5).stages] == [0.5, 0.5]
+    assert [s.descent[1].rate for s in with_changes(stages__1__schedule__rate=0.5).stages] == [0.1, 0.5]
+    assert [s.epochs for s in with_changes(epochs=7, seed=3).stages] == [7, 7] and with_changes(seed=3).seed == 3
+    assert with_changes(model__row__widths=(2, 3)).model.row == {"widths": (2, 3)}
     assert override(Execution(), {"workers": 5}) == Execution(workers=5)
 
 
-def test_another_kind_begins_from_its_own_defaults() -> None:
-    assert changed(optimiser__kind="adam", stages__0__optimiser__eps=1.0).stages[0].optimiser == Adam(eps=1.0)
-    found = changed(schedule__steps=(5,), schedule__kind="step")
+def test_a_new_kind_starts_from_its_defaults() -> None:
+    assert with_changes(optimiser__kind="adam", stages__0__optimiser__eps=1.0).stages[0].optimiser == Adam(eps=1.0)
+    found = with_changes(schedule__steps=(5,), schedule__kind="step")
     assert [s.schedule for s in found.stages] == [StepDecay(steps=(5,)), StepDecay(steps=(5,))]
-    assert changed(schedule__rate=0.5, schedule__kind="cosine").stages[0].schedule == Cosine(rate=0.5)  # as it was
-    assert changed(optimiser=Adam(), schedule={"kind": "cosine"}).stages[1].optimiser == Adam()
+    assert with_changes(schedule__rate=0.5, schedule__kind="cosine").stages[0].schedule == Cosine(rate=0.5)  # as it was
+    assert with_changes(optimiser=Adam(), schedule={"kind": "cosine"}).stages[1].optimiser == Adam()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,11 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("epocs", 1, "Training has no field 'epocs'; did you mean 'epochs'?"),
         ("optimiser", {"name": "adam"}, "--optimiser lacks the field 'kind'; there are: adam, sgd"),
         ("model", "resnet-18", "--model is 'resnet-18'; it must be an object with the fields of Model"),
-        ("schedule.steps", (5,), "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
+        (
+            "schedule.steps",
+            (5,),
+            "--schedule.steps belongs to the schedule kind step, but the schedule of this run is cosine",
+        ),
         ("schedule.kind", "cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'; set stages.0.schedule.steps"),
         ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the number may be 0 to 1"),
@@ -70,34 +74,51 @@ def test_another_kind_begins_from_its_own_defaults() -> None:
         ("epochs", Words(()), "--epochs needs a value: a whole number"),
         ("augment.area.area", Words(("1",)), "--augment.area.area is '1'; it must be 2 numbers"),
         ("augment.area.area", (1.0, 0.5), "--stages.0.augment.area.area is 1.0 0.5; it must be a low and a high value"),
-        ("augment.flip", 1, "--augment.flip itself takes no value; set a field of it: --augment.flip.probability"),
-        ("augment.flip.pixels", 1, "--augment.flip.pixels belongs to augmentation kind pad"),
+        (
+            "augment.flip",
+            1,
+            "--augment.flip does not accept a value; set one of its fields: --augment.flip.probability",
+        ),
+        ("augment.flip.pixels", 1, "--augment.flip.pixels belongs to the augmentation kind pad"),
         ("augment.flip.chance", 1, "Flip has no field 'augment.flip.chance'"),
         ("augment.flop.probability", 1, "no augmentation is named 'flop'; did you mean 'flip'?"),
         ("augment", Words(("flop",)), "no augmentation is named 'flop'; did you mean 'flip'?"),
-        ("augment", Words(("none", "flip")), "--augment is none flip; none stands alone"),
-        ("rates", Words(("*:0",)), "--rates itself takes no value; set one by name: --rates.NAME VALUE"),
+        ("augment", Words(("none", "flip")), "--augment is 'none flip'; 'none' cannot be combined"),
+        ("rates", Words(("*:0",)), "--rates does not accept a value; set one by name: --rates.NAME VALUE"),
+        (
+            "schedule",
+            Words(("step",)),
+            "--schedule does not accept a value; set one of its fields: --schedule.kind",
+        ),
+        ("optimiser", Words(("adam",)), "--optimiser does not accept a value; set one of its fields: --optimiser.kind"),
+        ("split", Words(("0.3",)), "--split does not accept a value; set one of its fields: --split.test"),
+        (
+            "stages",
+            Words(("2",)),
+            "--stages does not accept a value; set one of its fields: --stages.0.name",
+        ),
+        ("preprocess", Words(()), "--preprocess does not accept a value; set one of its fields: --preprocess.size"),
         ("rates", 3, "--rates is 3; it must be names, each with a finite number"),
-        ("augment", Words(()), "--augment needs a value: kinds in their order, or none; there are: area, flip, pad"),
+        ("augment", Words(()), "--augment needs a value: kinds in order, or none. The kinds are: area, flip, pad"),
         ("augment", Flip(), "--augment is {'kind': 'flip', 'probability': 0.5}; it must be any number of values"),
         ("stages.0.augment.1.probability", 1, "there is no 'stages.0.augment.1.probability'; the number may be 0 to 0"),
         ("nonfinite", Words(("go",)), "--nonfinite is 'go'; it must be one of 'stop', 'skip'"),
         ("model.mean_image", Words(("perhaps",)), "--model.mean-image is 'perhaps'; it must be true or false"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_its_key(key: str, value: Any, message: str) -> None:
+def test_an_invalid_override_is_refused_by_its_key(key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         override(TWO_STAGES, {key: value}, KINDS)
     assert str(caught.value).startswith(message)
 
 
-def test_words_and_numpy_numbers_mean_what_the_field_says() -> None:
-    assert changed(epochs=np.int64(3)).stages[0].epochs == 3 and type(changed(seed=np.int64(3)).seed) is int
-    typed = changed(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area__area=Words((".5", "1")))
+def test_words_and_numpy_numbers_become_the_type_of_the_field() -> None:
+    assert with_changes(epochs=np.int64(3)).stages[0].epochs == 3 and type(with_changes(seed=np.int64(3)).seed) is int
+    typed = with_changes(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area__area=Words((".5", "1")))
     assert (typed.stages[0].epochs, typed.stages[0].descent[1].rate) == (3, 1e-3)
     assert typed.stages[0].augment == (Flip(probability=0.25), Area(area=(0.5, 1.0)))
-    assert changed(model__mean_image=Words(())).model.mean_image
-    assert changed(model__mean=Words(("1",))).model.mean == (1,)
+    assert with_changes(model__mean_image=Words(())).model.mean_image
+    assert with_changes(model__mean=Words(("1",))).model.mean == (1,)
 
 
 def test_patterns_keep_their_order_and_their_spelling() -> None:
@@ -109,18 +130,18 @@ def test_patterns_keep_their_order_and_their_spelling() -> None:
     assert [*whole.stages[0].rates.items()] == [("b", 1.0), ("a", 2.0)]
 
 
-def test_what_may_be_none_begins_from_its_defaults() -> None:
-    found = changed(stages__1__model__network="vgg-d", stages__1__preprocess__size=96)
+def test_an_optional_field_starts_from_its_defaults() -> None:
+    found = with_changes(stages__1__model__network="vgg-d", stages__1__preprocess__size=96)
     assert found.stages[1].model == Model("vgg-d") and found.stages[1].preprocess == Preprocess(size=96)
     assert found.stages[0].model is None and found.stages[0].preprocess is None
 
 
 def augments(**changes: Any) -> list[tuple[Any, ...]]:
     """Return the augmentations of both stages after changes."""
-    return [stage.augment for stage in changed(**changes).stages]
+    return [stage.augment for stage in with_changes(**changes).stages]
 
 
-def test_a_field_of_a_kind_is_set_wherever_the_kind_is_and_else_the_kind_is_added() -> None:
+def test_a_field_of_a_kind_is_set_in_all_its_entries_or_in_a_new_one() -> None:
     flip = Flip(probability=0.25)
     assert augments(augment__flip__probability=0.75) == [(Flip(probability=0.75),)] * 2
     assert augments(augment__pad__pixels=3) == [(flip, Pad(pixels=3))] * 2
@@ -131,7 +152,7 @@ def test_a_field_of_a_kind_is_set_wherever_the_kind_is_and_else_the_kind_is_adde
     assert augments(augment=("pad", "pad"), augment__1__pixels=2) == [(Pad(), Pad(pixels=2))] * 2
 
 
-def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_those_that_stay() -> None:
+def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_kinds_in_both() -> None:
     flip = Flip(probability=0.25)
     for value in (("pad", "flip"), ["pad", "flip"], Words(("pad", "flip"))):
         assert augments(augment=value) == [(Pad(), flip)] * 2
@@ -141,7 +162,7 @@ def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_those_that_st
     assert augments(augment=(Area(), Pad())) == [(Area(), Pad())] * 2
     assert augments(augment=[{"kind": "pad", "pixels": 1}]) == [(Pad(pixels=1),)] * 2
     assert augments(stages__0__augment="none") == [(), (flip,)]
-    # Whatever the order in which they are given, the list comes first.
+    # The list is set first, in any order of the changes.
     assert augments(augment__pad__pixels=3, stages__0__augment="area") == [
         (Area(), Pad(pixels=3)),
         (flip, Pad(pixels=3)),

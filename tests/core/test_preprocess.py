@@ -1,4 +1,4 @@
-"""The view of an image is Pillow's resize and a centre crop, to the byte, at exactly the sizes asked for."""
+"""The view of an image equals Pillow's resize and a centre crop, to the byte, at exactly the requested sizes."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("interpolation", FILTERS)
 @pytest.mark.parametrize(("height", "width", "resized"), [(40, 60, (48, 32)), (61, 35, (32, 56)), (20, 20, (32, 32))])
-def test_the_view_is_pillows(interpolation: str, height: int, width: int, resized: tuple[int, int]) -> None:
+def test_the_view_equals_pillows(interpolation: str, height: int, width: int, resized: tuple[int, int]) -> None:
     image = picture(height, width)
     oracle = Image.fromarray(image).resize(resized, FILTERS[interpolation])
     left, top = (resized[0] - 28) // 2, (resized[1] - 28) // 2
@@ -52,23 +52,23 @@ def test_every_image_becomes_the_native_size(height: int, width: int, resize: st
     assert grey(image).shape == (14, 14, 1)
 
 
-def test_squash_takes_the_whole_image() -> None:
+def test_squash_resizes_the_whole_image() -> None:
     image = picture(40, 60)
     expected = np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(Preprocess(size=28, resize="squash")(image), expected)
 
 
-def test_none_only_crops_the_centre() -> None:
+def test_without_resizing_only_the_centre_is_cropped() -> None:
     image = picture(31, 32)
     np.testing.assert_array_equal(Preprocess(size=28, resize="none")(image), image[1:29, 2:30])
 
 
-def test_the_native_size_is_left_alone() -> None:
+def test_an_image_of_the_native_size_is_unchanged() -> None:
     image = picture(28, 28)
     np.testing.assert_array_equal(Preprocess(size=28, scale=28)(image), image)
 
 
-def test_none_refuses_what_is_too_small() -> None:
+def test_without_resizing_a_small_image_is_refused() -> None:
     with pytest.raises(UserError, match=r"27 x 40 pixels is smaller than the network's 28 x 28; use"):
         Preprocess(size=28, resize="none")(picture(27, 40))
     assert Preprocess(size=28, scale=28)(picture(27, 40)).shape == (28, 28, 3)
@@ -79,10 +79,10 @@ def test_grey_is_the_luma() -> None:
     weights = np.array([0.299, 0.587, 0.114])
     grey = Preprocess(size=28, scale=28, colour="grey")(image)
     assert np.abs(grey[:, :, 0] - image @ weights).max() <= 1
-    assert np.abs(grey[:, :, 0] - image.mean(2)).max() > 10  # the plain mean is something else
+    assert np.abs(grey[:, :, 0] - image.mean(2)).max() > 10  # the plain mean differs
 
 
-def test_one_channel_becomes_three_equal_ones_and_stays_grey_where_grey_is_wanted() -> None:
+def test_one_channel_becomes_three_equal_ones_or_stays_grey() -> None:
     image = picture(28, 28, 1)
     np.testing.assert_array_equal(Preprocess(size=28, scale=28)(image), np.repeat(image, 3, axis=2))
     np.testing.assert_array_equal(Preprocess(size=28, scale=28, colour="grey")(image), image)
@@ -93,14 +93,14 @@ def test_channel_order_is_reversed_for_bgr() -> None:
     np.testing.assert_array_equal(Preprocess(size=28, scale=28, channels="bgr")(image), image[:, :, ::-1])
 
 
-def test_channels_of_the_input() -> None:
+def test_the_input_has_one_channel_for_grey_else_three() -> None:
     assert (Preprocess().w_in, Preprocess(colour="grey").w_in) == (3, 1)
 
 
 @pytest.mark.parametrize(
     ("size", "scale", "message"), [(0, 256, "preprocess.size is 0"), (32, 31, "scale 31 is below")]
 )
-def test_a_crop_that_cannot_fit_is_refused(size: int, scale: int, message: str) -> None:
+def test_a_crop_that_does_not_fit_is_refused(size: int, scale: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Preprocess(size=size, scale=scale)
-    assert Preprocess(size=32, resize="squash", scale=31).size == 32  # where no scale is used, none is checked
+    assert Preprocess(size=32, resize="squash", scale=31).size == 32  # the scale is not used here, so it is not checked

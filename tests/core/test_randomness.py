@@ -16,19 +16,19 @@ GOLDEN_STEP = 8_624_490_603_629_948_942
 IDS = np.arange(20_000, dtype=np.int64)
 
 
-def mixed(z: int) -> int:
-    """SplitMix64's finaliser in plain integers."""
+def reference_mix(z: int) -> int:
+    """Apply SplitMix64's finaliser to a plain integer."""
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
     return z ^ (z >> 31)
 
 
-def drawn(seed: int, epoch: int, sample: int, repeat: int, stream: str) -> int:
-    """`Draws.bits` of one sample in plain integers."""
+def reference_bits(seed: int, epoch: int, sample: int, repeat: int, stream: str) -> int:
+    """Compute `Draws.bits` of one sample in plain integers."""
     state = 0
     for word in (int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little"), seed, epoch, repeat):
-        state = mixed(state + GOLDEN + word & MASK)
-    return mixed(mixed(state + GOLDEN + sample & MASK) + GOLDEN & MASK)
+        state = reference_mix(state + GOLDEN + word & MASK)
+    return reference_mix(reference_mix(state + GOLDEN + sample & MASK) + GOLDEN & MASK)
 
 
 def test_the_mixer_is_splitmix64() -> None:
@@ -41,12 +41,12 @@ def test_the_mixer_is_splitmix64() -> None:
 @pytest.mark.parametrize(("epoch", "repeat", "stream"), [(0, 0, "order"), (7, 2, "flip"), (2**31, 0, "é")])
 def test_bits_equal_the_reference(seed: int, epoch: int, repeat: int, stream: str) -> None:
     ids = np.array([0, 1, 2, 49_999, 2**62, 2**63 - 1], np.int64)
-    expected = [drawn(seed, epoch, sample, repeat, stream) for sample in ids.tolist()]
+    expected = [reference_bits(seed, epoch, sample, repeat, stream) for sample in ids.tolist()]
     assert Draws(seed, epoch).bits(ids, stream, repeat).tolist() == expected
 
 
-def test_golden_values_stay() -> None:
-    """Runs recorded with these values could not be repeated if they changed: a new format number would be due."""
+def test_golden_values_are_unchanged() -> None:
+    """Guard recorded runs, which could not be repeated if these values changed without a new format number."""
     assert Draws(0).bits(np.arange(3), "order").tolist() == GOLDEN_ORDER
     assert Draws(0, 0).order(np.arange(8)).tolist() == GOLDEN_EPOCH
     assert part_seed(0, 0, 0) == GOLDEN_STEP
@@ -57,7 +57,7 @@ def test_uniform_fills_the_unit_interval_evenly() -> None:
     assert values.min() >= 0 and values.max() < 1
     counts = np.histogram(values, 50, (0, 1))[0]
     assert stats.chisquare(counts).pvalue > 1e-4
-    assert stats.chisquare(np.histogram(values**1.1, 50, (0, 1))[0]).pvalue < 1e-4  # the test can see a slight slope
+    assert stats.chisquare(np.histogram(values**1.1, 50, (0, 1))[0]).pvalue < 1e-4  # the test detects a slight slope
 
 
 @pytest.mark.parametrize("other", [(1, 0, 0, "flip"), (0, 1, 0, "flip"), (0, 0, 1, "flip"), (0, 0, 0, "crop")])
@@ -68,7 +68,7 @@ def test_each_word_of_the_counter_makes_another_stream(other: tuple[int, int, in
     assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(len(IDS))
 
 
-def test_neighbours_do_not_know_each_other() -> None:
+def test_neighbouring_ids_are_uncorrelated() -> None:
     values = Draws(0).uniform(IDS, "flip")
     assert abs(np.corrcoef(values[1:], values[:-1])[0, 1]) < 4 / np.sqrt(len(IDS))
 
@@ -78,7 +78,7 @@ def test_every_bit_is_fair() -> None:
     assert np.all(np.abs(bits.mean(0) - 0.5) < 5 * 0.5 / np.sqrt(len(IDS)))
 
 
-def test_a_sample_draws_the_same_in_any_company() -> None:
+def test_a_samples_draws_do_not_depend_on_other_samples() -> None:
     shuffled = np.random.default_rng(0).permutation(IDS)
     np.testing.assert_array_equal(Draws(3, 1).bits(shuffled, "flip"), Draws(3, 1).bits(IDS, "flip")[shuffled])
     np.testing.assert_array_equal(Draws(3, 1).bits(IDS[::7], "flip"), Draws(3, 1).bits(IDS, "flip")[::7])
@@ -95,11 +95,11 @@ def test_leaving_samples_out_does_not_move_the_others() -> None:
     kept = IDS[IDS % 5 != 0]
     full = IDS[Draws(4, 2).order(IDS)]
     assert kept[Draws(4, 2).order(kept)].tolist() == full[full % 5 != 0].tolist()
-    drawn_anew = np.random.default_rng(4).permutation(len(kept))  # what a generator with a state would do
-    assert kept[drawn_anew].tolist() != full[full % 5 != 0].tolist()
+    stateful = np.random.default_rng(4).permutation(len(kept))  # as a generator with a state would draw
+    assert kept[stateful].tolist() != full[full % 5 != 0].tolist()
 
 
-def test_part_seeds_differ_and_suit_torch() -> None:
+def test_part_seeds_are_distinct_and_valid_for_torch() -> None:
     seeds = {part_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(4)}
     assert len(seeds) == 600
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,4 +1,4 @@
-"""What a run uses is resolved once and said."""
+"""Device, threads, memory and processes of a run are resolved and checked."""
 
 import mmap
 import platform
@@ -22,9 +22,9 @@ from imclass.core.runtime import (
 )
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"--device cuda: .* take --device cpu"):
+    with pytest.raises(UserError, match=r"--device cuda: .* use --device cpu"):
         resolve_runtime("cuda")
     assert resolve_runtime("auto").device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -33,7 +33,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert resolve_runtime("cpu").device == "cpu"
 
 
-def test_threads_are_those_of_the_moment_and_are_set_again() -> None:
+def test_a_runtime_records_the_threads_and_sets_them_again() -> None:
     torch.set_num_threads(2)
     runtime = resolve_runtime("cpu")
     torch.set_num_threads(1)
@@ -42,12 +42,12 @@ def test_threads_are_those_of_the_moment_and_are_set_again() -> None:
     assert not torch.are_deterministic_algorithms_enabled()  # asked for on a GPU only
 
 
-def test_it_is_said_in_a_line() -> None:
+def test_a_runtime_prints_as_one_line() -> None:
     assert str(Runtime("cpu", threads=1)) == "cpu, fp32, 1 thread"
     assert str(Runtime("cuda", threads=4)) == "cuda, fp32, 4 threads"
 
 
-def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_those_of_the_installed_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     found = library_versions()
     assert found["torch"] == metadata.version("torch")
     assert {"python", "imclass", "numpy", "pillow", "safetensors"} <= set(found)
@@ -66,7 +66,7 @@ for turn in range(24):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(1 << 24)  # 64 MB, freed at once
     turns.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(sum(turns[12:]))  # the heap takes a few turns, more or fewer by its address, to find a place that lasts
+print(sum(turns[12:]))  # the heap takes a few turns, depending on its address, to settle
 """
 
 
@@ -74,13 +74,13 @@ print(sum(turns[12:]))  # the heap takes a few turns, more or fewer by its addre
 def test_freed_memory_is_kept_for_the_next_step() -> None:
     faults = {
         how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
-        for how in ("kept", "given back")
+        for how in ("kept", "released")
     }
     pages = 12 * 2**26 // mmap.PAGESIZE
-    assert faults["kept"] < pages / 10 < pages * 0.9 < faults["given back"]
+    assert faults["kept"] < pages / 10 < pages * 0.9 < faults["released"]
 
 
-def test_devices_are_named_as_pytorch_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_have_pytorchs_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
@@ -92,27 +92,27 @@ def test_devices_are_named_as_pytorch_names_them(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
-        ("0", "--device 0 is not a device; name it cuda:0"),
-        ("gpu", "give auto, cpu, cuda, cuda:N or mps"),
-        ("cuda:x", "give auto, cpu, cuda, cuda:N or mps"),
-        ("cpu:1", "give auto, cpu, cuda, cuda:N or mps"),
+        ("0", "--device 0 is not a device; write cuda:0"),
+        ("gpu", "choose auto, cpu, cuda, cuda:N or mps"),
+        ("cuda:x", "choose auto, cpu, cuda, cuda:N or mps"),
+        ("cpu:1", "choose auto, cpu, cuda, cuda:N or mps"),
         ("cuda", "this machine has no CUDA device"),
         ("cuda:0", "this machine has no CUDA device"),
-        ("mps", "take --device cpu"),
+        ("mps", "use --device cpu"),
     ],
 )
-def test_a_device_that_is_not_there_is_named(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_device_is_named(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert device_of("auto") == "cpu"
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         device_of(name)
 
 
 @pytest.mark.parametrize(("value", "count"), [("1", 1), ("", 1), ("3", 3)])
-def test_an_empty_variable_is_one_process(value: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_world_size_means_one_process(value: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", value)
     assert world_size() == count
     monkeypatch.delenv("WORLD_SIZE")
@@ -121,17 +121,17 @@ def test_an_empty_variable_is_one_process(value: str, count: int, monkeypatch: p
 
 @pytest.mark.parametrize("value", ["two", "0", "-1", "1.5"])
 @pytest.mark.parametrize("words", ["train mnist-lenet --dry-run", "evaluate lenet-5:none"])
-def test_a_size_that_is_no_number_is_a_mistake(
+def test_a_world_size_that_is_not_a_number_is_refused(
     value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", value)
-    with pytest.raises(UserError, match="unset it"):
+    with pytest.raises(UserError, match="Unset the variable"):
         world_size()
     assert main(words.split()) == 2
-    assert "fault of imclass" not in capsys.readouterr().err
+    assert "bug in imclass" not in capsys.readouterr().err
 
 
-def test_a_size_without_torchrun_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_world_size_without_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Tables are found by scanning folders: a broken file is named and the others work, a name given twice is refused."""
+"""Tables are found by scanning folders; a broken file is named while others work, and a repeated name is refused."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ PACKAGE = iter(f"imclass_test_tables_{i}" for i in range(1000))
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An importable package with one good module in it."""
+    """Return the folder of an importable package with one valid module."""
     folder = tmp_path / next(PACKAGE)
     write(folder / "__init__.py", "")
     write(folder / "good.py", "NETS = {'net-a': 1, 'net-b': 2}")
@@ -27,7 +27,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_name_of_another_kind_of_thing_is_explained() -> None:
+def test_a_name_that_means_another_kind_of_thing_is_explained() -> None:
     found = EntryTable("network", {"a": 1}, explain=lambda name: "weights" if ":" in name else "")
     assert found["a"] == 1
     with pytest.raises(UserError, match=r"^weights$"):
@@ -74,7 +74,7 @@ def test_an_interrupt_is_not_swallowed(package: Path) -> None:
         find(package.name, "NETS", "network")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(package: Path) -> None:
+def test_an_unknown_name_gets_a_suggestion(package: Path) -> None:
     found = find(package.name, "NETS", "network")
     with pytest.raises(UserError, match=r"^no network is named 'net-aa'; did you mean 'net-a'\?$"):
         found["net-aa"]
@@ -82,18 +82,18 @@ def test_an_unknown_name_is_answered_with_the_nearest(package: Path) -> None:
         found["zzz"]
 
 
-def test_a_name_given_twice_names_both_files(package: Path) -> None:
+def test_a_repeated_name_is_refused_with_both_files(package: Path) -> None:
     other = write(package.parent / "plugins" / "mine.py", "NETS = {'net-a': 9}")
     with pytest.raises(UserError, match=r"network 'net-a' is defined twice, in .*good and in .*mine\.py; rename one"):
         find(package.name, "NETS", "network", load_plugins([other.parent]))
 
 
-def test_a_plugin_folder_that_is_not_there_is_named(package: Path, tmp_path: Path) -> None:
+def test_a_missing_plugin_folder_is_named(package: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--plugins .*nowhere is not a folder"):
         load_plugins([tmp_path / "nowhere"])
 
 
-def test_two_plugin_folders_may_have_a_file_of_one_name(package: Path) -> None:
+def test_two_plugin_folders_may_have_files_of_the_same_name(package: Path) -> None:
     one = write(package.parent / "one" / "net.py", "NETS = {'net-1': __name__}")
     two = write(package.parent / "two" / "net.py", "NETS = {'net-2': __name__}")
     found = find(package.name, "NETS", "network", load_plugins([one.parent, two.parent]))
@@ -111,7 +111,7 @@ def test_a_plugin_may_postpone_its_annotations(package: Path) -> None:
     assert found["net-r"].size == 28
 
 
-def test_a_plugin_is_executed_once_a_process(package: Path) -> None:
+def test_a_plugin_is_executed_once_per_process(package: Path) -> None:
     folder = package.parent / "plugins"
     marks = package.parent / "marks.txt"
     count = f"from pathlib import Path\nmarks = Path({str(marks)!r})\n"
@@ -123,7 +123,7 @@ def test_a_plugin_is_executed_once_a_process(package: Path) -> None:
     assert one.plugin_digests("net-a") == {}
 
 
-def test_a_changed_plugin_is_another(package: Path) -> None:
+def test_a_changed_plugin_is_executed_again(package: Path) -> None:
     folder = package.parent / "plugins"
     write(folder / "net.py", "NETS = {'net-1': 1}")
     before = find(package.name, "NETS", "network", load_plugins([folder]))

@@ -1,4 +1,4 @@
-"""The nearest name is offered; text is one safe line, aligned, shortened."""
+"""The nearest name is suggested; text is made safe, aligned and shortened."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from imclass.core.text import list_names, percent, printable_text, shorten_name, suggestion, text_width
 
 
-def test_nearest_offers_a_close_name_else_a_short_list_else_nothing() -> None:
+def test_suggestion_is_a_close_name_else_a_short_list_else_nothing() -> None:
     assert suggestion("vgg-dd", ["vgg-d", "vgg-a", "lenet-5"]) == "; did you mean 'vgg-d'?"
     assert suggestion("zzz", ["b", "a"]) == "; there are: a, b"
     assert suggestion("zzz", []) == ""
@@ -30,18 +30,18 @@ def test_nearest_offers_a_close_name_else_a_short_list_else_nothing() -> None:
         ("right \u202e left", r"right \u202e left"),
     ],
 )
-def test_printable_is_one_safe_line(text: str, shown: str) -> None:
+def test_printable_text_is_one_safe_line(text: str, shown: str) -> None:
     assert printable_text(text) == shown
     assert printable_text(text).isprintable()
 
 
-def test_listed_counts_what_it_leaves_out() -> None:
+def test_list_names_counts_the_names_it_leaves_out() -> None:
     assert list_names(["a", "b"]) == "'a', 'b'"
-    assert list_names(list("abc"), most=2) == "'a', 'b' and 1 more"
+    assert list_names(list("abc"), max_names=2) == "'a', 'b' and 1 more"
 
 
-def test_percent_of_nothing_is_a_dash() -> None:
-    assert (percent(math.nan), percent(0.98434), percent(1.0)) == ("-", "98.43 %", "100.00 %")
+def test_percent_prints_nan_as_a_dash() -> None:
+    assert (percent(math.nan), percent(0.98434), percent(1.0)) == ("-", "98.43%", "100.00%")
 
 
 @pytest.mark.parametrize("name", ["short", "x" * 32, "n02110958_" + "pug_" * 20 + "black", "猫" * 40, "a\nb" * 40])

@@ -1,4 +1,4 @@
-"""Arrays as a data set: what does not fit together is refused when it is made."""
+"""Arrays as a data set. Arrays that do not fit together are refused when it is made."""
 
 from typing import Any
 
@@ -14,16 +14,18 @@ PIXELS = np.zeros((4, 5, 6, 3), np.uint8)
 LABELS = OneOf(np.array([0, 1, 0, 1]))
 
 
-def made(pixels: Any = PIXELS, targets: Targets = LABELS, classes: tuple[str, ...] = ("a", "b")) -> ArrayDataset:
+def make_dataset(
+    pixels: Any = PIXELS, targets: Targets = LABELS, classes: tuple[str, ...] = ("a", "b")
+) -> ArrayDataset:
     return ArrayDataset(pixels, targets, classes, ("test",), "test", Origin("mine", "memory", "published"))
 
 
-def test_what_fits_is_a_data_set() -> None:
+def test_arrays_that_fit_are_a_data_set() -> None:
     for targets in (LABELS, AnyOf(np.array([[0, 1], [-1, 0], [1, 1], [0, 0]], np.int8))):
-        data = made(targets=targets)
+        data = make_dataset(targets=targets)
         assert isinstance(data, Dataset) and len(data) == 4 and data[3].shape == (5, 6, 3)
         assert data.name(3) == "test/00003" and len(data.contents()) == len(set(data.ids.tolist())) == 4
-    assert len(made(PIXELS[:0], LABELS[:0])) == 0
+    assert len(make_dataset(PIXELS[:0], LABELS[:0])) == 0
 
 
 @pytest.mark.parametrize(
@@ -33,14 +35,14 @@ def test_what_fits_is_a_data_set() -> None:
         (PIXELS.transpose(0, 3, 1, 2), LABELS, "the array is 4 x 3 x 5 x 6 of uint8"),
         (PIXELS[..., 0], LABELS, "the array is 4 x 5 x 6 of uint8"),
         (PIXELS[:, :0], LABELS, "the array is 4 x 0 x 6 x 3 of uint8"),
-        (PIXELS.tolist(), LABELS, "the array is of the type list; give a NumPy array"),
-        (PIXELS[:3], LABELS, "there are 3 images and 4 targets; give one for each"),
-        (PIXELS, OneOf(np.array([0, 1, 2, 1])), "a label is 2, and there are 2 classes; labels are 0 to 1"),
-        (PIXELS, OneOf(np.array([0, 1, -1, 1])), "a label is -1, and there are 2 classes"),
-        (PIXELS, AnyOf(np.zeros((4, 3), np.int8)), "the marks are of 3 classes, and 2 are named"),
+        (PIXELS.tolist(), LABELS, "the array has the type list; give a NumPy array"),
+        (PIXELS[:3], LABELS, "there are 3 images and 4 targets; give one target for each image"),
+        (PIXELS, OneOf(np.array([0, 1, 2, 1])), "label 2 is out of range for 2 classes; labels must be 0 to 1"),
+        (PIXELS, OneOf(np.array([0, 1, -1, 1])), "label -1 is out of range for 2 classes"),
+        (PIXELS, AnyOf(np.zeros((4, 3), np.int8)), "the marks have 3 columns for 2 classes"),
     ],
 )
-def test_what_does_not_fit_is_one_message(pixels: Any, targets: Targets, words: str) -> None:
+def test_arrays_that_do_not_fit_are_refused_with_one_message(pixels: Any, targets: Targets, words: str) -> None:
     with pytest.raises(UserError) as error:
         check_arrays(pixels, targets, ("a", "b"))
     assert words in str(error.value)
@@ -48,4 +50,4 @@ def test_what_does_not_fit_is_one_message(pixels: Any, targets: Targets, words: 
 
 def test_a_data_set_is_checked_when_it_is_made() -> None:
     with pytest.raises(UserError, match="there are 3 images and 4 targets"):
-        made(PIXELS[:3])
+        make_dataset(PIXELS[:3])

@@ -1,4 +1,4 @@
-"""Data sets by name or path, and the mistakes made with either."""
+"""Data sets opened by name or by path, and the messages for mistakes in these."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ def tree(root: Path) -> Path:
     return root
 
 
-def test_every_source_says_what_it_is() -> None:
+def test_every_entry_has_a_summary_and_splits() -> None:
     found = dataset_table()
     assert {"mnist", "fashion-mnist", "mnist-sample", "folder"} <= set(found.entries) and found.failures == ()
     for source in found.entries.values():
@@ -46,7 +46,7 @@ def test_every_source_says_what_it_is() -> None:
     assert found["mnist"].get is not None and found["mnist-sample"].get is None
 
 
-def test_a_known_name_wins(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_name_wins_over_a_folder(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "mnist-sample")
     assert len(open_split("mnist-sample", "test", context)) == 2_000
@@ -60,54 +60,58 @@ def test_a_path_is_a_folder_of_classes_split_by_the_seed(
     found = open_split(str(root), "test", context, Cut(seed=4))
     assert isinstance(found, Dataset) and len(found) == 4 and found.origin.rule == "hash 80/20, seed 4"
     monkeypatch.chdir(tmp_path)
-    assert len(open_split("pets", "train", context)) == 16  # no set bears the name
+    assert len(open_split("pets", "train", context)) == 16  # no data set has this name
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(open_split("~/pets", "train", context)) == 16
 
 
-def test_a_folder_of_a_known_name_is_said(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_the_name_of_a_data_set_is_noted(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert shadowed_folder_note("mnist-sample", context) == shadowed_folder_note("mnist", context) == ()
     for name in ("mnist-sample", "mnist", "folder", "pets"):
         tree(tmp_path / name)
     (note,) = shadowed_folder_note("mnist-sample", context)
-    assert "the folder mnist-sample here is not read; for that give ./mnist-sample" in note
+    assert "the folder mnist-sample is not read; to read the folder, give ./mnist-sample" in note
     assert all(shadowed_folder_note(data, context) == () for data in ("./mnist-sample", "folder", "pets"))
-    with pytest.raises(UserError, match=r"(?s)offline.*for that give \./mnist"):  # the folder may have been meant
+    with pytest.raises(UserError, match=r"(?s)offline.*to read it, give \./mnist"):  # the folder may have been meant
         open_split("mnist", "train", context)
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [("", "--data is empty"), ("file:///tmp", "is a URL"), ("~no one/x", "no folder")]
+    ("data", "why"), [("", "--data is empty"), ("file:///tmp", "is a URL"), ("~no one/x", "does not exist")]
 )
-def test_what_is_no_path_is_one_message(context: Context, data: str, why: str) -> None:
+def test_an_invalid_path_is_refused_with_one_message(context: Context, data: str, why: str) -> None:
     with pytest.raises(UserError, match=why):
         open_split(data, "train", context)
-    if why != "no folder":
+    if why != "does not exist":
         with pytest.raises(UserError, match=why):
             canonical_name(data, context)
 
 
-def test_an_unknown_name_is_told_the_nearest_and_that_a_folder_will_do(context: Context) -> None:
-    with pytest.raises(UserError, match=r"did you mean 'mnist-sample'.*or a folder with one folder per class"):
+def test_for_an_unknown_name_the_message_suggests_the_nearest_or_a_folder(context: Context) -> None:
+    with pytest.raises(
+        UserError, match=r"did you mean 'mnist-sample'\? Set --data to .* a folder with one folder per class"
+    ):
         open_split("mnist-sampl", "train", context)
-    with pytest.raises(UserError, match="cifar10, cifar100, fashion-mnist, mnist, mnist-sample, or a folder"):
+    with pytest.raises(UserError, match=r"cifar10, cifar100, fashion-mnist, mnist, mnist-sample\. Set --data to"):
         open_split("xyzzy", "train", context)
 
 
-def test_a_path_that_leads_nowhere_is_told_the_nearest(context: Context, tmp_path: Path) -> None:
+def test_for_a_missing_path_the_message_suggests_the_nearest(context: Context, tmp_path: Path) -> None:
     tree(tmp_path / "pets")
-    with pytest.raises(UserError, match=r"there is no folder .*pest; did you mean 'pets'\?"):
+    with pytest.raises(UserError, match=r"the folder .*pest does not exist; did you mean 'pets'\?"):
         open_split(str(tmp_path / "pest"), "train", context)
 
 
 @pytest.mark.parametrize("cut", [Cut(), Cut(validation=0.25)])
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("has_parts", [False, True])
 def test_a_tree_is_walked_once_for_all_splits(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: Cut, own: bool
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: Cut, has_parts: bool
 ) -> None:
     root = tmp_path / "pets"
-    for part in ("train", "test") if own else ("",):
+    for part in ("train", "test") if has_parts else ("",):
         tree(root / part)
     scanned: list[str] = []
     scandir = os.scandir
@@ -118,11 +122,11 @@ def test_a_tree_is_walked_once_for_all_splits(
 
     monkeypatch.setattr(os, "scandir", count)
     splits = open_splits(str(root), context, cut)
-    assert sum(len(dataset) for dataset in splits.values()) == (40 if own else 20)
+    assert sum(len(dataset) for dataset in splits.values()) == (40 if has_parts else 20)
     classes = [path for path in scanned if path.endswith(("cat", "dog"))]
-    assert len(classes) == len(set(classes)) == (4 if own else 2)
+    assert len(classes) == len(set(classes)) == (4 if has_parts else 2)
     open_split(str(root), "test", context)  # the twin: another opening walks again
-    assert len([path for path in scanned if path.endswith("cat")]) == (4 if own else 2)
+    assert len([path for path in scanned if path.endswith("cat")]) == (4 if has_parts else 2)
 
 
 def test_a_csv_file_is_read_by_its_path(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,17 +142,17 @@ def test_a_csv_file_is_read_by_its_path(context: Context, tmp_path: Path, monkey
     assert open_split("folder.csv", "all", context).classes == ("cat", "dog")
 
 
-def test_a_split_that_is_not_there_is_told_what_is(context: Context, tmp_path: Path) -> None:
+def test_for_an_unknown_split_the_message_lists_the_splits(context: Context, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mnist-sample has no split 'validation'; there are: test, train"):
         open_split("mnist-sample", "validation", context)
     with pytest.raises(UserError, match="did you mean 'train'"):
         open_split(str(tree(tmp_path / "pets")), "tarin", context)
 
 
-def test_a_folder_of_idx_files_is_told_where_they_belong(context: Context, tmp_path: Path) -> None:
+def test_for_a_folder_of_idx_files_the_message_names_their_place(context: Context, tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "train-images-idx3-ubyte.gz").write_bytes(b"")
-    with pytest.raises(UserError, match=r"holds IDX files \(train-images-idx3-ubyte\.gz\).*mnist/"):
+    with pytest.raises(UserError, match=r"contains IDX files \(train-images-idx3-ubyte\.gz\).*mnist/"):
         open_split(str(tmp_path / "digits"), "train", context)
 
 
@@ -160,7 +164,7 @@ def test_the_folder_entry_itself_needs_a_path(
         open_split("folder", "train", context)
 
 
-def test_a_plugin_adds_a_source_and_a_broken_one_hinders_nobody(context: Context, tmp_path: Path) -> None:
+def test_a_plugin_adds_a_data_set_even_next_to_a_broken_one(context: Context, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text(
         "from imclass.data.source import DatasetEntry\nfrom imclass.data.sets.mnist_sample import read_sample\n"

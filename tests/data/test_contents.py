@@ -1,4 +1,4 @@
-"""What images hold: hashes of files and of pixels, and how often files are read for them."""
+"""Hashes of files and of pixels, and the number of times that a file is read for them."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ WORD = 2**64
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each file was read to be hashed, by folder and name."""
+    """Count how often each file is read to be hashed, by folder and name."""
     counted: Counter[str] = Counter()
 
     def counting(path: Path) -> bytes:
@@ -37,7 +37,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def files(folder: Path, n: int = 5, age: int = 60) -> list[Path]:
-    """Files that were written `age` seconds ago."""
+    """Write files that look `age` seconds old."""
     folder.mkdir(exist_ok=True)
     found = [folder / f"{i}.png" for i in range(n)]
     for i, file in enumerate(found):
@@ -55,7 +55,7 @@ def word(content: bytes) -> int:
     return int(hashlib.sha256(content).hexdigest()[:16], 16)
 
 
-def test_a_file_counts_by_its_bytes_and_an_array_by_its_pixels(tmp_path: Path) -> None:
+def test_the_content_of_a_file_is_its_bytes_and_that_of_an_array_its_pixels(tmp_path: Path) -> None:
     found = files(tmp_path / "a")
     kept = open_digests(Store(tmp_path / "store"))
     assert contents_of_files(found, kept).tolist() == [word(file.read_bytes()) for file in found]
@@ -65,7 +65,7 @@ def test_a_file_counts_by_its_bytes_and_an_array_by_its_pixels(tmp_path: Path) -
     assert len(contents_of_files([], kept)) == len(contents_of_array(pixels[:0])) == 0
 
 
-def test_a_file_that_cannot_be_read_counts_by_the_code(tmp_path: Path, reads: Counter[str]) -> None:
+def test_a_file_that_cannot_be_read_counts_by_its_refusal_code(tmp_path: Path, reads: Counter[str]) -> None:
     (tmp_path / "folder.png").mkdir()
     paths, kept = [tmp_path / "folder.png", tmp_path / "gone.png"], open_digests(Store(tmp_path / "store"))
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_counts_by_the_code(tmp_path: Path, reads: Co
     assert sorted(reads.values()) == [2, 2]
 
 
-def test_a_second_start_reads_only_what_has_changed(tmp_path: Path, reads: Counter[str]) -> None:
+def test_a_second_start_reads_only_files_that_have_changed(tmp_path: Path, reads: Counter[str]) -> None:
     found, kept = files(tmp_path / "a"), open_digests(Store(tmp_path / "store"))
     first = contents_of_files(found, kept)
     assert set(reads.values()) == {1} and len(reads) == 5
@@ -104,18 +104,18 @@ def test_without_an_index_files_are_hashed(tmp_path: Path, reads: Counter[str]) 
     assert set(reads.values()) == {3}
 
 
-def test_what_was_hashed_before_a_failure_is_kept(
+def test_digests_computed_before_a_failure_are_kept(
     tmp_path: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, kept = files(tmp_path / "a"), open_digests(Store(tmp_path / "store"))
 
-    def stopped(path: Path) -> bytes:
+    def interrupt(path: Path) -> bytes:
         if path.name == "4.png":
             raise KeyboardInterrupt
         return hash_of(path)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(contents, "hash_of", stopped)
+        patch.setattr(contents, "hash_of", interrupt)
         contents_of_files(found, kept)
     contents_of_files(found, kept)
     assert reads == {"a/4.png": 1}

@@ -1,4 +1,4 @@
-"""The mean image is exact, whatever way the images come; facts are read back as they were written, or refused."""
+"""The mean image is exact in any order and any arrays of images. Facts are read back unchanged, or refused."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def views(n: int = 301, size: int = 9, channels: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_it_is_the_mean_of_all_images(channels: int) -> None:
+def test_the_mean_image_is_that_of_all_images(channels: int) -> None:
     every = views(channels=channels)
     found = mean_image(np.array_split(every, 7))
     plain = (every.astype(np.float64) / 255).mean(axis=0).transpose(2, 0, 1)
@@ -31,7 +31,7 @@ def test_it_is_the_mean_of_all_images(channels: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_mean_colour_is_that_of_all_pixels(channels: int) -> None:
+def test_the_mean_colour_is_that_of_all_pixels(channels: int) -> None:
     every = views(channels=channels)
     found = mean_colour(np.array_split(every, 7))
     plain = (every.astype(np.float64) / 255).mean(axis=(0, 1, 2))
@@ -68,7 +68,7 @@ def test_memory_does_not_depend_on_the_number_of_images() -> None:
 
 
 @pytest.mark.parametrize("parts", [[], [np.zeros((0, 4, 4, 3), np.uint8)]])
-def test_no_images_are_a_mistake(parts: list[np.ndarray]) -> None:
+def test_a_mean_of_no_images_is_refused(parts: list[np.ndarray]) -> None:
     with pytest.raises(UserError, match=r"none of them can be read; .* --model\.no-mean-image"):
         mean_image(parts)
 
@@ -82,13 +82,13 @@ def test_facts_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_facts(path, write_facts(path, {})) == {}
 
 
-def test_other_facts_are_refused(tmp_path: Path) -> None:
+def test_facts_that_are_missing_damaged_or_changed_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "facts.safetensors"
-    with pytest.raises(UserError, match=r"facts\.safetensors is missing, .*; restore it .* another --out"):
+    with pytest.raises(UserError, match=r"facts\.safetensors is missing; .*; restore the file .* another --out"):
         read_facts(path, "0" * 64)
     digest = write_facts(path, FACTS)
     write_facts(path, FACTS | {"1.mean": FACTS["1.mean"] + 1e-6})
-    with pytest.raises(UserError, match=r"facts\.safetensors is not the file .*: its digest differs; .*--out"):
+    with pytest.raises(UserError, match=r"facts\.safetensors has changed .*: its digest differs; .*--out"):
         read_facts(path, digest)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=r"facts\.safetensors is damaged .* another --out"):

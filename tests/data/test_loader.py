@@ -1,4 +1,4 @@
-"""Batches do not depend on threads, on where an epoch is taken up, or on images that are refused."""
+"""Batches do not depend on threads, on where an epoch is resumed, or on images that are refused."""
 
 import itertools
 import shutil
@@ -52,7 +52,7 @@ class Tint(Augment):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Sixty images of different sizes in three classes, seven of them bad."""
+    """Make sixty images of different sizes in three classes, seven of them bad."""
     root = tmp_path_factory.mktemp("tree")
     rng = np.random.default_rng(0)
     for i in range(60):
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def array(n: int = 50, size: int = 12, channels: int = 3) -> ArrayDataset:
-    """An in-memory set."""
+    """Return a data set in memory."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (n, size, size, channels), dtype=np.uint8)
     return ArrayDataset(
@@ -133,7 +133,7 @@ def by_loop(
 @pytest.mark.parametrize(("parts", "pairs"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize("rules", [(), SHIFTS, PARTS, (*SHIFTS, Tint())])
 @pytest.mark.parametrize("kind", ["folder", "array"])
-def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: Rules, parts: int, pairs: bool) -> None:
+def test_batches_equal_those_of_a_plain_loop(folder: Dataset, kind: str, rules: Rules, parts: int, pairs: bool) -> None:
     dataset = folder if kind == "folder" else array(49)
     assert isinstance(dataset, Dataset)
     loaded = loader(dataset, rules, parts=parts, pairs=pairs)
@@ -152,16 +152,18 @@ def test_batches_are_what_a_plain_loop_gives(folder: Dataset, kind: str, rules: 
 
 @pytest.mark.parametrize("rules", [(), SHIFTS, PARTS])
 @pytest.mark.parametrize("memory", [0, 2048])
-def test_a_process_decodes_its_parts_alone(
+def test_a_process_decodes_only_its_parts(
     folder: Dataset, rules: Rules, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, take, decoded = list(loader(folder, rules, parts=4).batches(1)), type(folder).__getitem__, list[int]()
+    whole = list(loader(folder, rules, parts=4).batches(1))
+    take = type(folder).__getitem__
+    decoded: list[int] = []
 
-    def noted(self: Any, i: int) -> Any:
+    def record(self: Any, i: int) -> Any:
         decoded.append(i)
         return take(self, i)
 
-    monkeypatch.setattr(type(folder), "__getitem__", noted)
+    monkeypatch.setattr(type(folder), "__getitem__", record)
     for mine in (lambda n: range(n // 2), lambda n: range(n // 2, n), lambda n: range(0)):
         decoded.clear()
         found = list(loader(folder, rules, 2, memory, parts=4).batches(1, mine=mine))
@@ -180,7 +182,7 @@ COMBINATIONS = [*(c for n in range(5) for c in itertools.combinations(KINDS, n))
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset]:
-    """Return a folder of images of one size, larger than the network's, and an array of the same pixels."""
+    """Return a folder of images of one size that is larger than the network's, and an array of the same pixels."""
     root, rng = tmp_path_factory.mktemp("twins"), np.random.default_rng(3)
     for i in range(14):
         path = root / "train" / "ab"[i % 2] / f"{i:02d}.png"
@@ -201,7 +203,7 @@ def twin_of(tree: Dataset, pixels: np.ndarray) -> ArrayDataset:
 
 
 @pytest.mark.parametrize("rules", COMBINATIONS, ids=lambda rules: "-".join(rule.kind for rule in rules) or "none")
-def test_every_way_to_hold_images_gives_the_same_bits(twins: tuple[Dataset, Dataset], rules: Rules) -> None:
+def test_files_and_arrays_give_the_same_bits_in_memory_or_not(twins: tuple[Dataset, Dataset], rules: Rules) -> None:
     tree, pixels = twins
     expected = list(loader(tree, rules, 0, 0, parts=2).batches(2))
     for dataset, (workers, memory) in itertools.product((tree, pixels), ((0, 2048), (2, 0))):
@@ -209,7 +211,7 @@ def test_every_way_to_hold_images_gives_the_same_bits(twins: tuple[Dataset, Data
 
 
 @pytest.mark.parametrize("rules", [SHIFTS, (Flip(), Pad(), Tint())])
-def test_an_array_of_the_networks_size_gives_the_bits_of_its_files(tmp_path: Path, rules: Rules) -> None:
+def test_an_array_of_the_networks_size_gives_the_same_bits_as_files(tmp_path: Path, rules: Rules) -> None:
     dataset = array(20)
     for i in range(20):
         path = tmp_path / "train" / "abcd"[i % 4] / f"{i:02d}.png"
@@ -233,7 +235,7 @@ def test_threads_do_not_change_a_bit(folder: Dataset, rules: Rules, memory: int)
     assert not same(alone[0], next(loader(folder, rules, 0, memory).batches(2)))
 
 
-def test_memory_and_decoding_anew_give_the_same_bits(folder: Dataset) -> None:
+def test_kept_images_and_decoding_again_give_the_same_bits(folder: Dataset) -> None:
     kept, anew = loader(folder, memory=1), loader(folder, memory=0, workers=2)
     assert kept.in_memory
     assert not anew.in_memory
@@ -243,14 +245,16 @@ def test_memory_and_decoding_anew_give_the_same_bits(folder: Dataset) -> None:
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rules", [SHIFTS, PARTS])
-def test_an_epoch_taken_up_anywhere_goes_on_as_if_never_left(folder: Dataset, rules: Rules, workers: int) -> None:
+def test_an_epoch_resumed_at_any_batch_continues_with_the_same_bits(
+    folder: Dataset, rules: Rules, workers: int
+) -> None:
     whole = list(loader(folder, rules).batches(2))
     for skip in range(len(whole)):
         assert_same(list(loader(folder, rules, workers).batches(2, skip)), whole[skip:])
     assert list(loader(folder, rules, workers).batches(2, len(whole))) == []
 
 
-def test_every_image_is_used_or_refused_once_an_epoch(folder: Dataset) -> None:
+def test_every_image_is_used_or_refused_once_in_an_epoch(folder: Dataset) -> None:
     for memory in (0, 2048):
         for epoch in (0, 1):
             batches = list(loader(folder, memory=memory).batches(epoch))
@@ -262,15 +266,15 @@ def test_every_image_is_used_or_refused_once_an_epoch(folder: Dataset) -> None:
             assert {r.code for batch in batches for r in batch.refused} <= {"truncated", "damaged"}
 
 
-def test_a_bad_image_shrinks_its_part_and_moves_nothing(tmp_path: Path, folder: Dataset) -> None:
+def test_a_bad_image_shrinks_its_part_and_moves_no_other_image(tmp_path: Path, folder: Dataset) -> None:
     root = Path(folder.origin.path)
     shutil.copytree(root, tmp_path / "t")
     for path in (tmp_path / "t").rglob("*.png"):
         if path.stat().st_size == 60:
             path.write_bytes(rgb_png(picture()))
-    mended = open_folder(DataLocation(Store(tmp_path), tmp_path / "t"))["train"]
+    repaired = open_folder(DataLocation(Store(tmp_path), tmp_path / "t"))["train"]
     for memory in (0, 2048):
-        full = list(loader(mended, memory=memory, parts=3).batches(0))
+        full = list(loader(repaired, memory=memory, parts=3).batches(0))
         shrunk = list(loader(folder, memory=memory, parts=3).batches(0))
         assert all(len(batch) == 8 for batch in full[:-1]) and any(len(batch) < 8 for batch in shrunk[:-1])
         for batch, smaller in zip(full, shrunk, strict=True):
@@ -283,7 +287,7 @@ def test_a_bad_image_shrinks_its_part_and_moves_nothing(tmp_path: Path, folder: 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("memory", [0, 100])
-def test_a_batch_of_bad_images_is_empty_and_still_a_batch(tmp_path: Path, memory: int, workers: int) -> None:
+def test_a_batch_of_bad_images_is_yielded_empty(tmp_path: Path, memory: int, workers: int) -> None:
     for i in range(4):
         for name in "ab":
             (tmp_path / "train" / name).mkdir(parents=True, exist_ok=True)
@@ -322,7 +326,7 @@ def test_an_array_of_the_right_size_is_not_copied_and_not_changed() -> None:
     "preprocess", [Preprocess(size=8, resize="squash"), Preprocess(size=12, resize="squash", colour="grey"),
                    Preprocess(size=12, resize="none", channels="bgr"), Preprocess(size=12, scale=14)]
 )  # fmt: skip
-def test_an_array_of_another_kind_is_prepared_once(preprocess: Preprocess) -> None:
+def test_an_array_of_another_size_is_preprocessed_once(preprocess: Preprocess) -> None:
     dataset = array()
     fill = FILL[: preprocess.w_in]
     loaded = loader(dataset, (), memory=1, preprocess=preprocess, fill=fill)
@@ -335,7 +339,7 @@ def test_an_array_of_another_kind_is_prepared_once(preprocess: Preprocess) -> No
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_untouched_is_said_only_of_what_preprocess_gives_back(channels: int) -> None:
+def test_is_identity_is_true_only_if_preprocess_returns_the_image_unchanged(channels: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (12, 12, channels), dtype=np.uint8)
     for resize in ("shorter", "squash", "none"):
         for colour in ("rgb", "grey"):
@@ -343,13 +347,13 @@ def test_untouched_is_said_only_of_what_preprocess_gives_back(channels: int) -> 
                 for scale in (12, 15):
                     preprocess = Preprocess(12, colour, resize, scale, channels=order_)  # type: ignore[arg-type]
                     found = preprocess(image)
-                    given_back = found.shape == image.shape and np.array_equal(found, image)
-                    assert is_identity(preprocess, image.shape) == given_back
+                    unchanged = found.shape == image.shape and np.array_equal(found, image)
+                    assert is_identity(preprocess, image.shape) == unchanged
     assert not is_identity(Preprocess(size=8, resize="none"), (12, 12, 3))
 
 
 @pytest.mark.parametrize(("rules", "workers", "memory"), [(SHIFTS, 0, 2048), (SHIFTS, 2, 0), (PARTS, 2, 2048)])
-def test_views_are_every_image_as_the_preprocess_shows_it(
+def test_views_yields_the_preprocessed_view_of_every_image(
     folder: Dataset, rules: Rules, workers: int, memory: int
 ) -> None:
     expected = [SMALL(folder[i]) for i in positions_that_decode(folder)]

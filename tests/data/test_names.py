@@ -1,4 +1,4 @@
-"""Names: images by suffix, what systems leave behind, folders that are splits; ids of images."""
+"""Names of images, hidden files and folders of splits; and the ids of images."""
 
 import hashlib
 import os
@@ -42,17 +42,17 @@ def test_image_names() -> None:
         (None, ["rest", "value", "testament", "test1", "train2017", "set", "images", ""]),
     ],
 )
-def test_folders_that_are_splits(split: str | None, names: list[str]) -> None:
+def test_folder_names_that_mean_a_split(split: str | None, names: list[str]) -> None:
     assert {name: split_of(name) for name in names} == dict.fromkeys(names, split)
 
 
-def test_folders_that_may_be_splits() -> None:
+def test_folder_names_that_may_mean_a_split() -> None:
     assert all(map(is_split_like, ["seg_train", "Test1", "fold3", "holdout", "my validation"]))
     assert not any(map(is_split_like, ["cat", "2019", "invoice"]))
 
 
-def test_kinds_are_counted_and_the_most_frequent_come_first() -> None:
-    assert count_suffixes(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without a suffix"
+def test_suffixes_are_counted_with_the_most_frequent_first() -> None:
+    assert count_suffixes(["a/x.ppm", "b", "c.PPM", "d.txt"]) == "2 .ppm, 1 .txt, 1 without an extension"
     assert count_suffixes(f"{i}.{kind}" for kind in "abcdefg" for i in range(2)).endswith("2 .e and 2 other kinds")
     assert count_suffixes([]) == ""
 

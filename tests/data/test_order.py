@@ -7,7 +7,7 @@ from imclass.data.order import batch_count, cut_batches, divide_batch
 
 
 def batches_by_loop(images: int, batch: int, pairs: bool) -> list[list[int]]:
-    """Fill batches one image at a time; a last image that is alone goes into the batch before."""
+    """Fill batches one image at a time. Under `pairs` a single last image goes into the batch before."""
     made: list[list[int]] = []
     for i in range(images):
         if not made or len(made[-1]) == batch:
@@ -30,7 +30,7 @@ def test_batches_are_filled_in_order(pairs: bool) -> None:
             assert not pairs or batch == 1 or images == 1 or all(len(part) >= 2 for part in found)
 
 
-def test_a_last_image_stays_alone_where_it_may() -> None:
+def test_a_last_batch_of_one_image_is_kept_without_batch_norm() -> None:
     assert [len(part) for part in cut_batches(np.arange(9), 4, pairs=False)] == [4, 4, 1]
     assert [len(part) for part in cut_batches(np.arange(9), 4, pairs=True)] == [4, 5]
 

@@ -1,4 +1,4 @@
-"""What a run needs of its images, found before it begins and with few images decoded."""
+"""Checks of a run's images, made before it begins and with few images decoded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from imclass.store.digests import Digests
 
 @dataclass(frozen=True)
 class Planted(FolderDataset):
-    """A folder in which only some files can be read; it counts what is decoded."""
+    """A folder in which only some files can be read. It records the files that are decoded."""
 
     good: frozenset[str] = frozenset()
     seen: list[str] = None  # type: ignore[assignment]
@@ -32,7 +32,7 @@ class Planted(FolderDataset):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rule: str = "hash 80/20") -> Planted:
+def plant(files: Sequence[str], good: Sequence[str], split: str = "train", rule: str = "hash 80/20") -> Planted:
     classes = tuple(sorted({file.split("/")[0] for file in files}))
     labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
     splits = ("train", "test")
@@ -44,8 +44,8 @@ def planted(files: Sequence[str], good: Sequence[str], split: str = "train", rul
 FILES = [f"{name}/{i}.png" for i in range(3) for name in ("cat", "dog")]
 
 
-def test_one_image_of_each_class_and_split_is_enough_and_no_more_are_decoded() -> None:
-    training, held_out = planted(FILES, ["cat/1.png", "dog/0.png", "dog/2.png"]), planted(FILES, FILES, "test")
+def test_one_readable_image_of_each_class_and_split_is_enough() -> None:
+    training, held_out = plant(FILES, ["cat/1.png", "dog/0.png", "dog/2.png"]), plant(FILES, FILES, "test")
     check_learnable(training)
     check_scorable([held_out])
     assert training.seen == ["cat/0.png", "cat/1.png", "dog/0.png"] and held_out.seen == ["cat/0.png"]
@@ -53,7 +53,7 @@ def test_one_image_of_each_class_and_split_is_enough_and_no_more_are_decoded() -
 
 def test_a_class_that_cannot_be_read_is_named() -> None:
     with pytest.raises(UserError) as caught:
-        check_learnable(planted(FILES, ["cat/1.png"]))
+        check_learnable(plant(FILES, ["cat/1.png"]))
     message = str(caught.value)
     assert "class 'dog' of /pets cannot be learned: none of its 3 images can be read" in message
     assert "the first: dog/0.png: the file has 0 bytes (empty)" in message
@@ -61,27 +61,27 @@ def test_a_class_that_cannot_be_read_is_named() -> None:
 
 def test_a_split_that_cannot_be_scored_is_named() -> None:
     with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: none of its 6 images can be read"):
-        check_scorable([planted(FILES, FILES, "validation"), planted(FILES, [], "test")])
+        check_scorable([plant(FILES, FILES, "validation"), plant(FILES, [], "test")])
     with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: it has no images"):
-        check_scorable([planted([], [], "test")])
+        check_scorable([plant([], [], "test")])
 
 
-def test_one_class_cannot_be_trained_on() -> None:
+def test_a_single_class_is_refused() -> None:
     with pytest.raises(
-        UserError, match="/pets: a classifier needs at least two classes, and there is only 'cat'; make"
+        UserError, match="/pets: a classifier needs at least two classes, but there is only 'cat'; make"
     ):
-        check_learnable(planted(FILES[::2], FILES))
+        check_learnable(plant(FILES[::2], FILES))
 
 
-def test_a_folder_too_high_is_told_which_one_to_give() -> None:
+def test_for_a_folder_one_level_too_high_the_message_names_the_right_one() -> None:
     deeper = [f"photos/{file}" for file in FILES]
     with pytest.raises(UserError, match=r"only 'photos', with the folders 'cat', 'dog'; .* give /pets/photos"):
-        check_learnable(planted(deeper, deeper))
+        check_learnable(plant(deeper, deeper))
     with pytest.raises(UserError, match="only 'photos'; make one folder per class"):
-        check_learnable(planted(deeper, deeper, rule="folders"))
+        check_learnable(plant(deeper, deeper, rule="folders"))
 
 
-def test_a_set_in_memory_is_not_decoded() -> None:
+def test_a_data_set_in_memory_is_not_decoded() -> None:
     training = open_split("mnist-sample", "train", open_context())
     assert isinstance(training, ArrayDataset)
     check_learnable(training)
@@ -91,18 +91,18 @@ def test_a_set_in_memory_is_not_decoded() -> None:
 
 
 def test_a_split_without_any_label_cannot_be_scored() -> None:
-    whole = planted(FILES, FILES, "test")
+    whole = plant(FILES, FILES, "test")
     marks = np.zeros((len(FILES), 2), np.int8)
-    with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: no image of it has a label; add"):
+    with pytest.raises(UserError, match="split 'test' of /pets cannot be scored: none of its images has a label; add"):
         check_scorable([replace(whole, targets=AnyOf(marks))])
     marks[-1, 0] = 1
     check_scorable([replace(whole, targets=AnyOf(marks))])
 
 
-def test_each_class_of_several_needs_an_image_that_can_be_read() -> None:
+def test_each_class_of_multi_label_data_needs_a_readable_image() -> None:
     marks = np.array([[1, 0], [0, 1]] * 3, np.int8)
-    check_learnable(replace(planted(FILES, FILES[:2]), targets=AnyOf(marks)))
+    check_learnable(replace(plant(FILES, FILES[:2]), targets=AnyOf(marks)))
     with pytest.raises(UserError, match="class 'dog' of /pets cannot be learned"):
-        check_learnable(replace(planted(FILES, FILES[:1]), targets=AnyOf(marks)))
+        check_learnable(replace(plant(FILES, FILES[:1]), targets=AnyOf(marks)))
     marks[:, 1] = 0  # nothing to be learned of dogs, which the data says in a note
-    check_learnable(replace(planted(FILES, FILES[:1]), targets=AnyOf(marks)))
+    check_learnable(replace(plant(FILES, FILES[:1]), targets=AnyOf(marks)))

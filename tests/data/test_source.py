@@ -1,4 +1,4 @@
-"""Splits that are made when they are first asked for."""
+"""Splits that are made at their first use."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from imclass.data.sets.mnist_sample import read_sample
 from imclass.data.source import LazySplits
 
 
-def test_a_split_is_made_once_and_only_when_it_is_asked_for() -> None:
+def test_a_split_is_made_once_at_its_first_use() -> None:
     made: list[str] = []
 
     def make(split: str) -> Dataset:

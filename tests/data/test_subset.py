@@ -1,4 +1,4 @@
-"""A share of train becomes a validation split: of each class, by the names' hashes, whatever kind of data it is."""
+"""A share of train becomes a validation split: of each class, by the names' hashes, for any kind of data."""
 
 from pathlib import Path
 
@@ -24,19 +24,19 @@ def context() -> Context:
 
 
 def names(data: str, split: str, context: Context, cut: Cut) -> set[str]:
-    """The names of a split's images."""
+    """Return the names of a split's images."""
     dataset = open_split(data, split, context, cut)
     return {dataset.name(i) for i in range(len(dataset))}
 
 
-def test_of_each_class_those_of_lowest_rank_are_taken_from_train(tmp_path: Path, context: Context) -> None:
+def test_validation_takes_the_lowest_ranked_images_of_each_class_of_train(tmp_path: Path, context: Context) -> None:
     data, cut = str(tree(tmp_path / "pets", per_class=20)), Cut(seed=3, validation=0.25)
     whole = names(data, "train", context, Cut(seed=3))
     expected = set()
     for label in ("cat", "dog"):
-        own = sorted((name for name in whole if name.startswith(label)), key=lambda name: rank(name, 3))
-        assert len(own) == 16
-        expected |= set(own[:4])
+        ranked = sorted((name for name in whole if name.startswith(label)), key=lambda name: rank(name, 3))
+        assert len(ranked) == 16
+        expected |= set(ranked[:4])
     assert names(data, "validation", context, cut) == expected
     assert names(data, "train", context, cut) == whole - expected
     assert names(data, "test", context, cut) == names(data, "test", context, Cut(seed=3))
@@ -46,7 +46,7 @@ def test_of_each_class_those_of_lowest_rank_are_taken_from_train(tmp_path: Path,
         assert dataset.split == split and dataset.splits == ("train", "validation", "test")
 
 
-def test_images_labels_ids_and_digest_are_those_of_the_positions(context: Context) -> None:
+def test_a_subset_has_the_images_labels_and_ids_at_its_positions(context: Context) -> None:
     whole = open_split("mnist-sample", "train", context)
     train, validation = (open_split("mnist-sample", s, context, Cut(validation=0.1)) for s in ("train", "validation"))
     assert sorted([*train.ids, *validation.ids]) == sorted(whole.ids)
@@ -68,7 +68,7 @@ def test_images_labels_ids_and_digest_are_those_of_the_positions(context: Contex
     assert open_split("mnist-sample", "train", context, Cut(validation=0.1, seed=1)).digest() != train.digest()
 
 
-def test_a_validation_part_without_a_test_part_is_what_is_tested(tmp_path: Path, context: Context) -> None:
+def test_a_validation_folder_without_a_test_folder_becomes_the_test_split(tmp_path: Path, context: Context) -> None:
     for part, count in (("train", 20), ("val", 5)):
         tree(tmp_path / "pets" / part, per_class=count)
     data, cut = str(tmp_path / "pets"), Cut(validation=0.2)
@@ -81,18 +81,18 @@ def test_a_validation_part_without_a_test_part_is_what_is_tested(tmp_path: Path,
     with pytest.raises(UserError, match="has no split 'tset'; did you mean 'test'"):
         open_split(data, "tset", context, cut)
     tree(tmp_path / "pets" / "test", per_class=5)
-    with pytest.raises(UserError, match="has a validation split, so none can be cut from train"):
+    with pytest.raises(UserError, match="has a validation split, so none can be taken from train"):
         open_split(data, "train", context, cut)
 
 
 @pytest.mark.parametrize(
     ("count", "share", "taken"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (10, 0.2, 2), (0, 0.5, 0)]
 )
-def test_never_all_and_of_two_at_least_one(count: int, share: float, taken: int) -> None:
+def test_at_least_one_of_two_names_is_taken_and_never_all(count: int, share: float, taken: int) -> None:
     assert len(lowest_ranked([str(i) for i in range(count)], 0, share)) == taken
 
 
-def test_images_of_several_labels_are_cut_by_hash_alone(tmp_path: Path, context: Context) -> None:
+def test_multi_label_images_are_cut_by_hash_alone(tmp_path: Path, context: Context) -> None:
     data, cut = str(write_shapes(tmp_path, 40)), Cut(seed=2, validation=0.25)
     whole = names(data, "train", context, Cut(seed=2))
     assert len(whole) == 32
@@ -100,7 +100,7 @@ def test_images_of_several_labels_are_cut_by_hash_alone(tmp_path: Path, context:
     assert isinstance(open_split(data, "validation", context, cut).targets, AnyOf)
 
 
-def test_a_cut_reads_no_split_that_is_not_asked_for() -> None:
+def test_a_cut_reads_only_the_splits_that_are_used() -> None:
     read: list[str] = []
 
     def make(split: str) -> Dataset:

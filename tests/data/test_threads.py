@@ -1,4 +1,4 @@
-"""Work spread over threads: in order, bounded, ended in time, and with the name of what fails."""
+"""Work done by threads keeps its order and its bounds, ends in time, and names the image that fails."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ def test_work_ahead_is_bounded() -> None:
     assert len(started) <= 5 + 10 + 1
 
 
-def test_results_keep_their_order_whatever_takes_longest() -> None:
+def test_results_keep_their_order_if_some_items_take_longer() -> None:
     def slow(i: int) -> int:
         time.sleep(0.002 * (i % 3 == 0))
         return i
@@ -40,7 +40,7 @@ def test_results_keep_their_order_whatever_takes_longest() -> None:
 
 
 class Broken:
-    """Images of which one fails in a way that nobody foresaw."""
+    """Images of which one raises an unforeseen error."""
 
     def __len__(self) -> int:
         return 6
@@ -55,7 +55,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_nobody_foresaw_surfaces_at_its_turn_with_the_files_name(workers: int) -> None:
+def test_an_unforeseen_error_is_raised_at_its_turn_with_the_files_name(workers: int) -> None:
     stream = decode_in_order(Broken(), np.arange(6), workers)
     assert [np.array_equal(np.asarray(next(stream)), picture()) for _ in range(4)] == [True] * 4
     with pytest.raises(RuntimeError, match=r"cat/4\.png: ZeroDivisionError: no such luck"):
@@ -64,7 +64,7 @@ def test_what_nobody_foresaw_surfaces_at_its_turn_with_the_files_name(workers: i
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_ordered_gives_whole_images_and_refusals_in_the_order_asked_for(tmp_path: Path, workers: int) -> None:
+def test_images_and_refusals_are_yielded_in_the_order_of_the_indices(tmp_path: Path, workers: int) -> None:
     expected = write_corpus(tmp_path / "train" / "a")
     write_corpus(tmp_path / "train" / "b")
     dataset = open_folder(DataLocation(Store(tmp_path), tmp_path))["train"]

@@ -1,4 +1,4 @@
-"""Pickles read without running them: honest ones of every protocol, and those that attack."""
+"""Pickles read without running them: honest pickles of every protocol, and malicious ones."""
 
 import contextlib
 import copyreg
@@ -26,16 +26,16 @@ TYPE = b"cnumpy\ndtype\nU\x02%bK\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\
 
 
 def python2(code: bytes = b"u1", content: bytes = b"abcdef", columns: bytes = b"\x89", inner: bytes = b"") -> bytes:
-    """{"data": 2 x 3 bytes, "labels": [1, 2]} as Python 2 and its numpy wrote it; `inner` goes into the list."""
+    """Return {"data": 2 x 3 bytes, "labels": [1, 2]} as Python 2 and its numpy wrote it. `inner` goes into the list."""
     values = b"(K\x01K\x02K\x03\x86" + TYPE % code + columns + b"U" + bytes([len(content)]) + content + b"tb"
     return b"\x80\x02}q\x01(U\x04dataq\x02" + NUMPY + values + b"U\x06labelsq\x03](K\x01K\x02" + inner + b"eu."
 
 
-def called(module: str, name: str, *arguments: str, protocol: int = 0) -> bytes:
-    """A pickle that calls `module.name` with these texts."""
+def call(module: str, name: str, *arguments: str, protocol: int = 0) -> bytes:
+    """Return a pickle that calls `module.name` with these texts."""
     if protocol == 0:
-        given = "".join(f"S{text!r}\n" for text in arguments)
-        return f"c{module}\n{name}\n({given}tR.".encode()
+        texts = "".join(f"S{text!r}\n" for text in arguments)
+        return f"c{module}\n{name}\n({texts}tR.".encode()
     short = [b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name, *arguments)]
     if protocol < 4:
         short = [b"X" + len(text).to_bytes(4, "little") + text.encode() for text in ("", "", *arguments)]
@@ -44,7 +44,7 @@ def called(module: str, name: str, *arguments: str, protocol: int = 0) -> bytes:
 
 
 class Evil:
-    """Pickles as a call of `function`."""
+    """An object that is pickled as a call of `function`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = function, arguments
@@ -54,11 +54,11 @@ class Evil:
 
 
 class Trusting(pickle.Unpickler):
-    """What must not be used: everything that a pickle asks for."""
+    """An unpickler that must not be used: it gives a pickle everything it asks for."""
 
 
 class Named(pickle.Unpickler):
-    """An allow-list as usual: the same names as ours, but numpy itself."""
+    """An unpickler with a common allow-list: the same names as ours, but they are numpy's."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         assert (module, name) in room.STAND_INS
@@ -76,7 +76,7 @@ def test_an_honest_pickle_is_read(protocol: int, order: Any) -> None:
 
 
 @pytest.mark.parametrize("columns", [False, True])
-def test_python_2_is_read_as_numpy_reads_it(columns: bool) -> None:
+def test_a_pickle_of_python_2_is_read_as_numpy_reads_it(columns: bool) -> None:
     content = python2(columns=b"\x88" if columns else b"\x89")
     expected = Trusting(io.BytesIO(content), encoding="bytes").load()
     found = unpickle(content, PATH)
@@ -145,7 +145,7 @@ CALLS = {
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with things that an attack may aim at."""
+    """Make the current folder, with files that an attack may aim at."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "kept").write_text("precious")
@@ -153,7 +153,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Watch:
-    """What Python reports as it happens: files, processes, imports, code."""
+    """A recorder of Python's audit events: files, processes, imports, code."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -170,8 +170,8 @@ def watch() -> Watch:
     return Watch()
 
 
-def refused(content: bytes, watch: Watch, place: Path) -> str:
-    """The message with which a pickle is refused; nothing has happened."""
+def refusal(content: bytes, watch: Watch, place: Path) -> str:
+    """Return the message with which a pickle is refused, after checks that it has done nothing."""
     before = sorted(place.rglob("*"))
     modules = set(sys.modules)
     watch.events.clear()
@@ -191,8 +191,8 @@ def refused(content: bytes, watch: Watch, place: Path) -> str:
 
 
 @pytest.fixture(autouse=True)
-def warm() -> None:
-    """What is imported or compiled at the first use is done before anybody watches."""
+def warm_up() -> None:
+    """Read pickles once, so that imports and compiled patterns of the first use are not recorded."""
     for content in (python2(), b"cos\nsystem\n.", b"."):
         with contextlib.suppress(UserError):
             unpickle(content, PATH)
@@ -202,8 +202,8 @@ def warm() -> None:
 @pytest.mark.parametrize("kind", CALLS)
 def test_a_call_is_refused_by_name(kind: str, protocol: int, watch: Watch, place: Path) -> None:
     module, name, *_ = CALLS[kind]
-    content = called(*CALLS[kind], protocol=protocol)
-    message = refused(content, watch, place)
+    content = call(*CALLS[kind], protocol=protocol)
+    message = refusal(content, watch, place)
     assert "nothing in it was run" in message
     assert f"{module}.{name}" in message or "\x1b" in module
 
@@ -220,7 +220,7 @@ def test_a_call_is_refused_wherever_it_hides(where: str, protocol: int, watch: W
         "state": {"data": Evil(np.ndarray, (2,), np.dtype("u1"), evil)},
         "object array": {"data": np.array([[evil]], dtype=object)},
     }
-    message = refused(pickle.dumps(arrays[where], protocol), watch, place)
+    message = refusal(pickle.dumps(arrays[where], protocol), watch, place)
     assert f"{os.mkdir.__module__}.mkdir" in message or "numpy" in message or "another type" in message
 
 
@@ -230,10 +230,10 @@ STREAMS = {
     "NEWOBJ": b"\x80\x02csubprocess\nPopen\n(U\x04true]t\x81.",
     "NEWOBJ_EX": b"\x80\x04\x8c\x0asubprocess\x8c\x05Popen\x93)}\x92.",
     "BUILD of a module's name": b"\x80\x02cos\nenviron\n}U\x04PATHU\x01xsb.",
-    "in an allowed call": python2(inner=called("os", "system", TOUCH)[:-1]),
-    "in a dtype": b"\x80\x02cnumpy\ndtype\n(" + called("os", "system", TOUCH)[:-1] + b"tR.",
-    "in an array's state": b"\x80\x02" + NUMPY + b"(" + called("os", "system", TOUCH)[:-1] + b"tb.",
-    "after the dictionary": python2()[:-1] + called("os", "system", TOUCH),
+    "in an allowed call": python2(inner=call("os", "system", TOUCH)[:-1]),
+    "in a dtype": b"\x80\x02cnumpy\ndtype\n(" + call("os", "system", TOUCH)[:-1] + b"tR.",
+    "in an array's state": b"\x80\x02" + NUMPY + b"(" + call("os", "system", TOUCH)[:-1] + b"tb.",
+    "after the dictionary": python2()[:-1] + call("os", "system", TOUCH),
     "a persistent name": b"Pos.system\n.",
     "a persistent name, binary": b"U\x09os.systemQ.",
     "a buffer": b"\x80\x05\x97.",
@@ -275,29 +275,29 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-def test_a_stream_that_is_not_honest_is_refused(kind: str, watch: Watch, place: Path) -> None:
-    refused(STREAMS[kind], watch, place)
+def test_a_malformed_pickle_is_refused(kind: str, watch: Watch, place: Path) -> None:
+    refusal(STREAMS[kind], watch, place)
 
 
-def test_an_extension_code_is_refused_even_where_it_is_known(watch: Watch, place: Path) -> None:
+def test_an_extension_code_is_refused_even_if_it_is_registered(watch: Watch, place: Path) -> None:
     copyreg.add_extension("os", "getcwd", 7)  # type: ignore[arg-type]
     try:
-        assert Trusting(io.BytesIO(b"\x80\x02\x82\x07)R.")).load() == str(place)  # and it lies in the cache from now on
-        assert "EXT1" in refused(b"\x80\x02\x82\x07)R.", watch, place)
+        assert Trusting(io.BytesIO(b"\x80\x02\x82\x07)R.")).load() == str(place)  # from now on it is in the cache
+        assert "EXT1" in refusal(b"\x80\x02\x82\x07)R.", watch, place)
     finally:
         copyreg.remove_extension("os", "getcwd", 7)  # type: ignore[arg-type]
 
 
 class TestTwins:
-    """Without the guards, what they are for happens."""
+    """Without each guard, the harm that it prevents is done."""
 
     @pytest.mark.parametrize("kind", ["os.system", "os.mkdir", "builtins.exec", "io.open", "pickle in a pickle"])
     @pytest.mark.parametrize("protocol", [0, 2, 4])
-    def test_a_call_is_made(self, kind: str, protocol: int, watch: Watch, place: Path) -> None:
+    def test_the_call_is_made(self, kind: str, protocol: int, watch: Watch, place: Path) -> None:
         watch.events.clear()
         watch.awake = True
         try:
-            found = Trusting(io.BytesIO(called(*CALLS[kind], protocol=protocol))).load()
+            found = Trusting(io.BytesIO(call(*CALLS[kind], protocol=protocol))).load()
         except TypeError:  # loads() wants bytes
             assert kind == "pickle in a pickle"
             return
@@ -312,26 +312,26 @@ class TestTwins:
         Trusting(io.BytesIO(content)).load()
         assert (place / CANARY).exists()
 
-    def test_numpy_itself_takes_bytes_for_pointers(self) -> None:
-        """The usual allow-list lets this crash the process; ours never shows it to numpy."""
+    def test_numpy_takes_bytes_for_pointers(self) -> None:
+        """Crash a process that has the common allow-list. Ours never passes this pickle to numpy."""
         content = python2(b"O8", content=b"A" * 48)
         program = f"import sys; sys.path[:] = {sys.path!r}\nfrom tests.data import test_unpickle\nimport io, numpy\n"
         program += f"found = test_unpickle.Named(io.BytesIO({content!r}), encoding='bytes').load()\nrepr(found)"
-        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-        assert ended.returncode < 0
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+        assert result.returncode < 0
         with pytest.raises(UserError, match="another type than unsigned bytes"):
             unpickle(content, PATH)
 
     @pytest.fixture
-    def unguarded(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def without_guard(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(room, "check_instructions", lambda content, path: None)
         yield
 
-    def test_the_list_of_stored_values_would_grow(self, unguarded: None) -> None:
+    def test_the_list_of_stored_values_would_grow(self, without_guard: None) -> None:
         content = b"\x80\x02}r\x00\x00\x20\x00."  # 2 M numbers: 32 MB for a pickle of 8 bytes
         assert unpickle(content, PATH) == {}
 
-    def test_deep_tuples_would_be_hashed(self, unguarded: None) -> None:
+    def test_deep_tuples_would_be_hashed(self, without_guard: None) -> None:
         content = b"\x80\x02})" + b"\x85" * 70_000 + b"K\x01s."
         assert unpickle(content, PATH) == {}
 
@@ -343,11 +343,11 @@ def test_many_file_names_of_python_3_are_read() -> None:
     assert unpickle(content, PATH) == {"filenames": names}
 
 
-def test_as_many_tuples_as_are_allowed_can_be_nested() -> None:
+def test_the_largest_allowed_number_of_tuples_can_be_nested() -> None:
     assert unpickle(b"\x80\x02})" + b"\x85" * room.MAX_TUPLES + b"K\x01s.", PATH) == {}
 
 
-def test_one_pickle_leaves_nothing_for_the_next() -> None:
+def test_one_pickle_cannot_change_what_the_next_one_gets() -> None:
     for kind in ("attributes of an allowed function", "slots of an allowed function", "slots of an allowed class"):
         with pytest.raises(UserError):
             unpickle(STREAMS[kind], PATH)
@@ -356,6 +356,6 @@ def test_one_pickle_leaves_nothing_for_the_next() -> None:
     assert unpickle(python2(), PATH)["labels"] == [1, 2]
 
 
-def test_a_newer_protocol_says_what_it_asks_for() -> None:
+def test_a_newer_protocol_is_refused_with_the_name_it_asks_for() -> None:
     with pytest.raises(UserError, match=r"numpy\._core\.numeric\._frombuffer"):
         unpickle(pickle.dumps(HELD, 5), PATH)

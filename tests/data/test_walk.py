@@ -1,4 +1,4 @@
-"""A walk through folders: every image once, and a note of whatever is passed over."""
+"""A walk through folders yields every image once, and notes the paths that it skips."""
 
 import json
 from pathlib import Path
@@ -18,21 +18,23 @@ def plant(root: Path, *files: str) -> Path:
 
 
 def plant_run(folder: Path) -> None:
-    """What a run writes first, and a picture."""
+    """Write the first file of a run, and a picture."""
     plant(folder, "curves.png")
     (folder / "config.json").write_text(json.dumps({"format": 2, "training": {}, "execution": {}}, indent=2))
 
 
-def test_images_come_in_order_and_the_rest_is_noted(tmp_path: Path) -> None:
+def test_images_are_yielded_in_order_and_other_files_are_noted(tmp_path: Path) -> None:
     plant(tmp_path, "b.png", "a/2.JPG", "a/b/1.gif", "a/x.svg", "a/notes", ".git/x.png", "c/@eaDir/t.jpg", "c/y.png")
     walk = Walk(tmp_path)
     assert list(walk.images()) == ["a/2.JPG", "a/b/1.gif", "b.png", "c/y.png"]
     hidden, other = walk.notes()
     assert hidden == "ignored 2 hidden files or folders: '.git', 'c/@eaDir'"
-    assert other.startswith("ignored 2 files that are no images by name (1 .svg, 1 without a suffix): 'a/notes', 'a/x")
+    assert other.startswith(
+        "ignored 2 files without an image file extension (1 .svg, 1 without an extension): 'a/notes', 'a/x"
+    )
 
 
-def test_folders_come_without_what_stands_beside_them(tmp_path: Path) -> None:
+def test_folders_are_listed_without_files_hidden_folders_and_runs(tmp_path: Path) -> None:
     plant(tmp_path, "cat/1.png", "loose.png", ".hidden/1.png", "lost+found/1.png")
     plant_run(tmp_path / "run")
     walk = Walk(tmp_path)
@@ -40,7 +42,7 @@ def test_folders_come_without_what_stands_beside_them(tmp_path: Path) -> None:
     assert (walk.outside, walk.hidden, walk.runs) == (["loose.png"], [".hidden", "lost+found"], ["run"])
 
 
-def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+def test_links_are_followed_except_loops(tmp_path: Path) -> None:
     plant(tmp_path / "elsewhere", "1.png")
     root = plant(tmp_path / "tree", "a/0.png")
     (root / "a" / "there").symlink_to(tmp_path / "elsewhere")
@@ -51,17 +53,17 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     assert walk.loops == ["a/up"] and walk.other == ["a/nowhere"]
 
 
-def test_runs_are_passed_over(tmp_path: Path) -> None:
+def test_runs_are_skipped(tmp_path: Path) -> None:
     plant(tmp_path, "cat/1.png", "runs/plot.png")
     plant_run(tmp_path / "runs" / "folder")
     walk = Walk(tmp_path)
     assert list(walk.images()) == ["cat/1.png", "runs/plot.png"]
     assert walk.runs_in("runs") == ["runs/folder"] and walk.runs_in("run") == []
-    assert walk.notes() == ("ignored 1 folders that are runs of imclass: 'runs/folder'",)
+    assert walk.notes() == ("ignored 1 folders of imclass runs: 'runs/folder'",)
 
 
 @pytest.mark.parametrize("config", ["", "[]", '{"training": {}}', '{"format": 2}', '{"format": 2, "training": 3}'])
-def test_another_config_makes_no_run(tmp_path: Path, config: str) -> None:
+def test_a_folder_with_another_config_is_not_a_run(tmp_path: Path, config: str) -> None:
     assert not is_run(tmp_path)
     (tmp_path / "config.json").write_text(config)
     assert not is_run(tmp_path)

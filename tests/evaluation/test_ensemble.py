@@ -1,4 +1,4 @@
-"""The mean of posteriors against a plain numpy loop; what cannot be a mean; fused scores; fitted weights."""
+"""Ensembles: the mean of probabilities equals a plain numpy loop; fused scores are the ensemble's; fitted weights."""
 
 import decimal
 import math
@@ -33,7 +33,7 @@ IMAGES = [np.full((5 + i, 9, 3), 40 * i, np.uint8) for i in range(5)]
 
 @dataclass(frozen=True)
 class Fixed(StubNetwork):
-    """Scores that follow from the first pixel and a seed alone."""
+    """A network whose scores follow from the first pixel and a seed alone."""
 
     seed: int = 0
     classes: tuple[str, ...] = CLASSES
@@ -58,7 +58,7 @@ class Fixed(StubNetwork):
 
 @dataclass(frozen=True)
 class Darker:
-    """A protocol that looks at half the light."""
+    """A protocol that halves the brightness of images."""
 
     name = "darker"
 
@@ -77,15 +77,15 @@ def posterior(scores: np.ndarray) -> np.ndarray:
 
 
 def by_hand(members: Sequence[EnsembleMember], temperature: float = 1.0) -> np.ndarray:
-    """Log posteriors, an image, a member and a class at a time, then divided and normalised."""
+    """Compute the fused probabilities an image, a member and a class at a time."""
     total = sum(member.weight for member in members)
     rows = []
     for image in IMAGES:
         mean = np.zeros(len(CLASSES))
         for member in members:
-            own = posterior(member.classify([image])[0].double().numpy())
+            probabilities = posterior(member.classify([image])[0].double().numpy())
             for k, name in enumerate(CLASSES):
-                mean[k] += member.weight / total * own[member.classes.index(name)]
+                mean[k] += member.weight / total * probabilities[member.classes.index(name)]
         rows.append(posterior(np.log(mean) / temperature))
     return np.array(rows)
 
@@ -94,7 +94,7 @@ THREE = (EnsembleMember(Fixed(1)), EnsembleMember(Fixed(2), weight=2.5), Ensembl
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
-def test_it_is_the_weighted_mean_of_posteriors(temperature: float) -> None:
+def test_it_is_the_weighted_mean_of_probabilities(temperature: float) -> None:
     ensemble = Ensemble(THREE, temperature)
     scores = ensemble.classify(IMAGES)
     assert scores.dtype == torch.float32 and scores.shape == (5, 4)
@@ -118,7 +118,7 @@ def test_the_order_of_members_does_not_matter() -> None:
     assert_near(other.softmax(1).numpy(), one.softmax(1).numpy())
 
 
-def test_a_protocol_is_the_members_own() -> None:
+def test_a_protocol_belongs_to_its_member() -> None:
     dark, plain = Ensemble((EnsembleMember(Fixed(3), Darker()),)), Ensemble((EnsembleMember(Fixed(3)),))
     halved = [image // 2 for image in IMAGES]
     assert_near(dark.classify(IMAGES), plain.classify(halved))
@@ -132,10 +132,10 @@ def test_classes_are_joined_by_name() -> None:
     assert_near(mixed.classify(IMAGES), plain.classify(IMAGES))
     turned = Ensemble((EnsembleMember(Fixed(2, order)), EnsembleMember(Fixed(1))))
     assert turned.classes == order
-    own = [order.index(name) for name in CLASSES]
-    assert_near(turned.classify(IMAGES)[:, own], plain.classify(IMAGES))
+    columns = [order.index(name) for name in CLASSES]
+    assert_near(turned.classify(IMAGES)[:, columns], plain.classify(IMAGES))
     by_index = mean_posterior([Fixed(1).classify(IMAGES), Fixed(2, order).classify(IMAGES)], [1.0, 1.0])
-    assert not near(by_index, plain.classify(IMAGES), 1e-3)  # the twin: by index it would have been wrong
+    assert not near(by_index, plain.classify(IMAGES), 1e-3)  # joining by index would be wrong
 
 
 def test_other_classes_are_listed() -> None:
@@ -153,29 +153,29 @@ def test_an_ensemble_may_be_a_member() -> None:
         EnsembleMember(Fixed(3), weight=3.0),
     )
     assert_near(nested.classify(IMAGES).softmax(1).numpy(), by_hand(flat))
-    with pytest.raises(UserError, match="takes no protocol"):
+    with pytest.raises(UserError, match="has no test protocol"):
         EnsembleMember(inner, Darker())
 
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 2.0), (math.nan, 1.0), (math.inf, 1.0)])
-def test_weights_that_are_none(weights: tuple[float, float]) -> None:
+def test_impossible_weights_are_refused(weights: tuple[float, float]) -> None:
     with pytest.raises(UserError, match="the weights of an ensemble are"):
         Ensemble(tuple(EnsembleMember(Fixed(i), weight=w) for i, w in enumerate(weights)))
     assert Ensemble((EnsembleMember(Fixed(), weight=0.0), EnsembleMember(Fixed(2)))).classify(IMAGES).isfinite().all()
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
-def test_temperatures_that_are_none(temperature: float) -> None:
+def test_impossible_temperatures_are_refused(temperature: float) -> None:
     with pytest.raises(UserError, match="temperature"):
         Ensemble(THREE, temperature)
 
 
-def test_nobody_is_no_ensemble() -> None:
+def test_an_ensemble_without_members_is_refused() -> None:
     with pytest.raises(UserError, match="at least one member"):
         Ensemble(())
 
 
-def test_a_class_that_nobody_believes_in_keeps_a_finite_score() -> None:
+def test_a_class_of_probability_zero_keeps_a_finite_score() -> None:
     sure = torch.tensor([[0.0, -1e4]])
     scores = mean_posterior([sure, sure], [1.0, 1.0])
     assert scores.isfinite().all() and scores.softmax(1)[0, 0] == 1
@@ -186,7 +186,7 @@ def test_no_images_give_no_rows() -> None:
 
 
 def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Evaluation:
-    """Scores of `n` images, the same labels whatever the seed; the more `good`, the more often right."""
+    """Return scores of `n` images with the same labels for any seed; the more `good`, the more often right."""
     labels = np.random.default_rng(0).integers(0, k, n)
     scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
     scores[np.arange(n), labels] += good
@@ -215,7 +215,7 @@ def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
     with pytest.raises(UserError, match=r"scores 1 and 2 are of different images \(200 and 199, 199 in both\)"):
         fuse([one, evaluation_of(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
-    with pytest.raises(UserError, match="do not give the same images the same classes"):
+    with pytest.raises(UserError, match="have different labels for the same images"):
         fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))
     with pytest.raises(UserError, match="only member 2 has 'z'"):
         fuse([one, replace(other, classes=("a", "b", "c", "z"))], (1.0, 1.0))
@@ -235,17 +235,17 @@ def test_fitted_weights_have_the_least_loss() -> None:
 
     oracle = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10, "maxiter": 2000})
     assert loss_of(parts, fitted) <= oracle.fun + 1e-6
-    assert loss_of(parts, fitted) < loss_of(parts, np.ones(3) / 3) - 1e-3  # the twin: even weights are worse
+    assert loss_of(parts, fitted) < loss_of(parts, np.ones(3) / 3) - 1e-3  # equal weights are worse
 
 
-def test_a_useless_member_gets_no_weight_and_twins_share() -> None:
+def test_a_useless_member_gets_no_weight_and_equal_members_share() -> None:
     useful, noise = random_scores(1, n=2000, good=3.0), random_scores(2, n=2000, good=-3.0)
     assert fit_weights([useful, noise])[1] < 1e-3
     assert fit_weights([useful, useful]) == pytest.approx((0.5, 0.5))
     assert fit_weights([useful]) == (1.0,)
 
 
-def test_certain_mistakes_do_not_break_the_fit() -> None:
+def test_confident_mistakes_do_not_break_the_fit() -> None:
     sure = random_scores(1, n=50)
     wrong = replace(
         sure, scores=np.where(np.arange(4) == (sure.targets.numpy()[:, None] + 1) % 4, 0, -1e4).astype(np.float32)
@@ -289,8 +289,8 @@ def test_logits_are_fused_by_the_mean_of_probabilities() -> None:
     assert_near(sigmoid(ensemble.classify(image).numpy()), 0.25 * each[0] + 0.75 * each[1], within=1e-6)
 
 
-def fused_by_hand(scores: list[float], weights: Sequence[float], temperature: float) -> float:
-    """The logit of the weighted mean of sigmoids, over the temperature, with 60 digits."""
+def exact_fusion(scores: list[float], weights: Sequence[float], temperature: float) -> float:
+    """Return the logit of the weighted mean of sigmoids, divided by the temperature, computed with 60 digits."""
     with decimal.localcontext(prec=60):
         total = sum(map(decimal.Decimal, weights))
         shares = [decimal.Decimal(weight) / total for weight in weights]
@@ -301,13 +301,13 @@ def fused_by_hand(scores: list[float], weights: Sequence[float], temperature: fl
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4, 3.0])
 def test_fused_logits_are_exact_where_probabilities_round_to_1(temperature: float) -> None:
-    """Images of which every member is sure stay in order."""
+    """Check also that images of which every member is sure stay in order."""
     random, weights = np.random.default_rng(4), (0.5, 1.25, 2.0)
     members = (random.uniform(-60, 60, (3, 7, 2))).astype(np.float32)
     members[:, 0], members[:, 1] = 50, 55
     found = mean_posterior([torch.from_numpy(m) for m in members], weights, temperature, "sigmoid").numpy()
     for n, k in np.ndindex(7, 2):
-        assert found[n, k] == pytest.approx(fused_by_hand(members[:, n, k].tolist(), weights, temperature), rel=1e-6)
+        assert found[n, k] == pytest.approx(exact_fusion(members[:, n, k].tolist(), weights, temperature), rel=1e-6)
     assert (found[1] > found[0]).all()
 
 
@@ -318,7 +318,7 @@ def test_members_of_both_kinds_are_refused() -> None:
 
 
 def test_weights_fitted_to_marks_have_the_least_loss() -> None:
-    """Each judged mark is an observation; what was not judged changes nothing."""
+    """Compare with a grid: each judged mark is an observation, and other marks change nothing."""
     parts = [random_logits(1, good=1.0), random_logits(2, good=0.5)]
     fitted = fit_weights(parts)
     losses = [fuse(parts, (w, 1 - w)).measures["loss"] for w in np.linspace(0, 1, 101)]

@@ -1,4 +1,4 @@
-"""Scores that come back as they were written, and files that are refused."""
+"""Files of scores: they are read back unchanged, and damaged ones are refused."""
 
 import io
 import json
@@ -27,8 +27,8 @@ def evaluation() -> Evaluation:
     return evaluation_of(("a", "b", "c"), OneOf(np.array([0, 1, 2, 2])), scores, np.array([5, 3, 9, 0]), 5, refused)
 
 
-def written(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a whole file at `path`."""
+def write_and_load(path: Path) -> dict[str, np.ndarray]:
+    """Write a file of scores to `path` and return its arrays."""
     save_scores(path, evaluation(), NAMES, {"protocol": "dense", "total": 0})
     with np.load(path, allow_pickle=False) as archive:
         return dict(archive)
@@ -48,55 +48,55 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["scores.npz"]
 
 
-def test_the_keys_are_those_that_were_agreed(tmp_path: Path) -> None:
-    arrays = written(tmp_path / "scores.npz")
+def test_a_file_has_the_agreed_keys(tmp_path: Path) -> None:
+    arrays = write_and_load(tmp_path / "scores.npz")
     kinds = {name: (array.dtype.kind, array.shape) for name, array in arrays.items()}
     assert kinds == {
         "ids": ("i", (4,)), "names": ("U", (4,)), "labels": ("i", (4,)), "scores": ("f", (4, 3)),
         "classes": ("U", (3,)), "json": ("U", ()),
     }  # fmt: skip
-    assert json.loads(str(arrays["json"]))["total"] == 5  # the evaluation's own, whatever the record said
+    assert json.loads(str(arrays["json"]))["total"] == 5  # of the evaluation, not of the record
 
 
-def test_scores_are_told_from_other_files(tmp_path: Path) -> None:
-    written(tmp_path / "scores.npz")
+def test_scores_are_recognised_among_other_files(tmp_path: Path) -> None:
+    write_and_load(tmp_path / "scores.npz")
     (tmp_path / "model.safetensors").write_bytes((1000).to_bytes(8, "little") + b"{")
     assert is_scores_file(tmp_path / "scores.npz")
     assert not any(map(is_scores_file, (tmp_path / "model.safetensors", tmp_path, tmp_path / "absent")))
 
 
-def changed(name: str, value: np.ndarray | None) -> Any:
-    """A whole file with one array replaced or left out."""
+def replace_array(name: str, value: np.ndarray | None) -> Any:
+    """Return a function that writes a file with one array replaced or left out."""
 
     def make(path: Path) -> None:
-        arrays = written(path) | {name: value}
+        arrays = write_and_load(path) | {name: value}
         np.savez(path, **{key: array for key, array in arrays.items() if array is not None})  # type: ignore[arg-type]
 
     return make
 
 
-def record(text: str) -> Any:
-    return changed("json", np.array(text))
+def replace_record(text: str) -> Any:
+    return replace_array("json", np.array(text))
 
 
-def compressed(path: Path) -> None:
-    np.savez_compressed(path, **written(path))  # type: ignore[arg-type]
+def compress(path: Path) -> None:
+    np.savez_compressed(path, **write_and_load(path))  # type: ignore[arg-type]
 
 
 def cut_short(path: Path) -> None:
-    written(path)
+    write_and_load(path)
     path.write_bytes(path.read_bytes()[:-200])
 
 
-def flipped(path: Path) -> None:
-    written(path)
+def flip_a_bit(path: Path) -> None:
+    write_and_load(path)
     content = bytearray(path.read_bytes())
     content[content.index(b"NUMPY") + 130] ^= 255
     path.write_bytes(content)
 
 
 def header_of_a_giant(path: Path) -> None:
-    written(path)
+    write_and_load(path)
     text = io.BytesIO()
     np.lib.format.write_array_header_1_0(text, {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**20)})
     with zipfile.ZipFile(path) as archive:
@@ -110,49 +110,49 @@ DAMAGED = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not scores"),
     "cut short": cut_short,
-    "a bit flipped": flipped,
-    "compressed": compressed,
+    "a bit flipped": flip_a_bit,
+    "compressed": compress,
     "a giant": header_of_a_giant,
-    "no names": changed("names", None),
-    "no json": changed("json", None),
-    "objects": changed("names", np.array([b"x", 1, None, {}], object)),
-    "bytes for names": changed("names", np.array([b"1", b"2", b"3", b"4"])),
-    "too few names": changed("names", np.array(["1", "2", "3"])),
-    "flat scores": changed("scores", np.zeros(12, np.float32)),
-    "scores in float64": changed("scores", np.zeros((4, 3))),
-    "scores of another machine": changed("scores", np.zeros((4, 3), ">f4")),
-    "a score that is not finite": changed("scores", np.full((4, 3), np.nan, np.float32)),
-    "a label too large": changed("labels", np.array([0, 1, 2, 3])),
-    "a label below zero": changed("labels", np.array([0, 1, 2, -1])),
-    "a class twice": changed("classes", np.array(["a", "a", "b"])),
-    "no record": record("[]"),
-    "no JSON": record("{"),
-    "a record without counts": record("{}"),
-    "a count in words": record('{"total": "five", "refused_files": []}'),
-    "refused files of no form": record('{"total": 5, "refused_files": [{"path": 1}]}'),
-    "deep": record("[" * 100_000),
+    "no names": replace_array("names", None),
+    "no json": replace_array("json", None),
+    "objects": replace_array("names", np.array([b"x", 1, None, {}], object)),
+    "bytes for names": replace_array("names", np.array([b"1", b"2", b"3", b"4"])),
+    "too few names": replace_array("names", np.array(["1", "2", "3"])),
+    "flat scores": replace_array("scores", np.zeros(12, np.float32)),
+    "scores in float64": replace_array("scores", np.zeros((4, 3))),
+    "scores of another machine": replace_array("scores", np.zeros((4, 3), ">f4")),
+    "a score that is not finite": replace_array("scores", np.full((4, 3), np.nan, np.float32)),
+    "a label too large": replace_array("labels", np.array([0, 1, 2, 3])),
+    "a label below zero": replace_array("labels", np.array([0, 1, 2, -1])),
+    "a class twice": replace_array("classes", np.array(["a", "a", "b"])),
+    "no record": replace_record("[]"),
+    "no JSON": replace_record("{"),
+    "a record without counts": replace_record("{}"),
+    "a count in words": replace_record('{"total": "five", "refused_files": []}'),
+    "refused files of no form": replace_record('{"total": 5, "refused_files": [{"path": 1}]}'),
+    "deep": replace_record("[" * 100_000),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_what_is_not_whole_is_refused(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     DAMAGED[damage](path)
-    with pytest.raises(UserError, match=r"scores\.npz does not hold scores .*--save-scores FILE") as refusal:
+    with pytest.raises(UserError, match=r"scores\.npz is not a valid score file .*--save-scores FILE") as refusal:
         read_scores(path)
     assert "\n" not in str(refusal.value)
 
 
-def test_no_images_and_no_file(tmp_path: Path) -> None:
+def test_a_file_without_images_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
-    arrays = written(path)
+    arrays = write_and_load(path)
     empty = {
         name: array[:0] if name in ("ids", "names", "labels", "scores") else array for name, array in arrays.items()
     }
     np.savez(path, **empty)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="it has no images"):
         read_scores(path)
-    with pytest.raises(UserError, match="there is no file of scores"):
+    with pytest.raises(UserError, match="does not exist; write scores with"):
         read_scores(tmp_path / "absent.npz")
 
 
@@ -163,7 +163,7 @@ def test_names_follow_the_ids_of_the_evaluation() -> None:
     assert image_names(dataset, found) == ("test/00002", "test/00001", "test/00000", "test/00004")
 
 
-def test_scores_of_several_labels_are_read_again(tmp_path: Path) -> None:
+def test_scores_of_several_labels_are_read_back(tmp_path: Path) -> None:
     marks = AnyOf(np.array([[1, 0, -1], [0, 1, 1]], np.int8))
     scores = np.array([[2, -1, 0], [0, 1, -3]], np.float32)
     first = evaluation_of(("a", "b", "c"), marks, scores, np.array([5, 3]), 2, thresholds=(0.25, 0.5, 0.125))
@@ -181,11 +181,11 @@ def test_scores_of_several_labels_are_read_again(tmp_path: Path) -> None:
         (np.zeros((4, 3), np.int8), [0.5], "it has 1 thresholds for 3 classes"),
     ],
 )
-def test_marks_that_cannot_be(marks: np.ndarray, thresholds: list[float], words: str, tmp_path: Path) -> None:
-    arrays = written(tmp_path / "s.npz")
+def test_impossible_marks_are_refused(marks: np.ndarray, thresholds: list[float], words: str, tmp_path: Path) -> None:
+    arrays = write_and_load(tmp_path / "s.npz")
     del arrays["labels"]
-    told = json.loads(str(arrays["json"][()])) | {"thresholds": thresholds}
-    arrays |= {"marks": marks, "json": np.array(json.dumps(told))}
+    record = json.loads(str(arrays["json"][()])) | {"thresholds": thresholds}
+    arrays |= {"marks": marks, "json": np.array(json.dumps(record))}
     np.savez(tmp_path / "s.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=words):
         read_scores(tmp_path / "s.npz")

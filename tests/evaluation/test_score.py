@@ -1,4 +1,4 @@
-"""`evaluate`: every image is counted or named, and batch and workers change nothing beyond rounding."""
+"""Scoring a split: every image is counted or named, and batch and workers change nothing but rounding."""
 
 import math
 import threading
@@ -24,7 +24,7 @@ from tests.support.tolerance import assert_near, near
 
 
 def by_hand(classifier: Linear, data: Pictures) -> tuple[float, float, float]:
-    """Loss, top-1 and top-5, an image at a time."""
+    """Compute loss, top-1 and top-5, an image at a time."""
     losses, firsts, fives = [], [], []
     for image, label in zip(data.images, data.labels.tolist(), strict=True):
         view = torch.from_numpy(classifier.preprocess(image).transpose(2, 0, 1).copy())[None]
@@ -36,7 +36,7 @@ def by_hand(classifier: Linear, data: Pictures) -> tuple[float, float, float]:
     return math.fsum(losses) / len(losses), sum(firsts) / len(firsts), sum(fives) / len(fives)
 
 
-def test_it_is_a_plain_loop() -> None:
+def test_an_evaluation_is_a_plain_loop() -> None:
     data, classifier = pictures(), Linear()
     found = evaluate(classifier, data)
     loss, top1, top5 = by_hand(classifier, data)
@@ -58,7 +58,7 @@ def test_batch_and_workers_change_nothing_but_rounding(in_memory: bool) -> None:
         assert (other.targets.numpy() == first.targets.numpy()).all()
 
 
-def test_an_evaluation_describes_itself_on_a_line() -> None:
+def test_an_evaluation_describes_itself_on_one_line() -> None:
     found = evaluate(Linear(preprocess=Preprocess(SIZE)), pictures())
     text = repr(found)
     assert "\n" not in text and len(text) < 200
@@ -79,7 +79,7 @@ def test_large_images_are_scored_in_smaller_batches(monkeypatch: pytest.MonkeyPa
     assert_near(second.scores, first.scores)
 
 
-def test_decoded_images_are_held_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_are_limited_by_bytes_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pictures()
     largest = max(image.nbytes for image in data.images)
     monkeypatch.setattr(run, "MAX_CHUNK_BYTES", 4000)
@@ -87,7 +87,7 @@ def test_decoded_images_are_held_by_bytes_and_by_number(monkeypatch: pytest.Monk
     held = [sum(item.nbytes for _, item in chunk if isinstance(item, np.ndarray)) for chunk in found]
     assert max(map(len, found)) <= 8 and max(held) < 4000 + largest
     assert [i for chunk in found for i, _ in chunk] == list(range(50))
-    monkeypatch.setattr(run, "MAX_CHUNK_BYTES", 10**9)  # the twin: by number alone more would be held
+    monkeypatch.setattr(run, "MAX_CHUNK_BYTES", 10**9)  # by number alone more would be held
     assert (
         sum(item.nbytes for _, item in next(run.image_chunks(data, range(50), 8, 0)) if isinstance(item, np.ndarray))
         > 4000
@@ -103,7 +103,7 @@ def test_an_image_is_opened_once_for_all_members() -> None:
     found = evaluate_each(members, data, batch=6, workers=2)
     assert sorted(data.opened) == list(range(20))
     alone = [evaluate(m.classifier, data, m.protocol) for m in members]
-    assert sorted(data.opened) == sorted(4 * list(range(20)))  # the twin: each by itself opens them again
+    assert sorted(data.opened) == sorted(4 * list(range(20)))  # each alone opens them again
     for one, other in zip(found, alone, strict=True):
         assert_near(one.scores, other.scores)
         assert (one.targets.numpy() == other.targets.numpy()).all() and one.tally == "19 of 20 evaluated, 1 refused"
@@ -113,20 +113,20 @@ def test_an_image_is_opened_once_for_all_members() -> None:
 
 @dataclass(frozen=True)
 class Simulated(Processes):
-    """One process of several, which are run one after the other, the first last; `told` is what they have gathered."""
+    """One of several processes, which run one after the other, the first last; `gathered` holds their objects."""
 
-    told: list[Any] = field(default_factory=list)
+    gathered: list[Any] = field(default_factory=list)
 
     def gather_objects(self, mine: Any) -> list[Any]:
-        self.told.insert(0, mine)
-        return [] if self.rank else self.told
+        self.gathered.insert(0, mine)
+        return [] if self.rank else self.gathered
 
 
 def in_processes(count: int, data: Pictures, members: list[EnsembleMember], **options: Any) -> list[Evaluation]:
-    told: list[Any] = []
+    gathered: list[Any] = []
     for rank in reversed(range(1, count)):
-        assert evaluate_each(members, data, processes=Simulated(rank, count, told), **options) == []
-    return evaluate_each(members, data, processes=Simulated(0, count, told), **options)
+        assert evaluate_each(members, data, processes=Simulated(rank, count, gathered), **options) == []
+    return evaluate_each(members, data, processes=Simulated(0, count, gathered), **options)
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
@@ -148,19 +148,19 @@ def test_the_number_of_processes_changes_nothing(count: int, in_memory: bool) ->
 
 
 @pytest.mark.parametrize(("n", "count"), [(0, 1), (10, 1), (10, 3), (2, 5), (50_000, 8)])
-def test_shares_are_everything_once(n: int, count: int) -> None:
+def test_shares_cover_every_image_once(n: int, count: int) -> None:
     shares = [Processes(rank, count).share(n) for rank in range(count)]
     assert [i for share in shares for i in share] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_mistake_in_any_process_is_told_by_the_first() -> None:
+def test_an_error_in_any_process_is_raised_by_the_first() -> None:
     data = pictures(8, bad=frozenset({6}))
     with pytest.raises(UserError, match=r"refused: some/folder/6.png"):
         in_processes(2, data, [EnsembleMember(Linear())], strict=True)
 
 
-def test_a_protocol_that_cannot_be_is_found_before_any_image_is_opened() -> None:
+def test_an_impossible_protocol_is_refused_before_any_image_is_opened() -> None:
     data = pictures(8)
     with pytest.raises(UserError, match="Q is 5 pixels"):
         evaluate_each([EnsembleMember(Linear()), EnsembleMember(Linear(), Center(5))], data)
@@ -244,8 +244,8 @@ def test_strict_names_the_first_refused_image() -> None:
     assert evaluate(Linear(), pictures(8), strict=True).total == 8
 
 
-def test_nothing_left_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"all 3 images were refused, first some/folder/0.png"):
+def test_a_split_without_scored_images_is_refused() -> None:
+    with pytest.raises(UserError, match=r"all 3 images were refused, the first being some/folder/0.png"):
         evaluate(Linear(), pictures(3, bad=frozenset(range(3))))
     with pytest.raises(UserError, match="split 'test' of some/folder: it has no images"):
         evaluate(Linear(), pictures(0))
@@ -274,17 +274,17 @@ def test_progress_counts_every_image_once() -> None:
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
-@pytest.mark.parametrize(("protocol", "told"), [(None, [70]), ("flip", [28, 56, 70])])
-def test_images_that_are_looked_at_often_are_counted_sooner(protocol: str | None, told: list[int]) -> None:
+@pytest.mark.parametrize(("protocol", "expected"), [(None, [70]), ("flip", [28, 56, 70])])
+def test_progress_is_reported_more_often_with_many_views(protocol: str | None, expected: list[int]) -> None:
     seen: list[int] = []
     chosen = run.view_protocols()[protocol] if protocol else None
     evaluate(Linear(), pictures(70), chosen, report=lambda done, _: seen.append(done))
-    assert seen == told
+    assert seen == expected
 
 
 @pytest.mark.parametrize(("kind", "workers"), [("pictures", 0), ("pictures", 2), ("array", 0)])
 def test_a_watch_ends_the_scoring_and_changes_nothing_else(kind: str, workers: int) -> None:
-    """It is asked before each image is taken, in an array before each batch."""
+    """Count its calls: one before each image, or before each batch of an array."""
     classifier = Linear(preprocess=Preprocess(SIZE, scale=SIZE))
     data = pictures(20, bad=frozenset({2})) if kind == "pictures" else pictures(20, size=(SIZE, SIZE), in_memory=True)
     asked: list[int] = []
@@ -293,19 +293,19 @@ def test_a_watch_ends_the_scoring_and_changes_nothing_else(kind: str, workers: i
     alone = evaluate(classifier, data, batch=8, workers=workers)
     assert (watched.scores == alone.scores).all() and watched.refused == alone.refused
 
-    left, told = iter(range(10 if kind == "pictures" else 2)), list[int]()
+    left, reported = iter(range(10 if kind == "pictures" else 2)), list[int]()
 
     def stop() -> None:
         if next(left, None) is None:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        evaluate(classifier, data, batch=8, workers=workers, watch=stop, report=lambda done, _: told.append(done))
-    assert told == ([8] if kind == "pictures" else [8, 16])
+        evaluate(classifier, data, batch=8, workers=workers, watch=stop, report=lambda done, _: reported.append(done))
+    assert reported == ([8] if kind == "pictures" else [8, 16])
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("imclass")]
 
 
-def test_a_batch_of_nothing_is_refused() -> None:
+def test_a_batch_of_zero_is_refused() -> None:
     with pytest.raises(UserError, match="--batch is 0"):
         evaluate(Linear(), pictures(2), batch=0)
 
@@ -317,12 +317,12 @@ def test_protocols_are_found_and_plugins_added(tmp_path: Path) -> None:
     found = view_protocols(open_context(plugins=[tmp_path]))
     assert found.failures == (
         "protocol other: its name is 'center'; it must be 'other'",
-        "protocol length: it must have name, scales_for(preprocess), check(classifier) and be called",
+        "protocol length: it must have name, scales_for(preprocess) and check(classifier), and be callable",
     )
     assert {"center", "resize", "mine"} <= found.entries.keys() and found["center"] == Center()
     with pytest.raises(UserError, match="did you mean 'center'"):
         found["centre"]
 
 
-def test_the_result_is_the_contract() -> None:
+def test_the_result_is_an_evaluation() -> None:
     assert isinstance(evaluate(Linear(), pictures(5)), Evaluation)

@@ -1,4 +1,4 @@
-"""Fused scores against the ensemble itself, fitted weights against scikit-learn's and scipy's ways, files read back."""
+"""Model files: ensembles and networks are read back, and files that could not be are refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ RULE = Preprocess(size=28, colour="grey", resize="squash")
 
 
 def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Evaluation:
-    """Scores of `n` images, the same labels whatever the seed; the more `good`, the more often right."""
+    """Return scores of `n` images with the same labels for any seed; the more `good`, the more often right."""
     labels = np.random.default_rng(0).integers(0, k, n)
     scores = np.random.default_rng(seed).normal(size=(n, k)).astype(np.float32)
     scores[np.arange(n), labels] += good
@@ -31,7 +31,7 @@ def random_scores(seed: int, n: int = 200, k: int = 4, good: float = 1.0) -> Eva
 
 
 def networks() -> list[NetworkClassifier]:
-    """Two small networks whose classes stand in different orders."""
+    """Return two small networks whose classes are in different orders."""
     return [create("lenet-5", classes, RULE, seed) for seed, classes in enumerate((tuple("abc"), tuple("cab")))]
 
 
@@ -66,25 +66,25 @@ def test_an_ensemble_is_read_back(tmp_path: Path) -> None:
 
 def test_each_member_keeps_the_images_that_it_was_trained_on(tmp_path: Path) -> None:
     known = [np.arange(2 * i, 2 * i + 3, dtype=np.uint64) for i in range(2)]
-    one, other = (replace(network, trained_on=own) for network, own in zip(networks(), known, strict=True))
+    one, other = (replace(network, trained_on=seen) for network, seen in zip(networks(), known, strict=True))
     nothing = networks()[1]
     inner = Ensemble((EnsembleMember(one), EnsembleMember(nothing)))
     save_classifier(tmp_path / "fused.safetensors", Ensemble((EnsembleMember(inner), EnsembleMember(other))))
     found = read_classifier(tmp_path / "fused.safetensors")
     each = [part.trained_on for part in found.networks().values() if isinstance(part, NetworkClassifier)]
-    assert [None if own is None else own.tolist() for own in each] == [[0, 1, 2], None, [2, 3, 4]]
+    assert [None if seen is None else seen.tolist() for seen in each] == [[0, 1, 2], None, [2, 3, 4]]
     assert found.trained_on is not None and found.trained_on.tolist() == [0, 1, 2, 3, 4]
     assert Ensemble((EnsembleMember(nothing),)).trained_on is None
 
 
-def test_a_network_is_loaded_as_ever(tmp_path: Path) -> None:
+def test_a_network_is_read_back(tmp_path: Path) -> None:
     network = networks()[0]
     network.save(tmp_path / "model.safetensors")
     assert isinstance(read_classifier(tmp_path), NetworkClassifier)
     assert_near(read_classifier(tmp_path).classify(images()), network.classify(images()))
 
 
-def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> None:
+def test_a_protocol_is_stored_by_name_and_fields(tmp_path: Path) -> None:
     path = tmp_path / "fused.safetensors"
     save_classifier(path, Ensemble((EnsembleMember(networks()[0], replace(DENSE, scales=(30, 34))),)))
     tensors, whole = read_model(path)
@@ -99,13 +99,13 @@ def test_a_protocol_stands_in_the_file_by_name_and_fields(tmp_path: Path) -> Non
             read_classifier(path)
 
 
-def test_a_protocol_in_no_table_cannot_be_saved(tmp_path: Path) -> None:
+def test_a_protocol_outside_the_table_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x.safetensors, member 1: no protocol is named 'mine'"):
         save_classifier(tmp_path / "x.safetensors", Ensemble((EnsembleMember(networks()[0], Center(name="mine")),)))
     assert not any(tmp_path.iterdir())
 
 
-def test_tensors_of_another_member_are_named(tmp_path: Path) -> None:
+def test_a_missing_tensor_is_named_with_its_member(tmp_path: Path) -> None:
     path = tmp_path / "fused.safetensors"
     save_classifier(path, Ensemble(tuple(map(EnsembleMember, networks()))))
     tensors, header = read_model(path)
@@ -115,14 +115,14 @@ def test_tensors_of_another_member_are_named(tmp_path: Path) -> None:
         read_classifier(path)
 
 
-def test_a_kind_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     tensors, header = networks()[0].pack()
     save_model(tmp_path / "x.safetensors", tensors, replace(header, kind="oracle"))
-    with pytest.raises(UserError, match=r"x.safetensors holds a model of kind 'oracle', and this imclass knows"):
+    with pytest.raises(UserError, match=r"x.safetensors contains a model of kind 'oracle', but this version"):
         read_classifier(tmp_path / "x.safetensors")
 
 
-def test_a_network_in_no_table_cannot_be_saved(tmp_path: Path) -> None:
+def test_a_network_outside_the_table_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no network is named 'mine'"):
         save_classifier(tmp_path / "x.safetensors", replace(networks()[0], name="mine"))
     assert not any(tmp_path.iterdir())

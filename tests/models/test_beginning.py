@@ -1,4 +1,4 @@
-"""A network begins with another's tensors by name, and with the rows of classes by the classes' names."""
+"""A network takes another's tensors by name, and rows of classes by class name."""
 
 import re
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.beginning import Beginning, begin
 from imclass.models.classifier import NetworkClassifier, create, networks
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.outline import outline
 
 SEVEN = ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8")
 IMAGENET = ("n02123045 tabby, tabby cat", "n02085620 Chihuahua", "n01440764 tench", "n02219486 ant", "n02206856 bee")
-EQUAL = {"widths": (8, 8, 8, 8, 8)}  # a convolution's shape then says nothing of its place
+EQUAL = {"widths": (8, 8, 8, 8, 8)}  # so that the shape of a convolution does not reveal its place
 PAIRS = {"widths": (8, 16, 16, 32, 32)}  # two pairs of equally wide stages
 
 
-def made(name: str, classes: Sequence[str], seed: int = 0, **row: Any) -> NetworkClassifier:
+def create_narrow(name: str, classes: Sequence[str], seed: int = 0, **row: Any) -> NetworkClassifier:
     model = Model(name, narrow(networks()[name]) | row)
     return create(model, classes, seed=seed)
 
@@ -33,15 +33,15 @@ def bits(classifier: NetworkClassifier) -> dict[str, Tensor]:
 
 
 def googlenet(classes: Sequence[str], seed: int) -> NetworkClassifier:
-    """Return a narrow one with both auxiliary heads, whose biases differ from class to class."""
-    found = made("googlenet", classes, seed, aux=True, size=224)
+    """Return a narrow GoogLeNet with both auxiliary heads, whose biases differ from class to class."""
+    found = create_narrow("googlenet", classes, seed, aux=True, size=224)
     for name, tensor in found.network.state_dict().items():
         if name in found.network.class_tensors():
             tensor.add_(torch.rand(tensor.shape, generator=torch.Generator().manual_seed(seed)))
     return found
 
 
-def test_rows_of_known_classes_are_the_sources_and_others_are_drawn_anew() -> None:
+def test_rows_of_shared_classes_are_copied_and_others_stay_random() -> None:
     source, target = googlenet(IMAGENET, 1), googlenet(("n02219486", "lava lamp", "n02123045 tabby, tabby cat"), 2)
     theirs, before = bits(source), bits(target)
     found, ours = begin(target, source, "continue"), target.network.state_dict()
@@ -55,34 +55,37 @@ def test_rows_of_known_classes_are_the_sources_and_others_are_drawn_anew() -> No
             assert torch.equal(tensor, theirs[name]) and name in found.taken
     assert found.rows == ("n02219486", "n02123045 tabby, tabby cat")
     assert str(found) == (
-        f"{len(ours) - 8} of {len(ours) - 2} tensors taken; drawn at random: sides.inception4a.fc2, "
-        "sides.inception4d.fc2, head.3; rows of 2 of 3 classes taken: n02219486, n02123045 tabby, tabby cat"
+        f"{len(ours) - 8} of {len(ours) - 2} tensors copied; drawn at random: sides.inception4a.fc2, "
+        "sides.inception4d.fc2, head.3; rows of 2 of 3 classes copied: n02219486, n02123045 tabby, tabby cat"
     )
 
 
-def test_as_many_classes_of_other_names_take_no_row() -> None:
-    source = made("small-resnet", [f"old {k}" for k in range(10)], 1)
-    target = made("small-resnet", [f"new {k}" for k in range(10)], 2)
+def test_no_row_is_copied_if_no_class_name_matches() -> None:
+    source = create_narrow("small-resnet", [f"old {k}" for k in range(10)], 1)
+    target = create_narrow("small-resnet", [f"new {k}" for k in range(10)], 2)
     before = bits(target)
     found = begin(target, source, "continue")
     for name in target.network.class_tensors():
         assert torch.equal(target.network.state_dict()[name], before[name])
         assert not torch.equal(before[name], source.network.state_dict()[name]) or name.endswith("bias")
-    assert found.rows == () and str(found).endswith("rows of 0 of 10 classes taken")
+    assert found.rows == () and str(found).endswith("rows of 0 of 10 classes copied")
 
 
 def test_the_same_classes_in_another_order_are_reordered() -> None:
-    source, target = made("nin-cifar", ["a", "b", "\u00e9"], 1), made("nin-cifar", ["e\u0301", "a", "b"], 2)
+    source, target = (
+        create_narrow("nin-cifar", ["a", "b", "\u00e9"], 1),
+        create_narrow("nin-cifar", ["e\u0301", "a", "b"], 2),
+    )
     found = begin(target, source, "continue")
     for name, axis in target.network.class_tensors().items():
         expected = source.network.state_dict()[name].index_select(axis, torch.tensor([2, 0, 1]))
         assert torch.equal(target.network.state_dict()[name], expected) and name in found.taken
-    assert found.fresh == () and str(found).endswith("rows of 3 of 3 classes taken")
+    assert found.fresh == () and str(found).endswith("rows of 3 of 3 classes copied")
 
 
-def test_normalisation_is_not_taken_and_batch_norms_statistics_are() -> None:
-    source, target = made("resnet-18", ["a", "b"], 1), made("resnet-18", ["a", "b"], 2)
-    trained(source.network)
+def test_statistics_of_batch_norms_are_copied_but_mean_and_std_are_not() -> None:
+    source, target = create_narrow("resnet-18", ["a", "b"], 1), create_narrow("resnet-18", ["a", "b"], 2)
+    imitate_training(source.network)
     target.network.normalise((0.25,), (0.125,))
     begin(target, source, "continue")
     state = target.network.state_dict()
@@ -92,33 +95,33 @@ def test_normalisation_is_not_taken_and_batch_norms_statistics_are() -> None:
 
 
 def test_fresh_takes_nothing() -> None:
-    source, target = made("lenet-5", ["a", "b"], 1), made("lenet-5", ["a", "b"], 2)
+    source, target = create_narrow("lenet-5", ["a", "b"], 1), create_narrow("lenet-5", ["a", "b"], 2)
     before = tensors_digest(target.network.state_dict())
     found = begin(target, source, "fresh")
     assert tensors_digest(target.network.state_dict()) == before and found.taken == found.rows == ()
-    assert str(found) == f"all {len(found.fresh)} tensors drawn at random"
+    assert str(found) == f"all {len(found.fresh)} tensors were drawn at random"
 
 
-def test_a_network_that_has_nothing_in_common_is_an_error() -> None:
-    source, target = made("resnet-18", ["a", "b"], 1), made("vgg-a", ["a", "b"], 2)
+def test_networks_with_nothing_in_common_are_refused() -> None:
+    source, target = create_narrow("resnet-18", ["a", "b"], 1), create_narrow("vgg-a", ["a", "b"], 2)
     before = tensors_digest(target.network.state_dict())
     with pytest.raises(UserError, match="no tensor of resnet-18 fits vgg-a by name and shape"):
         begin(target, source, "continue")
     assert tensors_digest(target.network.state_dict()) == before
 
 
-def test_long_lists_are_cut_and_safe_for_a_terminal() -> None:
+def test_long_lists_are_shortened_and_safe_for_a_terminal() -> None:
     names = tuple(f"class\n{k}" for k in range(9))
     assert "class\\n5 and 3 more" in str(Beginning(("a",), names, (), 10))
 
 
 def vgg(name: str, seed: int, classes: int = 3, **row: Any) -> NetworkClassifier:
-    return made(name, [f"class {k}" for k in range(classes)], seed, **row)
+    return create_narrow(name, [f"class {k}" for k in range(classes)], seed, **row)
 
 
 @pytest.mark.parametrize("row", [{}, EQUAL, PAIRS], ids=["narrow", "equal", "pairs"])
 @pytest.mark.parametrize("name", ["vgg-b", "vgg-c", "vgg-d", "vgg-e"])
-def test_seven_layers_are_of_a_to_the_bit_and_the_rest_is_not_touched(name: str, row: dict[str, Any]) -> None:
+def test_seven_layers_are_copied_from_a_and_the_rest_is_not_touched(name: str, row: dict[str, Any]) -> None:
     """Simonyan and Zisserman 2015, section 3.1."""
     shallow, deeper = vgg("vgg-a", seed=1, **row), vgg(name, seed=2, **row)
     before, given = bits(deeper), bits(shallow)
@@ -134,7 +137,7 @@ def test_seven_layers_are_of_a_to_the_bit_and_the_rest_is_not_touched(name: str,
 
 
 @pytest.mark.parametrize("name", ["vgg-b", "vgg-c", "vgg-d", "vgg-e"])
-def test_at_full_size_they_are_124_603_752_parameters(name: str) -> None:
+def test_at_full_size_124_603_752_parameters_are_copied(name: str) -> None:
     names = tuple(f"class {k}" for k in range(1000))
     deeper, shallow = (
         replace(vgg("vgg-a", 1), name=n, network=outline(networks()[n]), classes=names) for n in (name, "vgg-a")
@@ -143,8 +146,8 @@ def test_at_full_size_they_are_124_603_752_parameters(name: str) -> None:
     assert sum(p.numel() for n, p in deeper.network.named_parameters() if n in found.taken) == 124_603_752
 
 
-def test_of_the_last_layer_only_the_classes_by_name_are_taken() -> None:
-    shallow, deeper = vgg("vgg-a", 1), made("vgg-d", ["class 2", "another"], 2)
+def test_rows_of_the_last_layer_are_copied_by_class_name() -> None:
+    shallow, deeper = vgg("vgg-a", 1), create_narrow("vgg-d", ["class 2", "another"], 2)
     before = bits(deeper)
     found = begin(deeper, shallow, "first-and-last")
     for name in ("head.fc8.weight", "head.fc8.bias"):
@@ -160,7 +163,7 @@ def test_of_the_last_layer_only_the_classes_by_name_are_taken() -> None:
         ({"widths": (8, 16, 24, 64, 64)}, {}, "features.conv3_1"),
     ],
 )
-def test_a_layer_without_a_place_is_named_and_nothing_changes(
+def test_a_layer_that_does_not_fit_is_named_and_nothing_changes(
     shallow: dict[str, Any], deeper: dict[str, Any], layer: str
 ) -> None:
     target = vgg("vgg-b", 2, **deeper)

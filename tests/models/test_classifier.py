@@ -1,4 +1,4 @@
-"""A classifier is made by name, keeps its scores through a file, and answers mistakes with the nearest right name."""
+"""Classifiers are created by name, keep their scores in a file, and answer mistakes with the nearest valid name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +33,11 @@ def test_every_network_can_be_found() -> None:
     assert found.failures == ()
 
 
-def test_it_is_a_classifier_by_contract() -> None:
+def test_it_fulfils_the_contract_of_a_classifier() -> None:
     assert isinstance(create("lenet-5", DIGITS), Classifier)
 
 
-def test_the_seed_decides_the_weights_and_nothing_else_changes() -> None:
+def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -48,7 +48,7 @@ def test_the_seed_decides_the_weights_and_nothing_else_changes() -> None:
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])
 @pytest.mark.parametrize("n", [1, 3])
-def test_scores_of_any_batch_and_any_number_of_classes(classes: int, n: int) -> None:
+def test_any_batch_size_and_number_of_classes_works(classes: int, n: int) -> None:
     classifier = create("lenet-5", [f"class {k}" for k in range(classes)])
     scores = classifier.scores(views(n))
     assert scores.shape == (n, classes)
@@ -56,7 +56,7 @@ def test_scores_of_any_batch_and_any_number_of_classes(classes: int, n: int) -> 
     assert not scores.requires_grad
 
 
-def test_scores_leave_dropout_off() -> None:
+def test_scores_are_computed_without_dropout() -> None:
     classifier = create(Model("lenet-5", {"dropout": 0.5}), DIGITS)
     classifier.network.train()
     assert torch.equal(classifier.scores(views(2)), classifier.scores(views(2)))
@@ -78,7 +78,7 @@ def test_a_file_keeps_the_scores(tmp_path: Path) -> None:
     assert not torch.equal(create("lenet-5", DIGITS).scores(views(5)), classifier.scores(views(5)))
 
 
-def test_statistics_are_part_of_the_model_and_of_its_file(tmp_path: Path) -> None:
+def test_mean_and_std_are_part_of_the_model_and_its_file(tmp_path: Path) -> None:
     classifier = create(Model("lenet-5", mean=(0.13,), std=(0.31,)), DIGITS)
     classifier.save(tmp_path / "model.safetensors")
     for network in (classifier.network, load_network_classifier(tmp_path).network):
@@ -92,7 +92,7 @@ def test_a_run_directory_is_a_model_too(tmp_path: Path) -> None:
     assert torch.equal(load_network_classifier(str(tmp_path)).scores(views(1)), classifier.scores(views(1)))
 
 
-def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
+def test_saving_a_loaded_model_gives_the_same_file(tmp_path: Path) -> None:
     create("lenet-5", DIGITS).save(tmp_path / "one")
     load_network_classifier(tmp_path / "one").save(tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -102,6 +102,10 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
     ("model", "message"),
     [
         ("lenet5", "no network is named 'lenet5'; did you mean 'lenet-5'?"),
+        ("vgg16", "no network is named 'vgg16'; torchvision's vgg16 is named 'vgg-d' here"),
+        ("VGG-19", "no network is named 'VGG-19'; torchvision's vgg19 is named 'vgg-e' here"),
+        ("resnet-20", "no network is named 'resnet-20'; akamaster's resnet20 is named 'resnet-cifar-20' here"),
+        ("resnet50", "no network is named 'resnet50'; did you mean 'resnet-50'?"),  # the paper's, not torchvision's
         (Model("lenet-5", {"hiden": (1, 2)}), "'the row of lenet-5.hiden'; did you mean 'hidden'?"),
         (Model("lenet-5", {"dropout": "half"}), "the row of lenet-5.dropout is 'half'; it must be a finite number"),
         (Model("lenet-5", {"dropout": 2.0}), "lenet-5 cannot be built with --model.dropout 2.0: "),
@@ -110,18 +114,21 @@ def test_saved_again_it_is_the_same_file(tmp_path: Path) -> None:
         (Model("lenet-5", std=(0.1, 0.2)), "--model.std is (0.1, 0.2); it must be 1 value"),
         (
             Model("lenet-5", mean=(33.3,)),
-            "--model.mean is (33.3,); it must be of images in [0, 1]: divide mean and std",
+            "--model.mean is (33.3,); it must be computed from images in [0, 1]; divide a mean and std",
         ),
-        (Model("lenet-5", std=(78.6,)), "--model.std is (78.6,); it must be of images in [0, 1]: divide mean and std"),
+        (
+            Model("lenet-5", std=(78.6,)),
+            "--model.std is (78.6,); it must be computed from images in [0, 1]; divide a mean and std",
+        ),
         (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
         (
             "googlenet:bvlc",
-            "googlenet:bvlc names weights, not a network; imclass train begins from them with --init",
+            "googlenet:bvlc refers to weights, not a network. To train from these weights, use --init googlenet:bvlc",
         ),
-        ("googlenet:bvlc", "--model.network googlenet from random ones"),
+        ("googlenet:bvlc", "to train from random weights, use --model.network googlenet"),
     ],
 )
-def test_a_wrong_model_is_answered_in_a_line(model: str | Model, message: str) -> None:
+def test_a_wrong_model_is_refused_with_a_fix(model: str | Model, message: str) -> None:
     with pytest.raises(UserError) as caught:
         create(model, DIGITS)
     assert message in str(caught.value)
@@ -131,15 +138,16 @@ def test_wrong_classes_and_sizes_are_refused() -> None:
     with pytest.raises(UserError, match="at least two classes"):
         create("lenet-5", ["cat"])
     with pytest.raises(
-        UserError, match=r"size is 32, and --model\.size, .* is 28; set both to one value, such as --model\.size 28"
+        UserError,
+        match=r"size is 32, but --model\.size, .* is 28\. Set both to the same value, such as --model\.size 28",
     ):
         create("lenet-5", DIGITS, Preprocess(32, "grey"))
 
 
-def test_the_default_view_is_that_of_the_publication() -> None:
+def test_the_default_preprocess_is_that_of_the_publication() -> None:
     preprocess = create("lenet-5", DIGITS).preprocess
     assert (preprocess.size, preprocess.scale, preprocess.colour) == (28, 32, "grey")
-    assert create("lenet-5", DIGITS, Preprocess(28)).network.w_in == 3  # in colour where that is asked for
+    assert create("lenet-5", DIGITS, Preprocess(28)).network.w_in == 3  # in colour on request
 
 
 def save_changed(path: Path, classifier: NetworkClassifier, **fields: Any) -> None:
@@ -160,7 +168,9 @@ def save_changed(path: Path, classifier: NetworkClassifier, **fields: Any) -> No
         ({"classes": ("a", "b")}, "tensor 'head.7.weight' is 10 x 84 in the file and 2 x 84 in lenet-5"),
     ],
 )
-def test_a_file_that_is_not_its_network_is_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+def test_a_file_that_does_not_match_its_network_is_refused(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
     path = tmp_path / "model.safetensors"
     save_changed(path, create("lenet-5", DIGITS), **fields)
     with pytest.raises(UserError) as caught:
@@ -168,14 +178,15 @@ def test_a_file_that_is_not_its_network_is_refused(tmp_path: Path, fields: dict[
     assert message in str(caught.value)
 
 
-def test_a_network_of_ones_own_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text("from imclass.models.nets.lenet import NETS as A\nNETS = {'own': A['lenet-5']}\n")
+def test_the_plugin_of_an_unknown_network_is_asked_for(tmp_path: Path) -> None:
+    text = "from imclass.models.nets.lenet import NETS as A\nNETS = {'mine': A['lenet-5']}\n"
+    (tmp_path / "mine.py").write_text(text)
     path = tmp_path / "model.safetensors"
-    create("own", DIGITS, context=open_context(plugins=[tmp_path])).save(path)
-    assert load_network_classifier(path, open_context(plugins=[tmp_path])).name == "own"
-    with pytest.raises(UserError, match="own, give the --plugins DIR it was trained with") as caught:
+    create("mine", DIGITS, context=open_context(plugins=[tmp_path])).save(path)
+    assert load_network_classifier(path, open_context(plugins=[tmp_path])).name == "mine"
+    with pytest.raises(UserError, match="plugin, add the --plugins DIR that it was trained with") as caught:
         load_network_classifier(path)
-    assert str(caught.value).startswith(f"{path}: no network is named 'own'")
+    assert str(caught.value).startswith(f"{path}: no network is named 'mine'")
 
 
 @pytest.mark.parametrize("change", ["missing", "extra"])
@@ -209,14 +220,14 @@ def test_a_network_whose_layers_do_not_fit_is_refused_before_any_work(tmp_path: 
         "    def __getitem__(self, k): return getattr(self, k)\n"
         "NETS = {'broken': NetworkEntry(build=Broken, row=Row(), parameters=0, paper='none', year=2026)}\n"
     )
-    create(Model("broken"), ["a", "b"], context=open_context(plugins=[tmp_path]))  # as it stands it fits
-    with pytest.raises(UserError, match="broken cannot take 3 x 8 x 8 pixels: "):
+    create(Model("broken"), ["a", "b"], context=open_context(plugins=[tmp_path]))  # unchanged it fits
+    with pytest.raises(UserError, match="broken cannot process 3 x 8 x 8 pixels: "):
         create(Model("broken", {"wide": 99}), ["a", "b"], context=open_context(plugins=[tmp_path]))
-    with pytest.raises(UserError, match="gives 2 scores an image; 3 are wanted"):
+    with pytest.raises(UserError, match="returns 2 scores per image, but there are 3 classes"):
         create(Model("broken"), ["a", "b", "c"], context=open_context(plugins=[tmp_path]))
 
 
-def test_a_classifier_describes_itself_on_a_line() -> None:
+def test_a_classifier_describes_itself_on_one_line() -> None:
     text = repr(create("lenet-5", DIGITS))
     assert text == str(create("lenet-5", DIGITS)) == (
         f"NetworkClassifier(lenet-5, 44,426 parameters, 10 classes: {DIGITS[0]!r}, {DIGITS[1]!r}, {DIGITS[2]!r} "
@@ -225,7 +236,7 @@ def test_a_classifier_describes_itself_on_a_line() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"row": {"window": 3}}, {"network": "lenet-6"}])
-def test_what_this_version_cannot_build_names_the_one_that_wrote_it(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_a_file_that_cannot_be_built_names_the_version_that_wrote_it(tmp_path: Path, fields: dict[str, Any]) -> None:
     save_changed(tmp_path / "m", create("lenet-5", DIGITS), versions={"imclass": "9.1"}, **fields)
     with pytest.raises(UserError) as caught:
         load_network_classifier(tmp_path / "m")
@@ -236,7 +247,7 @@ def test_what_this_version_cannot_build_names_the_one_that_wrote_it(tmp_path: Pa
 class TestTrainedOn:
     CONTENTS = np.array([7, 2**64 - 1, 0, 2**63, 7], np.uint64)
 
-    def test_a_file_knows_the_images_in_order(self, tmp_path: Path) -> None:
+    def test_a_file_keeps_the_contents_sorted(self, tmp_path: Path) -> None:
         path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
         replace(classifier, trained_on=self.CONTENTS).save(path)
         found = load_network_classifier(path)
@@ -244,7 +255,7 @@ class TestTrainedOn:
         assert found.trained_on.tolist() == [0, 7, 7, 2**63, 2**64 - 1]
         assert torch.equal(found.scores(views(2)), classifier.scores(views(2)))
         assert read_model(path)[0].keys() - classifier.network.state_dict().keys() == {"trained_on"}
-        found.save(tmp_path / "again.safetensors")  # what a file knows stays with the classifier
+        found.save(tmp_path / "again.safetensors")  # the loaded classifier keeps the contents
         again = load_network_classifier(tmp_path / "again.safetensors").trained_on
         assert again is not None and again.tolist() == found.trained_on.tolist()
 
@@ -255,7 +266,7 @@ class TestTrainedOn:
         assert read_model(path)[0].keys() == classifier.network.state_dict().keys()
 
     @pytest.mark.parametrize("tensor", [torch.zeros(3), torch.zeros(2, 2).to(torch.uint64)])
-    def test_other_tensors_of_the_name_are_refused(self, tensor: torch.Tensor, tmp_path: Path) -> None:
+    def test_a_tensor_of_that_name_but_another_kind_is_refused(self, tensor: torch.Tensor, tmp_path: Path) -> None:
         path, classifier = tmp_path / "model.safetensors", create("lenet-5", DIGITS)
         save_model(path, {**classifier.network.state_dict(), "trained_on": tensor}, classifier.pack()[1])
         with pytest.raises(UserError, match=r"model\.safetensors: tensor 'trained_on' is .*, not a list of uint64"):

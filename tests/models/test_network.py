@@ -1,4 +1,4 @@
-"""The three verbs agree with each other, and the input is prepared as numpy would."""
+"""`forward`, `embed` and `dense` agree with each other, and the input is prepared as numpy would prepare it."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def images(n: int = 3, side: int = 28, channels: int = 1) -> Tensor:
 @pytest.mark.parametrize(
     ("mean", "std"),
     [((0.5,), (0.25,)), ((0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261))],
-    ids=["one value", "a value a channel"],
+    ids=["one value", "one value per channel"],
 )
 def test_uint8_is_divided_by_255_then_normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     network, batch = Tiny(), images(2, 8, 3)
@@ -45,15 +45,15 @@ def test_uint8_is_divided_by_255_then_normalised(mean: tuple[float, ...], std: t
     assert_near(network.prepare(batch).numpy(), expected)
 
 
-def test_floats_are_taken_as_they_are() -> None:
+def test_floats_are_not_rescaled() -> None:
     network, batch = Tiny(), images(2, 8, 3)
     network.normalise((0.5,), (0.25,))
     assert_near(network.prepare(batch.float() / 255), network.prepare(batch))
     assert not near(network.prepare(batch.float()), network.prepare(batch), 1e-3)
 
 
-def test_normalising_comes_before_the_cast() -> None:
-    """In bfloat16 a picture of 255 grey levels has fewer of them left, so the order can be seen."""
+def test_images_are_normalised_before_the_cast() -> None:
+    """Rounded to bfloat16 first, the grey levels would normalise to other values, so the order shows."""
     network = Tiny(w_in=1).bfloat16()
     network.mean, network.std = network.mean.float() + 0.99, network.std.float() * 0.01
     ramp = torch.arange(240, 256, dtype=torch.uint8).view(1, 1, 4, 4)
@@ -100,7 +100,7 @@ def test_dense_of_a_larger_image_is_forward_of_each_window(lenet: LeNet) -> None
     assert not near(dense[:, :, 0, 0], dense[:, :, 0, 1], 1e-3)
 
 
-def test_dense_of_a_pooling_head_is_forward_too() -> None:
+def test_dense_of_a_pooling_head_at_the_native_size_is_forward() -> None:
     network, batch = Tiny().eval(), images(2, 8, 3)
     assert_near(network.dense(batch).flatten(1), network(batch))
 
@@ -113,8 +113,8 @@ def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
     assert_near(network(batch), network(batch))
 
 
-def test_convolution_of_lenet_is_a_plain_loop(lenet: LeNet) -> None:
-    """The first layer, by hand: that weights are laid out as out, in, height, width."""
+def test_the_first_convolution_of_lenet_matches_a_plain_loop(lenet: LeNet) -> None:
+    """Check that weights are laid out as out, in, height, width."""
     batch, layer = images(1), lenet.features[0]
     assert isinstance(layer, nn.Conv2d) and layer.bias is not None
     ours = layer(lenet.prepare(batch)).detach().numpy()

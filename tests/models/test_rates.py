@@ -1,4 +1,4 @@
-"""Factors of learning rates by patterns of layers' names; a frozen layer does not move in any way."""
+"""Patterns of layer names set factors of learning rates, and nothing in a frozen layer changes."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from imclass.core.errors import UserError
 from imclass.models.classifier import create, networks
 from imclass.models.network import Network
 from imclass.models.rates import factor_of, layer_rates
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 
 
 def network(name: str) -> Network:
@@ -30,7 +30,7 @@ def test_without_patterns_every_factor_is_1() -> None:
     assert set(found) == {name for name, _ in network("vgg-a").named_parameters()} and set(found.values()) == {1.0}
 
 
-def test_the_last_match_wins_and_a_pattern_covers_what_is_below() -> None:
+def test_the_last_match_wins_and_a_pattern_covers_the_layers_inside() -> None:
     found = factors("vgg-a", {"*": 0.0, "features.conv5_?": 0.1, "head": 0.5, "head.fc8": 2.0})
     assert found["features.conv1_1.weight"] == found["features.conv4_2.bias"] == 0.0
     assert found["features.conv5_1.weight"] == found["features.conv5_2.bias"] == 0.1
@@ -68,19 +68,19 @@ class Both(Network):
 def learn(rates: Mapping[str, float]) -> tuple[dict[str, Tensor], dict[str, Tensor], set[str], Network]:
     """Return the state before and after three steps, and the names of the parameters with a gradient."""
     torch.manual_seed(0)
-    found = trained(Both())
+    found = imitate_training(Both())
     before = {name: tensor.clone() for name, tensor in found.state_dict().items()}
     layers = layer_rates(found, rates)
     layers.require_gradients()
     for _ in range(3):
         layers.train()
         functional.cross_entropy(found(torch.rand(6, 3, 8, 8)), torch.arange(6) % 3).backward()
-        found.eval()  # as scoring leaves it
+        found.eval()  # scoring leaves the network in this mode
     layers.train()
     return before, found.state_dict(), {n for n, p in found.named_parameters() if p.grad is not None}, found
 
 
-def test_frozen_layers_have_no_gradient_and_store_no_statistics_and_drop_nothing() -> None:
+def test_frozen_layers_have_no_gradients_no_new_statistics_and_no_dropout() -> None:
     before, after, moved, found = learn({"*": 0.0, "head.*": 1.0})
     assert moved == {"head.3.weight", "head.3.bias"}
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -88,7 +88,7 @@ def test_frozen_layers_have_no_gradient_and_store_no_statistics_and_drop_nothing
     assert torch.equal(found.features[3](maps), maps) and not torch.equal(found.head[2](maps), maps)
 
 
-def test_a_twin_that_is_not_frozen_does_all_of_that() -> None:
+def test_layers_that_are_not_frozen_have_all_of_these() -> None:
     before, after, moved, found = learn({"head.*": 1.0})
     assert moved == {name for name, _ in found.named_parameters()}
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -97,7 +97,7 @@ def test_a_twin_that_is_not_frozen_does_all_of_that() -> None:
     assert not torch.equal(found.features[3](maps), maps)
 
 
-def test_a_later_stage_may_thaw_what_one_before_it_froze() -> None:
+def test_a_later_stage_can_unfreeze_layers() -> None:
     found = network("vgg-a")
     layer_rates(found, {"features": 0.0}).require_gradients()
     assert not found.features[0].weight.requires_grad
@@ -107,14 +107,14 @@ def test_a_later_stage_may_thaw_what_one_before_it_froze() -> None:
     assert all(p.requires_grad for p in found.parameters()) and all(m.training for m in found.modules())
 
 
-def test_a_second_call_in_a_step_costs_next_to_nothing() -> None:
+def test_a_repeated_call_costs_almost_nothing() -> None:
     found = network("resnet-101")
     layers = layer_rates(found, {"*": 0.0, "head": 1.0})
     calls = {}
-    for name, call in (("again", layers.train), ("whole", found.train)):
+    for name, call in (("repeated", layers.train), ("complete", found.train)):
         layers.train()
         began = time.perf_counter()
         for _ in range(50):
             call()
         calls[name] = time.perf_counter() - began
-    assert calls["again"] < calls["whole"]
+    assert calls["repeated"] < calls["complete"]

@@ -1,4 +1,4 @@
-"""Thresholds are the best there are, and decide which classes an image has."""
+"""Fitted thresholds have the highest F1, and decide which classes an image has."""
 
 import numpy as np
 import pytest
@@ -31,10 +31,10 @@ def test_no_threshold_has_a_higher_f1(seed: int, ties: bool) -> None:
     chances = probabilities(scores)
     for k in range(3):
         judged = marks[:, k] >= 0
-        positive, some = marks[judged, k] == 1, chances[judged, k]
-        precision, recall, _ = oracle.precision_recall_curve(positive, some)
+        positive, chance = marks[judged, k] == 1, chances[judged, k]
+        precision, recall, _ = oracle.precision_recall_curve(positive, chance)
         best = (2 * precision * recall / np.maximum(precision + recall, 1e-12)).max()
-        assert oracle.f1_score(positive, some >= fitted[k]) == pytest.approx(best, rel=1e-12)
+        assert oracle.f1_score(positive, chance >= fitted[k]) == pytest.approx(best, rel=1e-12)
 
 
 def test_a_threshold_lies_between_two_scores_or_below_the_lowest() -> None:
@@ -53,7 +53,7 @@ def test_an_image_has_the_classes_that_reach_their_thresholds() -> None:
     assert half[0][1] == ("a", 0.5) and half[0][0][1] == pytest.approx(1 / (1 + np.exp(-2)))
 
 
-def test_the_answer_follows_the_link_unless_a_number_is_given() -> None:
+def test_the_link_decides_the_classes_named_unless_top_is_set() -> None:
     several = Constant(Preprocess(8), link="sigmoid")
     assert [len(row) for row in name_classes(several, SCORES)] == [2, 0]
     assert [name for name, _ in name_classes(several, SCORES, 3)[1]] == ["a", "b", "c"]

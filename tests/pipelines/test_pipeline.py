@@ -1,4 +1,4 @@
-"""A chain of parts from a plugin: fitted, saved, and read back from its file alone."""
+"""A chain of parts from a plugin is fitted, saved, and read back from its file alone."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context, open_context
 from tests.support import parts as plugin
 from tests.support.parts import Colours, NearestMean, NetworkScores
-from tests.support.small import CLASSES, picture, tree, untrained
+from tests.support.small import CLASSES, picture, save_untrained, tree
 from tests.support.tolerance import assert_near
 
 LABELS = np.arange(12) % 2
@@ -32,13 +32,13 @@ IMAGES = [picture(i, bool(label), 10 + i) for i, label in enumerate(LABELS)]
 TRAINED = Provenance(recipe={"recipe": "mine"}, metrics={"test": Metrics({"top1": 0.5}, 9, 10)}, chosen="fitted")
 
 
-def fitted(*parts: PipelinePart) -> Pipeline:
+def fit_pipeline(*parts: PipelinePart) -> Pipeline:
     return Pipeline(parts or (Colours(3), NearestMean(0.5)), CLASSES).fit(IMAGES, OneOf(LABELS))
 
 
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-    """The context of a folder with the plugin; the test stands beside it."""
+    """Return the context with the plugin, whose folder lies in the current one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plugins").mkdir()
     shutil.copy(str(plugin.__file__), tmp_path / "plugins" / "parts.py")
@@ -46,7 +46,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def by_hand() -> np.ndarray:
-    """The scores of a 3-bin histogram and the nearest mean, an image and a value at a time."""
+    """Compute the scores of a 3-bin histogram and the nearest mean, value by value."""
     shares = [[sum(3 * int(v) // 256 == b for v in image.flatten()) / image.size for b in range(3)] for image in IMAGES]
     rows = np.array(shares)
     rows = rows / (np.sqrt(((rows - rows.mean(0)) ** 2).mean(0)) + 1e-3)
@@ -54,7 +54,7 @@ def by_hand() -> np.ndarray:
     return np.array([[-sum((row - mean) ** 2) / 0.5 for mean in means] for row in rows])
 
 
-def test_a_pipeline_is_its_parts_one_after_another() -> None:
+def test_a_pipeline_applies_its_parts_in_order() -> None:
     pipeline = Pipeline((Colours(3), NearestMean(0.5)), CLASSES)
     assert pipeline.fit(IMAGES, OneOf(LABELS)) is pipeline and isinstance(pipeline, Classifier)
     assert_near(pipeline.classify(IMAGES), by_hand().astype(np.float32))
@@ -65,9 +65,9 @@ def test_a_pipeline_is_its_parts_one_after_another() -> None:
     assert (pipeline.classify(IMAGES).argmax(1) == 1).any()
 
 
-def test_it_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Context) -> None:
+def test_a_pipeline_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Context) -> None:
     path, contents = tmp_path / "p.safetensors", np.array([9, 3], np.uint64)
-    pipeline = replace(fitted(), trained=TRAINED, contents=contents, licence="CC0", versions={"numpy": "2"})
+    pipeline = replace(fit_pipeline(), trained=TRAINED, contents=contents, licence="CC0", versions={"numpy": "2"})
     save_classifier(path, pipeline, plugins)
     found = read_classifier(path, plugins)
     assert isinstance(found, Pipeline)
@@ -83,10 +83,10 @@ def test_it_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Context) -
 
 
 def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
-    eyes = replace(untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
+    eyes = replace(save_untrained(tmp_path / "n.safetensors"), trained=TRAINED, trained_on=np.array([5], np.uint64))
     seeing = NetworkScores()
-    seeing.hold({"eyes": eyes})
-    pipeline = replace(fitted(seeing, NearestMean()), contents=np.array([4], np.uint64))
+    seeing.set_members({"eyes": eyes})
+    pipeline = replace(fit_pipeline(seeing, NearestMean()), contents=np.array([4], np.uint64))
     save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
     found = read_classifier(tmp_path / "p.safetensors", plugins)
     assert torch.equal(found.classify(IMAGES), pipeline.classify(IMAGES))
@@ -96,14 +96,14 @@ def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:
     assert found.trained_on is not None and found.trained_on.tolist() == [4, 5]
 
 
-def test_it_may_be_a_member_beside_a_network(tmp_path: Path, plugins: Context) -> None:
-    network = untrained(tmp_path / "n.safetensors", CLASSES[::-1])
-    whole = Ensemble((EnsembleMember(fitted(), weight=0.3), EnsembleMember(network)))
+def test_a_pipeline_and_a_network_may_form_an_ensemble(tmp_path: Path, plugins: Context) -> None:
+    network = save_untrained(tmp_path / "n.safetensors", CLASSES[::-1])
+    whole = Ensemble((EnsembleMember(fit_pipeline(), weight=0.3), EnsembleMember(network)))
     save_classifier(tmp_path / "both.safetensors", whole, plugins)
     found = read_classifier(tmp_path / "both.safetensors", plugins)
     assert torch.equal(found.classify(IMAGES), whole.classify(IMAGES)) and list(found.networks()) == ["1"]
-    with pytest.raises(UserError, match="the model is not one network and takes no protocol"):
-        EnsembleMember(fitted(), plugin_protocol())
+    with pytest.raises(UserError, match="the model is not a single network, so it has no test protocol"):
+        EnsembleMember(fit_pipeline(), plugin_protocol())
 
 
 def plugin_protocol() -> Any:
@@ -112,12 +112,12 @@ def plugin_protocol() -> Any:
     return Center()
 
 
-def test_parts_of_the_users_own_are_asked_for(tmp_path: Path, plugins: Context) -> None:
-    save_classifier(tmp_path / "p.safetensors", fitted(), plugins)
-    with pytest.raises(UserError, match=r"p.safetensors: no part is named 'colours'; .* give the --plugins DIR"):
+def test_a_file_with_parts_from_a_plugin_needs_that_plugin(tmp_path: Path, plugins: Context) -> None:
+    save_classifier(tmp_path / "p.safetensors", fit_pipeline(), plugins)
+    with pytest.raises(UserError, match=r"p.safetensors: no part is named 'colours'; .* pass the --plugins DIR"):
         read_classifier(tmp_path / "p.safetensors")
     with pytest.raises(UserError, match="no part is named 'colours'"):
-        save_classifier(tmp_path / "q.safetensors", fitted())  # what nobody could read
+        save_classifier(tmp_path / "q.safetensors", fit_pipeline())  # nobody could read it
     assert not Path("q.safetensors").exists()
     assert {"colours", "network-scores", "nearest-mean"} <= set(pipeline_parts(plugins).entries)
 
@@ -130,9 +130,9 @@ CHANGES: Mapping[str, tuple[Mapping[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_body_that_no_part_has_is_refused(change: str, tmp_path: Path, plugins: Context) -> None:
+def test_an_invalid_body_is_refused(change: str, tmp_path: Path, plugins: Context) -> None:
     part, message = CHANGES[change]
-    tensors, header = fitted().pack()
+    tensors, header = fit_pipeline().pack()
     bodies = [{"part": part, "members": {}}, *header.body["parts"][1:]]
     save_model(tmp_path / "p.safetensors", tensors, replace(header, body={"parts": bodies}))
     with pytest.raises(UserError) as caught:
@@ -140,51 +140,53 @@ def test_a_body_that_no_part_has_is_refused(change: str, tmp_path: Path, plugins
     assert message in str(caught.value) and str(caught.value).startswith(f"{tmp_path / 'p.safetensors'}: ")
 
 
-def test_arrays_that_the_part_does_not_learn_are_named(tmp_path: Path, plugins: Context) -> None:
-    tensors, header = fitted().pack()
+def test_unexpected_arrays_are_named(tmp_path: Path, plugins: Context) -> None:
+    tensors, header = fit_pipeline().pack()
     save_model(tmp_path / "p.safetensors", {"0.mean_": tensors.pop("0.spread_"), **tensors}, header)
-    with pytest.raises(UserError, match=r"part 1: the part colours learns spread_, and the file has mean_"):
+    with pytest.raises(UserError, match=r"part 1: the part colours learns spread_, but the file has mean_"):
         read_classifier(tmp_path / "p.safetensors", plugins)
 
 
-def test_what_is_not_a_chain_or_not_fitted_is_told() -> None:
+def test_an_invalid_chain_and_an_unfitted_part_are_refused() -> None:
     for parts in ((), (Colours(),), (NearestMean(), NearestMean())):
-        with pytest.raises(UserError, match="a pipeline is parts that transform, then one that scores; these parts"):
+        with pytest.raises(
+            UserError, match="a pipeline consists of parts that transform, then one that scores; the parts"
+        ):
             Pipeline(parts, CLASSES)
-    with pytest.raises(UserError, match="the part colours has no spread_: it is not fitted"):
+    with pytest.raises(UserError, match="the part colours has no spread_, because it is not fitted"):
         Pipeline((Colours(), NearestMean()), CLASSES).pack()
-    with pytest.raises(UserError, match=r"nearest-mean gives scores of shape \(12, 2\); they must be 12 x 3"):
-        replace(fitted(), classes=("cat", "dog", "owl")).classify(IMAGES)
+    with pytest.raises(UserError, match=r"nearest-mean returns scores of shape \(12, 2\); it must be 12 x 3"):
+        replace(fit_pipeline(), classes=("cat", "dog", "owl")).classify(IMAGES)
 
 
-def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+def json_answer(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     capsys.readouterr()
     assert main([*words, "--plugins", "plugins", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_command_line_takes_a_pipeline(
+def test_the_command_line_accepts_a_pipeline(
     tmp_path: Path, plugins: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree(tmp_path / "pets" / "train", per_class=2)
     tree(tmp_path / "pets" / "test", per_class=5)
-    pipeline = replace(fitted(), trained=replace(TRAINED, recipe={"data": "pets"}))
+    pipeline = replace(fit_pipeline(), trained=replace(TRAINED, recipe={"data": "pets"}))
     save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
-    untrained(tmp_path / "n.safetensors", CLASSES[::-1])
-    about = shown(capsys, "info", "p.safetensors")
+    save_untrained(tmp_path / "n.safetensors", CLASSES[::-1])
+    about = json_answer(capsys, "info", "p.safetensors")
     assert (about["kind"], about["parameters"]) == ("pipeline", 3 + 2 * 3)
-    alone = shown(capsys, "evaluate", "p.safetensors")
+    alone = json_answer(capsys, "evaluate", "p.safetensors")
     assert alone["total"] == 10 and alone["rows"][0]["name"] == "p.safetensors"
-    (seen,) = shown(capsys, "predict", "p.safetensors", "pets/test/cat/000.png")
+    (seen,) = json_answer(capsys, "predict", "p.safetensors", "pets/test/cat/000.png")
     assert {c["class"] for c in seen["classes"]} == set(CLASSES)
     words = ("p.safetensors", "n.safetensors", "--data", "pets", "--save", "both.safetensors")
-    fused = shown(capsys, "evaluate", *words)
-    again = shown(capsys, "evaluate", "both.safetensors", "--data", "pets")
+    fused = json_answer(capsys, "evaluate", *words)
+    again = json_answer(capsys, "evaluate", "both.safetensors", "--data", "pets")
     assert again["loss"] == pytest.approx(fused["loss"], rel=1e-6)
-    assert shown(capsys, "info", "both.safetensors")["parameters"] == 9 + 43_746
+    assert json_answer(capsys, "info", "both.safetensors")["parameters"] == 9 + 43_746
     new = ("--rename", "cat=Katze", "--out", "new.safetensors")
-    assert shown(capsys, "info", "p.safetensors", *new)["classes"] == ["Katze", "dog"]
-    assert shown(capsys, "info", "new.safetensors")["trained"] == about["trained"]
+    assert json_answer(capsys, "info", "p.safetensors", *new)["classes"] == ["Katze", "dog"]
+    assert json_answer(capsys, "info", "new.safetensors")["trained"] == about["trained"]
     capsys.readouterr()
     for line in (
         "evaluate p.safetensors --protocol dense",
@@ -192,4 +194,4 @@ def test_the_command_line_takes_a_pipeline(
         "train folder --data pets --init p.safetensors",
     ):
         assert main([*line.split(), "--plugins", "plugins"]) == 2
-        assert "p.safetensors" in (told := capsys.readouterr().err) and "is not one network" in told
+        assert "p.safetensors" in (message := capsys.readouterr().err) and "is not a single network" in message

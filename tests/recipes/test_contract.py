@@ -1,4 +1,4 @@
-"""What every recipe keeps, and the numbers that the papers' and the book's give."""
+"""Contract of every recipe, and the numbers that the papers and the book give."""
 
 import inspect
 
@@ -26,7 +26,7 @@ TRAINING = 50_000  # images of CIFAR-10
 
 
 @pytest.mark.parametrize("name", FOUND.entries)
-def test_a_recipe_is_a_whole_config_under_its_own_name(name: str) -> None:
+def test_a_recipe_returns_a_complete_config_under_its_name(name: str) -> None:
     make = FOUND.entries[name]
     config = make()
     assert config.recipe == name
@@ -37,28 +37,28 @@ def test_a_recipe_is_a_whole_config_under_its_own_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FOUND.entries)
-def test_a_recipe_shows_its_network_what_it_takes(name: str) -> None:
+def test_a_recipe_preprocesses_images_as_its_network_needs(name: str) -> None:
     config = FOUND.entries[name]()
     entry = networks().entries[config.model.network]
     assert config.preprocess.w_in == entry.w_in
-    if name not in PHOTOS:  # photos are larger than the small networks' usual size
+    if name not in PHOTOS:  # photos are larger than the native size of small networks
         assert config.preprocess.size == native_size(entry.row, config.model.network)
     assert len(config.model.mean) in (1, entry.w_in) and len(config.model.std) in (1, entry.w_in)
 
 
 @pytest.mark.parametrize(("photos", "warmup"), [(16, 3), (80, 9), (100, 12), (245, 24), (2_934, 200), (100_000, 200)])
-def test_a_folder_warms_up_for_a_tenth_of_its_steps_at_most(photos: int, warmup: int) -> None:
+def test_a_folder_warms_up_for_at_most_a_tenth_of_its_steps(photos: int, warmup: int) -> None:
     (stage,) = folder().stages
     assert stage.descent[1].warmup_of(stage.epochs * -(-photos // stage.batch)) == warmup
 
 
-def test_no_recipe_is_unusable() -> None:
+def test_every_recipe_can_be_imported() -> None:
     assert FOUND.failures == ()
     assert {"mnist-lenet", "folder", "cifar10-vgg", "cifar10-resnet"} <= set(FOUND.entries)
 
 
 def test_the_rate_of_cifar10_resnet_falls_within_the_papers_64_000_steps() -> None:
-    """He et al. 2015, section 4.2."""
+    """Compare with He et al. 2015, section 4.2."""
     (stage,) = cifar10_resnet().stages
     steps = stage.epochs * -(-TRAINING // stage.batch)
     assert stage.schedule == StepDecay(rate=0.1, steps=(32_000, 48_000)) and 64_000 <= steps < 64_000 + 391
@@ -73,6 +73,6 @@ def test_the_rate_of_cifar10_vgg_falls_every_hundred_passes() -> None:
     assert (stage.epochs, stage.batch, stage.augment) == (300, 128, (Flip(),))
 
 
-def test_parameters_of_a_recipe_are_where_they_belong() -> None:
+def test_parameters_of_a_recipe_reach_its_config() -> None:
     assert [s.epochs for s in mnist_lenet(epochs=7).stages] == [s.epochs for s in folder(epochs=7).stages] == [7]
     assert mnist_lenet(data="pets").data == folder("pets").data == "pets"

@@ -1,4 +1,4 @@
-"""The outputs of any named layer for image files, against hooks of one's own."""
+"""Outputs of any named layer for image files equal those that a forward hook records."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from imclass.data.images.decode import decode
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.serving.features import LayerOutputs, first_maps, layer_outputs
 from imclass.serving.inputs import Files, gather_files
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 from tests.support.tolerance import assert_near
 
 
@@ -20,7 +20,7 @@ from tests.support.tolerance import assert_near
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = tmp_path_factory.mktemp("world")
     tree(world / "pets", per_class=3)
-    untrained(world / "model.safetensors")
+    save_untrained(world / "model.safetensors")
     return world
 
 
@@ -35,7 +35,7 @@ def files(world: Path) -> Files:
 
 
 def by_hand(classifier: NetworkClassifier, files: Files, name: str) -> np.ndarray:
-    """What a hook of one's own sees, an image at a time."""
+    """Return what a forward hook records, image by image."""
     seen: list[Tensor] = []
     handle = classifier.network.get_submodule(name).register_forward_hook(lambda *a: seen.append(a[2].clone()))
     for path in files.paths:
@@ -46,8 +46,10 @@ def by_hand(classifier: NetworkClassifier, files: Files, name: str) -> np.ndarra
     return torch.cat(seen).numpy()
 
 
-def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files: Files) -> None:
-    names = [name for name, _ in classifier.network.named_modules() if name and name != "sides"]  # those only train
+def test_outputs_of_every_layer_equal_those_of_a_hook(classifier: NetworkClassifier, files: Files) -> None:
+    names = [
+        name for name, _ in classifier.network.named_modules() if name and name != "sides"
+    ]  # auxiliary heads run in training only
     assert {"features", "features.0", "head"} <= set(names)
     for name in names:
         found = layer_outputs(classifier, files, name, batch=4)
@@ -57,13 +59,13 @@ def test_every_layer_gives_what_a_hook_sees(classifier: NetworkClassifier, files
         assert_near(found.outputs, expected)
 
 
-def test_the_first_convolution_is_taken_unless_named(classifier: NetworkClassifier, files: Files) -> None:
+def test_the_default_layer_is_the_first_convolution(classifier: NetworkClassifier, files: Files) -> None:
     found = layer_outputs(classifier, files)
     assert isinstance(classifier.network.get_submodule(found.layer), nn.Conv2d)
     np.testing.assert_array_equal(found.outputs, layer_outputs(classifier, files, found.layer).outputs)
 
 
-def test_batches_and_threads_do_not_matter(classifier: NetworkClassifier, files: Files) -> None:
+def test_batches_and_threads_do_not_change_outputs(classifier: NetworkClassifier, files: Files) -> None:
     one = layer_outputs(classifier, files, "features.0", batch=1)
     for batch, workers in ((4, 0), (32, 2)):
         other = layer_outputs(classifier, files, "features.0", batch=batch, workers=workers)
@@ -84,9 +86,9 @@ def test_bad_files_are_named_and_left_out(classifier: NetworkClassifier, files: 
 
 
 def test_only_maps_can_be_drawn() -> None:
-    def found(*shape: int) -> LayerOutputs:
+    def outputs_of_shape(*shape: int) -> LayerOutputs:
         return LayerOutputs("x", np.zeros(shape, np.float32), ("a",), ())
 
-    assert first_maps(found(2, 5, 4, 3)).shape == (5, 4, 3)
-    with pytest.raises(UserError, match="'x' gives 84 numbers an image and no maps"):
-        first_maps(found(2, 84))
+    assert first_maps(outputs_of_shape(2, 5, 4, 3)).shape == (5, 4, 3)
+    with pytest.raises(UserError, match="'x' returns 84 numbers per image instead of maps"):
+        first_maps(outputs_of_shape(2, 84))

@@ -1,4 +1,4 @@
-"""What names stand for: files, folders and patterns, in the order given."""
+"""Names stand for files, folders and patterns, in the order given."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +35,10 @@ def test_names_stand_for_files(named: list[str], stands_for: list[str], many: Pa
     assert found == stands_for
 
 
-def test_what_is_passed_over_is_counted(many: Path) -> None:
+def test_ignored_files_are_counted(many: Path) -> None:
     hidden, other = gather_files(["."]).notes
     assert hidden == ".: ignored 1 hidden files or folders: 'Thumbs.db'"
-    assert other == ".: ignored 1 files that are no images by name (1 .txt): 'c.txt'"
+    assert other == ".: ignored 1 files without an image file extension (1 .txt): 'c.txt'"
     assert gather_files(["b"]).notes == ()
     (many / "text").mkdir()
     (many / "text" / "c.svg").touch()
@@ -52,10 +52,10 @@ def test_linked_folders_are_walked_and_loops_are_not(many: Path) -> None:
     (many / "links" / "up").symlink_to(many / "links")
     found = gather_files(["links"])
     assert found.paths == ("links/b/2.png", "links/b/a/1.JPG")
-    assert found.notes == ("links: ignored 1 links to a folder that they lie in: 'up'",)
+    assert found.notes == ("links: ignored 1 links to a folder that contains them: 'up'",)
 
 
-def test_brackets_of_a_folder_that_is_there_are_no_pattern(many: Path) -> None:
+def test_brackets_in_the_name_of_an_existing_folder_are_literal(many: Path) -> None:
     (many / "my[1]" / "a").mkdir(parents=True)
     (many / "my1").mkdir()
     for name in ("my[1]/a/x.png", "my[1]/a/y.png", "my1/z.png"):
@@ -63,10 +63,10 @@ def test_brackets_of_a_folder_that_is_there_are_no_pattern(many: Path) -> None:
     assert gather_files(["my[1]/a/[xz].png"]).paths == ("my[1]/a/x.png",)
     assert gather_files(["my[1]/*"]).paths == ("my[1]/a/x.png", "my[1]/a/y.png")
     assert gather_files([str(many / "my[1]/**/y.png")]).paths == (str(many / "my[1]/a/y.png"),)
-    assert gather_files(["my[1]*/*.png"]).paths == ("my1/z.png",)  # no folder has this name, so it is a pattern
+    assert gather_files(["my[1]*/*.png"]).paths == ("my1/z.png",)  # no folder has this name, so it is read as a pattern
 
 
-def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
+def test_a_pattern_that_names_an_existing_file_is_that_file(many: Path) -> None:
     (many / "[ab].png").touch()
     assert gather_files(["[ab].png"]).paths == ("[ab].png",)
     (many / "[ab].png").unlink()
@@ -75,8 +75,8 @@ def test_a_pattern_that_is_a_file_is_that_file(many: Path) -> None:
 
 
 @pytest.mark.parametrize("named", [["nowhere"], ["b", "*.gif"], ["b", ""], ["x" * 300], ["nul\0.png"], []])
-def test_what_is_not_there_is_named(named: list[str], many: Path) -> None:
-    with pytest.raises(UserError, match=r"no file or folder|name at least one|a name is empty"):
+def test_a_missing_name_is_reported(named: list[str], many: Path) -> None:
+    with pytest.raises(UserError, match=r"no file or folder|specify at least one|a path is empty"):
         gather_files(named)
 
 
@@ -87,10 +87,10 @@ class TestNamed:
             assert list(name_images(images)) == pairs
         assert list(name_images("b/*.png")) == pairs[:1]
         assert list(name_images(["lost.png"])) == [("lost.png", Path("lost.png"))]  # refused by name later
-        with pytest.raises(UserError, match=r"there is no file or folder lost\.png"):
+        with pytest.raises(UserError, match=r"no file or folder matches lost\.png"):
             name_images("lost.png")
 
-    def test_one_image_is_one(self) -> None:
+    def test_a_single_image_is_named_image_0(self) -> None:
         one: tuple[Any, ...] = (b"bytes", np.zeros((4, 5, 3), np.uint8), Image.new("L", (2, 2)))
         for image in one:
             ((name, found),) = name_images(image)
@@ -98,12 +98,12 @@ class TestNamed:
         assert [name for name, _ in name_images(one)] == ["image 0", "image 1", "image 2"]
         assert [image.shape for _, image in name_images(np.zeros((2, 4, 5, 3), np.uint8))] == [(4, 5, 3)] * 2
 
-    def test_pairs_bring_their_names(self) -> None:
+    def test_pairs_keep_their_names(self) -> None:
         pairs = [("a", b"1"), ("b", "c.png")]
         assert list(name_images(pairs)) == [("a", b"1"), ("b", Path("c.png"))]
         assert list(name_images({"a": b"1"}.items())) == [("a", b"1")]
 
     @pytest.mark.parametrize("images", [None, 3, {"a": b""}])
-    def test_what_can_be_no_images_is_an_error(self, images: Any) -> None:
+    def test_a_value_that_cannot_be_images_is_refused(self, images: Any) -> None:
         with pytest.raises(UserError, match=r"the images are .*; give a path, the bytes of an image file"):
             name_images(images)

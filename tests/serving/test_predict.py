@@ -1,4 +1,4 @@
-"""Predictions for image files: in order, of the classes that the classifier names, refused files in their places."""
+"""Predictions for image files are in order and name the classifier's classes; refused files keep their places."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from tests.support.stubs import Stub
 
 
 class ByBrightness(Stub):
-    """Scores that follow from an image's mean; it notes how many images came at a time."""
+    """Classifier whose scores depend on an image's mean; it records the sizes of batches."""
 
     classes = ("dark", "grey", "light")
 
@@ -40,7 +40,7 @@ def scores(image: Image) -> list[float]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    """Six images, and two files that are none before the third and after the last."""
+    """Return six images, with a broken file before the third and another after the last."""
     paths = sorted(tree(tmp_path / "pets", per_class=3).rglob("*.png"))
     for name in ("bad", "worse"):
         (tmp_path / f"{name}.png").write_bytes(b"")
@@ -48,7 +48,7 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (3, 0), (32, 2)])
-def test_each_file_has_its_own_prediction_in_its_place(files: Files, batch: int, workers: int) -> None:
+def test_each_file_has_a_prediction_in_its_place(files: Files, batch: int, workers: int) -> None:
     classifier = ByBrightness()
     found = list(predict(classifier, files, top=2, batch=batch, workers=workers))
     assert [p.name for p in found] == list(files.paths)
@@ -66,17 +66,17 @@ def test_each_file_has_its_own_prediction_in_its_place(files: Files, batch: int,
 
 
 @pytest.mark.parametrize(("top", "shown"), [(1, 1), (3, 3), (1000, 3)])
-def test_there_are_no_more_than_all_classes(files: Files, top: int, shown: int) -> None:
+def test_a_prediction_has_at_most_all_classes(files: Files, top: int, shown: int) -> None:
     assert {len(p.classes) for p in predict(ByBrightness(), files, top) if not p.refused} == {shown}
 
 
-def test_a_classifier_is_not_asked_about_no_images(files: Files) -> None:
+def test_a_classifier_is_not_called_without_images(files: Files) -> None:
     classifier = ByBrightness()
     (only,) = predict(classifier, Files((files.paths[2],)))
     assert only.refused is not None and classifier.batches == []
 
 
-def test_images_are_of_any_kind() -> None:
+def test_images_may_be_of_any_kind() -> None:
     levels, file = picture(3), io.BytesIO()
     Pillow.fromarray(levels).save(file, "PNG")
     kinds: list[Any] = [levels, file.getvalue(), Pillow.fromarray(levels), Pillow.open(io.BytesIO(file.getvalue()))]
@@ -90,9 +90,9 @@ BAD: list[tuple[Any, str, str]] = [
     (np.zeros((5, 5), np.uint8), "no-image", "the array is 5 x 5 of uint8"),
     (np.zeros((5, 5, 4), np.uint8), "no-image", "the array is 5 x 5 x 4 of uint8"),
     (np.zeros((5, 5, 3)), "no-image", "the array is 5 x 5 x 3 of float64"),
-    (Path("x.jpg"), "missing", "no such file"),
+    (Path("x.jpg"), "missing", "does not exist"),
     (b"", "empty", "0 bytes"),
-    (b"GIF89a", "truncated", "ends within its header"),
+    (b"GIF89a", "truncated", "is truncated in its header"),
     (Pillow.new("RGB", (0, 5)), "damaged", "0 x 5"),
     (None, "no-image", "this is nothing; give a path, the bytes"),
     ([1, 2], "no-image", "this is of the type list"),
@@ -101,7 +101,9 @@ BAD: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("image", "code", "detail"), BAD)
-def test_a_bad_image_stops_nothing(image: Any, code: str, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_image_does_not_stop_the_others(
+    image: Any, code: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Choosy(ByBrightness):
         def classify(self, images: Sequence[Image]) -> torch.Tensor:
             if any(image.shape[0] == 2 for image in images):
@@ -116,7 +118,7 @@ def test_a_bad_image_stops_nothing(image: Any, code: str, detail: str, monkeypat
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_images_are_taken_as_they_are_needed(workers: int) -> None:
+def test_images_are_drawn_when_needed(workers: int) -> None:
     taken = 0
 
     def endless() -> Iterator[tuple[str, Any]]:
@@ -130,14 +132,14 @@ def test_images_are_taken_as_they_are_needed(workers: int) -> None:
     assert taken <= 8 + 4 * workers + 1
 
 
-def test_large_images_are_not_held_by_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_split_into_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "MAX_BATCH_BYTES", 2 * picture(0).nbytes)
     classifier = ByBrightness()
     assert len(list(predict(classifier, [("a", picture(i)) for i in range(5)], batch=32))) == 5
     assert classifier.batches == [2, 2, 1]
 
 
-def test_a_model_that_diverged_is_an_error() -> None:
+def test_scores_that_are_not_finite_are_an_error() -> None:
     class Diverged(ByBrightness):
         def classify(self, images: Sequence[Image]) -> torch.Tensor:
             return torch.full((len(images), 3), torch.nan)
@@ -147,23 +149,23 @@ def test_a_model_that_diverged_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 0, 1.5, "1", True, None])
-def test_a_number_is_whole_and_large_enough(value: Any) -> None:
+def test_a_number_must_be_whole_and_large_enough(value: Any) -> None:
     with pytest.raises(UserError, match=r"top is .*; it must be wanted"):
         check_number("top", value, 1, "wanted")
     check_number("top", np.int64(1), 1, "wanted")
 
 
 @pytest.mark.parametrize("choice", [{"top": -1}, {"batch": 0}, {"workers": -1}])
-def test_numbers_are_checked_before_anything_is_read(choice: dict[str, int]) -> None:
+def test_numbers_are_checked_before_the_first_image(choice: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(choice))} is .*; it must be a whole number of"):
         predict(ByBrightness(), [], **choice)  # type: ignore[arg-type]
 
 
-def test_a_prediction_shows_itself() -> None:
+def test_a_prediction_prints_its_classes() -> None:
     good = Prediction("a<b.png", (("cat & dog", 0.75), ("hen", 0.25)))
-    assert repr(good) == "Prediction('a<b.png': cat & dog 75.00 %, hen 25.00 %)"
+    assert repr(good) == "Prediction('a<b.png': cat & dog 75.00%, hen 25.00%)"
     shown = good._repr_html_()
-    assert "<caption>a&lt;b.png</caption><tr><td>cat &amp; dog</td><td>75.00 %</td></tr>" in shown
+    assert "<caption>a&lt;b.png</caption><tr><td>cat &amp; dog</td><td>75.00%</td></tr>" in shown
     (bad,) = predict(ByBrightness(), [("c", b"")])
     none = Prediction("d", ())
     assert repr(none) == "Prediction('d': no class)" and "<td>no class</td>" in none._repr_html_()

@@ -1,4 +1,4 @@
-"""What the tests of the store stand on: a folder with neighbours, and a local https server."""
+"""Fixtures for tests of the store: a folder with neighbours, and a local https server."""
 
 import datetime
 import ipaddress
@@ -19,7 +19,7 @@ from tests.support.https_site import CONTENT, SHA256, Site, serve
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A folder to unpack into, with neighbours that an attack may aim at."""
+    """Return a folder to unpack into, with neighbours that an attack may aim at."""
     base = tmp_path / "place" / "base"
     (base.parent / "base_evil").mkdir(parents=True)
     (base.parent / "base_evil" / "kept").write_bytes(b"kept")
@@ -29,7 +29,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 that it signed itself, in one file."""
+    """Write a key and its self-signed certificate for 127.0.0.1 into one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -65,7 +65,7 @@ def trust(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "PAUSES", (0.01, 0.01, 0.01))
 
 
@@ -75,5 +75,5 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def wanted(site: Site) -> Download:
+def download(site: Site) -> Download:
     return Download("set/file.bin", f"https://127.0.0.1:{site.port}/file.bin", SHA256, len(CONTENT))

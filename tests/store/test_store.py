@@ -1,4 +1,4 @@
-"""The store: files fetched once, put there by hand, found; and nothing left of what is refused."""
+"""Files are downloaded once, files put there by hand are used, and nothing is left of a refused download."""
 
 import contextlib
 import hashlib
@@ -24,113 +24,120 @@ from tests.support.https_site import (
     files,
     in_turn,
     put,
-    ranged,
-    refused,
+    refusal_of,
+    serve_range,
 )
 
 
-def test_a_download_arrives_whole_and_is_reported(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext
+def test_a_download_is_complete_and_reported(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
 ) -> None:
     seen: list[tuple[int, int]] = []
-    path = store.get(wanted, lambda held, size: seen.append((held, size)), trust)
+    path = store.get(download, lambda held, size: seen.append((held, size)), trust)
     assert path == store.folder / "set" / "file.bin"
     assert files(store) == {"set/file.bin": CONTENT}
-    assert path.stat().st_mode & 0o7133 == 0  # nobody else writes, nobody executes
+    assert path.stat().st_mode & 0o7133 == 0  # not executable, and writable by its owner only
     assert seen == sorted(set(seen)) and len(seen) > 1
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    store.get(wanted, context=trust)
-    assert len(site.requests) == 1  # the second time it was there
+    store.get(download, context=trust)
+    assert len(site.requests) == 1  # the second call found it in the store
 
 
-def test_a_whole_part_needs_no_server(site: Site, store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
+def test_a_complete_part_needs_no_server(site: Site, store: Store, download: Download, trust: ssl.SSLContext) -> None:
     put(store, "set/file.bin.part", CONTENT)
-    assert store.get(wanted, context=trust).read_bytes() == CONTENT
+    assert store.get(download, context=trust).read_bytes() == CONTENT
     assert site.requests == []
 
 
 @pytest.mark.parametrize("poison", [OTHER[:5000], OTHER, CONTENT + b"more"])
-def test_a_poisoned_part_is_found_and_fetched_anew(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext, poison: bytes
+def test_a_wrong_part_is_detected_and_downloaded_again(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext, poison: bytes
 ) -> None:
     put(store, "set/file.bin.part", poison)
-    assert store.get(wanted, context=trust).read_bytes() == CONTENT
+    assert store.get(download, context=trust).read_bytes() == CONTENT
     assert site.requests[-1]["Range"] is None
     assert list(files(store)) == ["set/file.bin"]
 
 
-def test_a_wrong_hash_leaves_nothing(site: Site, store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
+def test_a_wrong_hash_leaves_nothing_behind(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
+) -> None:
     site.answer = always(200, OTHER)
-    message = refused(store, wanted, trust)
+    message = refusal_of(store, download, trust)
     assert hashlib.sha256(OTHER).hexdigest()[:12] in message and SHA256[:12] in message
     assert files(store) == {}
     assert len(site.requests) == 1
 
 
-def test_offline_asks_nobody(site: Site, store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
+def test_an_offline_store_sends_no_requests(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
+) -> None:
     offline = Store(store.folder, offline=True)
-    assert "--offline" in refused(offline, wanted, trust)
+    assert "--offline" in refusal_of(offline, download, trust)
     assert site.requests == [] and not store.folder.exists()
     put(store, "set/file.bin", CONTENT)
-    assert offline.get(wanted, context=trust).read_bytes() == CONTENT
+    assert offline.get(download, context=trust).read_bytes() == CONTENT
 
 
-def test_a_file_put_there_by_hand_is_used(site: Site, store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
+def test_a_file_put_there_by_hand_is_used(site: Site, store: Store, download: Download, trust: ssl.SSLContext) -> None:
     path = put(store, "set/file.bin", CONTENT)
-    upper = Download(wanted.path, wanted.url, SHA256.upper(), wanted.size)
-    assert store.get(wanted, context=trust) == store.get(upper, context=trust) == path
+    upper = Download(download.path, download.url, SHA256.upper(), download.size)
+    assert store.get(download, context=trust) == store.get(upper, context=trust) == path
     assert site.requests == []
 
 
 @pytest.mark.parametrize("content", [OTHER, CONTENT[:-1], b""])
-def test_a_wrong_file_put_there_by_hand_is_named_and_left_alone(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext, content: bytes
+def test_a_wrong_file_put_there_by_hand_is_named_and_kept(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext, content: bytes
 ) -> None:
     path = put(store, "set/file.bin", content)
     with pytest.raises(UserError) as caught:
-        store.get(wanted, context=trust)
+        store.get(download, context=trust)
     digest = hashlib.sha256(content).hexdigest()
-    assert all(said in str(caught.value) for said in (str(path), digest[:12], SHA256[:12], "move it away", wanted.url))
+    facts = (str(path), digest[:12], SHA256[:12], "out of the way to download the file again", download.url)
+    assert all(fact in str(caught.value) for fact in facts)
     assert path.read_bytes() == content
     assert site.requests == []
 
 
-def test_a_folder_or_a_dead_link_in_the_file_s_place_is_named(
-    store: Store, wanted: Download, trust: ssl.SSLContext, tmp_path: Path
+def test_a_folder_or_a_dead_link_in_place_of_the_file_is_named(
+    store: Store, download: Download, trust: ssl.SSLContext, tmp_path: Path
 ) -> None:
     path = store.folder / "set" / "file.bin"
     path.mkdir(parents=True)
     with pytest.raises(UserError, match="is not a file"):
-        store.get(wanted, context=trust)
+        store.get(download, context=trust)
     path.rmdir()
     path.symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is not a file"):
-        store.get(wanted, context=trust)
+        store.get(download, context=trust)
     assert path.is_symlink() and not (tmp_path / "nowhere").exists()
 
 
 def test_a_part_that_is_a_link_is_not_written_through(
-    store: Store, wanted: Download, trust: ssl.SSLContext, tmp_path: Path
+    store: Store, download: Download, trust: ssl.SSLContext, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine"
     mine.write_bytes(b"precious")
     (store.folder / "set").mkdir(parents=True)
     (store.folder / "set" / "file.bin.part").symlink_to(mine)
-    refused(store, wanted, trust)
+    refusal_of(store, download, trust)
     assert mine.read_bytes() == b"precious"
 
 
-def test_two_at_once_fetch_it_once(site: Site, store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
+def test_concurrent_calls_download_a_file_once(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
+) -> None:
     waited = threading.Event()
 
     def slow(handler: Handler) -> None:
-        waited.wait(20)  # until the other one has found the lock taken
-        ranged(handler)
+        waited.wait(20)  # until another thread has found the file locked
+        serve_range(handler)
 
     site.answer = slow
     found: list[bytes] = []
     got = [
-        threading.Thread(target=lambda: found.append(store.get(wanted, lambda *_: waited.set(), trust).read_bytes()))
+        threading.Thread(target=lambda: found.append(store.get(download, lambda *_: waited.set(), trust).read_bytes()))
         for _ in range(4)
     ]
     for thread in got:
@@ -142,8 +149,8 @@ def test_two_at_once_fetch_it_once(site: Site, store: Store, wanted: Download, t
     assert files(store) == {"set/file.bin": CONTENT}
 
 
-def test_without_the_lock_they_would_have_fetched_it_twice(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+def test_without_the_lock_concurrent_calls_would_download_it_twice(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl
 
@@ -152,13 +159,13 @@ def test_without_the_lock_they_would_have_fetched_it_twice(
 
     def together(handler: Handler) -> None:
         both.wait()
-        ranged(handler)
+        serve_range(handler)
 
     site.answer = together
 
     def get() -> None:
         with contextlib.suppress(UserError):
-            store.get(wanted, context=trust)
+            store.get(download, context=trust)
 
     got = [threading.Thread(target=get) for _ in range(2)]
     for thread in got:
@@ -168,13 +175,15 @@ def test_without_the_lock_they_would_have_fetched_it_twice(
     assert len(site.requests) == 2
 
 
-def test_who_fails_lets_the_next_one_try(site: Site, store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
-    site.answer = in_turn(always(200, OTHER), ranged)
+def test_a_failed_call_lets_the_next_one_try(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
+) -> None:
+    site.answer = in_turn(always(200, OTHER), serve_range)
     outcomes: list[str] = []
 
     def get() -> None:
         try:
-            outcomes.append(store.get(wanted, context=trust).name)
+            outcomes.append(store.get(download, context=trust).name)
         except UserError:
             outcomes.append("refused")
 
@@ -187,69 +196,69 @@ def test_who_fails_lets_the_next_one_try(site: Site, store: Store, wanted: Downl
     assert files(store) == {"set/file.bin": CONTENT}
 
 
-def test_what_is_put_there_by_hand_meanwhile_is_kept(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext
+def test_a_file_put_there_by_hand_during_a_download_is_kept(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
 ) -> None:
     def meanwhile(handler: Handler) -> None:
         put(store, "set/file.bin", b"the user's")
-        ranged(handler)
+        serve_range(handler)
 
     site.answer = meanwhile
-    with pytest.raises(UserError, match="not the file expected"):
-        store.get(wanted, context=trust)
+    with pytest.raises(UserError, match="not the expected file"):
+        store.get(download, context=trust)
     assert files(store) == {"set/file.bin": b"the user's"}
 
 
 def test_an_interrupted_download_keeps_its_part(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext
 ) -> None:
     def stop(held: int, size: int) -> None:
         if held > 100_000:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.get(wanted, stop, trust)
+        store.get(download, stop, trust)
     (part,) = files(store).values()
     assert len(part) > 100_000 and CONTENT.startswith(part)
-    assert store.get(wanted, context=trust).read_bytes() == CONTENT
+    assert store.get(download, context=trust).read_bytes() == CONTENT
     assert site.requests[-1]["Range"] == f"bytes={len(part)}-"
 
 
-def test_a_disk_too_small_is_said_before_a_byte(
-    site: Site, store: Store, wanted: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_is_too_small_is_reported_before_the_first_byte(
+    site: Site, store: Store, download: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1234))
-    message = refused(store, wanted, trust)
-    assert "307,200 bytes and 1,234 are free" in message and "--store" in message
+    message = refusal_of(store, download, trust)
+    assert "307,200 bytes, and only 1,234 bytes are free" in message and "--store" in message
     assert site.requests == [] and files(store) == {}
 
 
-def test_a_disk_that_fills_up_is_said(
-    store: Store, wanted: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_fills_up_is_reported(
+    store: Store, download: Download, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert "No space left on device" in refused(store, wanted, trust)
+    assert "No space left on device" in refusal_of(store, download, trust)
     assert files(store) == {"set/file.bin.part": CONTENT}
 
 
-def test_a_file_in_the_folder_s_place_is_said(store: Store, wanted: Download, trust: ssl.SSLContext) -> None:
+def test_a_file_in_place_of_the_folder_is_reported(store: Store, download: Download, trust: ssl.SSLContext) -> None:
     put(store, "set", b"a file")
-    assert "could not be written" in refused(store, wanted, trust)
+    assert "could not be written" in refusal_of(store, download, trust)
     assert files(store) == {"set": b"a file"}
 
 
 @pytest.mark.parametrize("path", ["", ".", "..", "../out", "/etc/passwd", "set/../../out"])
-def test_a_place_outside_the_store_is_refused(store: Store, wanted: Download, path: str) -> None:
-    with pytest.raises(UserError, match="no place in the store"):
-        store.get(Download(path, wanted.url, SHA256, len(CONTENT)))
-    with pytest.raises(UserError, match="no place in the store"):
+def test_a_path_outside_the_store_is_refused(store: Store, download: Download, path: str) -> None:
+    with pytest.raises(UserError, match="not a path inside the store"):
+        store.get(Download(path, download.url, SHA256, len(CONTENT)))
+    with pytest.raises(UserError, match="not a path inside the store"):
         store.find("set", path)
 
 
-def test_find_takes_the_first_that_exists(store: Store) -> None:
+def test_find_returns_the_first_path_that_exists(store: Store) -> None:
     assert store.find("a", "b") is None
     second = put(store, "b/file", b"")
     assert store.find("a", "b/file") == second
@@ -273,7 +282,7 @@ def test_the_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPa
     assert default_folder() == tmp_path / "Library" / "Caches" / "imclass"
 
 
-def test_a_store_is_opened_without_being_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_opening_a_store_does_not_create_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IMCLASS_STORE", str(tmp_path / "default"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_store() == Store(tmp_path / "default")

@@ -1,4 +1,4 @@
-"""Archives good and bad, and what unpacking one does to a folder and its neighbours."""
+"""Valid and malicious archives, and helpers that unpack them and check a folder and its neighbours."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ def entry(
 
 
 def tar(*members: Plain | tarfile.TarInfo, format: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar archive; a tuple is a plain file and its content, else the header counts."""
+    """Return a tar archive. A tuple is the name and content of a plain file; anything else is a header."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=format) as archive:
         for member in members:
@@ -36,7 +36,7 @@ def tar(*members: Plain | tarfile.TarInfo, format: int = tarfile.PAX_FORMAT) -> 
     return out.getvalue()
 
 
-def zipped(*members: Plain | tuple[zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def zip_archive(*members: Plain | tuple[zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, content in members:
@@ -45,7 +45,7 @@ def zipped(*members: Plain | tuple[zipfile.ZipInfo, bytes], method: int = zipfil
 
 
 def record(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
-    """One tar header with the checksum that belongs to it, whatever else it says."""
+    """Return a tar header with any name, size and kind, and the checksum that matches them."""
     head = name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + size.ljust(12, b"\0") + b"0" * 11 + b"\0"
     tail = kind + bytes(100) + b"ustar\x0000" + bytes(247)
     return head + b"%06o\0 " % (sum(head) + 8 * 32 + sum(tail)) + tail
@@ -57,9 +57,9 @@ def with_mode(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
-def overlapped(copies: int) -> bytes:
-    """A zip whose directory names the same compressed bytes many times over."""
-    single = zipped(("a", bytes(100_000)))
+def overlapping_zip(copies: int) -> bytes:
+    """Return a zip archive whose directory lists the same compressed bytes `copies` times."""
+    single = zip_archive(("a", bytes(100_000)))
     start = single.index(b"PK\x01\x02")
     end = single.index(b"PK\x05\x06")
     central = single[start:end]
@@ -72,32 +72,32 @@ def overlapped(copies: int) -> bytes:
     )
 
 
-def patched(archive: bytes, old: bytes, new: bytes, everywhere: bool = True) -> bytes:
+def patch_bytes(archive: bytes, old: bytes, new: bytes, everywhere: bool = True) -> bytes:
     assert len(old) == len(new) and old in archive
     return archive.replace(old, new, -1 if everywhere else 1)
 
 
-def encrypted() -> bytes:
-    archive = bytearray(zipped(("a", b"secret")))
+def encrypted_zip() -> bytes:
+    archive = bytearray(zip_archive(("a", b"secret")))
     archive[6] |= 1
     archive[archive.index(b"PK\x01\x02") + 8] |= 1
     return bytes(archive)
 
 
 def state(folder: Path) -> State:
-    """Everything below a folder: files with their content, and None for the rest."""
+    """Return all paths below a folder: files with their content, and None for the rest."""
     return {
         p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() and not p.is_symlink() else None
         for p in sorted(folder.rglob("*"))
     }
 
 
-def unpack(content: bytes, base: Path, most_bytes: int = 1 << 30, most_files: int = 100) -> State:
-    """What the archive unpacks to in `base`."""
+def unpack(content: bytes, base: Path, max_bytes: int = 1 << 30, max_files: int = 100) -> State:
+    """Return what the archive unpacks to in `base`."""
     archive = base.parent.parent / "archive"
     archive.write_bytes(content)
     before = state(base.parent.parent)
-    found = extract(archive, base, most_bytes, most_files)
+    found = extract(archive, base, max_bytes, max_files)
     after = state(base)
     assert sorted(found) == sorted(base / name for name, file in after.items() if file is not None)
     inside = {f"place/base/{name}": file for name, file in after.items()}
@@ -105,13 +105,13 @@ def unpack(content: bytes, base: Path, most_bytes: int = 1 << 30, most_files: in
     return after
 
 
-def refused(content: bytes, base: Path, most_bytes: int = 1 << 30, most_files: int = 100) -> str:
-    """The message with which the archive is refused; everything is as it was before."""
+def refusal_of(content: bytes, base: Path, max_bytes: int = 1 << 30, max_files: int = 100) -> str:
+    """Return the message with which the archive is refused, after checking that nothing has changed on disk."""
     archive = base.parent.parent / "archive"
     archive.write_bytes(content)
     before = state(base.parent.parent)
     with pytest.raises(UserError) as caught:
-        extract(archive, base, most_bytes, most_files)
+        extract(archive, base, max_bytes, max_files)
     assert state(base.parent.parent) == before
     assert str(archive) in str(caught.value)
     return str(caught.value)

@@ -1,6 +1,6 @@
-"""Image files of every kind that users have, good and bad, each with what must come of it. The same each time.
+"""Image files of every kind that users have, valid and broken, each with the expected outcome. They are reproducible.
 
-Pixel truth comes from the pixels that went in, or from OpenCV's decoder, never from the code under test.
+Expected pixels are those that were encoded, or come from OpenCV's decoder, never from the code under test.
 """
 
 import io
@@ -21,9 +21,10 @@ SHAPE = (16, 24)  # height, width
 
 @dataclass(frozen=True)
 class Expected:
-    """What must come of a file: refused with one of these codes, or accepted with these pixels.
+    """Expected outcome of decoding: refusal with one of these codes, or these pixels.
 
-    No `codes`: accepted. `pixels` with `codes`: either will do. `tolerance` is in levels of 255.
+    Without `codes` the file must be accepted. With both `codes` and `pixels` either outcome is right. `tolerance` is in
+    levels of 255.
     """
 
     codes: tuple[str, ...] = ()
@@ -36,35 +37,35 @@ class Expected:
 
 
 def write_corpus(folder: Path) -> dict[str, Expected]:
-    """Write every kind into `folder` (made if need be); file name to what is expected of it."""
+    """Write a file of every kind into `folder`, creating it if needed; return the expected outcomes by file name."""
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
-    for name, (content, outcome) in {**accepted(), **oriented(), **refused()}.items():
+    for name, (content, outcome) in {**accepted_files(), **oriented_files(), **refused_files()}.items():
         (folder / name).write_bytes(content)
         expected[name] = outcome
     return expected
 
 
 def picture(seed: int = 0) -> np.ndarray:
-    """H W 3 levels: smooth, so that JPEG keeps them, and different in every corner."""
+    """Return H W 3 levels that are smooth, so that JPEG preserves them, and different in every corner."""
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     planes = [40 + 8 * rows + 3 * columns, 230 - 6 * rows - 2 * columns, 20 + 2 * rows + 8 * columns + 5 * seed]
     return np.stack(planes, axis=2).astype(np.uint8)
 
 
 def grey(levels: np.ndarray) -> np.ndarray:
-    """A grey plane as H W 3."""
+    """Return a grey plane as H W 3."""
     return np.repeat(levels[:, :, None], 3, axis=2).astype(np.uint8)
 
 
 def on_white(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """H W 3 levels composited on white with H W opacities of 255."""
+    """Return H W 3 levels composited on white with H W opacities of 255."""
     share = alpha[:, :, None] / 255
     return np.round(levels * share + 255 * (1 - share)).astype(np.uint8)
 
 
-def saved(levels: np.ndarray, format: str, mode: str | None = None, **options: object) -> bytes:
-    """An encoded file of these levels, by Pillow."""
+def encode(levels: np.ndarray, format: str, mode: str | None = None, **options: object) -> bytes:
+    """Return these levels as a file, encoded by Pillow."""
     image = Image.fromarray(levels)
     file = io.BytesIO()
     (image.convert(mode) if mode else image).save(file, format, **options)
@@ -72,7 +73,7 @@ def saved(levels: np.ndarray, format: str, mode: str | None = None, **options: o
 
 
 def by_opencv(content: bytes) -> np.ndarray:
-    """RGB as OpenCV decodes it, EXIF ignored."""
+    """Return RGB levels as OpenCV decodes them, ignoring EXIF."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     assert decoded is not None
@@ -80,12 +81,12 @@ def by_opencv(content: bytes) -> np.ndarray:
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """A PNG chunk with its checksum."""
+    """Return a PNG chunk with its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(rows: list[bytes], width: int, depth: int, colour: int, extra: bytes = b"", interlaced: bool = False) -> bytes:
-    """A PNG of rows that are packed already; `extra` chunks come before the pixels."""
+    """Return a PNG of packed rows; `extra` chunks come before the pixels."""
     height = len(rows) if not interlaced else SHAPE[0]
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
     data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
@@ -93,30 +94,30 @@ def png(rows: list[bytes], width: int, depth: int, colour: int, extra: bytes = b
 
 
 def rgb_png(levels: np.ndarray, extra: bytes = b"") -> bytes:
-    """An 8-bit RGB PNG."""
+    """Return an 8-bit RGB PNG."""
     return png([row.tobytes() for row in levels], levels.shape[1], 8, 2, extra)
 
 
 def adam7(levels: np.ndarray) -> bytes:
-    """An interlaced RGB PNG (PNG specification, section 8.2)."""
+    """Return an interlaced RGB PNG (PNG specification, section 8.2)."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     rows = [row.tobytes() for top, left, down, right in passes for row in levels[top::down, left::right]]
     return png(rows, levels.shape[1], 8, 2, interlaced=True)
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
-    """An EXIF block that says only which way up the image is."""
+    """Return an EXIF block that contains only the orientation."""
     mark = b"II*\0" if order == "<" else b"MM\0*"
     return mark + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
 def with_segment(jpeg: bytes, marker: int, body: bytes) -> bytes:
-    """A JPEG with one more segment at its beginning."""
+    """Return a JPEG with an additional segment at its beginning."""
     return jpeg[:2] + bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body + jpeg[2:]
 
 
 def webp_exif(webp: bytes, block: bytes) -> bytes:
-    """A lossless WebP wrapped with an EXIF chunk."""
+    """Return a lossless WebP wrapped with an EXIF chunk."""
     height, width = SHAPE
     canvas = struct.pack("<I", 8) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = webp[12:] + b"\0" * (len(webp) % 2)
@@ -125,8 +126,8 @@ def webp_exif(webp: bytes, block: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(riff)) + riff
 
 
-def turned(levels: np.ndarray, orientation: int) -> np.ndarray:
-    """What a viewer shows, pixel by pixel: row 0 and column 0 lie where EXIF 2.3, section 4.6.4 says."""
+def turn(levels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the levels as a viewer displays them, placed pixel by pixel as EXIF 2.3, section 4.6.4 defines."""
     height, width = levels.shape[:2]
     shape = (height, width) if orientation <= 4 else (width, height)
     shown = np.zeros((*shape, 3), np.uint8)
@@ -140,13 +141,13 @@ def turned(levels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def cmyk_planes() -> np.ndarray:
-    """H W 4 ink levels, smooth."""
+    """Return smooth H W 4 ink levels."""
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     return np.stack([8 * rows, 6 * columns, 200 - 4 * rows, 3 * columns], axis=2).astype(np.uint8)
 
 
 def cmyk() -> tuple[bytes, Expected]:
-    """A CMYK JPEG, inverted as Adobe does."""
+    """Return a CMYK JPEG, inverted as Adobe does."""
     inks = cmyk_planes()
     file = io.BytesIO()
     Image.frombytes("CMYK", SHAPE[::-1], inks.tobytes()).save(file, "JPEG", quality=100, subsampling=0)
@@ -157,18 +158,18 @@ def cmyk() -> tuple[bytes, Expected]:
 
 
 def ycck() -> tuple[bytes, Expected]:
-    """The same file with its first three planes declared to be luminance and colour differences."""
+    """Return the file of `cmyk` with its first three planes declared to be luminance and colour differences."""
     content, inks = cmyk()[0], 255.0 - cmyk_planes()
     at = content.index(b"Adobe")
     content = content[: at + 11] + b"\2" + content[at + 12 :]
     y, cb, cr, k = (inks[..., i] - (128 if i in (1, 2) else 0) for i in range(4))
     light = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=2).clip(0, 255)
-    truth = np.round((255 - light) * k[..., None] / 255).astype(np.uint8)  # stored inks are inverted once more
+    truth = np.round((255 - light) * k[..., None] / 255).astype(np.uint8)  # the stored inks are inverted once more
     return content, Expected(pixels=truth, tolerance=5)
 
 
 def frames(format: str, levels: np.ndarray, **options: object) -> bytes:
-    """An animation that begins with these levels."""
+    """Return an animation that begins with these levels."""
     file = io.BytesIO()
     later = [Image.fromarray(picture(i)[::-1]) for i in (1, 2, 3)]
     Image.fromarray(levels).save(file, format, save_all=True, append_images=later, **options)
@@ -176,17 +177,17 @@ def frames(format: str, levels: np.ndarray, **options: object) -> bytes:
 
 
 def gif_picture() -> np.ndarray:
-    """H W 3 levels of few enough colours for a GIF."""
+    """Return H W 3 levels with few enough colours for a GIF."""
     return (picture() // 64 * 64).astype(np.uint8)
 
 
 def jpeg(progressive: bool = False) -> bytes:
-    """A good JPEG."""
-    return saved(picture(), "JPEG", quality=95, progressive=progressive)
+    """Return a valid JPEG."""
+    return encode(picture(), "JPEG", quality=95, progressive=progressive)
 
 
 def bmp(levels: np.ndarray) -> bytes:
-    """A 24-bit BMP, bottom row first."""
+    """Return a 24-bit BMP, bottom row first."""
     height, width = levels.shape[:2]
     rows = b"".join(row[:, ::-1].tobytes().ljust(-(-3 * width // 4) * 4, b"\0") for row in levels[::-1])
     return (
@@ -195,19 +196,19 @@ def bmp(levels: np.ndarray) -> bytes:
     )  # fmt: skip
 
 
-def accepted() -> dict[str, tuple[bytes, Expected]]:
-    """Files that must be decoded."""
+def accepted_files() -> dict[str, tuple[bytes, Expected]]:
+    """Return files that must be decoded."""
     levels, base = picture(), jpeg()
     exact, decoded = Expected(pixels=levels), Expected(pixels=by_opencv(base), tolerance=2)
     progressive = jpeg(progressive=True)
     mpo = frames("MPO", levels, quality=95)
-    lossless = saved(levels, "WEBP", lossless=True)
+    lossless = encode(levels, "WEBP", lossless=True)
     tall = np.tile(picture()[:1, :1], (5000, 1, 1)) + (np.arange(5000) % 7)[:, None, None].astype(np.uint8)
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 50_000_000, 9))
     return {
         "plain.jpg": (base, decoded),
         "progressive.jpg": (progressive, Expected(pixels=by_opencv(progressive), tolerance=2)),
-        "grey.jpg": (saved(levels[:, :, 0], "JPEG", quality=100), Expected(pixels=grey(levels[:, :, 0]), tolerance=3)),
+        "grey.jpg": (encode(levels[:, :, 0], "JPEG", quality=100), Expected(pixels=grey(levels[:, :, 0]), tolerance=3)),
         "trailing bytes.jpg": (base + b"\xff\xda" * 2000 + b"more", decoded),
         "without end marker.jpg": (base[:-2], Expected(("truncated",), by_opencv(base), 2)),
         "png named.jpg": (rgb_png(levels), exact),
@@ -227,7 +228,7 @@ def accepted() -> dict[str, tuple[bytes, Expected]]:
         "tall.png": (rgb_png(tall), Expected(pixels=tall)),
         "plain.bmp": (bmp(levels), exact),
         "plain.webp": (lossless, exact),
-        "plain.gif": (saved(gif_picture(), "GIF"), Expected(pixels=gif_picture())),
+        "plain.gif": (encode(gif_picture(), "GIF"), Expected(pixels=gif_picture())),
         "animated.gif": (frames("GIF", gif_picture()), Expected(pixels=gif_picture())),
         "animated.webp": (frames("WEBP", levels, lossless=True), exact),
         "animated.png": (frames("PNG", levels), exact),
@@ -237,7 +238,7 @@ def accepted() -> dict[str, tuple[bytes, Expected]]:
 
 
 def transparent() -> dict[str, tuple[bytes, Expected]]:
-    """Files with transparency, each shown on white, and palettes."""
+    """Return files with transparency, which is composited on white, and files with palettes."""
     levels = picture()
     alpha = np.linspace(0, 255, levels[:, :, 0].size).round().reshape(SHAPE).astype(np.uint8)
     rgba, la = np.dstack([levels, alpha]), np.dstack([levels[:, :, 0], alpha])
@@ -253,20 +254,20 @@ def transparent() -> dict[str, tuple[bytes, Expected]]:
         "grey and alpha.png": (
             png([r.tobytes() for r in la], SHAPE[1], 8, 4), Expected((), on_white(grey(levels[:, :, 0]), alpha), 1)
         ),
-        "alpha.webp": (saved(rgba, "WEBP", lossless=True, exact=True), Expected((), on_white(levels, alpha), 1)),
+        "alpha.webp": (encode(rgba, "WEBP", lossless=True, exact=True), Expected((), on_white(levels, alpha), 1)),
         "palette.png": (png(rows, SHAPE[1], 8, 3, plte), Expected(pixels=palette[index])),
         "clear palette.png": (
             png(rows, SHAPE[1], 8, 3, plte + trns), Expected((), on_white(palette[index], opacity[index]), 1)
         ),
         "clear colour.png": (rgb_png(levels, key), Expected(pixels=np.where(clear[:, :, None], 255, levels))),
         "clear.gif": (
-            saved(index, "GIF", transparency=2), Expected(pixels=np.where(grey(index) == 2, 255, grey(index)))
+            encode(index, "GIF", transparency=2), Expected(pixels=np.where(grey(index) == 2, 255, grey(index)))
         ),
     }  # fmt: skip
 
 
 def deep() -> dict[str, tuple[bytes, Expected]]:
-    """1, 2 and 16 bits a value; of 16 the upper byte counts."""
+    """Return files of 1, 2 and 16 bits per value; of 16 bits only the upper byte counts."""
     ramp = np.linspace(0, 65535, SHAPE[0] * SHAPE[1]).round().astype(">u2").reshape(SHAPE)
     colour = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2).astype(">u2")
     bits = np.indices(SHAPE).sum(axis=0) % 3 == 0
@@ -295,31 +296,31 @@ def deep() -> dict[str, tuple[bytes, Expected]]:
     }  # fmt: skip
 
 
-def oriented() -> dict[str, tuple[bytes, Expected]]:
-    """Every EXIF orientation, in both byte orders and in every format that carries it."""
+def oriented_files() -> dict[str, tuple[bytes, Expected]]:
+    """Return files with every EXIF orientation, in both byte orders and in every format that supports it."""
     base, levels = jpeg(), picture()
-    decoded, lossless = by_opencv(base), saved(levels, "WEBP", lossless=True)
+    decoded, lossless = by_opencv(base), encode(levels, "WEBP", lossless=True)
     kinds: dict[str, tuple[bytes, Expected]] = {}
     for o in range(1, 9):
         block = exif(o, "<" if o % 2 else ">")
         marked = with_segment(base, 0xE1, b"Exif\0\0" + block)
-        kinds[f"exif {o}.jpg"] = (marked, Expected((), turned(decoded, o), 2))
-        kinds[f"exif {o}.png"] = (rgb_png(levels, chunk(b"eXIf", block)), Expected((), turned(levels, o)))
-        kinds[f"exif {o}.webp"] = (webp_exif(lossless, block), Expected((), turned(levels, o)))
+        kinds[f"exif {o}.jpg"] = (marked, Expected((), turn(decoded, o), 2))
+        kinds[f"exif {o}.png"] = (rgb_png(levels, chunk(b"eXIf", block)), Expected((), turn(levels, o)))
+        kinds[f"exif {o}.webp"] = (webp_exif(lossless, block), Expected((), turn(levels, o)))
     return kinds
 
 
-def refused() -> dict[str, tuple[bytes, Expected]]:
-    """Files that must be refused, with the code."""
+def refused_files() -> dict[str, tuple[bytes, Expected]]:
+    """Return files that must be refused, with the codes."""
     unsupported, oversized = Expected(("unsupported",)), Expected(("too-many-pixels",))
     made = {name: (content, unsupported) for name, content in foreign().items()}
     made |= {name: (content, oversized) for name, content in huge().items()}
     for name, content in {"jpg": noisy("JPEG"), "png": noisy("PNG"), "gif": noisy("GIF"), "bmp": noisy("BMP")}.items():
         for share in (10, 50, 90, 99):
             codes = ("truncated", "damaged")
-            made[f"cut at {share} %.{name}"] = (content[: len(content) * share // 100], Expected(codes))
+            made[f"cut at {share}%.{name}"] = (content[: len(content) * share // 100], Expected(codes))
     webp = noisy("WEBP")
-    made["cut at 50 %.webp"] = (webp[: len(webp) // 2], Expected(("truncated", "damaged")))
+    made["cut at 50%.webp"] = (webp[: len(webp) // 2], Expected(("truncated", "damaged")))
     made["empty.jpg"] = (b"", Expected(("empty",)))
     made["one byte.jpg"] = (b"\xff", unsupported)
     made["flipped header.jpg"] = (b"\xff\xd9" + jpeg()[2:], unsupported)
@@ -330,7 +331,7 @@ def refused() -> dict[str, tuple[bytes, Expected]]:
 
 
 def foreign() -> dict[str, bytes]:
-    """What is no image of a format that is read, whatever its name."""
+    """Return files that are not images of a supported format, under any name."""
     return {
         "text.jpg": b"this is not an image\n",
         "page.jpg": b"\n<!DOCTYPE html><html><body>404 Not Found</body></html>",
@@ -341,21 +342,21 @@ def foreign() -> dict[str, bytes]:
         "telescope.jpg": b"SIMPLE  =                    T / conforms".ljust(80),
         "photoshop.jpg": b"8BPS\0\1" + bytes(20),
         "film.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        "old.ico": saved(picture()[:16, :16], "ICO", sizes=[(16, 16)]),
+        "old.ico": encode(picture()[:16, :16], "ICO", sizes=[(16, 16)]),
         "pointer.png": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "zeros.png": bytes(100),
     }
 
 
 def huge() -> dict[str, bytes]:
-    """Small files whose headers announce images of gigabytes."""
+    """Return small files whose headers announce images of gigabytes."""
     big = struct.pack(">II", 40_000, 40_000)
     base = jpeg()
     frame = base.index(b"\xff\xc0") + 5
-    gif = saved(gif_picture(), "GIF")
+    gif = encode(gif_picture(), "GIF")
     box = gif.index(b",\0\0\0\0" + struct.pack("<HH", 24, 16))
-    lossless = saved(picture(), "WEBP", lossless=True)
-    lossy = saved(picture(), "WEBP", quality=80)
+    lossless = encode(picture(), "WEBP", lossless=True)
+    lossy = encode(picture(), "WEBP", quality=80)
     return {
         "huge.png": rgb_png(picture()).replace(struct.pack(">II", 24, 16), big),
         "long.png": rgb_png(picture()).replace(struct.pack(">II", 24, 16), struct.pack(">II", 16_385, 1)),
@@ -370,19 +371,19 @@ def huge() -> dict[str, bytes]:
 
 
 def noisy(format: str) -> bytes:
-    """An image that does not compress, so that every part of its file matters."""
-    return saved(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8), format)
+    """Return an image that does not compress, so that every part of its file matters."""
+    return encode(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8), format)
 
 
 def many_scans() -> bytes:
-    """A progressive JPEG whose last scan is repeated thousands of times."""
+    """Return a progressive JPEG whose last scan is repeated thousands of times."""
     content = jpeg(progressive=True)
     last = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + last * 3000 + content[-2:]
 
 
 def outcome(content: bytes | Path) -> str | np.ndarray:
-    """The image, or the code it is refused with."""
+    """Return the image, or the code with which it is refused."""
     try:
         return decode(content)
     except BadImage as bad:

@@ -1,4 +1,4 @@
-"""One event of each kind, as a run of two steps has them."""
+"""Events of every kind, as a run of two steps yields them."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
 
 
 def evaluation(top1: float = 0.5) -> Evaluation:
-    """Of one image, beside one that was refused."""
+    """Return the evaluation of two images, one of which was refused."""
     one = np.zeros(1, np.int64)
     return Evaluation(
         ("a", "b"),
@@ -35,8 +35,8 @@ def evaluation(top1: float = 0.5) -> Evaluation:
     )
 
 
-def labelled(mean: float = 0.5) -> Evaluation:
-    """Of two images that may have several labels, without scores."""
+def multilabel_evaluation(mean: float = 0.5) -> Evaluation:
+    """Return the evaluation of two images that may have several labels, without scores."""
     marks, none = np.zeros((2, 2), np.int8), np.zeros((2, 2), np.float32)
     measures = {"loss": 0.25, "map": mean, "map11": mean, "micro_f1": 0.5, "macro_f1": 0.5, "exact": 0.5}
     return Evaluation(("a", "b"), AnyOf(marks), none, np.arange(2), 2, (), measures, "map")
@@ -47,7 +47,7 @@ def at(step: int, batch: int, epoch: int = 0) -> RunPosition:
 
 
 def events() -> list[Event]:
-    """One of each kind."""
+    """Return one event of each kind."""
     return [
         EpochStart(at(0, 0), epochs=1, batches=2),
         StepEnd(

@@ -1,4 +1,4 @@
-"""Files of the formats that cameras and scanners write: TIFF, AVIF, HEIC, PPM. The truth is the pixels that went in."""
+"""Files of the formats that cameras and scanners write: TIFF, AVIF, HEIC, PPM. Expected pixels are the encoded ones."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.support.corpus import SHAPE, Expected, by_opencv, cmyk_planes, exif, grey, on_white, picture, saved, turned
+from tests.support.corpus import SHAPE, Expected, by_opencv, cmyk_planes, encode, exif, grey, on_white, picture, turn
 
 HEIGHT, WIDTH = SHAPE
 
@@ -15,7 +15,7 @@ HEIGHT, WIDTH = SHAPE
 def tiff(
     pixels: bytes, samples: int, bits: int, photometric: int, order: str = "<", big: bool = False, **more: object
 ) -> bytes:
-    """An uncompressed TIFF of one strip, or BigTIFF; `more` are further fields as TAG=(type, values)."""
+    """Return an uncompressed TIFF or BigTIFF of one strip; `more` are further fields as TAG=(type, values)."""
     fields: dict[int, tuple[str, tuple[int, ...]]] = {
         256: ("H", (WIDTH,)), 257: ("H", (HEIGHT,)), 258: ("H", (bits,) * samples), 259: ("H", (1,)),
         262: ("H", (photometric,)), 273: ("I", (16,)), 277: ("H", (samples,)), 278: ("H", (HEIGHT,)),
@@ -39,7 +39,7 @@ def tiff(
 
 
 def tiffs() -> dict[str, tuple[bytes, Expected]]:
-    """Depths, palettes, CMYK, transparency, compressions, orientations, many pages."""
+    """Return TIFF files of all depths, palettes, CMYK, transparency, compressions, orientations, and many pages."""
     levels, exact = picture(), Expected(pixels=picture())
     ramp = np.linspace(0, 65535, HEIGHT * WIDTH).round().astype("<u2").reshape(SHAPE)
     deep = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2).astype("<u2")
@@ -61,7 +61,7 @@ def tiffs() -> dict[str, tuple[bytes, Expected]]:
     Image.fromarray(levels).save(pages, "TIFF", save_all=True, append_images=later)
     base = levels.tobytes()
     made = {
-        "plain.tif": (saved(levels, "TIFF"), exact),
+        "plain.tif": (encode(levels, "TIFF"), exact),
         "big-endian.tif": (tiff(base, 3, 8, 2, ">"), exact),
         "large offsets.tif": (tiff(base, 3, 8, 2, big=True), exact),
         "pages.tiff": (pages.getvalue(), exact),
@@ -76,24 +76,24 @@ def tiffs() -> dict[str, tuple[bytes, Expected]]:
         "sixteen bits, white is zero.tif": (tiff(ramp.tobytes(), 1, 16, 0), Expected(pixels=grey(255 - (ramp >> 8)))),
         "sixteen bits rgb.tif": (tiff(deep.tobytes(), 3, 16, 2), Expected(pixels=(deep >> 8).astype(np.uint8))),
         "twelve bits.tif": (tiff(packed, 1, 12, 1), Expected(pixels=grey(ramp >> 8))),
-        "alpha.tif": (saved(np.dstack([levels, alpha]), "TIFF"), Expected((), on_white(levels, alpha), 1)),
+        "alpha.tif": (encode(np.dstack([levels, alpha]), "TIFF"), Expected((), on_white(levels, alpha), 1)),
         "metadata.tif": (tiff(base, 3, 8, 2, t700=("B", (65,) * 5000), t34665=("I", (0xFFFFFF,))), exact),
         "jpeg inside.tif": (
-            saved(levels, "TIFF", compression="jpeg", quality=100),
+            encode(levels, "TIFF", compression="jpeg", quality=100),
             Expected(pixels=levels, tolerance=9),
         ),
     }
-    inside = saved(levels, "TIFF", compression="jpeg", quality=100)
+    inside = encode(levels, "TIFF", compression="jpeg", quality=100)
     made["jpeg inside.tif"] = (inside, Expected(pixels=levels, tolerance=9))
-    for way in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
-        made[f"{way}.tif"] = (saved(levels, "TIFF", compression=way), exact)
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        made[f"{compression}.tif"] = (encode(levels, "TIFF", compression=compression), exact)
     for o in range(1, 9):
-        made[f"orientation {o}.tif"] = (tiff(base, 3, 8, 2, t274=("H", (o,))), Expected(pixels=turned(levels, o)))
+        made[f"orientation {o}.tif"] = (tiff(base, 3, 8, 2, t274=("H", (o,))), Expected(pixels=turn(levels, o)))
     return made
 
 
 def netpbms() -> dict[str, tuple[bytes, Expected]]:
-    """All six kinds, levels of 15 to 65535, comments."""
+    """Return Netpbm files of all six kinds, with 15 to 65535 levels, and with comments."""
     levels, exact = picture(), Expected(pixels=picture())
     one, bits = levels[..., 0], np.indices(SHAPE).sum(axis=0) % 3 == 0
     ramp = np.linspace(0, 65535, HEIGHT * WIDTH).round().astype(">u2").reshape(SHAPE)
@@ -118,7 +118,7 @@ def netpbms() -> dict[str, tuple[bytes, Expected]]:
 
 
 def avifs() -> dict[str, tuple[bytes, Expected]]:
-    """Exact but for the rounding of its colour space; animated, transparent, turned."""
+    """Return AVIF files, exact except for rounding in their colour space; animated, transparent, turned."""
     levels = picture()
     best: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4", "speed": 10}
     file, moving = io.BytesIO(), io.BytesIO()
@@ -127,21 +127,21 @@ def avifs() -> dict[str, tuple[bytes, Expected]]:
     Image.fromarray(levels).save(moving, "AVIF", save_all=True, append_images=later, **best)
     alpha = np.linspace(0, 255, HEIGHT * WIDTH).round().reshape(SHAPE).astype(np.uint8)
     return {
-        "plain.avif": (saved(levels, "AVIF", **best), Expected(pixels=levels, tolerance=4)),
-        "turned.avif": (file.getvalue(), Expected(pixels=turned(levels, 6), tolerance=4)),
+        "plain.avif": (encode(levels, "AVIF", **best), Expected(pixels=levels, tolerance=4)),
+        "turned.avif": (file.getvalue(), Expected(pixels=turn(levels, 6), tolerance=4)),
         "animated.avif": (moving.getvalue(), Expected(pixels=levels, tolerance=6)),
-        "alpha.avif": (saved(np.dstack([levels, alpha]), "AVIF", **best), Expected((), on_white(levels, alpha), 5)),
+        "alpha.avif": (encode(np.dstack([levels, alpha]), "AVIF", **best), Expected((), on_white(levels, alpha), 5)),
     }
 
 
 def wide_header() -> bytes:
-    """An AV1 sequence header of a still picture of 40,000 x 40,000 pixels, without what follows the sizes."""
+    """Return the AV1 sequence header, up to the sizes, of a still picture of 40,000 x 40,000 pixels."""
     bits = "000" + "1" + "1" + "00000" + "1111" + "1111" + f"{39_999:016b}" * 2
     return int(bits.ljust(56, "0"), 2).to_bytes(7, "big")
 
 
 def huge() -> dict[str, bytes]:
-    """Small files that a decoder would make gigabytes of."""
+    """Return small files that a decoder would expand to gigabytes."""
     plain, avif = tiff(picture().tobytes(), 3, 8, 2), avifs()["plain.avif"][0]
     at = avif.index(b"\x0a", avif.index(b"mdat") + 4)
     assert avif[at + 1] >= 7
@@ -161,18 +161,16 @@ def huge() -> dict[str, bytes]:
     }
 
 
-def refused() -> dict[str, tuple[bytes, Expected]]:
-    """Files that must be refused, with the code."""
+def refused_formats() -> dict[str, tuple[bytes, Expected]]:
+    """Return files that must be refused, with the codes."""
     cut = Expected(("truncated", "damaged"))
     whole = {**tiffs(), **netpbms(), **avifs()}
     names = ("plain.tif", "tiff_lzw.tif", "digits.ppm", "plain.pgm", "plain.avif")
     parts = [(share, name, whole[name][0]) for name in names for share in (20, 60)]
-    made = {
-        f"cut at {share} %, {name}": (content[: len(content) * share // 100], cut) for share, name, content in parts
-    }
+    made = {f"cut at {share}%, {name}": (content[: len(content) * share // 100], cut) for share, name, content in parts}
     unsupported = Expected(("unsupported",))
     return made | {
-        "float.tiff": (saved(picture()[..., 0].astype(np.float32), "TIFF"), unsupported),
+        "float.tiff": (encode(picture()[..., 0].astype(np.float32), "TIFF"), unsupported),
         "lab.tif": (tiff(picture().tobytes(), 3, 8, 8), unsupported),
         "overlapping.tif": (huge()["overlapping.tif"], Expected(("too-complex",))),
         "no levels.pgm": (b"P5 2 2 0\n" + bytes(4), Expected(("damaged",))),
@@ -183,9 +181,9 @@ def refused() -> dict[str, tuple[bytes, Expected]]:
     }
 
 
-def accepted() -> dict[str, tuple[bytes, Expected]]:
-    """Files that must be decoded."""
+def accepted_formats() -> dict[str, tuple[bytes, Expected]]:
+    """Return files that must be decoded."""
     named = {
-        "jpg named.tif": (saved(picture(), "JPEG"), Expected(pixels=by_opencv(saved(picture(), "JPEG")), tolerance=2))
+        "jpg named.tif": (encode(picture(), "JPEG"), Expected(pixels=by_opencv(encode(picture(), "JPEG")), tolerance=2))
     }
     return {**tiffs(), **netpbms(), **avifs(), **named}

@@ -1,4 +1,4 @@
-"""A local https server whose answers a test chooses, and the store that asks it."""
+"""A local https server whose responses a test chooses, and helpers for the store that downloads from it."""
 
 import hashlib
 import http.server
@@ -15,11 +15,7 @@ from imclass.core.errors import UserError
 from imclass.store.store import Download, Store
 
 CONTENT = bytes(range(256)) * 1200  # several blocks
-
-
 OTHER = bytes(reversed(CONTENT))
-
-
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -38,15 +34,15 @@ Answer = Callable[[Handler], None]
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """A server on 127.0.0.1 whose answer a test chooses; it remembers the headers of what it was asked."""
+    """A server on 127.0.0.1 whose response a test chooses; it records the headers of all requests."""
 
     daemon_threads = True
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[Message] = []
-        self.answer: Answer = ranged
-        self.released = threading.Event()  # lets go of handlers that stall
+        self.answer: Answer = serve_range
+        self.released = threading.Event()  # ends handlers that stall
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
@@ -55,13 +51,13 @@ class Site(http.server.ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that hangs up is what many tests are about
+        pass  # in many tests the client hangs up
 
 
 def send(handler: Handler, status: int, body: bytes = b"", **headers: str) -> None:
     handler.send_response(status)
     for name, value in {"Content_Length": str(len(body)), **headers}.items():
-        if value:  # an empty one is left out
+        if value:  # a header with an empty value is not sent
             handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
     handler.wfile.write(body)
@@ -76,18 +72,18 @@ def in_turn(*answers: Answer) -> Answer:
     return lambda handler: (waiting.pop(0) if len(waiting) > 1 else waiting[0])(handler)
 
 
-def ranged(handler: Handler) -> None:
-    """What a good server does: the part that was asked for, if the ETag still holds."""
-    asked, condition = handler.headers["Range"], handler.headers["If-Range"]
-    if asked is None or condition not in (None, '"one"'):
+def serve_range(handler: Handler) -> None:
+    """Respond like a correct server: with the requested part if the ETag matches, else with the whole file."""
+    requested, condition = handler.headers["Range"], handler.headers["If-Range"]
+    if requested is None or condition not in (None, '"one"'):
         return send(handler, 200, CONTENT, ETag='"one"')
-    start = int(asked.removeprefix("bytes=").removesuffix("-"))
+    start = int(requested.removeprefix("bytes=").removesuffix("-"))
     span = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
     send(handler, 206, CONTENT[start:], ETag='"one"', Content_Range=span)
 
 
 def cut(body: bytes, after: int, etag: str = '"one"') -> Answer:
-    """The first bytes of an answer that promises them all."""
+    """Return a response that ends early, although its header promises all of `body`."""
     return lambda handler: send(handler, 200, body[:after], ETag=etag, Content_Length=str(len(body)))
 
 
@@ -115,16 +111,16 @@ def put(store: Store, name: str, content: bytes) -> Path:
 
 
 def files(store: Store) -> dict[str, bytes]:
-    """Every file of the store with its content."""
+    """Return all files of the store with their content."""
     return {p.relative_to(store.folder).as_posix(): p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
 
 
-def refused(store: Store, wanted: Download, trust: ssl.SSLContext | None) -> str:
-    """The message with which `get` refuses; it tells what to put where, and the final name is not there."""
+def refusal_of(store: Store, download: Download, trust: ssl.SSLContext | None) -> str:
+    """Return the message of a failed download, which describes how to get the file by hand."""
     with pytest.raises(UserError) as caught:
-        store.get(wanted, context=trust)
+        store.get(download, context=trust)
     message = str(caught.value)
-    target = store.folder / wanted.path
+    target = store.folder / download.path
     assert not target.exists()
-    assert all(said in message for said in (wanted.url, str(target), f"{wanted.size:,} bytes", wanted.sha256))
+    assert all(fact in message for fact in (download.url, str(target), f"{download.size:,} bytes", download.sha256))
     return message

@@ -1,10 +1,11 @@
-"""Train in children that are killed at random instants, go on, and compare with a run that was never stopped.
+"""Train in child processes that are killed at random moments, resume, and compare with an uninterrupted run.
 
     python tests/support/kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS PRECISION
 
-OPTIMISER is sgd, adam or chain: two legs with different networks, sizes and optimisers, each with its best weights. It
-prints one JSON object: the digest of the uninterrupted run, of another seed's run, and of each run that was killed.
-A program of its own, so that the children fork from a process in which torch has not computed anything yet.
+OPTIMISER is sgd, adam or chain. A chain has two legs with different networks, sizes and optimisers, each with its best
+weights. The output is a JSON object with the digests of the uninterrupted run, of a run with another seed, and of each
+run that was killed. This is a separate program, so that the children fork from a process in which torch has not
+computed anything yet.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure  # noqa: F401  imported here once, not in each child
+import matplotlib.figure  # noqa: F401  imported here once, instead of in each child
 import torch.utils.tensorboard
 
 from imclass.app.api import train
@@ -33,7 +34,7 @@ from imclass.training.schedules.cosine import Cosine
 
 
 def config(data: Path, optimiser: str, seed: int, precision: Any) -> Training:
-    """Return a small LeNet with dropout and augmentation; in a chain a narrow VGG follows it."""
+    """Return the config of a small LeNet with dropout and augmentation, in a chain followed by a narrow VGG."""
     stage = Stage(
         epochs=3,
         batch=8,
@@ -54,7 +55,7 @@ def config(data: Path, optimiser: str, seed: int, precision: Any) -> Training:
 
 
 def start(configured: Training, out: Path, how: Execution) -> int:
-    """Start a child that trains."""
+    """Start a child process that trains, and return its id."""
     child = os.fork()
     if child:
         return child
@@ -67,50 +68,52 @@ def start(configured: Training, out: Path, how: Execution) -> int:
 
 
 def finish(configured: Training, out: Path, how: Execution) -> str:
-    """Train to the end in a child; the digests of the model, and of all scores and pictures."""
+    """Train to the end in a child process; return the digests of the model, and of all scores and pictures."""
     _, status = os.waitpid(start(configured, out, how), 0)
     assert status == 0, status
     return f"{tensors_digest(read_model(out / 'model.safetensors')[0])} {keepsakes(out)}"
 
 
 def keepsakes(out: Path) -> str:
-    """The SHA-256 over names and bytes of the scores and pictures of a run."""
-    total, kept = hashlib.sha256(), [*out.rglob("scores/*"), *out.glob("pictures/*")]
+    """Return the SHA-256 over names and bytes of the scores and pictures of a run."""
+    total = hashlib.sha256()
+    kept = [*out.rglob("scores/*"), *out.glob("pictures/*")]
     assert len(kept) > 2, kept
     for path in sorted(kept):
         total.update(f"{path.relative_to(out)}\0".encode() + path.read_bytes())
     return total.hexdigest()
 
 
-def killed(configured: Training, out: Path, how: Execution, steps: int, generator: random.Random) -> bool:
-    """Train in a child and kill it at a random instant after its first step; whether it was still at work.
+def kill_training(configured: Training, out: Path, how: Execution, steps: int, generator: random.Random) -> bool:
+    """Train in a child process and kill it at a random moment after its first step; return whether it was running.
 
-    The instant is a random step and a random part of the time that a step takes, counted by what is on the disk, so
-    that kills are spread over the whole run however busy the machine is.
+    The moment is a random step, observed on disk, and a random fraction of the time that a step takes, so that kills
+    are spread over the whole run on a machine under any load.
     """
     child = start(configured, out, how)
-    wanted, began = generator.randint(1, steps), time.monotonic()
-    while reached(out) < wanted and time.monotonic() - began < 100:
+    step = generator.randint(1, steps)
+    began = time.monotonic()
+    while newest_step(out) < step and time.monotonic() - began < 100:
         time.sleep(0.001)
-    time.sleep(generator.uniform(0, (time.monotonic() - began) / wanted))
+    time.sleep(generator.uniform(0, (time.monotonic() - began) / step))
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and not (out / "model.safetensors").exists()
 
 
-def reached(out: Path) -> int:
-    """The step of the newest checkpoint, finished or being written."""
+def newest_step(out: Path) -> int:
+    """Return the step of the newest checkpoint, complete or not."""
     names = [path.name for path in (out / "checkpoints").glob("*step-*")]
     return max((int(name.partition("step-")[2][:10]) for name in names), default=0)
 
 
 def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int, precision: str) -> dict[str, Any]:
-    """All trials."""
+    """Run all trials and return their digests."""
     data, runs, generator = folder / "data", folder / "runs", random.Random(f"{optimiser} {memory} {workers}")
     how = Execution(workers=workers, memory=memory, save_every=0, keep_checkpoints=True)  # it saves after every step
     configured = config(data, optimiser, 0, precision)
     whole = finish(configured, runs / "whole", how)
-    last = reached(runs / "whole")
+    last = newest_step(runs / "whole")
     other = finish(config(data, optimiser, 1, precision), runs / "other", how)
     found: list[str] = []
     steps: list[str] = []
@@ -118,7 +121,7 @@ def main(folder: Path, trials: int, optimiser: str, memory: int, workers: int, p
         if len(found) == trials:
             break
         out = runs / f"killed-{n}"
-        if killed(configured, out, how, last, generator):
+        if kill_training(configured, out, how, last, generator):
             checkpoints = sorted((out / "checkpoints").glob("step-*"))
             steps.append(checkpoints[-1].name if checkpoints else "none")
             found.append(finish(configured, out, how))

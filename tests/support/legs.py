@@ -20,7 +20,7 @@ from imclass.training.state import State
 
 
 def noise(count: int, side: int, channels: int = 3, classes: int = 4) -> ArrayDataset:
-    """Noisy images whose brightness goes with their class."""
+    """Return noisy images whose brightness depends on their class."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, classes, count)
     pixels = generator.integers(0, 120, (count, side, side, channels)) + 30 * labels[:, None, None, None]
@@ -30,7 +30,7 @@ def noise(count: int, side: int, channels: int = 3, classes: int = 4) -> ArrayDa
 
 
 def legs_of(data: Dataset, stages: tuple[Stage, ...], model: Model, preprocess: Preprocess) -> tuple[Leg, ...]:
-    """The legs of a run on a data set with nothing held out."""
+    """Return the legs of a run on a data set with nothing held out."""
     config = Training("test", model, stages, preprocess, "noise")
 
     def nothing(*_: Any) -> Any:
@@ -40,7 +40,7 @@ def legs_of(data: Dataset, stages: tuple[Stage, ...], model: Model, preprocess: 
 
 
 def leg_of(data: Dataset, model: Model, side: int, colour: Any = "rgb", **changes: Any) -> Leg:
-    """One leg of stochastic gradient descent."""
+    """Return a single leg of stochastic gradient descent."""
     settings: Mapping[str, Any] = {
         "batch": 8,
         "optimiser": SGD(momentum=0.9, weight_decay=1e-3),
@@ -50,8 +50,8 @@ def leg_of(data: Dataset, model: Model, side: int, colour: Any = "rgb", **change
     return legs_of(data, (Stage(**settings),), model, Preprocess(side, colour, "squash"))[0]
 
 
-def entered(leg: Leg) -> State:
-    """The state at the beginning of a leg."""
+def enter_leg(leg: Leg) -> State:
+    """Return the state at the beginning of a leg."""
     state = State(Runtime())
     state.enter(leg)
     return state

@@ -1,4 +1,4 @@
-"""Copies of networks that are narrow, shallow and small, so that tests of all of them are quick."""
+"""Narrow, shallow and small copies of networks, with which tests of all networks are quick."""
 
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +13,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def narrow(entry: NetworkEntry) -> dict[str, Any]:
-    """Fields of the row: an eighth of each width, unit and growth, one block a stage, and the entry's `small`."""
+    """Return fields of the row: an eighth of all widths, units and growths, one block a stage, and `entry.small`."""
     row = asdict(entry.row)
     changes: dict[str, Any] = {name: eighth(row[name]) for name in ("widths", "hidden", "growth") if name in row}
     if "blocks" in row:
@@ -24,12 +24,12 @@ def narrow(entry: NetworkEntry) -> dict[str, Any]:
 
 
 def eighth(width: Any) -> Any:
-    """Of a number or of nested tuples, at least 4."""
+    """Return an eighth of a number or of all numbers in nested tuples, at least 4."""
     return tuple(eighth(w) for w in width) if isinstance(width, tuple | list) else max(4, width // 8)
 
 
-def trained(network: Network, seed: int = 0) -> Network:
-    """As if after some training, in evaluation mode: no batch norm is the identity, no residual branch is silent."""
+def imitate_training(network: Network, seed: int = 0) -> Network:
+    """Make a network seem trained, in evaluation mode: no batch norm is the identity, and no residual branch is 0."""
     generator = torch.Generator().manual_seed(seed)
     for layer in network.modules():
         if isinstance(layer, NORMS):

@@ -1,4 +1,4 @@
-"""Small copies of real networks whose weights make scores that differ."""
+"""Small copies of real networks with weights that give distinct scores."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from imclass.core.config import Model
 from imclass.models.classifier import NetworkClassifier, create, networks
 from tests.support.narrow import narrow
 
-# Networks that dense protocols slide over images in three ways, and further fields of their rows. At 64 pixels VGG's
-# first fully connected layer sees 2 x 2 maps. With so few of them scores stay small and rounding does not show.
+# Networks that dense protocols slide over images in three different manners, and further fields of their rows. At 64
+# pixels VGG's first fully connected layer takes 2 x 2 maps. With so few inputs, scores and rounding errors stay small.
 REAL: list[tuple[str, dict[str, Any]]] = [
     ("lenet-5", {}),
     ("resnet-cifar-20", {}),
@@ -19,7 +19,7 @@ REAL: list[tuple[str, dict[str, Any]]] = [
 
 
 def small(name: str, classes: int = 5, **row: Any) -> NetworkClassifier:
-    """The narrow copy with He's weights, so that its scores of two images differ; `row` sets further fields."""
+    """Return a narrow copy with He's weights, so that scores of two images differ; `row` sets further fields."""
     model = Model(name, narrow(networks()[name]) | row)
     classifier = create(model, [f"class {k}" for k in range(classes)])
     torch.manual_seed(0)

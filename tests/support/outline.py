@@ -1,4 +1,4 @@
-"""Networks at full size without memory for their weights, and the shapes of their maps."""
+"""Networks of full size that need no memory for weights, and the shapes of their maps."""
 
 import torch
 
@@ -7,7 +7,7 @@ from imclass.models.network import Network
 
 
 def outline(entry: NetworkEntry) -> Network:
-    """The network as published, on the "meta" device, for evaluation."""
+    """Return the network as published, on the "meta" device, in evaluation mode."""
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in)
     assert isinstance(network, Network)
@@ -15,7 +15,7 @@ def outline(entry: NetworkEntry) -> Network:
 
 
 def shapes(network: Network) -> dict[str, tuple[int, int]]:
-    """Channels and side of the maps after each child of `features`, at the native size."""
+    """Return channels and side of the maps after each child of `features`, at the native size."""
     maps, found = torch.empty(1, network.w_in, network.size, network.size, device="meta"), {}
     for name, layer in network.features.named_children():
         maps = layer(maps)

@@ -1,4 +1,4 @@
-"""A plugin with parts of a pipeline: colours, a network's scores, the nearest mean."""
+"""A plugin with parts of a pipeline: colour histogram, scores of a network, nearest mean."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from imclass.pipelines.part import Feature, Scorer
 
 @dataclass
 class Colours(Feature):
-    """The share of each image's values in each of `bins` equal ranges, divided by the spread over training images."""
+    """Shares of an image's values in `bins` equal ranges, divided by their spread over the training images."""
 
     kind: ClassVar[str] = "colours"
     learned: ClassVar[tuple[str, ...]] = ("spread_",)
@@ -30,7 +30,7 @@ class Colours(Feature):
 
 @dataclass
 class NetworkScores(Feature):
-    """The scores of a network that the part holds."""
+    """Scores of a network that the part holds."""
 
     kind: ClassVar[str] = "network-scores"
 
@@ -40,7 +40,7 @@ class NetworkScores(Feature):
 
 @dataclass
 class NearestMean(Scorer):
-    """Minus the squared distance to the mean of each class's training images, over a temperature."""
+    """Negative squared distance to the mean of each class's training images, divided by a temperature."""
 
     kind: ClassVar[str] = "nearest-mean"
     learned: ClassVar[tuple[str, ...]] = ("means_",)

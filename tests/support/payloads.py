@@ -1,4 +1,4 @@
-"""Names that a careless program would run, or let out of their cell, attribute or line."""
+"""Names that a careless program would execute, or that would break out of their cell, attribute or line."""
 
 PAYLOADS = (
     # elements and handlers
@@ -58,7 +58,7 @@ PAYLOADS = (
     "\x1b]0;title\x07\x1b[2J<b>52</b>",
     "\u202e>tpircs/<53>tpircs<",
     "{{constructor.constructor('alert(54)')()}}",
-    "${alert(55)}<%= 7*7 %>{% raw %}",
+    "${alert(55)}<%= 7*7%>{% raw %}",
     # spreadsheets
     '=HYPERLINK("https://evil.example","x")',
     "+cmd|' /C calc'!A0",
@@ -69,11 +69,11 @@ PAYLOADS = (
 
 
 def as_folder(payload: str) -> str:
-    """A payload as one folder's name: no slash or NUL can be in it, and it must not begin with a dot."""
+    """Return a payload as the name of a folder, which cannot contain a slash or NUL and must not begin with a dot."""
     return payload.replace("/", "\u2215").replace("\x00", "\x01")
 
 
 def as_file(payload: str) -> str:
-    """A payload as a file's relative path: its slashes lie between folders, so that end tags stay whole."""
+    """Return a payload as a relative path of a file. Its slashes separate folders, so that end tags survive."""
     parts = [part for part in payload.replace("\x00", "\x01").split("/") if part]
     return "/".join(parts) + ".png"

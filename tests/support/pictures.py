@@ -22,7 +22,7 @@ CLASSES = ("cat", "dog", "eel", "fox", "gnu", "hen", "ibis")
 
 @dataclass
 class Pictures:
-    """A small data set; `bad` positions are refused, `array` is there when all have one size."""
+    """A small data set; images at `bad` positions are refused, and `array` is set if `in_memory`."""
 
     images: list[np.ndarray]
     labels: np.ndarray
@@ -65,7 +65,7 @@ class Pictures:
 
 @dataclass
 class Linear(StubNetwork):
-    """Scores linear in the pixels."""
+    """A classifier whose scores are linear in the pixels."""
 
     classes: tuple[str, ...] = CLASSES
     preprocess: Preprocess = LARGER
@@ -75,9 +75,9 @@ class Linear(StubNetwork):
         if self.constant is not None:
             return torch.full((len(images), len(self.classes)), self.constant)
         weights = np.random.default_rng(7).normal(size=(images[0].numel(), len(CLASSES))).astype(np.float32) / 500
-        own = [CLASSES.index(name) for name in self.classes]  # a permuted model gives permuted scores
-        # in float64, so that no rounding of its own hides what batches do
-        return (images.flatten(1).double() @ torch.from_numpy(weights).double()).float()[:, own]
+        columns = [CLASSES.index(name) for name in self.classes]  # a model with permuted classes has permuted scores
+        # Float64, so that rounding does not depend on the batch.
+        return (images.flatten(1).double() @ torch.from_numpy(weights).double()).float()[:, columns]
 
     def classify(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         if not len(images):

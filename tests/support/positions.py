@@ -1,8 +1,8 @@
-"""Positions in a stage of a hundred steps."""
+"""Positions in a stage, by default one of 100 steps."""
 
 from imclass.core.config import Position
 
 
 def at(step: int, steps: int = 100, samples: int = 0, history: tuple[float, ...] = ()) -> Position:
-    """Return a position."""
+    """Return the position before a step."""
     return Position(step, samples, steps, history)

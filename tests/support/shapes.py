@@ -1,4 +1,4 @@
-"""A small set of images that may have several labels: coloured shapes on grey, listed in a CSV file."""
+"""A small data set of images with several labels: coloured shapes on grey, listed in a CSV file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ SHAPES = ("bar", "disc", "square")
 
 
 def shapes(labels: Sequence[str], seed: int, side: int = 16) -> np.ndarray:
-    """Return an H W 3 image of these shapes: a red bar on the left, a green disc in the middle, a blue square below."""
+    """Return an H W 3 image of these shapes: red bar on the left, green disc in the middle, blue square below right."""
     pixels = np.random.default_rng(seed).integers(80, 120, (side, side, 3), dtype=np.uint8)
     rows, columns = np.indices((side, side))
     places = {
@@ -27,11 +27,13 @@ def shapes(labels: Sequence[str], seed: int, side: int = 16) -> np.ndarray:
 def write_shapes(folder: Path, images: int = 60, side: int = 16, name: str = "shapes.csv", split: bool = False) -> Path:
     """Write images with every combination of shapes in turn, and the CSV file that lists them; return its path."""
     (folder / "img").mkdir(parents=True, exist_ok=True)
-    lines = ["image,labels" + ",split" * split]
+    lines = ["image,labels,split" if split else "image,labels"]
     for i in range(images):
         labels = [shape for k, shape in enumerate(SHAPES) if i >> k & 1]
         Image.fromarray(shapes(labels, i, side)).save(folder / "img" / f"{i:03d}.png")
-        part = f",{('train', 'train', 'train', 'validation', 'test')[i % 5]}" * split
-        lines.append(f"img/{i:03d}.png,{';'.join(labels)}{part}")
+        line = f"img/{i:03d}.png,{';'.join(labels)}"
+        if split:
+            line += "," + ("train", "train", "train", "validation", "test")[i % 5]
+        lines.append(line)
     (folder / name).write_text("\n".join(lines) + "\n")
     return folder / name

@@ -1,4 +1,4 @@
-"""What the app's tests share: small trees of images, models without training, a fingerprint of a folder."""
+"""Helpers for tests of the app: small trees of images, untrained models, fingerprints of folders."""
 
 import hashlib
 import os
@@ -26,14 +26,15 @@ SQUASH = Preprocess(size=28, colour="grey", resize="squash")
 
 
 def picture(seed: int, bright: bool = False, side: int = 12) -> np.ndarray:
-    """A noisy H W 3 image; bright ones are lit on the right."""
+    """Return a noisy H W 3 image, whose right half is brighter if `bright`."""
     levels = np.random.default_rng(seed).integers(0, 120, (side, side, 3), dtype=np.uint8)
-    levels[:, side // 2 :] += np.uint8(120 * bright)
+    if bright:
+        levels[:, side // 2 :] += np.uint8(120)
     return levels
 
 
 def tree(folder: Path, per_class: int = 10, classes: Sequence[str] = CLASSES, side: int = 12) -> Path:
-    """A folder of PNG files with a folder a class; every second class is of bright images."""
+    """Write PNG files into a folder per class below `folder`; every second class has bright images."""
     for k, name in enumerate(classes):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for i in range(per_class):
@@ -42,7 +43,7 @@ def tree(folder: Path, per_class: int = 10, classes: Sequence[str] = CLASSES, si
 
 
 def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Make folders of this name ones that cannot be listed; permissions alone do not hold back root."""
+    """Make listing folders of this name fail. Permissions would not do, because root ignores them."""
     scandir = os.scandir
 
     def refuse(path: Path) -> Any:
@@ -53,10 +54,10 @@ def lock(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(os, "scandir", refuse)
 
 
-def untrained(path: Path, classes: Sequence[str] = CLASSES, **known: Any) -> NetworkClassifier:
-    """A model file of a LeNet-5 that has learnt nothing; `known` are fields of its `Provenance`."""
+def save_untrained(path: Path, classes: Sequence[str] = CLASSES, **known: Any) -> NetworkClassifier:
+    """Write the model file of an untrained LeNet-5; `known` are fields of its `Provenance`."""
     classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), tuple(classes), SQUASH)
-    with torch.no_grad():  # fresh weights hardly tell images apart
+    with torch.no_grad():  # scores of fresh weights hardly differ between images
         for parameter in classifier.network.parameters():
             parameter.mul_(2)
     classifier = replace(classifier, trained=Provenance(**known)) if known else classifier
@@ -65,14 +66,14 @@ def untrained(path: Path, classes: Sequence[str] = CLASSES, **known: Any) -> Net
 
 
 def provenance(path: Path) -> Provenance:
-    """What the model file of a run, or at a path, says of how it came about."""
+    """Return the provenance in the model file of a run, or in the one at a path."""
     found = read_model(path / "model.safetensors" if path.is_dir() else path)[1].trained
     assert found is not None
     return found
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over every name, content and time of change below `folder`."""
+    """Return the SHA-256 over all names, contents and times of change below `folder`."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*"), key=os.fsencode):
         content = path.read_bytes() if path.is_file() else b""
@@ -82,12 +83,12 @@ def fingerprint(folder: Path) -> str:
 
 
 def digest(run: Path) -> str:
-    """What "the same bits" means for the model of a run."""
+    """Return the digest of the tensors of a run's model."""
     return tensors_digest(read_model(run / "model.safetensors")[0])
 
 
 def start(words: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
-    """The command in a process of its own, in `folder`; Ctrl-C reaches it though these tests run in the background."""
+    """Start the command as a process in `folder`. It receives Ctrl-C even if the tests run in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "imclass", *words],
         cwd=folder,
@@ -100,16 +101,16 @@ def start(words: Sequence[str], folder: Path, more: Mapping[str, str] | None = N
 
 
 def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 60.0) -> None:
-    """Return once the condition holds; fail where the process ends before, or time runs out."""
+    """Return once the condition holds; fail if the process ends before, or time runs out."""
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "it never came to that"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.01)
 
 
-def trained_on(folder: Path) -> set[Path]:
-    """The files that a training with --split-seed 3 did not hold out."""
+def training_files(folder: Path) -> set[Path]:
+    """Return the files that a training with --split-seed 3 does not hold out."""
     from imclass.data.catalog import open_split
     from imclass.store.context import open_context
 

@@ -1,4 +1,4 @@
-"""What a test's own classifier inherits, so that it states only its classes and scores."""
+"""Base classes for classifiers in tests, which then define only their classes and scores."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from imclass.core.targets import Link
 
 
 class Stub:
-    """A classifier without a network, of which nothing is known."""
+    """A classifier without networks and without provenance."""
 
     link: Link = "softmax"
     thresholds: tuple[float, ...] = ()
@@ -36,7 +36,7 @@ class Stub:
 
 
 class StubNetwork(Stub):
-    """A classifier that is one network, its own engine; it has the same scores at the only position of its map."""
+    """A classifier that is also its network and engine; `dense` returns the same scores at a single position."""
 
     name = "stub"
 
@@ -48,7 +48,7 @@ class StubNetwork(Stub):
     def engine(self) -> Any:
         return self
 
-    def of(self, network: Any) -> Any:
+    def for_network(self, network: Any) -> Any:
         return self
 
     def with_network(self, network: Any) -> Any:

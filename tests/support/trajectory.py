@@ -1,4 +1,4 @@
-"""The way of a weight under an optimiser, to be compared with a plain loop of its update rule."""
+"""The trajectory of a weight under an optimiser, for comparison with a plain loop over its update rule."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from imclass.training import optimiser_state
 
 
 def trajectory(config: Optimiser, steps: int) -> np.ndarray:
-    """A weight under the gradients 1/1, 1/2, 1/3 ... and rate 0.1."""
+    """Return the values of a weight after each step with the gradients 1/1, 1/2, 1/3 ... and rate 0.1."""
     network = nn.Linear(1, 1, bias=False).double()
     nn.init.constant_(network.weight, 2.0)
     optimiser = optimiser_state.build_optimiser(network, config)

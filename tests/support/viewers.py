@@ -1,4 +1,4 @@
-"""What protocol tests share: ragged images, and classifiers that show what they were shown."""
+"""Helpers for tests of protocols: images of many sizes, and classifiers that record their views."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,11 @@ from imclass.models.views.batches import score_one_view
 from tests.support.stubs import StubNetwork
 
 
-def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
-    """Images of 5 x 5 coloured fields, so that rescaled ones still differ, with noise, so that no two views are one."""
+def ragged_images(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
+    """Return images of these shapes, made of 5 x 5 coloured fields and noise.
+
+    The fields make rescaled images differ, and the noise makes all views distinct.
+    """
     random, images = np.random.default_rng(0), []
     for height, width, channels in shapes:
         fields = random.integers(0, 192, (5, 5, channels), np.uint8)
@@ -26,7 +29,10 @@ def ragged(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Linear(StubNetwork):
-    """Scores are a fixed random linear function of the view, in float64, at every second pixel of a larger image."""
+    """A classifier whose scores are a fixed random linear function of the view, computed in float64.
+
+    `dense` returns them at every second pixel of a larger image.
+    """
 
     preprocess: Preprocess
     classes: tuple[str, ...] = ("a", "b", "c")
@@ -55,7 +61,7 @@ class Linear(StubNetwork):
 
 @dataclass(frozen=True)
 class Constant(StubNetwork):
-    """The same scores for whatever it is shown."""
+    """A classifier with the same scores for all images."""
 
     preprocess: Preprocess
     value: tuple[float, ...] = (1.0, -2.0, 0.5)
@@ -74,5 +80,5 @@ class Constant(StubNetwork):
 
 
 def views(classifier: Linear) -> list[bytes]:
-    """All that a classifier has seen, in an order that depends on the pixels alone."""
+    """Return all views that a classifier has scored, in an order that depends on their pixels only."""
     return sorted(view.numpy().tobytes() for batch in classifier.seen for view in batch)

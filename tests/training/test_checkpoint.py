@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, whatever the disk and the power do."""
+"""Checkpoints, which are complete or absent after failures of the disk and losses of power."""
 
 import errno
 import json
@@ -18,14 +18,14 @@ from imclass.training.checkpoint import Checkpoints, load_checkpoint
 TENSORS = {"model.a": torch.arange(6.0).reshape(2, 3), "optimiser.a.step": torch.tensor(3.0)}
 
 
-def saved(folder: Path, step: int, value: float = 0.0) -> Path:
+def save(folder: Path, step: int, value: float = 0.0) -> Path:
     return Checkpoints(folder).save(
         f"step-{step:010d}", {**TENSORS, "model.b": torch.tensor([value])}, {"at": {"step": step}}
     )
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    saved(tmp_path, 7, 1.5)
+    save(tmp_path, 7, 1.5)
     found, problems = Checkpoints(tmp_path).newest()
     assert found is not None and not problems
     assert torch.equal(found.tensors["model.a"], TENSORS["model.a"]) and found.tensors["model.b"].item() == 1.5
@@ -39,19 +39,19 @@ def test_an_empty_or_absent_folder_has_none(tmp_path: Path) -> None:
 def test_the_newest_few_are_kept_and_leftovers_removed(tmp_path: Path) -> None:
     (tmp_path / ".step-0000000001.part").mkdir()
     for step in range(5):
-        saved(tmp_path, step)
+        save(tmp_path, step)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-0000000003", "step-0000000004"]
 
 
-def test_every_damage_is_found_and_the_one_before_is_used(tmp_path: Path) -> None:
-    """A flipped bit at 200 places, and every kind of cut, in each of the three files."""
-    saved(tmp_path, 1)
-    newest = saved(tmp_path, 2)
+def test_every_damage_is_found_and_the_checkpoint_before_is_used(tmp_path: Path) -> None:
+    """Flip a bit at 200 places, and truncate in four ways, each of the three files."""
+    save(tmp_path, 1)
+    newest = save(tmp_path, 2)
     places, generator = 0, np.random.default_rng(0)
     for file in ("tensors.safetensors", "state.json", "manifest.json"):
         whole = (newest / file).read_bytes()
         flips = generator.integers(0, len(whole) * 8, 200)
-        damaged = [flipped(whole, int(bit)) for bit in flips] + [
+        damaged = [flip_bit(whole, int(bit)) for bit in flips] + [
             whole[:cut] for cut in (0, 1, len(whole) // 2, len(whole) - 1)
         ]
         for content in damaged:
@@ -62,36 +62,36 @@ def test_every_damage_is_found_and_the_one_before_is_used(tmp_path: Path) -> Non
         (newest / file).write_bytes(whole)
     assert places == 612
     found, problems = Checkpoints(tmp_path).newest()
-    assert found is not None and found.record["at"]["step"] == 2 and not problems  # whole again: accepted
+    assert found is not None and found.record["at"]["step"] == 2 and not problems  # repaired, it is accepted again
 
 
-def flipped(content: bytes, bit: int) -> bytes:
+def flip_bit(content: bytes, bit: int) -> bytes:
     changed = bytearray(content)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
 
 
 def test_a_missing_file_is_found(tmp_path: Path) -> None:
-    saved(tmp_path, 1)
-    (saved(tmp_path, 2) / "state.json").unlink()
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / "state.json").unlink()
     found, _ = Checkpoints(tmp_path).newest()
     assert found is not None and found.record["at"]["step"] == 1
 
 
-def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path: Path) -> None:
-    path = saved(tmp_path, 2)
+def test_a_damaged_checkpoint_is_replaced_by_the_next_save_of_its_step(tmp_path: Path) -> None:
+    path = save(tmp_path, 2)
     (path / "state.json").write_text("{")
-    saved(tmp_path, 2, 9.0)
+    save(tmp_path, 2, 9.0)
     assert load_checkpoint(path).tensors["model.b"].item() == 9.0
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "rename", "mkdir"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_when_the_disk_refuses_the_older_ones_stay(
+def test_older_checkpoints_stay_when_the_disk_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    """Each call of one save fails once, first, second, third ... until a save goes through."""
-    saved(tmp_path, 1)
+    """Let the first, second, third ... system call of a save fail, until a save succeeds."""
+    save(tmp_path, 1)
     real, failures = getattr(os, call), 0
     for nth in range(1, 60):
         count = 0
@@ -105,9 +105,9 @@ def test_when_the_disk_refuses_the_older_ones_stay(
 
         monkeypatch.setattr(os, call, failing)
         try:
-            saved(tmp_path, 2)
+            save(tmp_path, 2)
             monkeypatch.setattr(os, call, real)
-            if count < nth:  # the call did not come so often: the save went through undisturbed
+            if count < nth:  # a save makes fewer calls than that, so none of them failed
                 break
             shutil.rmtree(tmp_path / "step-0000000002")
         except OSError:
@@ -121,13 +121,13 @@ def test_when_the_disk_refuses_the_older_ones_stay(
     assert load_checkpoint(tmp_path / "step-0000000002").record["at"]["step"] == 2
 
 
-# Loss of power, simulated: what a save asked of the system is recorded, and every state that a disk may be found in
-# after a crash at any point is built and read (Pillai et al., OSDI 2014).
+# Simulated loss of power: the system calls of a save are recorded. Every state that a disk may be in after a crash at
+# any point is then built and read (Pillai et al., OSDI 2014).
 
 
 @dataclass
 class Recorder:
-    """Stands in for `os` in the checkpoint and files modules; writes down what is asked, and does it."""
+    """A stand-in for `os` in the checkpoint module that records system calls and makes them."""
 
     root: Path
     operations: list[tuple[str, ...]] = field(default_factory=list)
@@ -164,7 +164,7 @@ class Recorder:
 
 
 def crash_states(operations: list[tuple[str, ...]], folder: Path, base: Path) -> int:
-    """Read the checkpoints in every state after a crash; returns how many states lost the older one or all."""
+    """Read the checkpoints in every state after a crash. Return the number of states with damage or no checkpoint."""
     lost = 0
     for cut in range(len(operations) + 1):
         for content in ("dropped", "half", "kept"):
@@ -173,28 +173,31 @@ def crash_states(operations: list[tuple[str, ...]], folder: Path, base: Path) ->
                 shutil.copytree(base, folder)
                 replay(operations[:cut], folder, content, names)
                 found, problems = Checkpoints(folder).newest()
-                whole = found is not None and not problems
-                lost += not whole
+                lost += found is None or bool(problems)
     return lost
 
 
 def replay(operations: list[tuple[str, ...]], folder: Path, content: str, names: str) -> None:
-    """The disk after these operations: content not synced is `content`, names not synced are `names`."""
+    """Write the files of a disk after these operations.
+
+    `content` is what happened to content that was not synced: "dropped", "half" or "kept". `names` is what happened to
+    renames that were not synced: "lost" or "kept".
+    """
     files: dict[str, bytes] = {}
     synced: dict[str, bytes] = {}
     moved: list[tuple[str, str, bool]] = []
-    for kind, *what in operations:
+    for kind, *arguments in operations:
         match kind:
             case "create":
-                files[what[0]] = b""
+                files[arguments[0]] = b""
             case "write":
-                files[what[0]] += bytes.fromhex(what[1])
-            case "fsync" if what[0] in files:
-                synced[what[0]] = files[what[0]]
+                files[arguments[0]] += bytes.fromhex(arguments[1])
+            case "fsync" if arguments[0] in files:
+                synced[arguments[0]] = files[arguments[0]]
             case "fsync":
-                moved = [(a, b, done or str(Path(b).parent) == what[0]) for a, b, done in moved]
+                moved = [(a, b, done or str(Path(b).parent) == arguments[0]) for a, b, done in moved]
             case "rename":
-                moved.append((what[0], what[1], False))
+                moved.append((arguments[0], arguments[1], False))
     for a, b, durable in moved:
         if durable or names == "kept":
             files = {n.replace(a, b, 1) if n.startswith(a + "/") else n: c for n, c in files.items()}
@@ -207,15 +210,15 @@ def replay(operations: list[tuple[str, ...]], folder: Path, content: str, names:
 
 @pytest.mark.parametrize("guard", ["on", "no fsync of files", "rename before fsync"])
 def test_loss_of_power_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str) -> None:
-    """With every guard on no state shows a broken newest checkpoint; without one some do: the simulation sees."""
+    """Expect no damaged checkpoint after any crash with all guards, and some without one of them."""
     base = tmp_path / "base"
-    saved(base, 1)
+    save(base, 1)
     work = tmp_path / "work"
     shutil.copytree(base, work)
     recorder = Recorder(work)
     monkeypatch.setattr(checkpoint, "os", recorder)
     monkeypatch.setattr(checkpoint, "sync_folder", lambda p: recorder.operations.append(("fsync", recorder.short(p))))
-    saved(work, 2)
+    save(work, 2)
     monkeypatch.undo()
     operations = recorder.operations
     assert [kind for kind, *_ in operations].count("fsync") == 5  # three files, the folder itself, the folder above
@@ -232,5 +235,5 @@ def test_loss_of_power_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_manifest_names_every_file(tmp_path: Path) -> None:
-    manifest = json.loads((saved(tmp_path, 1) / "manifest.json").read_text())
+    manifest = json.loads((save(tmp_path, 1) / "manifest.json").read_text())
     assert set(manifest["files"]) == {"tensors.safetensors", "state.json"} and manifest["format"] == 2

@@ -1,4 +1,4 @@
-"""The kinds that a stage chooses from: one table each, whose names are the kinds' own, and a user's own among them."""
+"""The kinds that a stage chooses from: tables by name, common fields of schedules, and kinds of plugins."""
 
 import itertools
 import json
@@ -84,12 +84,12 @@ PLUGIN = """
     OPTIMISERS = {"sign": Sign}
     SCHEDULES = {"halving": Halving}
 """
-CHOSEN = "--optimiser.kind sign --schedule.kind halving --objective.kind smoothed --augment pad darken"
-BEGUN = f"train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins {CHOSEN}"
+OPTIONS = "--optimiser.kind sign --schedule.kind halving --objective.kind smoothed --augment pad darken"
+COMMAND = f"train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins {OPTIONS}"
 
 
 @pytest.mark.parametrize("base", [Augment, Objective, Optimiser, Schedule])
-def test_a_kind_is_in_its_table_by_its_own_name(base: type) -> None:
+def test_a_kind_is_in_its_table_under_its_name(base: type) -> None:
     table = kind_tables()[base]
     assert table.failures == () and table.entries
     for name, entry in table.entries.items():
@@ -104,23 +104,23 @@ def test_warm_up_climbs_linearly_to_the_schedule(kind: type[Schedule]) -> None:
 
 
 @pytest.mark.parametrize("kind", [Constant, Cosine])
-@pytest.mark.parametrize(("share", "taken"), [(1.0, 10), (0.1, 10), (0.05, 5), (0.0, 0)])
-def test_warm_up_takes_no_more_than_its_share_of_the_steps(kind: type[Schedule], share: float, taken: int) -> None:
+@pytest.mark.parametrize(("share", "steps"), [(1.0, 10), (0.1, 10), (0.05, 5), (0.0, 0)])
+def test_warm_up_takes_at_most_its_share_of_the_steps(kind: type[Schedule], share: float, steps: int) -> None:
     schedule = kind(rate=1.0, warmup=10, warmup_share=share)
-    assert schedule.warmup_of(100) == taken
+    assert schedule.warmup_of(100) == steps
     rates = [schedule.rate_at(at(s)) for s in range(100)]
-    assert rates[:taken] == pytest.approx([(s + 1) / taken for s in range(taken)])
-    assert rates[taken] == pytest.approx(1.0) and max(rates) == pytest.approx(1.0)
+    assert rates[:steps] == pytest.approx([(s + 1) / steps for s in range(steps)])
+    assert rates[steps] == pytest.approx(1.0) and max(rates) == pytest.approx(1.0)
 
 
-def test_a_rate_is_pure() -> None:
+def test_a_rate_depends_only_on_the_position() -> None:
     schedule = StepDecay(rate=1.0, steps=(3,))
     assert [schedule.rate_at(at(s)) for s in (2, 3, 2, 3)] == pytest.approx([1.0, 0.1, 1.0, 0.1])
 
 
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand beside a small tree and a folder of plugins."""
+    """Change to a folder with a small tree and a folder of plugins."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets")
     (tmp_path / "plugins").mkdir()
@@ -139,8 +139,8 @@ class Stopper:
         pass
 
 
-def train_whole_and_in_parts(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train the runs "whole" and "part", stop "part" on the way, and compare their bits."""
+def compare_with_resumed_run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the runs "whole" and "part", interrupt and resume "part", and compare their bits."""
     assert main([*words, "--out", "whole"]) == 0
     with monkeypatch.context() as patched:
         patched.setattr(verb, "progress_consumer", lambda *_: Stopper())
@@ -149,9 +149,9 @@ def train_whole_and_in_parts(words: list[str], monkeypatch: pytest.MonkeyPatch) 
     assert digest(Path("part")) == digest(Path("whole"))
 
 
-def test_a_plugins_kinds_train_and_go_on_with_the_same_bits(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(f"{BEGUN} --schedule.rate 0.004 --schedule.every 1")
-    train_whole_and_in_parts(words, monkeypatch)
+def test_a_plugin_s_kinds_train_and_resume_with_the_same_bits(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(f"{COMMAND} --schedule.rate 0.004 --schedule.every 1")
+    compare_with_resumed_run(words, monkeypatch)
     steps = [json.loads(line) for line in Path("part/log.jsonl").read_text().splitlines() if '"step_end"' in line]
     assert [s["rate"] for s in steps] == list(itertools.accumulate([0.004, 2, 2, 2], lambda rate, by: rate / by))
     for n, other in enumerate(("--optimiser.decay 0.1", "--objective.share 0.3", "--augment.darken.most 9")):
@@ -202,13 +202,13 @@ GEOMETRY = """
 
 
 @pytest.mark.parametrize(("kind", "source", "memory"), [("brightness", COLOUR, 0), ("slide", GEOMETRY, 2048)])
-def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
+def test_a_plugin_s_augmentation_trains_and_resumes_with_the_same_bits(
     plugins: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, memory: int
 ) -> None:
     (plugins / "mine.py").write_text(textwrap.dedent(source))
     start = "train mnist-lenet --data pets --epochs 2 --batch 8 --plugins plugins"
     words = shlex.split(f"{start} --memory {memory} --augment.{kind}.most 2")
-    train_whole_and_in_parts(words, monkeypatch)
+    compare_with_resumed_run(words, monkeypatch)
     assert main([*words, "--out", "other", f"--augment.{kind}.most", "0"]) == 0
     assert digest(Path("other")) != digest(Path("whole"))
     (stage,) = json.loads(Path("whole/config.json").read_text())["training"]["stages"]
@@ -219,22 +219,22 @@ def test_a_plugins_augmentation_trains_and_goes_on_with_the_same_bits(
     assert main([*words, "--out", "whole", "--plugins-changed"]) == 0
 
 
-def test_a_plugins_kind_is_unknown_without_it(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plugin_s_kind_is_unknown_without_the_plugin(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "sign" in kind_tables(open_context(plugins=[plugins]))[Optimiser].entries
-    assert main(shlex.split(f"{BEGUN} --out run".replace("--plugins plugins", ""))) == 2
+    assert main(shlex.split(f"{COMMAND} --out run".replace("--plugins plugins", ""))) == 2
     assert "no augmentation is named 'darken'" in capsys.readouterr().err
-    assert main(shlex.split(f"{BEGUN} --out run --schedule.every 0")) == 2
+    assert main(shlex.split(f"{COMMAND} --out run --schedule.every 0")) == 2
     assert "--schedule.every is 0; it must be above 0" in capsys.readouterr().err
 
 
 def test_a_changed_kind_of_a_plugin_is_shown_and_refused(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split(f"{BEGUN} --out run")
+    words = shlex.split(f"{COMMAND} --out run")
     assert main(words) == 0
     with (plugins / "mine.py").open("a") as file:
         file.write("# another optimiser\n")
     capsys.readouterr()
     assert main(words) == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     for entry in ("optimiser sign", "schedule halving", "objective smoothed", "augmentation darken"):
-        assert f"{entry}: its file was" in said
+        assert f"{entry}: plugin file" in message
     assert main([*words, "--plugins-changed"]) == 0

@@ -1,4 +1,4 @@
-"""The loop: what it yields, what resumes, what is not finite; and that each guard of exact resume is needed."""
+"""The training loop: events, exact resume and the guards that it needs, values that are not finite, and stopping."""
 
 import itertools
 import json
@@ -51,7 +51,7 @@ STEPS = 6  # an epoch: 48 training images, 8 at a time
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of 30 small images."""
+    """Make two classes of 30 small images."""
     folder, generator = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
     for name, base in (("dark", 40), ("light", 90)):
         (folder / name).mkdir()
@@ -63,13 +63,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no curves: they take as long as the training, and the app's tests look at them."""
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no curves, which take as long as the training and have tests of their own."""
     monkeypatch.setattr(curves, "curves_png", lambda history, path, parts: path.write_bytes(b""))
 
 
-def configured(tree: Path, **changes: Any) -> Training:
-    """LeNet with dropout, augmentation and two micro-batches, for two epochs."""
+def make_config(tree: Path, **changes: Any) -> Training:
+    """Return a config of LeNet with dropout, augmentation and two micro-batches, for two epochs."""
     stage = Stage(
         epochs=2,
         batch=8,
@@ -78,10 +78,10 @@ def configured(tree: Path, **changes: Any) -> Training:
         schedule=Cosine(rate=0.02, warmup=2),
         augment=(Flip(), Pad(pixels=2)),
     )
-    whole = {k: v for k, v in changes.items() if k in Training.__dataclass_fields__}
-    stage = replace(stage, **{k: v for k, v in changes.items() if k not in whole})
+    of_run = {k: v for k, v in changes.items() if k in Training.__dataclass_fields__}
+    stage = replace(stage, **{k: v for k, v in changes.items() if k not in of_run})
     base = Training("test", Model("lenet-5", {"dropout": 0.5}), (stage,), Preprocess(28, "rgb", "squash"), str(tree))
-    return replace(base, **whole)
+    return replace(base, **of_run)
 
 
 def run(config: Training, out: Path, **execution: Any) -> str:
@@ -91,14 +91,14 @@ def run(config: Training, out: Path, **execution: Any) -> str:
     return tensors_digest(read_model(out / "model.safetensors")[0])
 
 
-def stopped(config: Training, out: Path, after: int, **execution: Any) -> None:
-    """Train until so many checkpoints are saved, one after each step, then leave."""
-    taken = (event for event in train(config, out, save_every=0, **execution) if isinstance(event, Saved))
-    for _ in itertools.islice(taken, after):
+def stop_after(config: Training, out: Path, after: int, **execution: Any) -> None:
+    """Train until this number of checkpoints is saved, one after each step, then stop iterating."""
+    checkpoints = (event for event in train(config, out, save_every=0, **execution) if isinstance(event, Saved))
+    for _ in itertools.islice(checkpoints, after):
         pass
 
 
-# The others are slow; tests/app/runs/test_legs.py and test_kill.py go on with Adam.
+# The other cases are slow. Adam is resumed in tests/app/runs/test_legs.py and test_kill.py.
 FAST = (("sgd", 2048, 0),)
 CASES = [
     pytest.param(
@@ -113,45 +113,41 @@ CASES = [
 
 @pytest.mark.parametrize(("optimiser", "memory", "workers"), CASES)
 def test_resume_ends_with_the_same_bits(tree: Path, tmp_path: Path, optimiser: Any, memory: int, workers: int) -> None:
-    """Stopped at the first step, in the middle, at an epoch's last, after its evaluation, and early in the second."""
-    config, how = (
-        configured(tree, optimiser=SGD() if optimiser == "sgd" else Adam()),
-        {"memory": memory, "workers": workers},
-    )
-    whole = run(config, tmp_path / "whole", **how)
+    """Stop at the first step, in the middle and at the end of an epoch, after its evaluation, and soon after that."""
+    config = make_config(tree, optimiser=SGD() if optimiser == "sgd" else Adam())
+    execution = {"memory": memory, "workers": workers}
+    expected = run(config, tmp_path / "uninterrupted", **execution)
     for after in (1, 3, STEPS, STEPS + 1, STEPS + 2):
-        stopped(config, tmp_path / f"{after}", after, **how)
+        stop_after(config, tmp_path / f"{after}", after, **execution)
         assert not (tmp_path / f"{after}" / "model.safetensors").exists()
-        assert run(config, tmp_path / f"{after}", **how) == whole
-    assert run(replace(config, seed=1), tmp_path / "other", **how) != whole
+        assert run(config, tmp_path / f"{after}", **execution) == expected
+    assert run(replace(config, seed=1), tmp_path / "other", **execution) != expected
 
 
 def test_resume_in_bf16_ends_with_the_same_bits(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, precision="bf16")
-    whole = run(config, tmp_path / "whole")
+    config = make_config(tree, precision="bf16")
+    expected = run(config, tmp_path / "whole")
     for after in (2, STEPS + 2):
-        stopped(config, tmp_path / f"{after}", after)
-        assert run(config, tmp_path / f"{after}") == whole
-    assert run(replace(config, precision="fp32"), tmp_path / "fp32") != whole
+        stop_after(config, tmp_path / f"{after}", after)
+        assert run(config, tmp_path / f"{after}") == expected
+    assert run(replace(config, precision="fp32"), tmp_path / "fp32") != expected
 
 
-def test_what_was_chosen_by_measurement_is_not_measured_again(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither after a checkpoint nor by a process that was killed before its first one."""
+def test_a_resumed_run_does_not_probe_again(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume after a checkpoint, and after a process that was killed before its first one."""
     bf16 = Arithmetic("bf16", "nhwc")
     monkeypatch.setattr(precision, "probe", lambda *a: (bf16, ()))
-    config = configured(tree, precision="auto")
+    config = make_config(tree, precision="auto")
     prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
-    monkeypatch.setattr(precision, "probe", lambda *a: pytest.fail("measured again"))
+    monkeypatch.setattr(precision, "probe", lambda *a: pytest.fail("probed again"))
     assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).runtime.arithmetic == bf16
-    stopped(config, tmp_path / "run", 2)
+    stop_after(config, tmp_path / "run", 2)
     assert prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).runtime.arithmetic == bf16
 
 
 @pytest.mark.parametrize("memory", [0, 2048])
 def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp_path: Path, memory: int) -> None:
-    config = configured(tree, epochs=1)
+    config = make_config(tree, epochs=1)
     config = replace(config, model=replace(config.model, std=(1 / 255,), mean_image=True))
     run(config, tmp_path / "run", memory=memory)
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
@@ -166,7 +162,7 @@ def test_a_mean_image_is_that_of_the_training_images_and_is_kept(tree: Path, tmp
 
 
 def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, epochs=1)
+    config = make_config(tree, epochs=1)
     config = replace(config, model=replace(config.model, mean_colour=True))
     run(config, tmp_path / "run")
     data = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).legs[0].loader.dataset
@@ -177,25 +173,25 @@ def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path
 
 
 def test_facts_are_computed_once_and_read_back(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that goes on reads them; what is not the file that it began with is refused."""
-    config = configured(tree)
+    """Read them on resume, and refuse a changed file."""
+    config = make_config(tree)
     config = replace(config, model=replace(config.model, mean_image=True))
-    whole = run(config, tmp_path / "whole")
-    stopped(config, tmp_path / "run", 3)
+    expected = run(config, tmp_path / "whole")
+    stop_after(config, tmp_path / "run", 3)
     monkeypatch.setattr("imclass.app.runs.train.facts_of", lambda *_: pytest.fail("computed again"))
     file = tmp_path / "run" / "facts.safetensors"
     content = file.read_bytes()
     file.write_bytes(content[:-4] + b"\0\0\0\1")
-    with pytest.raises(UserError, match="is not the file that the run began with"):
+    with pytest.raises(UserError, match="has changed since the run began"):
         train(config, tmp_path / "run")
     file.write_bytes(content)
-    assert run(config, tmp_path / "run") == whole
+    assert run(config, tmp_path / "run") == expected
 
 
-def test_facts_are_computed_again_where_the_data_changed_before_there_was_work(tree: Path, tmp_path: Path) -> None:
+def test_facts_are_computed_again_if_the_data_changed_before_the_first_step(tree: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(tree, data)
-    config = configured(data, epochs=1)
+    config = make_config(data, epochs=1)
     config = replace(config, model=replace(config.model, mean_image=True))
     for _ in zip(train(config, tmp_path / "run"), range(1), strict=False):
         pass
@@ -208,15 +204,15 @@ def test_facts_are_computed_again_where_the_data_changed_before_there_was_work(t
     assert torch.equal(*means)
 
 
-def test_worker_counts_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_no_bits(tree: Path, tmp_path: Path) -> None:
     crops = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=2))
-    found = [run(configured(tree, augment=crops), tmp_path / str(w), workers=w, memory=0) for w in (0, 1, 2)]
+    found = [run(make_config(tree, augment=crops), tmp_path / str(w), workers=w, memory=0) for w in (0, 1, 2)]
     assert len(set(found)) == 1
-    assert run(configured(tree, augment=(crops[0], crops[2])), tmp_path / "x", memory=0) != found[0]
+    assert run(make_config(tree, augment=(crops[0], crops[2])), tmp_path / "x", memory=0) != found[0]
 
 
-def test_memory_and_workers_train_the_same_bits(tree: Path, tmp_path: Path) -> None:
-    found = {run(configured(tree), tmp_path / str(memory), memory=memory) for memory in (0, 2048)}
+def test_caching_in_memory_changes_no_bits(tree: Path, tmp_path: Path) -> None:
+    found = {run(make_config(tree), tmp_path / str(memory), memory=memory) for memory in (0, 2048)}
     assert len(found) == 1
 
 
@@ -260,32 +256,32 @@ def without_history(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_guard_of_resume_is_needed(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
-    """With random state, position, momentum or samples left out the bits differ: the resume tests would turn red."""
+    """Check that resume without random state, position, momentum or samples gives other bits."""
     schedule = DiscreteExponential(rate=0.02, factor=0.5, every=20)
-    config = configured(tree, schedule=schedule)
-    whole = run(config, tmp_path / "whole")
-    stopped(config, tmp_path / "kept", 3)
-    assert run(config, tmp_path / "kept") == whole
-    stopped(config, tmp_path / "broken", 3)
+    config = make_config(tree, schedule=schedule)
+    expected = run(config, tmp_path / "whole")
+    stop_after(config, tmp_path / "kept", 3)
+    assert run(config, tmp_path / "kept") == expected
+    stop_after(config, tmp_path / "broken", 3)
     sabotage(monkeypatch)
-    assert run(config, tmp_path / "broken") != whole
+    assert run(config, tmp_path / "broken") != expected
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree)
-    whole = run(config, tmp_path / "whole")
-    stopped(config, tmp_path / "run", 4)
+def test_a_damaged_checkpoint_is_skipped_and_the_result_is_the_same(tree: Path, tmp_path: Path) -> None:
+    config = make_config(tree)
+    expected = run(config, tmp_path / "whole")
+    stop_after(config, tmp_path / "run", 4)
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     content = bytearray((newest / "tensors.safetensors").read_bytes())
     content[len(content) // 2] ^= 1
     (newest / "tensors.safetensors").write_bytes(content)
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     assert newest.name in job.notes[-1] and job.checkpoint is not None and job.checkpoint.path.name < newest.name
-    assert run(config, tmp_path / "run") == whole
+    assert run(config, tmp_path / "run") == expected
 
 
-def test_events_come_in_order_and_positions_count(tree: Path, tmp_path: Path) -> None:
-    events = list(train(configured(tree), tmp_path / "run"))
+def test_events_come_in_order_with_their_positions(tree: Path, tmp_path: Path) -> None:
+    events = list(train(make_config(tree), tmp_path / "run"))
     kinds = [type(e) for e in events]
     epoch = [EpochStart, *[StepEnd] * STEPS, Evaluated, EpochEnd, Saved]
     assert kinds == epoch * 2 + [LegEnd]
@@ -300,17 +296,17 @@ def test_events_come_in_order_and_positions_count(tree: Path, tmp_path: Path) ->
     assert ends[0].measures["top1"] == pytest.approx(sum(e.correct for e in steps) / 48)
 
 
-def test_a_user_can_leave_the_loop_and_come_back(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree)
-    whole = run(config, tmp_path / "whole")
+def test_a_caller_can_stop_iterating_and_resume(tree: Path, tmp_path: Path) -> None:
+    config = make_config(tree)
+    expected = run(config, tmp_path / "whole")
     for event in train(config, tmp_path / "run"):
         if isinstance(event, EpochEnd):
             break
-    assert run(config, tmp_path / "run") == whole
+    assert run(config, tmp_path / "run") == expected
 
 
 def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
-    job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
+    job = prepare(make_config(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     for epoch in (0, 1):
         ids = np.concatenate([part.ids for batch in job.legs[0].loader.batches(epoch) for part in batch.parts.values()])
         assert sorted(ids) == sorted(job.legs[0].loader.dataset.ids) and len(ids) == 48
@@ -318,22 +314,22 @@ def test_each_epoch_sees_each_image_once(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_stages_follow_each_other_and_resume(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree)
+    config = make_config(tree)
     second = replace(config.stages[0], epochs=1, batch=16, optimiser=Adam(), schedule=Constant(rate=1e-3))
     config = replace(config, stages=(config.stages[0], second))
-    whole = run(config, tmp_path / "whole")
+    expected = run(config, tmp_path / "whole")
     for after in (2 * STEPS + 1, 2 * STEPS + 2, 2 * STEPS + 4):
-        stopped(config, tmp_path / f"{after}", after)
-        assert run(config, tmp_path / f"{after}") == whole
+        stop_after(config, tmp_path / f"{after}", after)
+        assert run(config, tmp_path / f"{after}") == expected
     events = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     rates = {e["stage"]: e["rate"] for e in events if e["event"] == "step_end"}
     assert rates[1] == 1e-3 and {e["stage"] for e in events} >= {0, 1}
 
 
-def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp_path: Path) -> None:
-    """The epoch's means are those of its steps; the held-out loss is comparable with the main one."""
+def test_events_carry_the_main_loss_and_the_total_with_auxiliary_heads(tree: Path, tmp_path: Path) -> None:
+    """Check also that an epoch's means are those of its steps."""
     model = Model("googlenet", {"size": 79, "width": 0.125})
-    config = configured(tree, model=model, preprocess=Preprocess(79, "rgb", "squash"), epochs=1, batch=16)
+    config = make_config(tree, model=model, preprocess=Preprocess(79, "rgb", "squash"), epochs=1, batch=16)
     events = list(train(config, tmp_path / "run"))
     steps = [event for event in events if isinstance(event, StepEnd)]
     (end,) = (event for event in events if isinstance(event, EpochEnd))
@@ -341,18 +337,18 @@ def test_events_carry_the_main_loss_and_what_auxiliary_heads_add(tree: Path, tmp
     for key in ("main", "total"):
         mean = sum(getattr(step, key) * step.images for step in steps) / sum(step.images for step in steps)
         assert getattr(end, key) == pytest.approx(mean, rel=1e-9)
-    assert end.main < 1 < end.total  # of two classes: each of three heads costs about ln 2
+    assert end.main < 1 < end.total  # for two classes, each of three heads has a loss of about ln 2
 
 
 # Values that are not finite
 
 
-def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
-    """Plant an infinity in the loss, a gradient or, through the rate, a weight, in one step."""
+def plant_nonfinite(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
+    """Make the loss, a gradient or, through the rate, a weight of one step not finite."""
     real, rate = Learner.part_gradients, Cosine.rate_at
 
-    def part_gradients(self: Learner, given: Any, number: int, images: int, step: int, several: bool) -> Gradients:
-        found = real(self, given, number, images, step, several)
+    def part_gradients(self: Learner, part: Any, number: int, images: int, step: int, multipart: bool) -> Gradients:
+        found = real(self, part, number, images, step, multipart)
         if step == at_step and number == 0:
             at = [id(p) for p in self.parameters].index(id(self.network.head[1].weight))
             value = found.values[at]
@@ -371,34 +367,34 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, site: str, at_step: int) -> None:
 SITES = [("loss", "the loss"), ("gradient", "gradient of head.1.weight"), ("weight", "model.head.1.weight")]
 
 
-def finite(checkpoint: Path) -> bool:
+def is_finite(checkpoint: Path) -> bool:
     tensors = Checkpoints(checkpoint.parent).newest()[0]
     assert tensors is not None
     return all(bool(torch.isfinite(t).all()) for t in tensors.tensors.values() if t.is_floating_point())
 
 
-@pytest.mark.parametrize(("site", "said"), SITES)
-def test_not_finite_stops_names_the_images_and_is_never_saved(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
+@pytest.mark.parametrize(("site", "what"), SITES)
+def test_a_step_that_is_not_finite_stops_the_run_and_is_never_saved(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, what: str
 ) -> None:
-    poisoned(monkeypatch, site, at_step=4)
-    config = configured(tree, optimiser=SGD(weight_decay=1.0))
+    plant_nonfinite(monkeypatch, site, at_step=4)
+    config = make_config(tree, optimiser=SGD(weight_decay=1.0))
     events = list(train(config, tmp_path / "run", save_every=0))
     last = events[-1]
     assert isinstance(last, NonFinite) and last.action == "stop" and last.at.step == 5
-    assert last.what == said
+    assert last.what == what
     assert len(last.names) == 8 and all((tree / name).is_file() for name in last.names)
     saved = [e for e in events if isinstance(e, Saved)]
-    assert [e.at.step for e in saved] == [1, 2, 3, 4] and all(finite(e.path) for e in saved[-2:])
+    assert [e.at.step for e in saved] == [1, 2, 3, 4] and all(is_finite(e.path) for e in saved[-2:])
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize(("site", "said"), SITES)
-def test_not_finite_is_skipped_where_asked(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, said: str
+@pytest.mark.parametrize("site", [site for site, _ in SITES])
+def test_a_step_that_is_not_finite_is_skipped_if_so_configured(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str
 ) -> None:
-    poisoned(monkeypatch, site, at_step=4)
-    config = configured(tree, nonfinite="skip", optimiser=SGD(weight_decay=1.0))
+    plant_nonfinite(monkeypatch, site, at_step=4)
+    config = make_config(tree, nonfinite="skip", optimiser=SGD(weight_decay=1.0))
     events = list(train(config, tmp_path / "run"))
     skipped = [e for e in events if isinstance(e, NonFinite)]
     assert [e.action for e in skipped] == ["skip"] and skipped[0].at.step == 5
@@ -408,12 +404,11 @@ def test_not_finite_is_skipped_where_asked(
     assert all(torch.isfinite(t).all() for t in tensors.values())
 
 
-def test_a_skipped_step_leaves_everything_as_it_was(
+def test_a_skipped_step_changes_no_weight_or_momentum(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights and momenta after a skipped step are bit for bit those before it."""
-    poisoned(monkeypatch, "weight", at_step=3)
-    job = prepare(configured(tree, nonfinite="skip"), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
+    plant_nonfinite(monkeypatch, "weight", at_step=3)
+    job = prepare(make_config(tree, nonfinite="skip"), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     state, digests = job.state(), []
     for event in itertools.islice(train_legs(state, job.legs, SingleProcess(), job.keeper()), 6):
         digests.append((type(event), tensors_digest(state.tensors())))
@@ -422,8 +417,8 @@ def test_a_skipped_step_leaves_everything_as_it_was(
     assert digests[4][1] == digests[3][1] != digests[2][1]
 
 
-def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Path) -> None:
-    job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
+def test_save_refuses_a_state_that_is_not_finite(tree: Path, tmp_path: Path) -> None:
+    job = prepare(make_config(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     state = job.state()
     state.enter(job.legs[0])
     with torch.no_grad():
@@ -432,9 +427,9 @@ def test_a_state_that_is_not_finite_is_refused_by_save(tree: Path, tmp_path: Pat
     assert "head.1.bias is not finite" in event.problem and not event.path.exists()
 
 
-def test_a_full_disk_is_said_and_training_goes_on(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configured(tree)
-    whole = run(config, tmp_path / "whole")
+def test_training_continues_on_a_full_disk(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(tree)
+    expected = run(config, tmp_path / "whole")
     real, calls = Checkpoints.save, iter(range(1000))
 
     def sometimes(self: Any, *args: Any) -> Path:
@@ -446,24 +441,24 @@ def test_a_full_disk_is_said_and_training_goes_on(tree: Path, tmp_path: Path, mo
     events = list(train(config, tmp_path / "run", save_every=0))
     problems = [e.problem for e in events if isinstance(e, Saved) and e.problem]
     assert len(problems) == 3 and "No space left" in problems[0]
-    assert tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0]) == whole
+    assert tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0]) == expected
 
 
 # Splits, stopping, refusals
 
 
 def with_validation(tree: Path, folder: Path) -> Path:
-    for part, taken in (("train", range(20)), ("validation", range(20, 25)), ("test", range(25, 30))):
+    for part, numbers in (("train", range(20)), ("validation", range(20, 25)), ("test", range(25, 30))):
         for name in ("dark", "light"):
             (folder / part / name).mkdir(parents=True)
-            for i in taken:
+            for i in numbers:
                 (folder / part / name / f"{i}.png").write_bytes((tree / name / f"{i}.png").read_bytes())
     return folder
 
 
 def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> None:
     data = with_validation(tree, tmp_path / "data")
-    config = configured(data, epochs=4, schedule=Constant(rate=0.05))
+    config = make_config(data, epochs=4, schedule=Constant(rate=0.05))
     events = list(train(config, tmp_path / "run"))
     seen = [e for e in events if isinstance(e, Evaluated)]
     assert {e.split for e in seen} == {"validation", "test"} and not any(e.best for e in seen if e.split == "test")
@@ -474,39 +469,39 @@ def test_validation_chooses_and_test_does_not(tree: Path, tmp_path: Path) -> Non
     known = provenance(tmp_path / "run")
     assert known.chosen.startswith("best on validation")
     assert known.metrics["validation"].measures["top1"] == max(tops)
-    stopped(config, tmp_path / "again", 11)
+    stop_after(config, tmp_path / "again", 11)
     assert run(config, tmp_path / "again") == tensors_digest(read_model(tmp_path / "run" / "model.safetensors")[0])
 
 
 def test_plateau_needs_a_validation_split(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree, schedule=Plateau(patience=1))
+    config = make_config(tree, schedule=Plateau(patience=1))
     with pytest.raises(UserError, match="needs a validation split"):
         train(config, tmp_path / "run")
     data = with_validation(tree, tmp_path / "data")
-    config = configured(data, schedule=Plateau(rate=1e-6, patience=1), epochs=4)
+    config = make_config(data, schedule=Plateau(rate=1e-6, patience=1), epochs=4)
     rates = {e.at.epoch: e.rate for e in train(config, tmp_path / "run2") if isinstance(e, StepEnd)}
     assert min(rates.values()) < 1e-6  # nothing improves at such a rate, so it fell
 
 
-def test_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree)
-    whole = run(config, tmp_path / "whole")
+def test_a_run_that_is_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -> None:
+    config = make_config(tree)
+    expected = run(config, tmp_path / "whole")
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     asked = iter([False, False, True])
     events = list(train_legs(job.state(), job.legs, SingleProcess(), job.keeper(lambda: next(asked))))
     assert [type(e) for e in events] == [EpochStart, StepEnd, StepEnd, StepEnd, Saved]
-    assert run(config, tmp_path / "run") == whole
+    assert run(config, tmp_path / "run") == expected
 
 
-def test_interrupted_is_raised_when_a_signal_came(tree: Path, tmp_path: Path) -> None:
+def test_a_signal_raises_interrupted(tree: Path, tmp_path: Path) -> None:
     import os
     import signal
 
     with pytest.raises(Interrupted, match="saved"):
-        for event in train(configured(tree), tmp_path / "run"):
+        for event in train(make_config(tree), tmp_path / "run"):
             if isinstance(event, StepEnd) and event.at.step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # given back
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # the handler is restored
 
 
 def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: Path) -> None:
@@ -518,43 +513,40 @@ def test_refused_images_shrink_their_batch_and_are_named(tree: Path, tmp_path: P
     for i in range(5):
         (data / "dark" / f"bad{i}.jpg").write_text("not an image")
     for memory in (0, 2048):
-        events: list[Event] = list(train(configured(data), tmp_path / f"run{memory}", memory=memory))
-        named = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
+        events: list[Event] = list(train(make_config(data), tmp_path / f"run{memory}", memory=memory))
+        names = {Path(r.path).name for e in events if isinstance(e, StepEnd) for r in e.refused}
         ends = [e for e in events if isinstance(e, EpochEnd)]
-        training = len(
-            prepare(configured(data), Run(tmp_path / "x"), Context(Store(tmp_path)), dry=True).legs[0].loader.dataset
-        )
-        assert (
-            named and len(named) == ends[0].refused == ends[1].refused and ends[0].images + ends[0].refused == training
-        )
+        job = prepare(make_config(data), Run(tmp_path / "x"), Context(Store(tmp_path)), dry=True)
+        assert names and len(names) == ends[0].refused == ends[1].refused
+        assert ends[0].images + ends[0].refused == len(job.legs[0].loader.dataset)
 
 
-def test_a_refused_image_is_an_error_where_strict(tree: Path, tmp_path: Path) -> None:
+def test_a_refused_image_is_an_error_if_strict(tree: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for name in ("dark", "light"):
         (data / name).mkdir(parents=True)
         for i in range(30):
             (data / name / f"{i}.png").write_bytes((tree / name / f"{i}.png").read_bytes())
-    list(train(configured(data), tmp_path / "good", strict=True))
+    list(train(make_config(data), tmp_path / "good", strict=True))
     for i in range(5):
         (data / "dark" / f"bad{i}.jpg").write_text("not an image")
-    with pytest.raises(UserError, match=r"refused: .*bad\d.jpg.* or go without --strict"):
-        list(train(configured(data), tmp_path / "run", strict=True))
+    with pytest.raises(UserError, match=r"refused: .*bad\d.jpg.* or drop --strict"):
+        list(train(make_config(data), tmp_path / "run", strict=True))
 
 
-def test_an_epoch_of_nothing_but_refused_images_does_not_crash(tree: Path, tmp_path: Path) -> None:
+def test_an_epoch_of_only_refused_images_is_a_user_error(tree: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tree, tmp_path / "data")
-    begun = train(configured(data), tmp_path / "run")
+    events = train(make_config(data), tmp_path / "run")
     for file in data.rglob("*.png"):
         file.write_text("no image")
     with pytest.raises(UserError, match="nothing to evaluate"):
-        list(begun)
-    with pytest.raises(UserError, match="cannot be learned"):  # what is so before the first step is found then
-        train(configured(data), tmp_path / "another")
+        list(events)
+    with pytest.raises(UserError, match="cannot be learned"):  # found before the first step
+        train(make_config(data), tmp_path / "another")
 
 
-def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:
-    config = configured(tree)
+def test_a_resumed_run_has_the_log_of_an_uninterrupted_one(tree: Path, tmp_path: Path) -> None:
+    config = make_config(tree)
 
     def log(name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
@@ -566,7 +558,7 @@ def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tm
 
     run(config, tmp_path / "whole")
     for after in (1, STEPS + 1):
-        stopped(config, tmp_path / f"{after}", after)
+        stop_after(config, tmp_path / f"{after}", after)
         run(config, tmp_path / f"{after}")
         assert log(f"{after}") == log("whole")
 
@@ -574,16 +566,16 @@ def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(tree: Path, tm
 def test_consumers_see_each_event_once_and_are_closed(tree: Path, tmp_path: Path) -> None:
     class Watcher:
         def __init__(self) -> None:
-            self.seen: list[Event] = []
-            self.closed = 0
+            self.events: list[Event] = []
+            self.closings = 0
 
         def see(self, event: Event) -> None:
-            self.seen.append(event)
+            self.events.append(event)
 
         def close(self) -> None:
-            self.closed += 1
+            self.closings += 1
 
     watcher = Watcher()
-    job = prepare(configured(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
+    job = prepare(make_config(tree), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     events: Iterator[Event] = perform(job, [watcher])
-    assert list(events) == watcher.seen and watcher.closed == 1
+    assert list(events) == watcher.events and watcher.closings == 1

@@ -1,4 +1,4 @@
-"""Running statistics in a step of several parts: moved once, by the image-weighted means over the parts."""
+"""Running statistics in a step of several parts, which move once by the image-weighted means over the parts."""
 
 import copy
 
@@ -11,13 +11,13 @@ from tests.support.tolerance import assert_near
 
 
 def network() -> nn.Sequential:
-    """Two batch norms, the second behind a convolution."""
+    """Return two batch norms, the second after a convolution."""
     torch.manual_seed(0)
     return nn.Sequential(nn.BatchNorm2d(3, momentum=0.2), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
 
 
 def learn(trained: nn.Sequential, parts: list[torch.Tensor]) -> None:
-    """A step of several parts, without its gradients."""
+    """Run a step of several parts without computing gradients."""
     layers = norms.tracked_norms(trained)
     images = sum(map(len, parts))
     with norms.isolate_statistics(layers):
@@ -62,7 +62,7 @@ def test_pytorch_alone_depends_on_the_order_of_the_parts_and_this_does_not() -> 
     assert torch.equal(ours[0], ours[1]) and not torch.equal(theirs[0], theirs[1])  # type: ignore[arg-type]
 
 
-def test_what_was_there_is_restored_when_a_part_fails() -> None:
+def test_statistics_and_momentum_are_restored_when_a_part_fails() -> None:
     trained = network()
     before = {name: value.clone() for name, value in trained.state_dict().items()}
     with pytest.raises(KeyboardInterrupt), norms.isolate_statistics(norms.tracked_norms(trained)):
@@ -87,5 +87,5 @@ def test_a_cumulative_average_counts_its_steps() -> None:
     assert_near(trained[0].running_mean, wanted, within=1e-6)  # type: ignore[arg-type]
 
 
-def test_networks_with_batch_norm_are_known() -> None:
+def test_networks_with_batch_norm_are_recognised() -> None:
     assert norms.has_batch_norm(network()) and not norms.has_batch_norm(nn.Linear(2, 2))

@@ -1,4 +1,4 @@
-"""What is minimised: parts that sum to the whole, auxiliary heads, dropout that follows seed, step and part."""
+"""Loss and gradients of a step: sums over parts, auxiliary heads, and the random state of dropout."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,14 +18,14 @@ from imclass.training.finite import are_finite, first_nonfinite
 from imclass.training.objective import Gradients, Learner
 from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
-from tests.support.legs import entered, leg_of, noise
+from tests.support.legs import enter_leg, leg_of, noise
 from tests.support.tolerance import assert_near
 
 LENET = {"dropout": 0.5}
 
 
 def gradients(leg: Leg, learner: Learner, step: int = 0) -> Gradients:
-    """The first batch's, of all its parts."""
+    """Return the gradients of the first batch, over all of its parts."""
     batch = next(leg.loader.batches(0))
     folded = learner.gradients(batch.parts, range(batch.count), batch.count > 1, len(batch), step)
     found = SingleProcess().combine(folded)
@@ -36,40 +36,44 @@ def gradients(leg: Leg, learner: Learner, step: int = 0) -> Gradients:
 def test_cross_entropy_is_the_negative_log_of_the_softmax() -> None:
     scores, labels = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
     wanted = -np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True))[np.arange(5), labels]
-    found = CrossEntropy().loss(torch.from_numpy(scores), OneOf(labels).on("cpu"))
+    found = CrossEntropy().loss(torch.from_numpy(scores), OneOf(labels).on_device("cpu"))
     assert found.shape == (5,) and np.allclose(found.numpy(), wanted, rtol=1e-12)
 
 
-def test_cross_entropy_of_shares_is_pytorchs_and_of_whole_shares_that_of_labels() -> None:
+def test_cross_entropy_of_shares_agrees_with_pytorch_and_with_labels() -> None:
     scores, labels = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3))), np.array([0, 2, 1, 1, 0])
     rows = np.random.default_rng(1).dirichlet(np.ones(3), 5).astype(np.float32)
-    soft, whole = Soft(rows).on("cpu"), Soft(np.eye(3, dtype=np.float32)[labels]).on("cpu")
+    soft, hard = Soft(rows).on_device("cpu"), Soft(np.eye(3, dtype=np.float32)[labels]).on_device("cpu")
     wanted = -(torch.from_numpy(rows) * scores.log_softmax(1)).sum(1)
     assert_near(CrossEntropy().loss(scores, soft), wanted, within=1e-6)
-    assert_near(CrossEntropy().loss(scores, whole), CrossEntropy().loss(scores, OneOf(labels).on("cpu")), within=1e-12)
+    assert_near(
+        CrossEntropy().loss(scores, hard), CrossEntropy().loss(scores, OneOf(labels).on_device("cpu")), within=1e-12
+    )
 
 
 def test_binary_cross_entropy_is_the_sum_over_judged_classes() -> None:
-    """The twin: counted as no, what was not judged adds to the loss."""
+    """Check with a twin that unjudged classes would add to the loss if they counted as absent."""
     scores = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 4))).requires_grad_()
     marks = np.random.default_rng(1).integers(-1, 2, (6, 4)).astype(np.int8)
-    found = BinaryCrossEntropy().loss(scores, AnyOf(marks).on("cpu"))
+    found = BinaryCrossEntropy().loss(scores, AnyOf(marks).on_device("cpu"))
     chances = scores.detach().sigmoid().numpy()
     wanted = (-np.log(np.where(marks == 1, chances, 1 - chances)) * (marks >= 0)).sum(1)
     assert found.shape == (6,) and np.allclose(found.detach().numpy(), wanted, rtol=1e-12)
     assert found.mean().item() == pytest.approx(binary_cross_entropy(scores.detach().numpy(), marks), rel=1e-12)
     found.sum().backward()
     assert scores.grad is not None and (scores.grad.numpy()[marks < 0] == 0).all()
-    assert (BinaryCrossEntropy().loss(scores, AnyOf(np.maximum(marks, 0)).on("cpu")) > found)[(marks < 0).any(1)].all()
+    assert (BinaryCrossEntropy().loss(scores, AnyOf(np.maximum(marks, 0)).on_device("cpu")) > found)[
+        (marks < 0).any(1)
+    ].all()
 
 
-def test_parts_sum_to_the_whole_batch() -> None:
-    """Without dropout and batch norm the gradient of 3 uneven parts is that of the whole, weighted by images."""
+def test_gradients_of_parts_sum_to_those_of_the_batch() -> None:
+    """Compare 3 uneven parts with one, without dropout and batch norm."""
     found = []
     for parts in (1, 3):
         leg = leg_of(noise(7, 28, 1), Model("lenet-5"), 28, "grey", batch=7, micro_batches=parts)
-        found.append(gradients(leg, entered(leg).learner))
-        assert found[-1].main == found[-1].total  # there are no auxiliary heads
+        found.append(gradients(leg, enter_leg(leg).learner))
+        assert found[-1].main == found[-1].total  # the network has no auxiliary heads
     assert found[0].main == pytest.approx(found[1].main, rel=1e-6) and found[0].correct == found[1].correct
     for one, other in zip(found[0].values, found[1].values, strict=True):
         assert one is not None and other is not None
@@ -78,10 +82,10 @@ def test_parts_sum_to_the_whole_batch() -> None:
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
-    """The oracle is PyTorch by hand; gradients are those of the total."""
+    """Compare losses, and the gradients of the total, with a plain computation in PyTorch."""
     model = Model("googlenet", {"size": 80, "width": 0.125})
     leg = leg_of(noise(7, 80), model, 80, batch=7, micro_batches=parts)
-    learner = entered(leg).learner
+    learner = enter_leg(leg).learner
     network = learner.network
     for layer in network.modules():
         if isinstance(layer, Dropout):
@@ -102,7 +106,7 @@ def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
 
 def test_dropout_follows_seed_step_and_part() -> None:
     leg = leg_of(noise(8, 28, 1), Model("lenet-5", dict(LENET)), 28, "grey", micro_batches=2)
-    learner = entered(leg).learner
+    learner = enter_leg(leg).learner
 
     def gradient(seed: int, step: int) -> torch.Tensor:
         value = gradients(leg, replace(learner, seed=seed), step).values[0]
@@ -110,46 +114,48 @@ def test_dropout_follows_seed_step_and_part() -> None:
         return value.clone()
 
     first = gradient(0, 5)
-    torch.rand(3)  # whoever else draws meanwhile
+    torch.rand(3)  # other draws in between
     assert torch.equal(first, gradient(0, 5))
     assert not torch.equal(first, gradient(0, 6)) and not torch.equal(first, gradient(1, 5))
 
 
-def test_what_is_not_finite_is_named() -> None:
+def test_tensors_that_are_not_finite_are_named() -> None:
     fine, huge, bad = torch.ones(3), torch.full((3,), 1e30), torch.tensor([1.0, float("nan")])
-    assert are_finite([fine, huge]) and not are_finite(
-        [fine, bad]
-    )  # the norm of huge ones overflows, and they are finite
+    assert are_finite([fine, huge])  # although their norm overflows
+    assert not are_finite([fine, bad])
     assert first_nonfinite([("a", fine), ("b", bad)]) == "b" and first_nonfinite([("a", huge)]) is None
 
 
-def total(scores: Tensor, targets: OneOf) -> Tensor:
-    """What a kind may not give: one number for a batch."""
+def mean_loss(scores: Tensor, targets: OneOf) -> Tensor:
+    """Return one number for a batch, as a kind must not."""
     return functional.cross_entropy(scores, torch.as_tensor(targets.labels))
 
 
-def apart(scores: Tensor, targets: OneOf) -> Tensor:
-    """What a kind may not give: losses without a gradient."""
+def detached_loss(scores: Tensor, targets: OneOf) -> Tensor:
+    """Return losses without a gradient, as a kind must not."""
     return functional.cross_entropy(scores.detach(), torch.as_tensor(targets.labels), reduction="none")
 
 
 @pytest.mark.parametrize(
     ("loss", "message"),
-    [(total, "cross-entropy is one number for 8 images; return one"), (apart, "cross-entropy has no gradient")],
+    [
+        (mean_loss, "cross-entropy is one number for 8 images; return one"),
+        (detached_loss, "cross-entropy has no gradient"),
+    ],
 )
-def test_a_kind_that_gives_no_loss_an_image_is_refused(
+def test_a_kind_without_a_loss_for_each_image_is_refused(
     loss: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mean would be divided by the images a second time, and learn at a fraction of the rate, unnoticed."""
+    """Refuse a mean: divided by the images a second time, it would learn at a fraction of the rate, unnoticed."""
     monkeypatch.setattr(CrossEntropy, "loss", lambda self, scores, targets: loss(scores, targets))
     leg = leg_of(noise(8, 28, 1), Model("lenet-5"), 28, "grey")
     with pytest.raises(UserError, match=message):
-        gradients(leg, entered(leg).learner)
+        gradients(leg, enter_leg(leg).learner)
 
 
 def test_frozen_heads_have_losses_without_gradients() -> None:
     rates = {"*": 0.0, "head": 1.0}
     leg = leg_of(noise(4, 80), Model("googlenet", {"size": 80, "width": 0.125}), 80, batch=4, rates=rates)
-    learner = entered(leg).learner
+    learner = enter_leg(leg).learner
     found = gradients(leg, learner)
     assert found.total > found.main and len(found.values) == 2

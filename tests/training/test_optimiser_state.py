@@ -1,4 +1,4 @@
-"""An optimiser's state across a save."""
+"""Saving and restoring an optimiser's state, and its groups of parameters."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from imclass.training.optimisers.sgd import SGD
 
 @pytest.mark.parametrize("config", [SGD(momentum=0.9), Adam()])
 def test_state_survives_a_save(config: Optimiser) -> None:
-    """Ten steps equal five, a move of the state into a fresh optimiser, and five; not so without the state."""
+    """Compare ten steps with five, a move of the state to a new optimiser, and five more; then without the state."""
 
     def run(config: Optimiser, moved: bool, kept: bool) -> torch.Tensor:
         torch.manual_seed(0)
@@ -32,9 +32,9 @@ def test_state_survives_a_save(config: Optimiser) -> None:
             optimiser.step()
         return dict(network.named_parameters())["0.weight"].detach()
 
-    whole = run(config, False, False)
-    assert torch.equal(whole, run(config, True, True))
-    assert not torch.equal(whole, run(config, True, False))
+    expected = run(config, False, False)
+    assert torch.equal(expected, run(config, True, True))
+    assert not torch.equal(expected, run(config, True, False))
 
 
 class Counting(torch.optim.SGD):
@@ -53,18 +53,18 @@ class Odd(Optimiser):
         return Counting(groups, lr=0.0)
 
 
-def test_state_that_is_no_tensor_is_refused() -> None:
+def test_state_that_is_not_a_tensor_is_refused() -> None:
     network = nn.Linear(1, 1)
     optimiser = optimiser_state.build_optimiser(network, Odd())
     assert optimiser_state.state_tensors(network, optimiser) == {}
     optimiser.step()
-    with pytest.raises(UserError, match="Counting keeps 'count' as int, which no checkpoint can hold"):
+    with pytest.raises(UserError, match="Counting keeps 'count' as int, which a checkpoint cannot store"):
         optimiser_state.state_tensors(network, optimiser)
 
 
 @pytest.mark.parametrize("config", [SGD(momentum=0.9), Adam()])
-def test_all_that_is_restored_is_where_its_parameter_is(config: Optimiser) -> None:
-    """The count of Adam's steps too, which fused steps on a GPU refuse on the CPU; "meta" stands for the GPU."""
+def test_restored_state_is_on_the_device_of_its_parameter(config: Optimiser) -> None:
+    """Include the count of Adam's steps, which fused steps need on the GPU. "meta" stands for the GPU here."""
     network = nn.Conv2d(3, 4, 3)
     optimiser = optimiser_state.build_optimiser(network, config)
     network(torch.ones(1, 3, 5, 5)).sum().backward()
@@ -78,7 +78,7 @@ def test_all_that_is_restored_is_where_its_parameter_is(config: Optimiser) -> No
     assert {value.device.type for state in restored.state.values() for value in state.values()} == {"meta"}
 
 
-def test_there_is_a_group_for_each_factor_and_what_is_frozen_is_in_none() -> None:
+def test_each_factor_has_a_group_and_frozen_parameters_are_left_out() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     factors = {"0.weight": 0.0, "0.bias": 0.0, "1.weight": 0.1, "2.bias": 0.1}
     optimiser = optimiser_state.build_optimiser(network, SGD(momentum=0.9), factors)

@@ -1,4 +1,4 @@
-"""Parts are added along one tree over their numbers, whoever computed them and whatever is missing."""
+"""The tree along which parts are added, independent of the processes that compute them and of missing parts."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,21 +9,21 @@ from imclass.training.parallel import Group, SingleProcess, fold_parts, sum_bloc
 
 
 def numbers(parts: int, seed: int = 0) -> dict[int, np.ndarray]:
-    """Values whose sum depends on the order in which they are added."""
+    """Return values whose sum depends on the order of addition."""
     generator = np.random.default_rng(seed)
     scales = 10.0 ** generator.integers(-4, 5, parts)
     return {n: (generator.standard_normal(50) * scales[n]).astype(np.float32) for n in range(parts)}
 
 
-def whole(values: Mapping[int, np.ndarray], parts: int) -> np.ndarray:
-    """The sum of all parts along the tree."""
+def tree_sum(values: Mapping[int, np.ndarray], parts: int) -> np.ndarray:
+    """Return the sum of all parts along the tree."""
     found = tree(values, 0, parts)
     assert found is not None
     return found
 
 
 def tree(values: Mapping[int, np.ndarray], start: int, stop: int) -> np.ndarray | None:
-    """The definition: a block is cut at the largest power of two below its length; what is missing adds nothing."""
+    """Add a block by definition: cut it at the largest power of two below its length. Missing parts add nothing."""
     if stop - start == 1:
         return values.get(start)
     middle = start + max(2**k for k in range(20) if 2**k < stop - start)
@@ -32,14 +32,14 @@ def tree(values: Mapping[int, np.ndarray], start: int, stop: int) -> np.ndarray 
 
 
 def share(values: Mapping[int, np.ndarray], block: range) -> dict[range, np.ndarray]:
-    """What a process of its own folds of its parts."""
+    """Fold the parts of one process."""
     return fold_parts((n, values[n].copy() if n in values else None) for n in block)
 
 
 @pytest.mark.parametrize("parts", [*range(1, 18), 31, 32, 33])
 def test_any_cut_into_processes_gives_the_bits_of_the_tree(parts: int) -> None:
     values = numbers(parts)
-    wanted = whole(values, parts)
+    wanted = tree_sum(values, parts)
     for processes in range(1, min(parts, 7) + 1):
         folded: dict[range, np.ndarray] = {}
         for rank in range(processes):
@@ -49,9 +49,9 @@ def test_any_cut_into_processes_gives_the_bits_of_the_tree(parts: int) -> None:
 
 
 @pytest.mark.parametrize("missing", [(0,), (5,), (2, 3), (0, 1, 2, 3), (4, 5), (1, 3, 5)])
-def test_a_part_that_gives_nothing_adds_nothing(missing: tuple[int, ...]) -> None:
+def test_a_missing_part_adds_nothing(missing: tuple[int, ...]) -> None:
     values = {n: value for n, value in numbers(6).items() if n not in missing}
-    wanted = whole(values, 6)
+    wanted = tree_sum(values, 6)
     for cut in range(7):
         folded = share(values, range(cut)) | share(values, range(cut, 6))
         total = sum_blocks(folded)
@@ -59,13 +59,13 @@ def test_a_part_that_gives_nothing_adds_nothing(missing: tuple[int, ...]) -> Non
 
 
 def test_the_order_matters_for_these_numbers() -> None:
-    """One after the other gives other bits, so the tests above would see it."""
+    """Add one after the other, which gives other bits, as the tests above must be able to notice."""
     values = numbers(7)
     one_by_one = sum((values[n] for n in range(1, 7)), values[0])
-    assert not np.array_equal(one_by_one, whole(values, 7))
+    assert not np.array_equal(one_by_one, tree_sum(values, 7))
 
 
-def test_nothing_at_all_is_none() -> None:
+def test_the_sum_of_no_parts_is_none() -> None:
     assert sum_blocks({}) is None and fold_parts([(0, None), (1, None)]) == {}
 
 
@@ -95,7 +95,7 @@ def test_few_values_are_held_at_a_time(parts: int) -> None:
     Counted.alive = 0
 
 
-def test_one_process_has_all_parts_and_its_word() -> None:
+def test_a_single_process_computes_all_parts_and_agrees_with_itself() -> None:
     group = SingleProcess()
     assert isinstance(group, Group)
-    assert group.mine(5) == range(5) and group.total(7) == 7 and group.agree(True, False) == (True, False)
+    assert group.local_parts(5) == range(5) and group.total(7) == 7 and group.agree(True, False) == (True, False)

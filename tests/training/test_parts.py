@@ -1,4 +1,4 @@
-"""A step of one part is plain PyTorch to the bit, one of several a tree sum; a refused image changes no other part."""
+"""Steps of one part, which equal plain PyTorch to the bit, and of several, which are a tree sum."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +19,10 @@ from imclass.store.context import open_context
 from imclass.training.checkpoint import Checkpoints
 from imclass.training.events import StepEnd
 from imclass.training.keeper import Keeper
-from imclass.training.loop import descend
+from imclass.training.loop import train_epochs
 from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Leg
-from tests.support.legs import entered, leg_of, noise
+from tests.support.legs import enter_leg, leg_of, noise
 from tests.support.small import tree
 from tests.support.tolerance import assert_near
 
@@ -35,16 +35,16 @@ NETWORKS = {
 
 
 def leg_for(name: str, steps: int, **changes: int) -> Leg:
-    """So many steps of eight images."""
+    """Return a leg of this number of steps of eight images."""
     row, side, channels, colour = NETWORKS[name]
     return leg_of(noise(8 * steps, side, channels), Model(name, dict(row)), side, colour, **changes)
 
 
 def steps_of(leg: Leg, folder: Path) -> Iterator[tuple[StepEnd, Network]]:
-    """What the loop does, a step a time."""
-    state = entered(leg)
+    """Train a leg, and yield each step's event and the network after it."""
+    state = enter_leg(leg)
     keeper = Keeper(folder, 1, Checkpoints(folder / "checkpoints"))
-    for event in descend(leg, state, SingleProcess(), keeper):
+    for event in train_epochs(leg, state, SingleProcess(), keeper):
         if isinstance(event, StepEnd):
             yield event, state.learner.network
 
@@ -70,13 +70,13 @@ def test_one_part_is_a_plain_loop_bit_for_bit(name: str, tmp_path: Path) -> None
 
 
 def running(layers: list[_BatchNorm]) -> list[torch.Tensor]:
-    """The running means and variances."""
+    """Return the running means and variances."""
     return [v for layer in layers for v in (layer.running_mean, layer.running_var) if v is not None]
 
 
 @pytest.mark.parametrize("name", ["resnet-cifar-20", "alexnet"])
 def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
-    """By hand: each part's gradient by itself, ((0 + 1) + (2 + 3)), and running statistics moved once."""
+    """Compare with separate gradients of the parts, added as ((0 + 1) + (2 + 3)), and statistics moved once."""
     leg = leg_for(name, 6, micro_batches=4)
     network = leg.make().network.train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-3, fused=True)
@@ -91,7 +91,7 @@ def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
             network.zero_grad()
             torch.manual_seed(part_seed(0, step, n))
             for layer in layers:
-                layer.momentum = 1.0  # leaves the part's statistics
+                layer.momentum = 1.0  # the running statistics become the part's
             labels = torch.from_numpy(part.targets.numpy())
             (functional.cross_entropy(network(part.images), labels, reduction="sum") / 8).backward()
             gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
@@ -110,8 +110,8 @@ def test_four_parts_are_a_tree_sum(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_batch_norm_decides_how_many_parts_there_are() -> None:
-    """Of 17 images in batches of 8: no part has one image, and a last batch of one joins the one before."""
+def test_batch_norm_limits_the_number_of_parts() -> None:
+    """Cut 17 images into batches of 8. Batch norm allows neither a part of one image nor a last batch of one."""
     for name, sizes in (("resnet-cifar-20", [[2, 2, 2, 2], [3, 2, 2, 2]]), ("lenet-5", [[1] * 8, [1] * 8, [1]])):
         row, side, channels, colour = NETWORKS[name]
         leg = leg_of(noise(17, side, channels), Model(name, dict(row)), side, colour, micro_batches=8)
@@ -121,7 +121,7 @@ def test_batch_norm_decides_how_many_parts_there_are() -> None:
 
 @pytest.fixture(params=[0, 2048], ids=["workers", "memory"])
 def folders(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Leg, Leg]:
-    """Two legs over the same photos, of which one cannot be read in the second."""
+    """Make two legs over the same photos, one of which cannot be read in the second leg."""
     legs = []
     for bad in (False, True):
         photos = tree(tmp_path / str(bad) / "photos", per_class=16, side=32)
@@ -134,11 +134,11 @@ def folders(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Leg, Leg]:
 
 
 def test_a_refused_image_changes_no_other_part(folders: tuple[Leg, Leg]) -> None:
-    """Images, draws, scores and summed losses of all others are the same bits; gradients differ by the divisor."""
-    whole, lacking = folders
+    """Compare the bits of all other parts: images, draws, scores and summed losses. Gradients differ by the divisor."""
+    good, lacking = folders
     found = 0
-    for one, other in zip(whole.loader.batches(0), lacking.loader.batches(0), strict=True):
-        states = entered(whole), entered(lacking)
+    for one, other in zip(good.loader.batches(0), lacking.loader.batches(0), strict=True):
+        states = enter_leg(good), enter_leg(lacking)
         for n, part in one.parts.items():
             if len(part.targets) != len(other.parts[n].targets):
                 assert [Path(refused.path).name for refused in other.parts[n].refused] == ["003.png"]

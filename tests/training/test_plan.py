@@ -1,4 +1,4 @@
-"""Stages as legs: what each inherits, what is checked, and which images of a batch can be learned from."""
+"""Resolving stages to legs: inherited fields, checks, and the parts of a batch that can be learned from."""
 
 from typing import Any
 
@@ -51,10 +51,10 @@ def test_a_mean_image_is_the_networks_mean() -> None:
 
 
 def part(*positions: int) -> Part:
-    """Images of these positions, black ones."""
-    where = np.array(positions, np.int64)
-    images = torch.zeros(len(where), 3, 32, 32, dtype=torch.uint8)
-    return Part(images=images, targets=OneOf(np.zeros(len(where), np.int64)), ids=where, positions=where)
+    """Return a part of black images with these positions."""
+    array = np.array(positions, np.int64)
+    images = torch.zeros(len(array), 3, 32, 32, dtype=torch.uint8)
+    return Part(images=images, targets=OneOf(np.zeros(len(array), np.int64)), ids=array, positions=array)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_under_batch_norm_a_part_of_one_image_cannot_be_learned_from(
     assert leg.names(batch.parts.values()) == ("train/00001", "train/00002", "train/00003", "train/00004")
 
 
-def test_a_pattern_of_no_layer_is_found_before_anything_is_made() -> None:
+def test_a_pattern_without_a_layer_is_refused() -> None:
     with pytest.raises(UserError, match="matches no layer"):
         leg_of(noise(16, 28, 1), LENET, 28, "grey", rates={"tail": 0.0})
 

@@ -1,1 +1,1 @@
-"""The command line and the public verbs `train`, `load`, `create`."""
+"""The command line, and the public functions such as `train`, `load` and `create`."""

@@ -1,4 +1,4 @@
-"""The public functions. Each makes its context once and calls the rooms below. docs/python.md describes them."""
+"""The public functions, described in docs/python.md. Each makes its context once, then calls other packages."""
 
 # Tested in tests/test_public.py
 
@@ -47,11 +47,11 @@ def train(
     override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Iterator[Event]:
-    """Train by a recipe or a config, and yield an `Event` for everything that happens.
+    """Train with a recipe or a config, and yield an `Event` for everything that happens.
 
-    The run is written to the folder `out`, by default runs/RECIPE. The same call continues a run that was stopped; a
-    finished run yields nothing. A keyword is a field of `Execution`, or one that `configure` takes. Each event goes to
-    the `consumers` before it is yielded. Raise `UserError` for a mistake, by the call itself and not while
+    The run is written to the folder `out`, by default runs/RECIPE. The same call resumes a run that was stopped; a
+    finished run yields nothing. A keyword is a field of `Execution`, or a keyword of `configure`. Each event is passed
+    to the `consumers` before it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while
     iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise `Interrupted`.
     """
     check_single_process()
@@ -73,9 +73,9 @@ def configure(
 ) -> Training:
     """Return the config of a recipe with other values.
 
-    A keyword is a parameter of the recipe's function, or a field as on the command line. Keys with a dot stand in
+    A keyword is a parameter of the recipe's function, or a field as on the command line. Pass dotted keys in
     `override`: `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`. A field of a stage is set in
-    every stage. Raise `UserError` that names the field for a mistake.
+    every stage. Raise a `UserError` that names the offending field.
     """
     return configurations.configure(
         recipe, open_context(plugins=plugins), **paths_as_text(choices | dict(override or {}))
@@ -90,11 +90,11 @@ def create(
     plugins: Location | Sequence[Location] = (),
     link: str = "softmax",
 ) -> NetworkClassifier:
-    """Return a classifier with random weights: the network of this name, for K named classes.
+    """Return a classifier with random weights: the network with this name, for K named classes.
 
-    The weights are drawn from `seed`. Under the link "sigmoid" an image may have several of the classes. `preprocess`
-    must have the network's native size; by default it resizes the shorter side to 8/7 of that, in colour or grey as the
-    network was published. Raise `UserError` for arguments that do not fit, before memory is allocated.
+    `seed` determines the weights. Under the link "sigmoid" an image may have several of the classes. `preprocess` must
+    have the network's native size. By default it resizes the shorter side to 8/7 of that size, in colour or grey as the
+    network was published. Raise `UserError` for arguments that do not fit together, before memory is allocated.
     """
     check_names(classes)
     return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
@@ -106,10 +106,10 @@ def load(
     store: Location | Store | None = None,
     device: str = "cpu",
 ) -> Classifier:
-    """Return the classifier of a run, a model file, or published weights as NETWORK:WEIGHTS.
+    """Return the classifier in a run or a model file, or with published weights (NETWORK:WEIGHTS).
 
     It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N or mps).
-    Raise `UserError` for a model that is not there, is damaged or does not fit.
+    Raise `UserError` for a model that does not exist, is damaged, or does not fit its network.
     """
     return models.load_classifier(os.path.expanduser(model), open_context(store, plugins), device=str(device))
 
@@ -129,13 +129,13 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yield a `Prediction` for each image, in order: its most probable classes.
 
-    There are `top` of them. By default there are five, or under the link "sigmoid" those that reach their threshold.
+    `top` is the number of classes, by default five, or under the link "sigmoid" all that reach their threshold.
 
-    `model` is a name that `load` takes, or the classifier that it returned; `device` is for a name. `images` is a path,
-    a folder or a pattern; the bytes of an image file; a uint8 array H W C with C of 1 or 3; a Pillow image; or an
-    iterable of these or of pairs (name, image), such as a uint8 array N H W C or a generator. Items are taken as they
-    are needed. `batch` images go through the model at a time, decoded by `workers` threads. An image that cannot be
-    used is a `Prediction` with `refused`. Raise `UserError` for any other mistake, by the call itself and not while
+    `model` is an argument of `load`, or a classifier that it returned; `device` applies only to the former. `images` is
+    a path, a folder or a pattern; the bytes of an image file; a uint8 array H W C with C of 1 or 3; a Pillow image; or
+    an iterable of these or of pairs (name, image), such as a uint8 array N H W C or a generator. Items are read as they
+    are needed. `batch` images are classified at a time, decoded by `workers` threads. For an image that cannot be used,
+    the `Prediction` has `refused`. A `UserError` for invalid arguments is raised by the call itself, not while
     iterating.
     """
     context = open_context(store, plugins, max_megapixels)
@@ -143,10 +143,10 @@ def predict(
     if isinstance(model, str | Path):
         model = models.load_classifier(os.path.expanduser(model), context, device=str(device))
     if not isinstance(model, Classifier):
-        raise UserError(f"the model is of the type {type(model).__name__}; give its path, or what load returned")
+        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a classifier that load returned")
     member = EnsembleMember(model, known)
     member.check()
-    return predictions(member, name_images(images), top, batch, workers, context.most_pixels)
+    return predictions(member, name_images(images), top, batch, workers, context.max_pixels)
 
 
 def evaluate(
@@ -176,12 +176,13 @@ def evaluate(
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
     set's name, a folder, a CSV file, or a `Dataset` of N images. By default it is the data that the models were trained
-    on, of which they are judged by the part that none of them has seen. Images that a model was `trained` on are left
-    out and counted, in any folder, unless `trained` is "include". `protocol` decides how an image is presented:
-    "center,flip" gives two rows from one pass. `classes` maps the data's class names to the models'. `progress` follows
-    the work. `uses` names methods of the result, such as "plot": if the images' labels do not allow one, it
-    is refused before an image is scored. The result's `evaluation.scores` are float32 N x K, and its
-    `evaluation.targets` have N labels. Raise `UserError` for a mistake.
+    on, and they are scored on a part of it that was held out of training. Images that a model was trained on are left
+    out and counted, wherever they are stored, unless `trained` is "include". `protocol` determines which views of an
+    image are scored; "center,flip" yields two rows from one pass. `classes` maps the data's class names to the models'.
+    `progress` is informed about the progress of the work. `uses` lists methods of the result that will be called, such
+    as "plot", so that a method that the images' labels do not allow raises `UserError` before an image is scored. The
+    result's `evaluation.scores` are float32 N x K, and its `evaluation.targets` have N labels. Raise `UserError` for
+    invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     data = os.path.expanduser(data) if isinstance(data, str | Path) else data
@@ -203,8 +204,8 @@ def compare(
 ) -> Contrast:
     """Return a paired test of two models on the images that both have scored: is B better, or could it be chance?
 
-    `list` is the number of images with different answers to name. The options are those of `evaluate`. Raise
-    `UserError` for models that have no image or not the same classes in common.
+    `list` is the number of images with different results to list. The options are those of `evaluate`. Raise
+    `UserError` if the models have different classes or no image in common.
     """
     check_comparison(protocol, list)
     return evaluate((a, b), data, protocol=protocol, weights="none", uses=("compare",), **options).compare(list)
@@ -227,14 +228,15 @@ def report(
     max_megapixels: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write a page on a run or any other model, one HTML file that needs nothing else. Return its path.
+    """Write a report on a run or any other model as one self-contained HTML page. Return its path.
 
-    The page of a run is made from its folder alone, and written to RUN/report.html or `out`. Any other model, and a run
-    with `data`, `split`, `protocol`, `classes` or `trained="include"`, is evaluated first, into the folder `out`, by
-    default reports/MODEL. Images that it was `trained` on are left out and counted, unless that is "include".
+    The report on a run is made from its folder alone, and written to RUN/report.html or `out`. Any other model, and a
+    run with `data`, `split`, `protocol`, `classes` or `trained="include"`, is evaluated first. That report is written
+    to the folder `out`, by default reports/MODEL. Images that the model was trained on are left out and counted, unless
+    `trained` is "include".
     """
     if not isinstance(model, str | Path):
-        raise UserError("a report is of a run or a model file, by its path; save_model of a result writes such a file")
+        raise UserError("report needs the path of a run or a model file; write a model file with a result's save_model")
     return pages.report(
         os.path.expanduser(model),
         os.path.expanduser(data) if data is not None else None,
@@ -252,27 +254,27 @@ def report(
 
 
 def paths_as_text(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return choices with paths as text, because a config keeps them so."""
+    """Return the choices with paths converted to text, as configs store them."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
 
 
 def link_of(name: str) -> Link:
-    """Return the link of this name. Raise `UserError` for any other name."""
+    """Return the link with this name. Raise `UserError` for an unknown name."""
     if name == "softmax":
         return "softmax"
     if name == "sigmoid":
         return "sigmoid"
-    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels an image")
+    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels per image")
 
 
 def check_names(classes: Any) -> None:
-    """Raise `UserError` unless the classes are a list of names: a text and a number are not."""
+    """Raise `UserError` unless the classes are a sequence of names. A single string is not accepted."""
     if not isinstance(classes, Sequence) or isinstance(classes, str):
-        raise UserError(f"the classes are {classes!r}; give their names as a list, such as ['cat', 'dog']")
+        raise UserError(f"the classes are {classes!r}; pass their names as a list, such as ['cat', 'dog']")
 
 
 def check_consumers(consumers: Sequence[Any]) -> None:
-    """Raise `UserError` for a consumer without its two methods, before training begins."""
+    """Raise `UserError` for a consumer that lacks one of its two methods, before training begins."""
     for consumer in consumers:
         if not isinstance(consumer, Consumer):
-            raise UserError(f"a consumer is {consumer!r}; it must have the methods see(event) and close()")
+            raise UserError(f"{consumer!r} is not a consumer; it must have the methods see(event) and close()")

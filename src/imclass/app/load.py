@@ -1,4 +1,4 @@
-"""A MODEL of the command line as a classifier: a run, one of its legs or checkpoints, a file, NETWORK:WEIGHTS."""
+"""Loading of a MODEL given by a user: a run, a leg or checkpoint of a run, a model file, or NETWORK:WEIGHTS."""
 
 import os
 import sys
@@ -22,12 +22,12 @@ from imclass.store.context import Context
 from imclass.training import checkpoint
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 
-CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # evaluates most networks faster; benchmarks/protocols.py shows by how much
+CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # faster for most networks, as benchmarks/protocols.py measures
 
 
 @dataclass(frozen=True)
 class PackedModel:
-    """What a MODEL's file holds: the file, its tensors and header, and what the user should know of it."""
+    """The contents of a model file: its path, tensors and header, and notes for the user."""
 
     file: Path
     tensors: Mapping[str, Tensor]
@@ -35,12 +35,12 @@ class PackedModel:
     notes: tuple[str, ...] = ()
 
     def unpack(self, context: Context, setup: unpack.NetworkSetup = unpack.keep_engine) -> Classifier:
-        """Return the classifier, on the CPU as its file has it; `setup` gives its networks another engine."""
+        """Return the classifier, on the CPU. `setup` may change the engine of its networks."""
         return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 
 def ignore_notes(notes: Sequence[str]) -> None:
-    """Drop the notes."""
+    """Do nothing with the notes."""
 
 
 def load_classifier(
@@ -50,9 +50,9 @@ def load_classifier(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> Classifier:
-    """Return the classifier that `model` names, verified. Raise `UserError` for anything that is wrong with it.
+    """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
-    Its networks are evaluated in this arithmetic, on this device. `note` gets what the user should know.
+    Its networks compute in this arithmetic, on this device. `note` receives the notes for the user.
     """
     packed = read_packed(model, context)
     note(packed.notes)
@@ -60,7 +60,7 @@ def load_classifier(
 
 
 def engine_setup(arithmetic: Arithmetic, device: str) -> unpack.NetworkSetup:
-    """Return what lets networks compute in this arithmetic, on this device."""
+    """Return a setup that makes networks compute in this arithmetic, on this device."""
     place = device_of(device)
 
     def setup(classifier: NetworkClassifier) -> NetworkClassifier:
@@ -75,15 +75,15 @@ def load_network(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> NetworkClassifier:
-    """Return the same where one network is needed, with its layers. Raise `UserError` for any other classifier."""
-    found = unpack.sole_network(load_classifier(model, context, device=device, note=note))
-    if found is None:
-        raise UserError(f"{model} is not one network and has no layers; name one of its members")
-    return found
+    """Load a single network, for callers that need its layers. Raise `UserError` for any other classifier."""
+    network = unpack.sole_network(load_classifier(model, context, device=device, note=note))
+    if network is None:
+        raise UserError(f"{model} is not a single network, so it has no layers; choose one of its members")
+    return network
 
 
 def read_packed(model: str | Path, context: Context) -> PackedModel:
-    """Return what the file of `model` holds, verified. Raise `UserError` for anything that is wrong with it."""
+    """Read and verify the file of `model`. Raise `UserError` if it is missing or invalid."""
     check_has_weights(model)
     if is_published(model):
         return read_published(str(model), context)
@@ -99,60 +99,61 @@ def read_packed(model: str | Path, context: Context) -> PackedModel:
 
 
 def count_parameters(classifier: Classifier) -> int:
-    """Return how many numbers a classifier has learned: its networks' parameters, and arrays outside of networks."""
+    """Return the number of learned values in a classifier: its networks' parameters, and arrays outside networks."""
     networks = classifier.networks()
-    found = sum(p.numel() for each in networks.values() for p in each.network.parameters())
-    if "" in networks:
-        return found
-    inside = (*(f"{name}." for name in networks),)
-    others = {name: t for name, t in classifier.pack()[0].items() if not name.startswith(inside)}
-    return found + sum(t.numel() for name, t in others.items() if name.rpartition(".")[2] != TRAINED_ON)
+    count = sum(p.numel() for backed in networks.values() for p in backed.network.parameters())
+    if "" in networks:  # the classifier is itself a network
+        return count
+    prefixes = tuple(f"{name}." for name in networks)
+    others = {name: t for name, t in classifier.pack()[0].items() if not name.startswith(prefixes)}
+    return count + sum(t.numel() for name, t in others.items() if name.rpartition(".")[2] != TRAINED_ON)
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a folder is one checkpoint of a run."""
+    """Return whether a path is a checkpoint of a run."""
     return path.is_dir() and (path / checkpoint.MANIFEST_FILE).is_file()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return a checkpoint, verified; raise `UserError` where it is not whole."""
+    """Read and verify a checkpoint. Raise `UserError` if it is damaged."""
     try:
         return checkpoint.load_checkpoint(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"the checkpoint {path} is damaged: {error}"
-        raise UserError(f"{why}; name another one, or the run, whose newest whole one is then taken") from None
+        fix = "Choose another checkpoint, or pass the run to use its newest intact checkpoint"
+        raise UserError(f"the checkpoint {path} is damaged: {error}. {fix}") from None
 
 
-def model_in_checkpoint(found: Checkpoint) -> PackedModel:
-    """Return what a checkpoint holds of the model."""
-    if "model" not in found.record:
-        raise UserError(f"{found.path} does not record its network; go on with its run")
-    weights = without_prefix(found.tensors, checkpoint.MODEL_PREFIX)
-    return PackedModel(found.path / checkpoint.TENSORS_FILE, weights, header_of(found.record["model"], found.path))
+def model_in_checkpoint(saved: Checkpoint) -> PackedModel:
+    """Return the model in a checkpoint."""
+    if "model" not in saved.record:
+        raise UserError(f"{saved.path} does not record its network; resume the run instead")
+    weights = without_prefix(saved.tensors, checkpoint.MODEL_PREFIX)
+    return PackedModel(saved.path / checkpoint.TENSORS_FILE, weights, header_of(saved.record["model"], saved.path))
 
 
 def normal_spelling(model: str) -> str:
-    """Return the normal spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS as it is."""
+    """Return the normal spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS unchanged."""
     return model if not model or is_published(model) else os.path.normpath(os.path.expanduser(model))
 
 
 def is_published(model: str | Path) -> bool:
-    """Whether a MODEL is NETWORK:WEIGHTS; a file or folder of that name comes first."""
+    """Return whether a MODEL is NETWORK:WEIGHTS; a file or folder of that name takes precedence."""
     network, colon, name = str(model).partition(":")
     return bool(colon and network and name) and not {"/", "\\"} & set(str(model)) and not Path(model).exists()
 
 
 def check_has_weights(model: str | Path) -> None:
-    """A network's name alone is a `UserError` that says which weights of it are published."""
-    own = [key for key in PUBLISHED_WEIGHTS if key.partition(":")[0] == str(model)]
-    if own and not Path(model).exists():
-        raise UserError(f"{model} is a network without weights; published ones are {', '.join(own)}, or train your own")
+    """Raise a `UserError` that lists the published weights if `model` is only the name of a network."""
+    published = [key for key in PUBLISHED_WEIGHTS if key.partition(":")[0] == str(model)]
+    if published and not Path(model).exists():
+        fix = f"choose published weights ({', '.join(published)}), or train the network"
+        raise UserError(f"{model} is a network without weights; {fix}")
 
 
 def read_published(model: str, context: Context) -> PackedModel:
-    """Return what NETWORK:WEIGHTS names, converted; what cannot be found or does not fit is a `UserError`.
+    """Return the published model NETWORK:WEIGHTS. Raise `UserError` if it cannot be found or does not fit.
 
-    The file is taken in anew each time: that costs what reading and checking a converted copy would.
+    The file is converted every time, which takes no longer than reading and checking a converted copy.
     """
     file = published_file(model)
     path = obtain_file(file, context.store, show_download)
@@ -162,7 +163,7 @@ def read_published(model: str, context: Context) -> PackedModel:
 
 
 def show_download(held: int, size: int) -> None:
-    """A download's progress on a terminal's standard error."""
+    """Print the progress of a download on standard error, if that is a terminal."""
     if sys.stderr.isatty():
         text = f"\r{held / 1e6:,.1f} of {size / 1e6:,.1f} MB"
         print(text, end="\n" if held == size else "", file=sys.stderr, flush=True)

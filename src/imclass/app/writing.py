@@ -1,4 +1,4 @@
-"""Places where files are to be written: checked before any work is done for them."""
+"""Checks of the files that a command will write, made before any work is done."""
 # Tested in tests/app/cli/test_main.py
 
 from collections.abc import Callable
@@ -8,22 +8,24 @@ from imclass.core.errors import UserError
 
 
 def never_ours(_: Path) -> bool:
-    """Return false: no file may be replaced."""
+    """Return false, so that no existing file is replaced."""
     return False
 
 
 def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never_ours) -> None:
-    """Raise `UserError` unless a file can be written at `path`, before any work is done for it.
+    """Raise `UserError` unless a file can be written at `path`.
 
-    What it holds asks for a `suffix`, where one is given. A file that is there is replaced only if it is `ours`.
+    Its name must end in `suffix`, if one is given. An existing file may be replaced only if `ours` returns true for it.
     """
     if path is None:
         return
     if path.is_dir():
-        raise UserError(f"{option} {path} is a folder; name a file in it")
+        raise UserError(f"{option} {path} is a folder; choose a file in it")
     if not path.parent.is_dir():
-        raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first, or name another")
+        problem = f"{option} {path}: the folder {path.parent} does not exist"
+        raise UserError(f"{problem}; create the folder first, or choose another one")
     if suffix and path.suffix.lower() != suffix:
-        raise UserError(f"{option} {path}: what is written there is {suffix}; name it {path.with_suffix(suffix).name}")
+        name = path.with_suffix(suffix).name
+        raise UserError(f"{option} {path}: the file name must end in {suffix}; use {name}")
     if path.exists() and not ours(path):
-        raise UserError(f"{option} {path} is there already; name another file, or remove it first")
+        raise UserError(f"{option} {path} already exists; choose another file, or remove the existing one first")

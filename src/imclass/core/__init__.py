@@ -1,1 +1,1 @@
-"""Contracts, names, formats and randomness: what every other room stands on. Imports nothing above it."""
+"""Contracts, names, formats and randomness that every other room builds on. This room imports no other."""

@@ -1,4 +1,4 @@
-"""Bounds that stand beside a field's type, and the one walk that checks them.
+"""Bounds declared next to a field's type, and the one function that checks them all.
 
 rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1
 """
@@ -13,13 +13,13 @@ from imclass.core.errors import require
 
 
 def number_text(number: int | float) -> str:
-    """Return a number as text without an exponent."""
+    """Return a number as text. Whole numbers have thousands separators and never an exponent."""
     return f"{int(number):,}" if number == int(number) else f"{number:g}"
 
 
 @dataclass(frozen=True)
 class Above:
-    """Greater than a number."""
+    """A lower bound that excludes the number itself."""
 
     low: int | float
 
@@ -32,7 +32,7 @@ class Above:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A number or greater."""
+    """A lower bound that includes the number itself. `why` is appended to the error message."""
 
     low: int | float
     why: str = ""
@@ -46,7 +46,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Below:
-    """Less than a number."""
+    """An upper bound that excludes the number itself."""
 
     high: int | float
 
@@ -59,7 +59,7 @@ class Below:
 
 @dataclass(frozen=True)
 class AtMost:
-    """A number or less."""
+    """An upper bound that includes the number itself."""
 
     high: int | float
 
@@ -71,11 +71,12 @@ class AtMost:
 
 
 def check_bounds(value: Any, at: str = "") -> None:
-    """Raise `UserError` for a field, at any depth, of the wrong type or out of bounds; `at` begins the fields' names.
+    """Raise `UserError` for a field, at any depth, that has the wrong type or is out of bounds.
 
-    The only item of a tuple of dataclasses needs no number: its fields are named as if they were the tuple's owner's.
-    An item that is one kind of several is named by its kind.
-    A dataclass's own method `check_together(at)` checks what depends on several fields.
+    Messages identify a field by its dotted key, which begins with `at`. In a tuple of dataclasses, an item is
+    identified by its kind if it has one, else by its number. If the tuple has a single item, the keys of its fields
+    have no number, as if the fields belonged to the enclosing dataclass. A dataclass may define `check_together(at)`
+    for rules that involve several fields.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
@@ -83,9 +84,9 @@ def check_bounds(value: Any, at: str = "") -> None:
         if dataclasses.is_dataclass(inner) and item_of(hints[field.name]) is None:
             check_bounds(inner, f"{at}{field.name}.")
         elif isinstance(inner, tuple) and any(dataclasses.is_dataclass(item) for item in inner):
-            wanted = item_of(hints[field.name]) or object
+            item_class = item_of(hints[field.name]) or object
             for i, item in enumerate(inner):
-                require(isinstance(item, wanted), f"{at}{field.name}", item, type_description(hints[field.name]))
+                require(isinstance(item, item_class), f"{at}{field.name}", item, type_description(hints[field.name]))
                 name = tag_of(type(item)) or (str(i) if len(inner) > 1 else "")
                 check_bounds(item, f"{at}{field.name}.{name}." if name else at)
         else:
@@ -95,16 +96,16 @@ def check_bounds(value: Any, at: str = "") -> None:
 
 
 def check_value(hint: Any, value: Any, key: str) -> None:
-    """Raise `UserError` for a value that has not the type or is not within the bounds of `hint`."""
+    """Raise `UserError` unless a value has the type of `hint` and lies within its bounds."""
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
     require(has_type(kind, value), key, value_text(value), type_description(kind))
     values = value if isinstance(value, tuple) else (value,)
-    within = all(bound.allows(v) for bound in bounds for v in values)
-    require(
-        within, key, value_text(value), " and ".join(map(str, bounds)) + (", each" if isinstance(value, tuple) else "")
-    )
+    wanted = " and ".join(map(str, bounds))
+    if isinstance(value, tuple):
+        wanted += ", each"
+    require(all(bound.allows(v) for bound in bounds for v in values), key, value_text(value), wanted)
 
 
 def value_text(value: Any) -> str:
-    """Return a value as it is typed; a text in quotes."""
+    """Return a value as text, with quotes around a string."""
     return repr(value) if isinstance(value, str) else str(value)

@@ -1,6 +1,6 @@
-"""Class names are the contract: data and models are joined by name, never by index.
+"""Class names, the contract between data and models: the two are joined by name, never by index.
 
-Names that begin with a WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") are one where the id is one.
+Names that begin with the same WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") denote the same class.
 """
 
 import re
@@ -13,23 +13,23 @@ from jaxtyping import Int64
 from imclass.core.errors import UserError
 from imclass.core.text import list_names, nfc_form, suggestion
 
-WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # and then the end, a space, an underscore or a hyphen
+WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # then the end, a space, an underscore or a hyphen
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
-    """At least two classes, each named once, none twins by case or spaces; otherwise a `UserError` that names them."""
+    """Raise `UserError` unless there are at least two classes with distinct names."""
     if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(f"{where}: a classifier needs at least two classes, and there is {found}; one folder a class")
+        found = f"there is only {classes[0]!r}" if classes else "there are none"
+        raise UserError(f"{where}: a classifier needs at least two classes, but {found}; add a folder for each class")
     check_distinct(classes, where)
 
 
 def check_distinct(classes: Sequence[str], where: str) -> None:
-    """Raise `UserError` where two names are one in Unicode's composed form, or differ only in case or spaces."""
-    twice = [name for name, n in Counter(map(nfc_form, classes)).items() if n > 1]
-    if twice:
-        how = "" if classes.count(twice[0]) > 1 else ", in two spellings that Unicode holds equal"
-        raise UserError(f"{where}: class {twice[0]!r} is named twice{how}; give each class one name")
+    """Raise `UserError` if two names have the same composed form in Unicode, or differ only in case or spaces."""
+    repeated = [name for name, n in Counter(map(nfc_form, classes)).items() if n > 1]
+    if repeated:
+        how = "" if classes.count(repeated[0]) > 1 else ", in two spellings that Unicode treats as equal"
+        raise UserError(f"{where}: class {repeated[0]!r} occurs twice{how}; rename or merge one")
     folded: dict[str, str] = {}
     for name in map(nfc_form, classes):
         other = folded.setdefault(" ".join(name.casefold().split()), name)
@@ -39,30 +39,33 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
 
 
 def rename_classes(classes: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the classes, some of them with other names, in Unicode's composed form."""
+    """Return the classes in Unicode's composed form, renamed where `names` has an entry."""
     return tuple(nfc_form(names.get(nfc_form(name), name)) for name in classes)
 
 
 def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--rename") -> dict[str, str]:
-    """Return the new name of each class that words such as "old=new" name, both in Unicode's composed form.
+    """Parse words such as "old=new" into new names by old name, both in Unicode's composed form.
 
-    Raise `UserError` for a class that is not there, and for a new name that another class has.
+    Raise `UserError` for a class that does not exist, and for a new name that another class already has.
     """
-    known, names = {nfc_form(name) for name in classes}, dict[str, str]()
+    known = {nfc_form(name) for name in classes}
+    names: dict[str, str] = {}
     for word in map(nfc_form, words):
         splits = [(word[:i], word[i + 1 :].strip()) for i, letter in enumerate(word) if letter == "="]
         if not splits or not splits[-1][1]:
-            raise UserError(f"{option} {word} does not say which class gets which name; write {option} OLD=NEW")
-        old, new = next((pair for pair in splits if pair[0] in known), splits[0])  # a name may have "=" in it
+            raise UserError(f"{option} {word} does not have the form OLD=NEW; give the old and the new name of a class")
+        old, new = next((pair for pair in splits if pair[0] in known), splits[0])  # a name may contain "="
         if old not in known:
             raise UserError(f"{option} {word}: the model has no class {old!r}{suggestion(old, known)}")
         if old in names:
-            raise UserError(f"{option} {word}: class {old!r} gets two names; give it one")
+            raise UserError(f"{option} {word}: class {old!r} is given two new names; give it only one")
         names[old] = new
     renamed = rename_classes(classes, names)
     for old, new in names.items():
         if renamed.count(new) > 1:
-            raise UserError(f"{option} {old}={new}: another class is named {new!r}; rename that too, or choose another")
+            raise UserError(
+                f"{option} {old}={new}: another class is named {new!r}; rename that class too, or choose another name"
+            )
     check_distinct(renamed, option)
     check_ids(renamed, option)
     return names
@@ -71,19 +74,19 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
 def join_classes(
     data: Sequence[str], model: Sequence[str], mapping: Mapping[str, str] | None = None, where: str = "the data"
 ) -> Int64[np.ndarray, "K"]:
-    """For each class of the data its index among the model's classes.
+    """Return, for each class of the data, its index among the model's classes.
 
-    Without `mapping` (data name to model name) both must name the same set, in any order. A difference is a
-    `UserError` that lists what is missing and what is extra; so is one WordNet id for two classes, and a mapping of a
-    class that the data does not have.
+    Without `mapping` (from data names to model names) both must have the same classes, in any order. Raise `UserError`
+    with the missing and extra names if they differ. Also raise it for two classes that share a WordNet id, and for a
+    mapping of a class that the data does not have.
     """
     check_ids(data, where)
     check_ids(model, "the model")
     names = {nfc_form(name): named for name, named in (mapping or {}).items()}
     unknown = [name for name in names if name not in {nfc_form(name) for name in data}]
     if unknown:
-        why = f"--classes maps {list_names(unknown)}, and {where} has no such class; correct or remove it"
-        raise UserError(f"{why}{suggestion(unknown[0], data)}")
+        problem = f"--classes maps {list_names(unknown)}, but {where} has no such class; correct or remove this entry"
+        raise UserError(f"{problem}{suggestion(unknown[0], data)}")
     named = [names.get(nfc_form(name), name) for name in data]
     index = {class_key(name): i for i, name in enumerate(model)}
     reached = {class_key(name) for name in named}
@@ -91,25 +94,25 @@ def join_classes(
     missing = [name for name in model if class_key(name) not in reached]
     if extra or (missing and mapping is None):
         raise UserError(
-            f"{where} and the model do not name the same classes."
+            f"{where} and the model do not have the same classes."
             + (f" Not in the model: {list_names(extra)}{suggestion(extra[0], missing)}." if extra else "")
             + (f" Not in {where}: {list_names(missing)}." if missing else "")
-            + " Rename the classes, or give a mapping with --classes FILE (JSON, data name to model name; {} where "
-            "the data has a part of the model's classes, by their names)"
+            + " Rename the classes, or give a mapping with --classes FILE (a JSON object from data names to model "
+            "names; an empty object {} if the data has only some of the model's classes, under the same names)."
         )
     return np.array([index[class_key(name)] for name in named], np.int64)
 
 
 def class_key(name: str) -> str:
-    """What makes two names one class: the WordNet id they begin with, else the whole name in its composed form."""
+    """Return the WordNet id at the beginning of a name, else the composed form of the name, to compare classes by."""
     found = WORDNET_ID.match(name)
     return found.group() if found else nfc_form(name)
 
 
 def check_ids(classes: Sequence[str], where: str) -> None:
-    """A `UserError` where two classes begin with one WordNet id."""
+    """Raise `UserError` if two classes begin with the same WordNet id."""
     seen: dict[str, str] = {}
     for name in classes:
         other = seen.setdefault(class_key(name), name)
         if other != name:
-            raise UserError(f"{where}: classes {other!r} and {name!r} have one WordNet id; rename or merge one")
+            raise UserError(f"{where}: classes {other!r} and {name!r} have the same WordNet id; rename or merge one")

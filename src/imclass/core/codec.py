@@ -1,7 +1,7 @@
-"""Frozen dataclasses to and from JSON, what the type of a field allows, and what differs between two of them.
+"""Conversion of frozen dataclasses to and from JSON, checked against the types of their fields.
 
-A dataclass with a class variable `kind` is one of several kinds: its JSON begins with "kind", and a table that the
-caller brings says which class that names. So no file can name a class to import.
+A dataclass with a class variable `kind` is a member of a tagged union: its JSON begins with "kind", and a table passed
+in by the caller maps its value to a class. A file therefore cannot choose a class to import.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from imclass.core.errors import UnknownKey, UserError
 from imclass.core.tables import EntryTable
 from imclass.core.text import suggestion
 
-Kinds: TypeAlias = Mapping[type, EntryTable]  # the table of each union, by the class that its kinds derive from
+Kinds: TypeAlias = Mapping[type, EntryTable]  # the table of each tagged union, by the base class of its kinds
 NO_KINDS: Kinds = types.MappingProxyType({})
 
 
 def to_json(value: Any) -> Any:
-    """Return plain JSON of nested frozen dataclasses: objects, arrays, numbers, strings."""
+    """Return nested frozen dataclasses as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         tag = tag_of(type(value))
         plain = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -33,9 +33,9 @@ def to_json(value: Any) -> Any:
 
 
 def tag_of(kind: type) -> str:
-    """Return the tag of a dataclass that is one kind of several, its class variable `kind`; "" for any other."""
-    own = {f.name for f in dataclasses.fields(kind)}
-    return "" if "kind" in own else str(getattr(kind, "kind", ""))
+    """Return the class variable `kind` of a dataclass, or "" if it has none or `kind` is one of its fields."""
+    names = {f.name for f in dataclasses.fields(kind)}
+    return "" if "kind" in names else str(getattr(kind, "kind", ""))
 
 
 def hints_of(kind: type) -> dict[str, Any]:
@@ -45,19 +45,19 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -> Any:
-    """Return a value of the type `kind` from JSON; a wrong name or type is a `UserError` with its dotted key."""
+    """Convert JSON to a value of type `kind`. Raise a `UserError` with the dotted key for a wrong name or type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_object(kind, value, where, kinds)
     if origin is tuple and isinstance(value, list | tuple):
-        each = [arguments[0]] * len(value) if len(arguments) == 2 and arguments[1] is ... else list(arguments)
-        if len(each) == len(value):
+        types_of_items = [arguments[0]] * len(value) if arguments[1:] == (...,) else list(arguments)
+        if len(types_of_items) == len(value):
             if item_of(kind) in kinds:
-                return tuple(from_json(each[0], v, entry_key(where, v, i), kinds) for i, v in enumerate(value))
-            if item_of(kind) and len(each) == 1:  # as in `check_bounds`: a single stage needs no number
-                return (from_json(each[0], value[0], where.rpartition(".")[0], kinds),)
-            found = enumerate(zip(each, value, strict=True))
-            return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in found)
+                return tuple(from_json(arguments[0], v, entry_key(where, v, i), kinds) for i, v in enumerate(value))
+            if item_of(kind) and len(value) == 1:  # as in `check_bounds`: a single stage needs no number
+                return (from_json(arguments[0], value[0], where.rpartition(".")[0], kinds),)
+            pairs = enumerate(zip(types_of_items, value, strict=True))
+            return tuple(from_json(k, v, f"{where}.{i}", kinds) for i, (k, v) in pairs)
     elif origin is Literal and value in arguments:
         return value
     elif origin is dict and isinstance(value, dict):
@@ -76,11 +76,11 @@ def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -
 
 
 def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> Any:
-    """Return a frozen dataclass from a JSON object."""
+    """Convert a JSON object to a frozen dataclass. Raise `UserError` for an unknown or missing field."""
     if not isinstance(value, Mapping):
         first = dataclasses.fields(kind)[0].name if dataclasses.fields(kind) else "kind"
-        alone = f", or set a field of it alone: {where}.{first}" if where else ""
-        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {type_description(kind)}{alone}")
+        advice = f", or set one of its fields, such as {where}.{first}" if where else ""
+        raise UserError(f"{where or kind.__name__} is {value!r}; it must be {type_description(kind)}{advice}")
     chosen = class_of(kind, value, where, kinds)
     hints = hints_of(chosen)
     value = {name: v for name, v in value.items() if name != "kind" or "kind" in hints}
@@ -99,7 +99,7 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
 
 
 def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> type:
-    """Return the class of a JSON object: `kind`, or the one that its "kind" names in the table of that union."""
+    """Return the class of a JSON object: `kind` itself, or the class with its "kind" in a tagged union."""
     if kind in kinds:
         known = kinds[kind].entries
         if "kind" not in value:
@@ -113,22 +113,20 @@ def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> 
 
 
 def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> UserError:
-    """Return the error for a field that `chosen` does not have; it names the kinds of the same union that have it."""
+    """Return the error for a field that `chosen` does not have, naming the kinds of the same union that have it."""
     if kind in kinds:
         owners = [other for other, entry in kinds[kind].entries.items() if name in hints_of(entry)]
         if owners:
-            what, present = kinds[kind].what, tag_of(chosen)
-            several = "kinds" if len(owners) > 1 else "kind"
+            union = kinds[kind].what
+            owner = f"{union} {'kinds' if len(owners) > 1 else 'kind'} {', '.join(sorted(owners))}"
             option = key.replace("_", "-")
-            return UserError(
-                f"--{option} belongs to {what} {several} {', '.join(sorted(owners))}, and this run's is {present}"
-            )
+            return UserError(f"--{option} belongs to the {owner}, but the {union} of this run is {tag_of(chosen)}")
     message = f"{chosen.__name__} has no field {key!r}{suggestion(name, hints_of(chosen))}"
     return UnknownKey(message, key, [f"{key.removesuffix(name)}{other}" for other in hints_of(chosen)])
 
 
 def can_hold(kind: Any, value: Any) -> bool:
-    """Return whether a JSON value can be of one member of a union."""
+    """Return whether a JSON value fits this member of a union, judged by its outermost type."""
     if kind in (None, type(None)):
         return value is None
     if kind in (int, float, bool, str) or typing.get_origin(kind) is Literal:
@@ -140,7 +138,10 @@ def can_hold(kind: Any, value: Any) -> bool:
 
 
 def has_type(kind: Any, value: Any) -> bool:
-    """Return whether a value has a plain type. Booleans are not numbers; NaN and infinities are not floats."""
+    """Return whether a value has a plain type.
+
+    Booleans are not numbers, whole numbers are valid floats, and NaN and infinities are not.
+    """
     if kind in (int, float, bool, str):
         if isinstance(value, bool) or kind is bool:
             return kind is bool and isinstance(value, bool)
@@ -157,7 +158,7 @@ def has_type(kind: Any, value: Any) -> bool:
 
 
 def type_description(kind: Any) -> str:
-    """Return a type in words for a message."""
+    """Return a description of a type for messages."""
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
     if dataclasses.is_dataclass(kind):
@@ -173,20 +174,21 @@ def type_description(kind: Any) -> str:
 
 
 def item_of(hint: Any) -> type | None:
-    """Return the dataclass that a type is a tuple of, if it is."""
+    """Return the dataclass whose instances a tuple type contains, or None for any other type."""
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
 def entry_key(where: str, value: Any, i: int) -> str:
-    """Return the key of an entry of a tuple of kinds: its kind, or its number if it has none."""
+    """Return the dotted key of an entry in a tuple of kinds, which ends in its kind or, if it has none, its number."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
 def kind_names(value: Any) -> list[str] | None:
     """Return the kind of each entry of a JSON array of kinds, or None for anything else.
 
-    `to_json` writes the tag of a kind first, and a field that happens to be called "kind" in its place.
+    The key "kind" is a tag only if it comes first in an entry: `to_json` writes a tag before all fields, and a field
+    that happens to be called "kind" among the other fields.
     """
     if not isinstance(value, list) or not value:
         return None
@@ -196,10 +198,11 @@ def kind_names(value: Any) -> list[str] | None:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested JSON as dotted keys and values; arrays of plain values are one value.
+    """Flatten nested JSON into values by dotted key. An array of plain values remains one value.
 
-    An array of kinds is the list of them, and the fields of each under its kind, or under its number where it is one
-    of several of that kind: {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}.
+    An array of kinds becomes the list of their names, followed by the fields of each under its kind:
+    {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more than
+    once, its entries are numbered instead.
     """
     kinds = kind_names(value)
     head: dict[str, Any] = {}
@@ -218,7 +221,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def difference(before: Any, after: Any) -> list[str]:
-    """Return a line for each field in which two configs differ: "schedule.rate: 0.1 before, 0.2 now"."""
+    """Return one line for each field in which two configs differ: "schedule.rate: 0.1 before, 0.2 now"."""
     old, new = flatten(to_json(before)), flatten(to_json(after))
     keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
     was, now = ({k: "empty" if v == "" else v for k, v in values.items()} for values in (old, new))

@@ -1,7 +1,6 @@
-"""What the rooms promise each other.
+"""Contracts between the rooms.
 
-Axis legend of every annotation: N images, C channels, H W height and width in pixels, K classes, V views,
-D descriptors.
+Axes in all annotations: N images, C channels, H W height and width in pixels, K classes, V views, D descriptors.
 """
 # Tested in tests/evaluation/test_score.py
 
@@ -18,24 +17,27 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link, Targets
 from imclass.core.text import list_names
 
-Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C, each its own: a list of images is ragged
-Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; what it raises ends the scoring
+Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C; the images in a list may differ in size
+Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; raising an error ends the scoring
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set came from, in a form that a model file keeps."""
+    """The source of a data set, as recorded in model files."""
 
     name: str
     path: str
-    rule: str  # how its splits came about: "published", "folders", or "hash ..." with the seed
+    rule: str  # the origin of its splits: "published", "folders", or "hash ..." with the seed
     licence: str = ""
-    notes: tuple[str, ...] = ()  # what was ignored while listing, a sentence each
+    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored while listing
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images by position, each with a name: enough to predict. `[i]` raises `BadImage`. A `Dataset` is one."""
+    """Images by position, each with a name, as needed for prediction. `[i]` raises `BadImage` for a bad image.
+
+    Every `Dataset` is also an `ImageSource`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -48,9 +50,9 @@ class ImageSource(Protocol):
 class Dataset(Protocol):
     """One split of a data set: images and their targets, by position.
 
-    `ids` are hashes of the names in Unicode's composed form: randomness follows them, so that adding files or cutting
-    a share off changes nothing for other images. `array` holds all images where they are one size and fit in memory.
-    `[i]` raises `BadImage`.
+    `ids` are hashes of the names in Unicode's composed form. Random choices depend on them and not on positions, so
+    adding or holding out some images changes nothing for the others. `array` contains all images if they have the same
+    size and fit in memory. `[i]` raises `BadImage` for a bad image.
     """
 
     @property
@@ -81,7 +83,7 @@ class Dataset(Protocol):
     def name(self, i: int) -> str: ...
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels where it lies in an array."""
+        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels if it is in an array."""
         ...
 
     def digest(self) -> str:
@@ -91,7 +93,7 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """What computes the scores of one network's views: the network itself, or a program made of it."""
+    """An engine that computes one network's scores, with the network itself or with a program built from it."""
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Return log-scores of views at the native size, float32 on the CPU."""
@@ -101,14 +103,14 @@ class Engine(Protocol):
         """Return log-scores at every position of larger views, float32 on the CPU."""
         ...
 
-    def of(self, network: Any) -> "Engine":
-        """Return the same engine of another network."""
+    def for_network(self, network: Any) -> "Engine":
+        """Return an engine of the same kind for another network."""
         ...
 
 
 @runtime_checkable
 class NetworkBacked(Protocol):
-    """A network that a classifier consists of: what dense protocols, layers' outputs and exports need of it."""
+    """One network of a classifier, with everything that dense protocols, layer outputs and exports need."""
 
     @property
     def name(self) -> str:
@@ -125,14 +127,14 @@ class NetworkBacked(Protocol):
     def preprocess(self) -> Preprocess: ...
 
     @property
-    def network(self) -> Any:  # a Network: the class stands above
+    def network(self) -> Any:  # a Network, whose class belongs to a higher room
         ...
 
     @property
     def engine(self) -> Engine: ...
 
     def with_network(self, network: Any) -> "NetworkBacked":
-        """Return the same of another network, whose engine computes as this one's does."""
+        """Return a copy with another network, evaluated by an engine of the same kind."""
         ...
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
@@ -148,7 +150,7 @@ class NetworkBacked(Protocol):
 class Classifier(Protocol):
     """Anything that turns images into scores over named classes; `link` turns scores into probabilities.
 
-    Nobody asks which kind it is: what a kind has and others lack is empty in the others.
+    Callers never check the kind of a classifier. A property that does not apply to a kind is empty.
     """
 
     @property
@@ -161,21 +163,21 @@ class Classifier(Protocol):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Return the probability from which an image has each class, under "sigmoid"; none: 0.5 each."""
+        """Return the lowest probability at which an image has each class, under "sigmoid"; empty: 0.5 for all."""
         ...
 
     @property
     def trained(self) -> Provenance | None:
-        """Return how it came about, if that is known."""
+        """Return how the classifier was trained, or None if that is not known."""
         ...
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the contents of the images that it or any part of it was trained on, sorted; None: not known."""
+        """Return the sorted contents of the images that any part of it was trained on, or None if not known."""
         ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return scores of images of any sizes, shown to the classifier as it was trained; float32 on the CPU."""
+        """Return scores of images of any size, preprocessed as in training; float32 on the CPU."""
         ...
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
@@ -183,37 +185,37 @@ class Classifier(Protocol):
         ...
 
     def rename(self, names: Mapping[str, str]) -> "Classifier":
-        """Return the same with other names for some of its classes."""
+        """Return a copy in which some classes have other names."""
         ...
 
     def networks(self) -> Mapping[str, NetworkBacked]:
-        """Return the networks that it consists of, by names such as "2.0"; a network has itself, under ""."""
+        """Return the networks that it consists of, by names such as "2.0". A single network has the name ""."""
         ...
 
     def protocols(self) -> "Mapping[str, ViewProtocol]":
-        """Return the protocols through which it shows images to its networks, by the networks' names."""
+        """Return the protocol with which each network scores images, by the network's name."""
         ...
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return how each model that it consists of came about; None for one that does not say."""
+        """Return how each model that it consists of was trained; None for a model that does not record it."""
         ...
 
 
 @runtime_checkable
 class ViewProtocol(Protocol):
-    """How views of an image become one vector of scores; a frozen value. Metrics know nothing of crops."""
+    """A rule, as a frozen value, that turns views of an image into one vector of scores. Metrics never see crops."""
 
     @property
     def name(self) -> str:
-        """As in its table, on the command line and in model files."""
+        """Return the name in its table, which the command line and model files use."""
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the sides Q in pixels of an image's shorter side; none where the preprocess alone decides."""
+        """Return the lengths Q, in pixels, of an image's shorter side. They are empty if the preprocess decides."""
         ...
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` for what the classifier cannot do, before any image is opened."""
+        """Raise `UserError` if the classifier does not support this protocol, before any image is opened."""
         ...
 
     def __call__(self, classifier: NetworkBacked, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
@@ -221,7 +223,7 @@ class ViewProtocol(Protocol):
 
 @dataclass(frozen=True)
 class Refused:
-    """An image that was left out: its file and why."""
+    """An image that was left out: its file, a short code and the reason."""
 
     path: str
     code: str
@@ -230,7 +232,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known after scoring a split; `accounted` is "9,997 of 10,000 evaluated, 3 refused"."""
+    """Scores of a split with targets and measures. An example of `tally` is "9,997 of 10,000 evaluated, 3 refused"."""
 
     classes: tuple[str, ...]
     targets: Targets
@@ -238,20 +240,20 @@ class Evaluation:
     ids: Int64[np.ndarray, "N"]
     total: int
     refused: tuple[Refused, ...] = ()
-    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats an image; all else in [0, 1]
+    measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats per image; all others in [0, 1]
     main: str = "top1"  # the measure that models are chosen by; higher is better
-    thresholds: tuple[float, ...] = ()  # of the classes' probabilities, for several labels; none: 0.5 each
-    left_out: int = 0  # images of the split that a model was trained on, and that were not scored
-    trained_on: int = 0  # images that a model was trained on, and that were scored all the same
+    thresholds: tuple[float, ...] = ()  # of the classes' probabilities, for several labels; empty: 0.5 for all
+    left_out: int = 0  # images that were not scored because a model was trained on them
+    trained_on: int = 0  # images that were scored although a model was trained on them
 
     def __repr__(self) -> str:
-        """Return counts and measures on a line, without the scores."""
+        """Return counts and measures on one line, without the scores."""
         measures = ", ".join(f"{name} {value:.4f}" for name, value in self.measures.items())
         return f"Evaluation({self.tally}: {measures}; {len(self.classes):,} classes: {list_names(self.classes, 3)})"
 
     @property
     def tally(self) -> str:
-        """Return how many images were scored, refused and left out; the model was trained on those left out."""
+        """Return the numbers of images that were scored, refused, and left out because of training, as text."""
         parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
         if self.trained_on:
             parts.append(f"the model was trained on {self.trained_on:,} of them")

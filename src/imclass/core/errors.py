@@ -1,14 +1,17 @@
-"""The two ways things go wrong: a mistake the user can fix, and an image that cannot be used."""
+"""Exceptions: mistakes that the user can fix, interruption, and images that cannot be used."""
 
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake of the user's: one message that names the file, key or shape and the fix. Exit code 2, no traceback."""
+    """An error that the user can fix. It is printed without a traceback, and the exit code is 2.
+
+    Its message identifies the file, key or shape that is wrong, and describes the fix.
+    """
 
 
 class UnknownKey(UserError):
-    """A key of a config that no field has; `known` are keys that there are."""
+    """A config key that matches no field; `known` lists the keys that exist."""
 
     def __init__(self, message: str, key: str, known: Iterable[str]) -> None:
         super().__init__(message)
@@ -16,13 +19,16 @@ class UnknownKey(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop (Ctrl-C, SIGTERM) and has saved; the same command resumes it. Exit code 75."""
+    """An interruption of training (Ctrl-C, SIGTERM), raised after a checkpoint has been saved. The exit code is 75.
+
+    Running the same command again resumes the training.
+    """
 
 
 class BadImage(Exception):
-    """An image that is refused. `code` is a short stable word such as "truncated"; `detail` says what was found.
+    """A refused image. `code` is a short stable word such as "truncated"; `detail` describes the fault.
 
-    Loaders catch it, name the file and leave it out; the file itself is never touched.
+    Loaders catch it, report the file and leave it out. The file itself is never modified.
     """
 
     def __init__(self, code: str, path: str, detail: str) -> None:
@@ -34,6 +40,6 @@ class BadImage(Exception):
 
 
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
-    """Raise a `UserError` that names the option `key`, its value and what is wanted, unless `condition` holds."""
+    """Raise a `UserError` that names the option `key`, its value and the required one, unless `condition` holds."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

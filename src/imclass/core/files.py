@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: atomic writes, and digests."""
+"""Atomic writes, which leave either a complete file or none, and digests of files."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,10 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` only when complete: written beside it, fsynced, renamed, folder fsynced."""
+    """Yield a file that replaces `path` only when the block succeeds.
+
+    It is written next to `path`, fsynced and renamed, and then the folder is fsynced.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -27,13 +30,13 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """All of `content` at `path`, or what was there before."""
+    """Write `content` to `path`. A failure leaves the previous file unchanged."""
     with atomic_writer(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a loss of power."""
+    """Fsync `folder`, so that renames in it survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -42,12 +45,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def has_mark(path: Path, mark: bytes) -> bool:
-    """Whether `mark` stands in the first bytes of a file: how we know again what we wrote."""
+    """Return whether `mark` occurs in the first 1,024 bytes of a file, which identifies files that imclass wrote."""
     with path.open("rb") as file:
         return mark in file.read(1024)

@@ -24,11 +24,11 @@ from imclass.core.text import main_measure
 MODEL_FORMAT = 2
 Body = TypeVar("Body")
 MAGIC_KEY = "imclass"
-TRAINED_ON = "trained_on"  # the tensor of the images that a model was trained on: 64 bits of each one's SHA-256
+TRAINED_ON = "trained_on"  # the tensor with 64 bits of the SHA-256 of each image that a model was trained on
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over sorted (name, dtype, shape, bytes): what "the same bits" means."""
+    """Return the SHA-256 over (name, dtype, shape, bytes) of the tensors, sorted by name."""
     total = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -39,22 +39,22 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """The data that a model was trained on: where it lay, how it was cut, and the digest of its training split."""
+    """The data that a model was trained on: its location, its splits, and the digest of its training split."""
 
     name: str = ""
     path: str = ""
-    rule: str = ""  # how its splits came about, in words
+    rule: str = ""  # the origin of its splits, in words
     digest: str = ""
     splits: tuple[str, ...] = ()
     cut: Cut = Cut()
-    plugins: dict[str, str] = field(default_factory=dict)  # SHA-256 of the user's files in use, such as "network tiny"
+    plugins: dict[str, str] = field(default_factory=dict)  # SHA-256 of the plugin files in use, by "network tiny" etc.
     licence: str = ""
-    notes: tuple[str, ...] = ()  # what was passed over in its folders, a sentence each
+    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored in its folders
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What was measured on a split. `main` is the measure that models are chosen by."""
+    """Measures of a model on a split. `main` is the measure that models are chosen by."""
 
     measures: dict[str, float]
     evaluated: int
@@ -62,21 +62,21 @@ class Metrics:
     main: str = "top1"
 
     @classmethod
-    def of(cls, numbers: Mapping[str, int | float]) -> "Metrics":
-        """Return the metrics of a flat record: measures by name, and how many images were evaluated, of how many."""
+    def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
+        """Return the metrics in a flat record: measures by name, and the numbers of images evaluated and in total."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
         return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_measure(measures))
 
     @property
     def numbers(self) -> dict[str, int | float]:
-        """Return the flat record."""
+        """Return the flat record that `from_numbers` reads."""
         return {**self.measures, "evaluated": self.evaluated, "total": self.total}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestor:
-    """The model that weights began from: its name, the SHA-256 of its tensors, and how it came about."""
+    """The model whose weights training began from: its name, the SHA-256 of its tensors, and its provenance."""
 
     model: str
     digest: str
@@ -87,7 +87,7 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class RecipeNames:
-    """The recipe that a run was configured by, and its data as the user named it; "" where it is not known."""
+    """The recipe and the data of a run, as the user specified them; "" if not known."""
 
     recipe: str = ""
     data: str = ""
@@ -95,9 +95,10 @@ class RecipeNames:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How a model came about. `chosen` says which step its weights are of, or the file that they were imported from.
+    """The origin of a model.
 
-    `recipe` is the resolved config as JSON, because its kinds stand in tables of the rooms above; `names` reads it.
+    `chosen` describes the step that its weights are from, or the file from which they were imported. `recipe` is the
+    resolved config as JSON, because the tables of its kinds belong to higher rooms.
     """
 
     data: DataFacts | None = None
@@ -108,7 +109,7 @@ class Provenance:
 
     @property
     def names(self) -> RecipeNames:
-        """Return the names in the recipe."""
+        """Return the names of the recipe and the data."""
         return RecipeNames(*(str(self.recipe.get(field.name, "")) for field in fields(RecipeNames)))
 
 
@@ -116,31 +117,31 @@ class Provenance:
 class ModelHeader:
     """Everything in a model file besides its tensors.
 
-    `body` is what the kind is built from again: the JSON of a dataclass that stands where the kind does. Member 3 of an
-    ensemble has its tensors under "3." and their names in a file of its own.
+    `body` is the JSON of a dataclass from which the model can be rebuilt. Each kind of model defines that dataclass.
+    Member 3 of an ensemble stores its tensors with the prefix "3.".
     """
 
     kind: str  # network, ensemble or pipeline
     classes: tuple[str, ...]
     body: dict[str, Any]
     link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    thresholds: tuple[float, ...] = ()  # the lowest probability of each class, under "sigmoid"; empty: 0.5 for all
     trained: Provenance | None = None
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that wrote it
     licence: str = ""
     format: int = MODEL_FORMAT
 
     def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
-        """Return the body as a value of the dataclass `kind`; a wrong field is a `UserError` that names `path`."""
+        """Return the body as a value of the dataclass `kind`. Raise a `UserError` that names `path` for a bad field."""
         try:
             body: Body = from_json(kind, self.body, "body", kinds)
         except UserError as error:
-            raise UserError(f"{path}: {error}\nThis imclass cannot read it; {install_advice(self.versions)}") from None
+            raise UserError(unreadable_text(path, error, self.versions)) from None
         return body
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
-    """One safetensors file whose metadata is the header as JSON with a digest over header and tensors."""
+    """Write a safetensors file whose metadata is the header as JSON with a digest over header and tensors."""
     record = to_json(header)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     sealed = json.dumps({"header": record, "sha256": seal_digest(record, plain)}, sort_keys=True)
@@ -148,70 +149,77 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -
 
 
 def seal_digest(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """The digest that a model file carries over its own header and tensors."""
+    """Return the digest over header and tensors that a model file contains."""
     text = json.dumps(record, sort_keys=True) + tensors_digest(tensors)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
-    """Tensors and header, verified against the digest; a file that is not whole is a `UserError` that says why."""
+    """Return the tensors and the verified header of a file. Raise `UserError` if it is damaged or incomplete."""
     record, digest = read_record(path)
     check_format(record, path)
     try:
         tensors = safetensors.torch.load(path.read_bytes())
     except Exception as error:
-        raise UserError(f"{path} is damaged ({error}); restore it from a copy, or train again") from None
+        raise UserError(f"{path} is damaged ({error}). Restore it from a copy, or train again") from None
     if seal_digest(record, tensors) != digest:
-        raise UserError(f"{path} is damaged: it does not match its own digest; restore it from a copy, or train again")
+        raise UserError(f"{path} is damaged: its digest does not match. Restore it from a copy, or train again")
     return tensors, header_of(record, path)
 
 
 def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
-    """Return the header of which `path` holds the JSON. Raise `UserError` for another format or a wrong field."""
+    """Return the header in the JSON read from `path`. Raise `UserError` for another format or a wrong field."""
     check_format(record, path)
     try:
         header: ModelHeader = from_json(ModelHeader, record)
     except UserError as error:
-        raise UserError(
-            f"{path}: {error}\nThis imclass cannot read it; {install_advice(record.get('versions'))}"
-        ) from None
+        raise UserError(unreadable_text(path, error, record.get("versions"))) from None
     return header
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
-    """Raise `UserError` for another format than this imclass reads, with what makes a file of this one."""
+    """Raise `UserError` unless this version of imclass reads the header's format. The message describes the fix."""
     number = record.get("format")
     if number == MODEL_FORMAT:
         return
-    earlier = isinstance(number, int) and 0 < number < MODEL_FORMAT
-    again = "make it again, with imclass train, imclass weights import or imclass evaluate --save"
-    fix = again if earlier else install_advice(record.get("versions"))
-    raise UserError(f"{path} has model format {number}, and this imclass reads format {MODEL_FORMAT}; {fix}")
+    if isinstance(number, int) and 0 < number < MODEL_FORMAT:
+        fix = "create it again with imclass train, imclass weights import or imclass evaluate --save"
+    else:
+        fix = install_advice(record.get("versions"))
+    raise UserError(f"{path} has model format {number}, but this version of imclass reads format {MODEL_FORMAT}; {fix}")
+
+
+def unreadable_text(path: Path, error: UserError, versions: Any) -> str:
+    """Return the message for a file with a field that this version of imclass does not know."""
+    return f"{path}: {error}\nThis version of imclass cannot read the file; {install_advice(versions)}"
 
 
 def install_advice(versions: Any) -> str:
-    """Return which imclass to install for a file whose header names these versions."""
+    """Return the advice to install the imclass version that is recorded in a header."""
     wrote = versions.get("imclass") if isinstance(versions, dict) else None
-    return f"install imclass {wrote}, which wrote it" if wrote else "install the imclass that wrote it"
+    return f"install imclass {wrote}, which wrote it" if wrote else "install the version of imclass that wrote it"
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
-    """The header's JSON and the digest of a model file, read without its tensors and without trusting its lengths."""
+    """Return the JSON of the header and the digest of a model file, without reading tensors or trusting lengths."""
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
-        why = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no whole checkpoint"
-        raise UserError(f"{why}; give its `imclass train` command again, and then this one")
+        problem = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no complete checkpoint"
+        raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then this command")
     if not path.is_file():
-        raise UserError(f"there is no model file {path}; give a run, one of its legs or checkpoints, or a model file")
+        raise UserError(f"the model file {path} does not exist. Give a run, one of its legs or checkpoints, or a file")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length + 8 > size or length > 100_000_000:
             raise UserError(
-                f"{path} is no model file, or not a whole one ({size:,} bytes); give one that imclass wrote"
+                f"{path} is not a model file, or is incomplete ({size:,} bytes). Give a file that imclass wrote"
             )
         text = file.read(length)
-    unreadable = UserError(f"{path} carries no readable imclass header; give a file that imclass wrote")
+    unreadable = UserError(
+        f"{path} is not an imclass model: it has no readable header. Give a file that imclass wrote, or import weights "
+        "from another library with: imclass weights import"
+    )
     try:
         sealed = json.loads(json.loads(text)["__metadata__"][MAGIC_KEY])
         record, digest = sealed["header"], sealed["sha256"]
@@ -223,31 +231,33 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray, "N"] | None:
-    """Return the contents of the images that a model was trained on, from its tensors; None where they are not known.
+    """Return the contents of the images that a model was trained on, from its tensors, or None if not known.
 
-    A tensor of that name that does not hold such contents is a `UserError`.
+    Raise `UserError` if the tensor has another type or shape than such a list.
     """
     known = tensors.get(TRAINED_ON)
     if known is None:
         return None
     if known.dtype != torch.uint64 or known.dim() != 1:
-        raise UserError(f"{path}: tensor {TRAINED_ON!r} is {describe_tensor(known)}, not a list of uint64; train again")
+        raise UserError(
+            f"{path}: tensor {TRAINED_ON!r} is {describe_tensor(known)}, not a list of uint64; train the model again"
+        )
     return known.numpy()
 
 
 def merge_contents(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
-    """Return the contents that any of the lists has, sorted; None where no list is known."""
-    known = [each for each in contents if each is not None]
+    """Return the sorted union of the lists of contents, or None if no list is known."""
+    known = [values for values in contents if values is not None]
     return np.unique(np.concatenate(known)) if known else None
 
 
 def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with `prefix`, under their names without it."""
+    """Return the tensors whose names begin with `prefix`, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def describe_tensor(tensor: Tensor | None) -> str:
-    """Return a tensor's type and shape in words."""
+    """Return a tensor's shape as text, with its type unless that is float32."""
     if tensor is None:
         return "absent"
     form = " x ".join(map(str, tensor.shape)) or "a single value"

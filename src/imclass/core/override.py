@@ -1,4 +1,4 @@
-"""A config with other values at dotted keys, for the command line and for Python: {"schedule.rate": 0.1}."""
+"""Overrides of config fields by dotted key, for the command line and for Python: {"schedule.rate": 0.1}."""
 
 import dataclasses
 import re
@@ -25,24 +25,27 @@ from imclass.core.errors import UnknownKey, UserError
 from imclass.core.text import suggestion
 
 T = TypeVar("T")
-RATES_KEY = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key whose end is a layer's name
-EMPTY_LIST_WORD = "none"  # the word for an empty list of kinds
+RATES_KEY = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key that ends in a pattern for layer names
+EMPTY_LIST_WORD = "none"  # stands for an empty list of kinds on the command line
 
 
 class Words(tuple[str, ...]):
-    """A value as it was typed on a command line; the type of its field decides what it means."""
+    """A value as typed on a command line, to be parsed according to the type of its field."""
 
 
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
-    """Return `config` with other values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
+    """Return `config` with new values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
 
-    A key that begins with a field of the stages is for every stage that has a use for it. Another kind begins from its
-    own defaults, and keys of its fields apply to it; so does a field that may be None. What follows a field that is a
-    dict is a key of it, in the order of `changes`. {"augment": ("flip", "pad")} sets a list of kinds, and
-    {"augment.pad.pixels": 2} a field of each entry of that kind, or of a new one. Raise `UserError` with the key for
-    anything wrong.
+    - A key that begins with a field of the stages applies to every stage that uses the field.
+    - A new kind starts from its defaults, and other keys then set its fields. So does an optional field that was unset.
+    - The part of a key after a dict field is a key of that dict. Such keys are applied in the order of `changes`.
+    - {"augment": ("flip", "pad")} sets a list of kinds. {"augment.pad.pixels": 2} sets a field of each entry of that
+      kind, and adds an entry if the list lacks that kind.
+
+    Raise a `UserError` that names the offending key for any mistake.
     """
-    record, root = to_json(config), type(config)
+    record = to_json(config)
+    root = type(config)
     lists = {name for item in items_of(root) for name, hint in hints_of(item).items() if item_of(hint) in kinds}
     for key in sorted(changes, key=lambda key: priority(root, key, lists)):
         for path in full_keys(root, record, key, kinds):
@@ -51,12 +54,16 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
 
 def items_of(root: type) -> list[type]:
-    """Return the dataclasses that fields of a config are tuples of."""
+    """Return the dataclasses of which a config contains tuples."""
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
 def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
-    """Return the turn of a key: kinds and lists of them come first, then outer fields, then keys of dicts as given."""
+    """Return the rank of a key in the order of application.
+
+    Kinds and lists of kinds come first, then other fields from the outermost inwards, then keys of dicts in the order
+    in which the user wrote them, because the last pattern that matches a layer wins.
+    """
     if is_in_dict(root, key):
         return True, True, 0
     return False, key.split(".")[-1] not in {"kind", *lists}, key.count(".")
@@ -80,20 +87,21 @@ def is_in_dict(root: type, key: str) -> bool:
 
 
 def option_of(key: str) -> str:
-    """Return the option that sets the field at a key; the pattern of a layer's name stays as it is."""
+    """Return the command-line option for a key: hyphens replace underscores, except in patterns for layer names."""
     return f"--{key if RATES_KEY.fullmatch(key) else key.replace('_', '-')}"
 
 
 def without_none(kind: Any) -> Any:
-    """Return the type that a field has where it is not None."""
+    """Return the type of an optional field without None."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return next(k for k in typing.get_args(kind) if k is not type(None))
     return kind
 
 
 def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
-    """Return the full keys that a key stands for."""
-    hints, first = hints_of(root), key.split(".")[0]
+    """Return the full keys that a key stands for: one per stage if it begins with a field of the stages."""
+    hints = hints_of(root)
+    first = key.split(".")[0]
     if first in hints:
         return [key]
     for name, hint in hints.items():
@@ -107,7 +115,7 @@ def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> 
 
 
 def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
-    """Return the dotted keys of a config without the numbers of stages; of stages, those of every kind."""
+    """Return all dotted keys of a config, without stage numbers and with the fields of every kind in the tables."""
     known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
     for item in items_of(root):
         for name, hint in hints_of(item).items():
@@ -120,7 +128,7 @@ def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
 
 
 def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set one value of a JSON record of the type `kind`, checked against the field's own type."""
+    """Set one value in a JSON record of the type `kind`, checked against the type of the field."""
     name, rest = names[0], names[1:]
     item = item_of(kind)
     if item and item in kinds and not name.isdigit():
@@ -133,11 +141,12 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
         set_value(item, record[int(name)], rest, value, key, kinds)
         return
     if typing.get_origin(kind) is dict:
-        inner, entry = typing.get_args(kind)[1], ".".join(names)
-        record.pop(entry, None)  # so that the one that is set last stands last
-        record[entry] = (
-            value if inner is Any else from_json(inner, convert_value(inner, value, key), option_of(key), kinds)
-        )
+        inner = typing.get_args(kind)[1]
+        entry = ".".join(names)
+        record.pop(entry, None)  # the last one set must come last, because the last matching pattern wins
+        if inner is not Any:
+            value = from_json(inner, convert_value(inner, value, key), option_of(key), kinds)
+        record[entry] = value
         return
     kind = without_none(kind)
     chosen = class_of(kind, record, key, kinds)
@@ -163,12 +172,12 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
 
 
 def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set a field of every entry of one kind in a list of kinds; if it has none, one is added at the end."""
+    """Set a field of every entry of one kind in a list of kinds; append an entry first if the list lacks that kind."""
     name, rest = names[0], names[1:]
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
     if not rest and value != Words():
         options = " or ".join(option_of(f"{key}.{field}") for field in fields)
-        raise UserError(f"{option_of(key)} itself takes no value; set a field of it: {options}")
+        raise UserError(f"{option_of(key)} does not accept a value; set one of its fields: {options}")
     if name not in [entry["kind"] for entry in record]:
         record.append({"kind": name})
     for entry in record:
@@ -177,21 +186,25 @@ def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
 
 
 def words_of(value: Any) -> Sequence[str] | None:
-    """Return the names in a value for a list of kinds, or None if it holds the entries themselves."""
+    """Return the names in a value for a list of kinds, or None if the value contains the entries themselves."""
     words = (value,) if isinstance(value, str) else value
     names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
     return words if names and (words or isinstance(value, Words)) else None
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return a list of these kinds, empty for "none" alone. Kinds that were in it before keep their fields."""
+    """Return a list of these kinds, empty for just "none". Kinds that were already in the list keep their fields."""
     if not words:
-        raise UserError(f"{option} needs a value: kinds in their order, or none; there are: {known_kinds(item, kinds)}")
+        known = known_kinds(item, kinds)
+        raise UserError(f"{option} needs a value: kinds in order, or none. The kinds are: {known}")
     if tuple(words) == (EMPTY_LIST_WORD,):
         return []
     if EMPTY_LIST_WORD in words:
-        raise UserError(f"{option} is {' '.join(words)}; none stands alone, so leave out it or the others")
-    unused, entries = list(before), []
+        raise UserError(
+            f"{option} is {' '.join(words)!r}; 'none' cannot be combined with other kinds; remove 'none' or the others"
+        )
+    unused = list(before)
+    entries = []
     for word in words:
         class_of(item, {"kind": word}, option, kinds)
         found = next((entry for entry in unused if entry["kind"] == word), {"kind": word})
@@ -206,7 +219,7 @@ def known_kinds(item: Any, kinds: Kinds) -> str:
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
-    """Make a record one of another kind, with nothing set but its kind."""
+    """Turn a record into one of another kind in which no other field is set."""
     if record["kind"] != name:
         class_of(kind, {"kind": name}, "", kinds)
         record.clear()
@@ -214,35 +227,48 @@ def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> 
 
 
 def convert_value(kind: Any, value: Any, key: str) -> Any:
-    """Return a value for a field of this type: words as what they mean, a numpy scalar as a number."""
+    """Return a value for a field of this type: words are parsed, numpy scalars become plain numbers."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
     if not isinstance(value, Words):
         return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if item_of(kind) or dataclasses.is_dataclass(without_none(kind)):
+        raise UserError(f"{option_of(key)} does not accept a value; set one of its fields: {field_options(kind, key)}")
     if origin is tuple:
-        each = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
-        if len(each) != len(value):
+        item_types = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
+        if len(item_types) != len(value):
             raise UserError(f"{option_of(key)} is {' '.join(value)!r}; it must be {type_description(kind)}")
-        return tuple(convert_value(k, Words((word,)), key) for k, word in zip(each, value, strict=True))
+        return tuple(convert_value(k, Words((word,)), key) for k, word in zip(item_types, value, strict=True))
     if origin is dict:
-        raise UserError(f"{option_of(key)} itself takes no value; set one by name: {option_of(key)}.NAME VALUE")
+        raise UserError(f"{option_of(key)} does not accept a value; set one by name: {option_of(key)}.NAME VALUE")
     if kind is bool and not value:
         return True
     if not value:
         raise UserError(f"{option_of(key)} needs a value: {type_description(kind)}")
-    word, optional = " ".join(value), origin in (types.UnionType, typing.Union)
+    word = " ".join(value)
+    optional = origin in (types.UnionType, typing.Union)
     kind = without_none(kind)
-    if not word and (optional or kind is Path):  # an empty path would be the current folder, an empty name none
-        raise UserError(f"{option_of(key)} is empty; give a value or leave it out")
-    found = parse_word(kind, word)
-    if found is None or len(value) > 1:
+    if not word and (optional or kind is Path):  # an empty path would mean the current folder
+        raise UserError(f"{option_of(key)} is empty; give a value or drop the option")
+    parsed = parse_word(kind, word)
+    if parsed is None or len(value) > 1:
         raise UserError(f"{option_of(key)} is {word!r}; it must be {type_description(kind)}")
-    return found
+    return parsed
+
+
+def field_options(kind: Any, key: str) -> str:
+    """Return the options for the fields of a dataclass, or of the first item of a tuple of them, as text."""
+    item = item_of(kind)
+    owner = item or without_none(kind)
+    names = [*hints_of(owner)]
+    if getattr(owner, "kind", None) == "":  # the base of a table, whose entries have further fields
+        names = ["kind", *names]
+    return ", ".join(option_of(f"{key}.0.{name}" if item else f"{key}.{name}") for name in names)
 
 
 def parse_word(kind: Any, word: str) -> Any:
-    """Return what a word means as a value of a plain type, None where it means nothing."""
+    """Parse a word as a value of a plain type. Return None if that is not possible."""
     if typing.get_origin(kind) is Literal:
         return next((choice for choice in typing.get_args(kind) if str(choice) == word), None)
     if kind is bool:

@@ -1,4 +1,4 @@
-"""How an image becomes a network's input: one frozen value, stored in every model file and used by every verb alike."""
+"""The preprocessing of an image for a network: one frozen value, stored in model files and used by all verbs."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
@@ -10,7 +10,7 @@ from PIL import Image
 from imclass.core.bounds import AtLeast, check_bounds
 from imclass.core.errors import UserError
 
-Box: TypeAlias = tuple[float, float, float, float]  # left, top, right and bottom in pixels, not rounded
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right and bottom in fractional pixels
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -22,10 +22,10 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Colour mode, resize rule, crop and channel order. Mean and std are not here: they are buffers of the network.
+    """Colour mode, resize rule, crop and channel order. Mean and std are buffers of the network instead.
 
-    `resize` is "shorter" (the shorter side becomes `scale`, the paper's Q, aspect kept), "squash" (the whole image
-    becomes size x size) or "none" (the image is taken as it is). A centre crop of `size` follows.
+    `resize` is "shorter" (scale the shorter side to `scale`, the papers' Q, and keep the aspect ratio), "squash"
+    (resize the whole image to size x size) or "none". A centre crop of `size` follows.
     """
 
     size: Annotated[int, AtLeast(1)] = 224
@@ -39,7 +39,7 @@ class Preprocess:
         check_bounds(self, "preprocess.")
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a crop that does not fit."""
+        """Raise `UserError` for a crop larger than the resized image."""
         if self.resize == "shorter" and self.scale < self.size:
             raise UserError(
                 f"{at}scale {self.scale} is below {at}size {self.size}: the crop would not fit; "
@@ -48,42 +48,48 @@ class Preprocess:
 
     @property
     def w_in(self) -> int:
-        """Channels of the network's input."""
+        """Return the number of channels of the network's input."""
         return 1 if self.colour == "grey" else 3
 
     def __call__(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w c"]:
-        """The network's view of one image, channels last."""
+        """Return the network's view of one image, channels last."""
         return self.crop(self.apply_resize(self.convert_colour(self.limit_aspect(image))))
 
     def limit_aspect(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """The centre of an image of an extreme shape: more than a centre crop can reach, at bounded memory."""
-        most = 16 * min(image.shape[:2])
-        if self.resize != "shorter" or max(image.shape[:2]) <= most:
+        """Return the centre of an image whose longer side exceeds 16 times the shorter one.
+
+        Resizing by the shorter side would otherwise need unbounded memory. The centre crop lies well within the
+        remaining part.
+        """
+        limit = 16 * min(image.shape[:2])
+        if self.resize != "shorter" or max(image.shape[:2]) <= limit:
             return image
-        top, left = (max(0, side - most) // 2 for side in image.shape[:2])
-        return image[top : top + most, left : left + most]
+        top, left = (max(0, side - limit) // 2 for side in image.shape[:2])
+        return image[top : top + limit, left : left + limit]
 
     def convert_colour(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
-        """Grey (luma of ITU-R BT.601) or three channels, in the network's channel order."""
+        """Return the image in grey (luma of ITU-R BT.601) or in three channels, in the network's channel order."""
         if self.colour == "grey":
             return image if image.shape[2] == 1 else np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
         image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
         return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
     def apply_resize(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """The resize rule alone; Pillow's filters are antialiased when they shrink."""
+        """Return the image resized by the resize rule, before the crop. Pillow's filters antialias when they shrink."""
         height, width = image.shape[:2]
         if self.resize == "squash":
-            return self.to(image, self.size, self.size)
+            return self.resize_to(image, self.size, self.size)
         if self.resize == "shorter":
             shorter = min(height, width)
-            return self.to(image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width)))
+            return self.resize_to(
+                image, *(max(1, (side * self.scale + shorter // 2) // shorter) for side in (height, width))
+            )
         return image
 
-    def to(
+    def resize_to(
         self, image: UInt8[np.ndarray, "H W C"], height: int, width: int, box: Box | None = None
     ) -> UInt8[np.ndarray, "h w C"]:
-        """`image`, or the part of it in `box`, at exactly this height and width in pixels."""
+        """Return `image`, or the part of it in `box`, resized to exactly this height and width in pixels."""
         if image.shape[:2] == (height, width) and box is None:
             return image
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
@@ -91,7 +97,7 @@ class Preprocess:
         return resized.reshape(height, width, image.shape[2])
 
     def crop(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """The centre size x size pixels; an image smaller than that is a `UserError` naming both sizes."""
+        """Return the centre size x size pixels. Raise a `UserError` that states both sizes for a smaller image."""
         height, width = image.shape[:2]
         if height < self.size or width < self.size:
             raise UserError(

@@ -1,8 +1,9 @@
-"""Every random choice about a sample, as a pure function of where it is needed.
+"""Random choices about samples, as pure functions of seed, epoch, sample and purpose.
 
-A counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011): no state
-to save, so worker count, process count and resume cannot change what a sample looks like. The mixing function is the
-finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), applied once for each word of the counter.
+They come from a counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+(SC 2011). There is no state to save, so neither the number of workers or processes nor resuming can change a sample.
+The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), applied once for each word of
+the counter.
 """
 
 import hashlib
@@ -16,14 +17,14 @@ FIRST_MULTIPLIER, SECOND_MULTIPLIER, WORD_MASK = 0xBF58476D1CE4E5B9, 0x94D049BB1
 
 
 def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
-    """SplitMix64's finaliser: a bijection of 64-bit words in which each input bit flips about half of the output."""
+    """Apply SplitMix64's finaliser, a bijection of 64-bit words in which each input bit flips about half the output."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST_MULTIPLIER)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND_MULTIPLIER)
     return z ^ (z >> np.uint64(31))
 
 
 def mix_word(z: int) -> int:
-    """Return `mix` of one word, much faster than for an array of one."""
+    """Apply the same function to one word, much faster than `mix` on an array of one."""
     z = (z ^ (z >> 30)) * FIRST_MULTIPLIER & WORD_MASK
     z = (z ^ (z >> 27)) * SECOND_MULTIPLIER & WORD_MASK
     return z ^ (z >> 31)
@@ -33,23 +34,23 @@ def mix_word(z: int) -> int:
 class Draws:
     """The random choices of one epoch of a run, each a function of (seed, epoch, sample, repeat, stream) alone.
 
-    A stream names a purpose ("order", "flip", ...); `repeat` tells apart several choices of one sample for it.
+    A stream names a purpose ("order", "flip", ...); `repeat` numbers the choices of one sample for one purpose.
     """
 
     seed: int
     epoch: int = 0  # counted over the whole run
-    scope: str = ""  # before the name of every stream, so that two uses of one name get different bits
+    scope: str = ""  # prefix of every stream's name, so that two uses of the same name get different bits
 
-    def at(self, epoch: int) -> "Draws":
-        """Return the choices of another epoch."""
+    def at_epoch(self, epoch: int) -> "Draws":
+        """Return the choices for another epoch."""
         return Draws(self.seed, epoch, self.scope)
 
-    def within(self, scope: str) -> "Draws":
-        """Return the choices of one of several users that draw from streams of the same names."""
+    def in_scope(self, scope: str) -> "Draws":
+        """Return the choices in a scope, which are independent of the same streams in any other scope."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
-        """Return 64 random bits for each sample, the same whoever asks and in whatever order."""
+        """Return 64 random bits for each sample, independent of the order of `ids` and of earlier calls."""
         key = int.from_bytes(hashlib.sha256(f"{self.scope}{stream}".encode()).digest()[:8], "little")
         state = 0
         for word in (key, self.seed, self.epoch, repeat):
@@ -57,14 +58,14 @@ class Draws:
         return mix(mix(ids.astype(np.uint64) + np.uint64((state + int(GOLDEN_GAMMA)) & WORD_MASK)) + GOLDEN_GAMMA)
 
     def uniform(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> Float64[np.ndarray, "N"]:
-        """Return a number in [0, 1) for each sample: the upper 53 bits."""
+        """Return a number in [0, 1) for each sample, from the upper 53 bits."""
         return (self.bits(ids, stream, repeat) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def order(self, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-        """Return positions into `ids` in the order of the epoch; leaving a sample out does not move others about."""
+        """Return positions in `ids` in the order of the epoch. Removing a sample does not reorder the others."""
         return np.argsort(self.bits(ids, "order"), kind="stable").astype(np.int64)
 
 
 def part_seed(seed: int, step: int, part: int) -> int:
-    """Return the seed of dropout and the like for one part of one step, in [0, 2**63)."""
+    """Return the dropout seed for one part of one step, in [0, 2**63)."""
     return int(Draws(seed, step).bits(np.array([part], np.int64), "model")[0] >> np.uint64(1))

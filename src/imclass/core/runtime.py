@@ -1,4 +1,4 @@
-"""The machine at hand: which device, how many threads, which versions; chosen once and said."""
+"""The device, threads, processes and library versions of a run, resolved once and recorded."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ VERSIONED_PACKAGES = ("imclass", "torch", "numpy", "pillow", "safetensors")
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Numbers and memory order of a network's activations: N C H W, or channels last."""
+    """The precision and the memory layout of a network's activations: N C H W, or channels last."""
 
     precision: str = "fp32"  # or bf16
     layout: str = "nchw"  # or nhwc
@@ -40,46 +40,46 @@ DEFAULT_ARITHMETIC = Arithmetic()
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a run uses. Resolved once, kept in its checkpoints and taken from there on resume."""
+    """The device, threads and arithmetic of a run, resolved once, saved in checkpoints and restored on resume."""
 
     device: str = "cpu"
     threads: int = 1
     arithmetic: Arithmetic = Arithmetic()
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{self.device}, {self.arithmetic}, {threads}"
 
 
 def resolve_runtime(device: str) -> Runtime:
-    """Return what a run uses on the device of this name; raise `UserError` where that is not there."""
+    """Return the runtime on the named device. Raise `UserError` if the device is not available."""
     return Runtime(device_of(device), torch.get_num_threads())
 
 
 def device_of(name: str) -> str:
-    """Return the PyTorch device that a user names: cpu, cuda, cuda:N or mps, or for "auto" CUDA where there is one."""
+    """Return the PyTorch device for cpu, cuda, cuda:N, mps or auto, which stands for CUDA if available, else cpu."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, colon, number = name.partition(":")
     if name.isdecimal():
-        raise UserError(f"--device {name} is not a device; name it cuda:{name}")
+        raise UserError(f"--device {name} is not a device; write cuda:{name}")
     if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise UserError(f"--device {name} is not a device; give auto, cpu, cuda, cuda:N or mps")
+        raise UserError(f"--device {name} is not a device; choose auto, cpu, cuda, cuda:N or mps")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise UserError("--device mps: PyTorch cannot use a Metal device here; take --device cpu")
+        raise UserError("--device mps: PyTorch cannot use a Metal device here; use --device cpu")
     count = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
     if kind == "cuda" and int(number or 0) >= count:
-        there = f"only {count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
-        raise UserError(f"--device {name}: this machine has {there} that PyTorch can use; take --device cpu")
+        available = {0: "no CUDA device", 1: "only 1 CUDA device"}.get(count, f"only {count} CUDA devices")
+        raise UserError(f"--device {name}: this machine has {available} that PyTorch can use; use --device cpu")
     return name
 
 
 def apply_runtime(runtime: Runtime) -> None:
-    """Set the thread count (it decides the order of sums, so the bits); on a GPU ask for repeatable kernels.
+    """Set the number of threads and, on a GPU, ask for deterministic kernels.
 
-    A CPU's kernels for these networks are repeatable as they are, and to ask for it costs a second of imports.
+    On a CPU the kernels of these networks are deterministic anyway, and asking for it costs a second of imports.
     """
-    torch.set_num_threads(runtime.threads)
+    torch.set_num_threads(runtime.threads)  # it decides the order in which sums are taken, and so the bits
     torch.set_flush_denormal(True)
     keep_memory()
     if runtime.device.startswith("cuda"):
@@ -88,10 +88,10 @@ def apply_runtime(runtime: Runtime) -> None:
 
 
 def keep_memory() -> bool:
-    """Let glibc keep what is freed, from now until the process ends; false where another C library is at work.
+    """Make glibc keep freed memory until the process ends; return False with any other C library.
 
-    It gives large blocks back to the system, and every page of them costs a fault when it is asked for again: many
-    thousands in each step of a network with large maps.
+    By default glibc returns large blocks to the system. Each page of such a block then costs a page fault when it is
+    allocated again, many thousands of them in each step of a network with large maps.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return allocator is not None and all(
@@ -102,7 +102,8 @@ def keep_memory() -> bool:
 def reseed(seed: int, device: torch.device) -> None:
     """Seed the generator that dropout on `device` draws from, and no other.
 
-    `torch.manual_seed` records a stack trace for each absent accelerator: a millisecond, a fifth of a small net's step.
+    `torch.manual_seed` records a stack trace for each absent accelerator. That takes a millisecond, a fifth of a step
+    of a small network.
     """
     if device.type == "mps":
         torch.mps.manual_seed(seed)
@@ -113,52 +114,53 @@ def reseed(seed: int, device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share one piece of work: this one alone, or all that torchrun started."""
+    """The processes that share a piece of work: this one alone, or all that torchrun started."""
 
     rank: int = 0
     count: int = 1
 
     def share(self, n: int) -> range:
-        """Which of n things are this process's: consecutive ones. Together the shares are each thing exactly once."""
+        """Return this process's range of n items. The ranges of all processes cover each item exactly once."""
         return range(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
     def gather_objects(self, mine: Any) -> list[Any]:
-        """What every process has to tell, by rank, in the first process; nothing in the others."""
+        """Gather one object from each process. Rank 0 receives them in rank order; other ranks get an empty list."""
         if self.count == 1:
             return [mine]
-        everyones: list[Any] | None = [None] * self.count if self.rank == 0 else None
-        distributed.gather_object(mine, everyones)
-        return everyones or []
+        gathered: list[Any] | None = [None] * self.count if self.rank == 0 else None
+        distributed.gather_object(mine, gathered)
+        return gathered or []
 
 
 def world_size() -> int:
-    """Return how many processes torchrun started, 1 where it started none; raise `UserError` for another value."""
+    """Return WORLD_SIZE, the number of processes that torchrun started, or 1 if unset. Raise `UserError` if invalid."""
     value = os.environ.get("WORLD_SIZE") or "1"
     if not value.isdecimal() or int(value) < 1:
         raise UserError(
-            f"the environment variable WORLD_SIZE is {value!r}; torchrun sets it to a number of processes, so unset it"
+            f"the environment variable WORLD_SIZE is {value!r}; it must be the number of processes, which torchrun "
+            "sets. Unset the variable"
         )
     return int(value)
 
 
 def check_launched() -> None:
-    """Raise `UserError` where WORLD_SIZE stands without the variables that torchrun sets with it."""
-    lacking = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
-    if lacking:
+    """Raise `UserError` if WORLD_SIZE is set without the other variables that torchrun sets."""
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
         raise UserError(
-            f"the environment variable WORLD_SIZE is {os.environ['WORLD_SIZE']!r} and {lacking[0]} is not set; "
-            "torchrun sets both, so start this with torchrun, or unset WORLD_SIZE"
+            f"the environment variable WORLD_SIZE is {os.environ['WORLD_SIZE']!r}, but {missing[0]} is not set. "
+            "torchrun sets both, so start this command with torchrun, or unset WORLD_SIZE"
         )
 
 
 @contextlib.contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the processes that torchrun started (it sets WORLD_SIZE), over gloo, for the time of a block."""
+    """Join the processes that torchrun started, over gloo, for the duration of a block."""
     if world_size() == 1:
         yield Processes()
         return
     check_launched()
-    distributed.init_process_group("gloo", timeout=timedelta(days=7))  # the first may be done long before the last
+    distributed.init_process_group("gloo", timeout=timedelta(days=7))  # one process may finish long before another
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
@@ -166,11 +168,11 @@ def join_processes() -> Iterator[Processes]:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the bits."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the libraries that decide the bits of a result."""
+    versions = {"python": platform.python_version()}
     for name in VERSIONED_PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions

@@ -1,4 +1,4 @@
-"""Tables of entries by name, gathered from the modules of a folder and from the user's plugins."""
+"""Tables of entries by name, collected from the modules of a package and from plugins."""
 
 import hashlib
 import importlib
@@ -17,7 +17,7 @@ from imclass.core.text import suggestion
 
 @dataclass(frozen=True)
 class Plugin:
-    """A file of the user's: its module, or why it could not be imported."""
+    """A plugin file: its module, or the problem that kept it from being imported."""
 
     path: Path
     digest: str  # SHA-256 of its content
@@ -27,101 +27,102 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Plugins:
-    """The user's plugin files, in order."""
+    """All plugin files, in order."""
 
     files: tuple[Plugin, ...] = ()
 
 
 def no_explanation(name: str) -> str:
-    """Return nothing: no name is known to stand for another kind of thing."""
+    """Return "": by default a table has no special explanation of an unknown name."""
     return ""
 
 
 @dataclass(frozen=True)
 class EntryTable:
-    """The entries of one kind of table, gathered over a folder of modules, and what could not be imported."""
+    """Entries of one kind by name, such as all networks, and the modules that could not be imported."""
 
-    what: str
+    what: str  # the kind of entry in messages, such as "network"
     entries: dict[str, Any]
-    failures: tuple[str, ...] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the user's file, by entry
-    explain: Callable[[str], str] = no_explanation  # what is wrong with a name that stands for another kind of thing
+    failures: tuple[str, ...] = ()  # for each module that could not be imported, its name and the problem
+    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the plugin file, by entry
+    explain: Callable[[str], str] = no_explanation  # returns the message for an unknown name; "": the default
 
     def __getitem__(self, name: str) -> Any:
-        """The entry; an unknown name is a `UserError` with the nearest known one and any file that failed to import."""
+        """Return an entry. Raise `UserError` for an unknown name, with the nearest name and the failed imports."""
         if name in self.entries:
             return self.entries[name]
-        if known := self.explain(name):
-            raise UserError(known)
+        if explanation := self.explain(name):
+            raise UserError(explanation)
         failed = "".join(f"\n  not imported: {f}" for f in self.failures)
         raise UserError(f"no {self.what} is named {name!r}{suggestion(name, self.entries)}{failed}")
 
     def plugin_digests(self, name: str) -> dict[str, str]:
-        """Return {"network mine": digest} where a plugin defines the entry, else nothing."""
+        """Return {"network mine": digest} if a plugin defines the entry, else an empty dictionary."""
         return {f"{self.what} {name}": self.digests[name]} if name in self.digests else {}
 
 
 NO_PLUGINS = Plugins()
-PLUGIN_PREFIX = "imclass_plugins"  # how the names of plugins' modules begin
+PLUGIN_PREFIX = "imclass_plugins"  # before the module names of plugins
 
 
 def find(package: str, table: str, what: str, plugins: Plugins = NO_PLUGINS) -> EntryTable:
-    """Return the union of the dictionaries called `table` in every module of `package` and every plugin.
+    """Return the union of the dictionaries called `table` in all modules of `package` and all plugins.
 
-    A module that fails to import is listed in `failures` and the others still work; a name given twice is a
-    `UserError`.
+    A module that fails to import is listed in `failures`, and the others still work. Raise `UserError` if two modules
+    define the same name.
     """
     entries: dict[str, Any] = {}
     owners: dict[str, str] = {}
     digests: dict[str, str] = {}
     failures = [f"{file.path}: {file.problem}" for file in plugins.files if file.module is None]
-    theirs = [(str(file.path), file.module, file.digest) for file in plugins.files if file.module is not None]
-    for source, module, digest in [*package_modules(package, failures), *theirs]:
+    plugin_modules = [(str(file.path), file.module, file.digest) for file in plugins.files if file.module is not None]
+    for source, module, digest in [*package_modules(package, failures), *plugin_modules]:
         try:
             found = dict(getattr(module, table, {}))
-        except Exception as error:  # a table that is none
+        except Exception as error:  # not a dictionary
             failures.append(f"{source}: {problem_of(error)}")
             continue
         for name, entry in found.items():
             if name in owners:
                 raise UserError(f"{what} {name!r} is defined twice, in {owners[name]} and in {source}; rename one")
             owners[name], entries[name] = source, entry
-            digests |= {name: digest} if digest else {}
+            if digest:
+                digests[name] = digest
     return EntryTable(what, entries, tuple(failures), digests)
 
 
 def package_modules(package: str, failures: list[str]) -> Iterator[tuple[str, types.ModuleType, str]]:
-    """Yield the name of each module of `package`, and the module; note in `failures` those that cannot be imported."""
+    """Yield the name, module and an empty digest for each module in `package`. Add failed imports to `failures`."""
     folder = importlib.import_module(package)
     for name in sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)):
         try:
             yield name, importlib.import_module(name), ""
-        except (Exception, SystemExit) as error:  # the others must work
+        except (Exception, SystemExit) as error:  # the other modules must still work
             failures.append(f"{name}: {problem_of(error)}")
 
 
 def load_plugins(folders: Sequence[Path]) -> Plugins:
-    """Return the Python files of the folders, imported; a folder that is not there is a `UserError`."""
+    """Import the Python files in the folders. Raise `UserError` for a folder that does not exist."""
     return Plugins(tuple(load_plugin(path) for path in plugin_files(folders)))
 
 
 def plugin_files(folders: Sequence[Path]) -> list[Path]:
-    """Return the Python files of the folders, in order; a folder that is not there is a `UserError`."""
+    """Return the Python files in the folders, in order. Raise `UserError` for a folder that does not exist."""
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"--plugins {folder} is not a folder")
+            raise UserError(f"--plugins {folder} is not a folder; give a folder with Python files")
     return [path for folder in folders for path in sorted(folder.glob("*.py"))]
 
 
 def load_plugin(path: Path) -> Plugin:
-    """Return a plugin, executed unless this process has executed a file of this path and content before.
+    """Return a plugin, executed unless this process has already executed a file with this path and content.
 
-    A second execution would make its classes anew, and values of the first would be of another type.
+    A second execution would create its classes again, and instances from the first would not belong to them.
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    name = f"{PLUGIN_PREFIX}.{path.stem}_{place[:8]}_{digest[:8]}"  # two folders may both have a file of this name
+    path_digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    name = f"{PLUGIN_PREFIX}.{path.stem}_{path_digest[:8]}_{digest[:8]}"  # files in two folders may have one name
     if name in sys.modules:
         return Plugin(path, digest, sys.modules[name])
     try:
@@ -129,14 +130,14 @@ def load_plugin(path: Path) -> Plugin:
         if spec is None or spec.loader is None:
             raise ImportError("it cannot be imported")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up there to resolve annotations
+        sys.modules[name] = module  # dataclasses look up their module there to resolve annotations
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a stranger's file raises, the others must work
+    except (Exception, SystemExit) as error:  # the other plugins must still work
         sys.modules.pop(name, None)
         return Plugin(path, digest, problem=problem_of(error))
     return Plugin(path, digest, module)
 
 
 def problem_of(error: BaseException) -> str:
-    """Return an exception's kind and message."""
+    """Return an exception's type and message."""
     return f"{type(error).__name__}: {error}"

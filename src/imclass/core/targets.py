@@ -1,6 +1,6 @@
-"""What is known of images: one label each, or for each class yes, no, or not judged. It is indexed and joined by class.
+"""Targets of images: one label per image or, for each class, one of yes, no and not judged.
 
-The arrays are numpy's or, for a loss, tensors.
+Targets contain NumPy arrays in data sets and tensors in a loss.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from imclass.core.errors import UserError
 
-Link: TypeAlias = Literal["softmax", "sigmoid"]  # from scores to probabilities: of one class, or of each by itself
+Link: TypeAlias = Literal["softmax", "sigmoid"]  # turns scores into probabilities: over all classes, or for each alone
 
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """One class for each image: `labels` are positions in the classes."""
+    """One class per image. `labels` are indices into the list of classes."""
 
     labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the measure that is the share of correct images
+    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,48 +32,48 @@ class OneOf:
         """Return the targets of the images at these positions."""
         return OneOf(self.labels[chosen])
 
-    def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
-        """Return the targets over `classes` other classes, in which class k is class `ranks[k]`."""
-        return OneOf(ranks[self.labels])
+    def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
+        """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`."""
+        return OneOf(new_numbers[self.labels])
 
     def numpy(self) -> Int64[np.ndarray, "N"]:
-        """Return the labels as an array, as a data set holds them."""
+        """Return the labels as an array."""
         return np.asarray(self.labels)
 
-    def on(self, device: str | torch.device) -> "OneOf":
-        """Return the labels as a tensor on a device, as a loss takes them."""
+    def on_device(self, device: str | torch.device) -> "OneOf":
+        """Return these targets with their labels as a tensor on a device, for a loss."""
         return OneOf(torch.as_tensor(self.labels).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
-        """Return how many images each of the K `classes` has."""
+        """Return the number of images in each class. K is `classes`."""
         return np.bincount(self.numpy(), minlength=classes).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images of each of the K `classes`."""
+        """Return the positions of the images in each class. K is `classes`."""
         order = np.argsort(self.numpy(), kind="stable")
         return np.split(order, np.searchsorted(self.numpy()[order], np.arange(1, classes)))
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the groups of positions that a cut takes the same share of: the images of each class."""
+        """Return the groups of positions that are split in equal proportions: the images of each class."""
         return self.by_class(classes)
 
-    def words(self, classes: tuple[str, ...]) -> list[str]:
-        """Return the class of each image."""
+    def label_texts(self, classes: tuple[str, ...]) -> list[str]:
+        """Return the name of each image's class."""
         return [classes[label] for label in self.numpy()]
 
-    def correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return how many images have their highest score at their label; the labels are on the scores' device."""
+    def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
+        """Return the number of images whose label has the highest score. Labels and scores must be on one device."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class AnyOf:
-    """Any number of classes for each image: `marks` are 1 for yes, 0 for no, -1 where it was not judged."""
+    """Any number of classes per image. `marks` are 1 for yes, 0 for no, and -1 for not judged."""
 
     marks: Int8[np.ndarray, "N K"] | Int8[Tensor, "N K"]
 
     link: ClassVar[Link] = "sigmoid"
-    counted: ClassVar[str] = "exact"  # the measure that is the share of correct images
+    counted: ClassVar[str] = "exact"  # the name of the measure that `count_correct` counts
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -82,57 +82,60 @@ class AnyOf:
         """Return the targets of the images at these positions."""
         return AnyOf(self.marks[chosen])
 
-    def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
-        """Return the targets over `classes` other classes, in which class k is class `ranks[k]`.
+    def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
+        """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`.
 
-        A class that several become is marked yes where one of them is, else no where one is. What none becomes was not
-        judged.
+        If classes are merged, the result is yes if any of them is yes, else no if any is no. A class with an index that
+        is not in `new_numbers` is not judged.
         """
         marks = np.full((len(self), classes), -1, np.int8)
-        for k, rank in enumerate(ranks.tolist()):
-            np.maximum(marks[:, rank], self.numpy()[:, k], out=marks[:, rank])
+        for k, new in enumerate(new_numbers.tolist()):
+            np.maximum(marks[:, new], self.numpy()[:, k], out=marks[:, new])
         return AnyOf(marks)
 
     def numpy(self) -> Int8[np.ndarray, "N K"]:
-        """Return the marks as an array, as a data set holds them."""
+        """Return the marks as an array."""
         return np.asarray(self.marks)
 
-    def on(self, device: str | torch.device) -> "AnyOf":
-        """Return the marks as a tensor on a device, as a loss takes them."""
+    def on_device(self, device: str | torch.device) -> "AnyOf":
+        """Return these targets with their marks as a tensor on a device, for a loss."""
         return AnyOf(torch.as_tensor(self.marks).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
-        """Return how many images have each of the K `classes`."""
+        """Return the number of images with each class. K is `classes`."""
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images that have each of the K `classes`."""
+        """Return the positions of the images with each class. K is `classes`."""
         return [np.flatnonzero(column == 1) for column in self.numpy().T]
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return all positions as one group: an image may be in several classes, or in none."""
+        """Return all positions as a single group, because an image may have several classes or none."""
         return [np.arange(len(self))]
 
-    def words(self, classes: tuple[str, ...]) -> list[str]:
-        """Return the classes of each image, and those not judged after a question mark, one after another."""
+    def label_texts(self, classes: tuple[str, ...]) -> list[str]:
+        """Return the classes of each image, separated by NUL; a question mark precedes a class that was not judged."""
         prefixes = {1: "", -1: "?"}
         rows = self.numpy().tolist()
         return ["\0".join(prefixes[m] + c for m, c in zip(row, classes, strict=True) if m) for row in rows]
 
-    def correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return of how many images every judged class has a probability of at least 0.5 where it is yes, else less."""
+    def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
+        """Return the number of images for which every judged class is predicted correctly.
+
+        A probability of at least 0.5 means yes, and a lower one no.
+        """
         marks = torch.as_tensor(self.marks)
         return int(((scores >= 0).eq(marks == 1) | (marks < 0)).all(1).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Soft:
-    """A share of each class for each image, as mixing images gives: `rows` add up to 1."""
+    """Class fractions for each image, as produced by mixing images. Each row of `rows` sums to 1."""
 
     rows: Float32[np.ndarray, "N K"] | Float32[Tensor, "N K"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the measure that is the share of correct images
+    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,39 +144,42 @@ class Soft:
         """Return the targets of the images at these positions."""
         return Soft(self.rows[chosen])
 
-    def join(self, ranks: Int64[np.ndarray, "K"], classes: int) -> "Soft":
-        """Return the targets over `classes` other classes, in which class k is class `ranks[k]`; shares are added."""
+    def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "Soft":
+        """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`.
+
+        If classes are merged, their fractions are added.
+        """
         rows = np.zeros((len(self), classes), np.float32)
-        for k, rank in enumerate(ranks.tolist()):
-            rows[:, rank] += self.numpy()[:, k]
+        for k, new in enumerate(new_numbers.tolist()):
+            rows[:, new] += self.numpy()[:, k]
         return Soft(rows)
 
     def numpy(self) -> Float32[np.ndarray, "N K"]:
-        """Return the shares as an array."""
+        """Return the class fractions as an array."""
         return np.asarray(self.rows)
 
-    def on(self, device: str | torch.device) -> "Soft":
-        """Return the shares as a tensor on a device, as a loss takes them."""
+    def on_device(self, device: str | torch.device) -> "Soft":
+        """Return these targets with their class fractions as a tensor on a device, for a loss."""
         return Soft(torch.as_tensor(self.rows).to(device))
 
-    def correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return how many images have their highest score at their largest share."""
+    def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
+        """Return the number of images whose class with the largest fraction has the highest score."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.rows).argmax(1)).sum())
 
 
 Targets: TypeAlias = OneOf | AnyOf  # of a data set
-StepTargets: TypeAlias = OneOf | AnyOf | Soft  # of a step: mixing makes soft ones
+StepTargets: TypeAlias = OneOf | AnyOf | Soft  # of a training step, where mixing produces soft ones
 
 
-def labels_of(targets: Targets, what: str, fix: str = "leave it out") -> Int64[np.ndarray, "N"]:
-    """Return the one label of each image, which `what` needs. Raise `UserError` where images may have several."""
+def labels_of(targets: Targets, what: str, fix: str = "drop the option") -> Int64[np.ndarray, "N"]:
+    """Return the label of each image, for `what`. Raise a `UserError` that names `what` if there may be several."""
     if not isinstance(targets, OneOf):
-        raise UserError(f"{what} needs images with one label each, and these may have several; {fix}")
+        raise UserError(f"{what} needs images with one label each, but these may have several; {fix}")
     return targets.numpy()
 
 
-def marks_of(targets: Targets, what: str, fix: str = "leave it out") -> Int8[np.ndarray, "N K"]:
-    """Return the marks of each image, which `what` needs. Raise `UserError` where each image has one label."""
+def marks_of(targets: Targets, what: str, fix: str = "drop the option") -> Int8[np.ndarray, "N K"]:
+    """Return the marks of each image, for `what`. Raise a `UserError` that names `what` if each has one label."""
     if not isinstance(targets, AnyOf):
-        raise UserError(f"{what} needs images that may have several labels, and these have one each; {fix}")
+        raise UserError(f"{what} needs images that may have several labels, but these have one each; {fix}")
     return targets.numpy()

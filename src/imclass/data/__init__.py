@@ -1,1 +1,1 @@
-"""Images in: the one decode function, data sets, augmentation and loaders."""
+"""Image decoding, data sets, augmentation and loaders."""

@@ -1,4 +1,4 @@
-"""Data sets that lie in memory as one array."""
+"""Data sets kept in memory as one array."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from imclass.data.names import ids_of
 
 @dataclass(frozen=True, eq=False)
 class ArrayDataset:
-    """One split whose images are all of one size; a `Dataset`."""
+    """One split whose images all have the same size. It is a `Dataset`."""
 
     array: UInt8[np.ndarray, "N H W C"]
     targets: Targets
@@ -41,38 +41,39 @@ class ArrayDataset:
         return self.array[i]
 
     def name(self, i: int) -> str:
-        """ "train/00042": the split and the position in it."""
+        """Return the split and the image's position in it, such as "train/00042"."""
         return f"{self.split}/{i:05d}"
 
     @cached_property
     def hashes(self) -> UInt64[np.ndarray, "N"]:
-        """64 bits for the pixels of each image."""
+        """The first 64 bits of the SHA-256 of each image's pixels."""
         return contents_of_array(self.array)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return 64 bits for the pixels of each image, hashed when they are first asked for."""
+        """Return the first 64 bits of the SHA-256 of each image's pixels. They are computed on the first call."""
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 over names, classes and pixels."""
+        """Return the SHA-256 of all names, classes and pixels."""
         return digest_of(self)
 
 
 def check_arrays(array: Any, targets: Targets, classes: Sequence[str]) -> None:
-    """Raise `UserError` for anything but one image and one target each."""
+    """Raise `UserError` unless `array` contains uint8 images and each of them has a valid target."""
     if not isinstance(array, np.ndarray):
-        raise UserError(f"the array is of the type {type(array).__name__}; give a NumPy array")
+        raise UserError(f"the array has the type {type(array).__name__}; give a NumPy array")
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
         shape = " x ".join(map(str, array.shape))
         raise UserError(
             f"the array is {shape} of {array.dtype}; it must be uint8, N x height x width x 1 or 3 channels"
         )
     if len(targets) != len(array):
-        raise UserError(f"there are {len(array):,} images and {len(targets):,} targets; give one for each")
-    k, marks = len(classes), targets.numpy()
+        raise UserError(f"there are {len(array):,} images and {len(targets):,} targets; give one target for each image")
+    k = len(classes)
+    values = targets.numpy()
     if isinstance(targets, OneOf):
-        wrong = marks[(marks < 0) | (marks >= k)]
+        wrong = values[(values < 0) | (values >= k)]
         if wrong.size:
-            raise UserError(f"a label is {wrong[0]}, and there are {k} classes; labels are 0 to {k - 1}")
-    elif marks.shape[1] != k:
-        raise UserError(f"the marks are of {marks.shape[1]} classes, and {k} are named; give a column for each")
+            raise UserError(f"label {wrong[0]} is out of range for {k} classes; labels must be 0 to {k - 1}")
+    elif values.shape[1] != k:
+        raise UserError(f"the marks have {values.shape[1]} columns for {k} classes; give one column for each class")

@@ -1,4 +1,4 @@
-"""Hashes of what images hold: the first 64 bits of each one's SHA-256, and the digest of a split made from these."""
+"""Contents of images, as the first 64 bits of their SHA-256, and the digest of a split, computed from these."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ from imclass.data.images.decode import hash_of
 from imclass.data.threads import map_in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
-THREADS = 4  # reading waits for the disk, and hashing gives up the interpreter's lock
-SINGLE_THREAD_FILES = 256  # files that one thread has read before it would pay to start others
+THREADS = 4  # reading waits for the disk, and hashing releases the GIL
+SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads takes longer than they save
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return 64 bits for each file; for one that cannot be read they are those of the code of its refusal.
+    """Return the first 64 bits of each file's SHA-256, or of its refusal code's SHA-256 if it cannot be read.
 
-    A file whose digest is kept is not read. The digests of files that are read are kept.
+    A file whose digest is in `kept` is not read. The digests of the other files are added to `kept`.
     """
     stamps = [real_stamp(path) for path in paths]
     found = kept.read(stamps)
@@ -33,13 +33,14 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
             found[stamp] = digest
             if settled:
                 lasting[stamp] = digest
-    finally:  # if this process is stopped, the next one has less to read
+    finally:
+        # Digests are kept even if reading is interrupted, so that the next process has less to read.
         kept.write(lasting)
     return digest_words(found[stamp] for stamp in stamps)
 
 
 def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
-    """Return the stamp of a file, its SHA-256 or that of its refusal's code, and whether the digest may be kept."""
+    """Return the stamp of a file, its SHA-256 or that of its refusal code, and whether the digest may be kept."""
     stamp, path = file
     try:
         digest = hash_of(path)
@@ -49,7 +50,7 @@ def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
 
 
 def contents_of_array(array: UInt8[np.ndarray, "N H W C"]) -> UInt64[np.ndarray, "N"]:
-    """Return 64 bits for the pixels of each image, row by row."""
+    """Return the first 64 bits of the SHA-256 of each image's pixels, in row-major order."""
     return digest_words(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in array)
 
 
@@ -59,16 +60,16 @@ def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
 
 
 def digest_of(dataset: Dataset) -> str:
-    """Return the SHA-256 over the sorted names, classes and contents of a split."""
+    """Return the SHA-256 of the sorted names, classes and contents of a split."""
     names = [nfc_form(dataset.name(i)) for i in range(len(dataset))]
-    classes = dataset.targets.words(dataset.classes)
+    classes = dataset.targets.label_texts(dataset.classes)
     total = hashlib.sha256()
     for name, label, content in sorted(zip(names, classes, dataset.contents().tolist(), strict=True)):
         total.update(f"{name}\0{label}\0{content:016x}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
-# What stands for a file that has no content: the codes of its refusals, and no bytes.
+# The numbers that stand for files without content: an empty file, and the refusal codes of a file that cannot be read.
 UNREADABLE_CONTENTS = digest_words(
     hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file")
 )

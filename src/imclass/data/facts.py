@@ -1,4 +1,4 @@
-"""What is computed from the training images before the first step, and the file that keeps it."""
+"""Facts computed from the training images before the first step (mean image, mean colour), and their file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,13 +15,13 @@ from imclass.core.model_file import tensors_digest
 
 
 def mean_image(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C H W"]:
-    """Return the mean of all views, in [0, 1]. Raise `UserError` where there are none."""
+    """Return the mean of all views, in [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     return torch.from_numpy(np.ascontiguousarray((total / (255 * count)).transpose(2, 0, 1), np.float32))
 
 
 def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C 1 1"]:
-    """Return the mean of all pixels of all views, in [0, 1]. Raise `UserError` where there are no views."""
+    """Return the mean of all pixels of all views, in [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     height, width, channels = total.shape
     mean = total.sum(axis=(0, 1)) / (255 * count * height * width)
@@ -29,38 +29,39 @@ def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor
 
 
 def sum_views(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarray, "H W C"], int]:
-    """Return the sum of all views and how many there are. Raise `UserError` where there are none.
+    """Return the sum and the number of all views. Raise `UserError` if `views` is empty.
 
-    The sums are of whole numbers, so that neither the order nor the sizes of the arrays change a bit. Only one array is
-    held at a time.
+    The sums are integers, so the result does not depend on the order or the sizes of the arrays. Only one array is in
+    memory at a time.
     """
-    count, total = 0, np.zeros((0, 0, 0), np.int64)
-    for some in views:
-        total = some.sum(axis=0, dtype=np.int64) + (total if count else 0)
-        count += len(some)
+    count = 0
+    total = np.zeros((0, 0, 0), np.int64)
+    for array in views:
+        total = array.sum(axis=0, dtype=np.int64) + (total if count else 0)
+        count += len(array)
     if not count:
         raise UserError(
-            "there is no mean of the training images, because none of them can be read; replace them, or give a mean "
-            "with --model.mean, --model.no-mean-image and --model.no-mean-colour"
+            "the mean of the training images cannot be computed, because none of them can be read; replace the images, "
+            "or give a mean with --model.mean, --model.no-mean-image and --model.no-mean-colour"
         )
     return total, count
 
 
 def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:
-    """Write named tensors as one file, and return their digest."""
+    """Write named tensors to one file. Return their digest."""
     write_file(path, safetensors.torch.save({name: fact.contiguous() for name, fact in facts.items()}))
     return tensors_digest(facts)
 
 
 def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
-    """Return the tensors that `write_facts` wrote. Raise `UserError` unless they are there and have this digest."""
-    fix = "restore it from a copy, or train again into another --out"
+    """Return the tensors that `write_facts` wrote. Raise `UserError` if they are missing or have another digest."""
+    fix = "restore the file from a copy, or train again with another --out"
     if not path.is_file():
-        raise UserError(f"{path} is missing, which holds what the run computed from its training images; {fix}")
+        raise UserError(f"{path} is missing; it contains the mean of the training images; {fix}")
     try:
         facts = safetensors.torch.load(path.read_bytes())
-    except Exception as error:  # safetensors has no error of its own for every kind of damage
+    except Exception as error:  # safetensors documents no list of the errors that a damaged file raises
         raise UserError(f"{path} is damaged ({error}); {fix}") from None
     if tensors_digest(facts) != digest:
-        raise UserError(f"{path} is not the file that the run began with: its digest differs; {fix}")
+        raise UserError(f"{path} has changed since the run began: its digest differs; {fix}")
     return facts

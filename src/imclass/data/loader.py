@@ -1,7 +1,7 @@
-"""Batches of augmented training views: from memory where the data set fits, else decoded by threads ahead of need.
+"""Batches of augmented training views, taken from memory if the data set fits, or else decoded in advance by threads.
 
-What batch k of an epoch holds depends on (seed, epoch, k) alone: not on workers, not on where an epoch is resumed, not
-on which images are refused. A refused image is named and its part of the batch shrinks.
+The contents of batch k of an epoch depend only on (seed, epoch, k): not on the number of workers, on where an epoch is
+resumed, or on which images are refused. A refused image is reported, and its part of the batch shrinks.
 """
 
 import contextlib
@@ -28,42 +28,46 @@ from imclass.data.order import batch_count, cut_batches, divide_batch
 from imclass.data.threads import attempt, map_in_order
 
 Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
-ViewResult: TypeAlias = Image | BadImage  # a view, or why there is none
+ViewResult: TypeAlias = Image | BadImage  # a view, or the error of a refused image
 PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images that are learned from together, possibly none. Batch norm normalises them by each other alone."""
+    """A logical part of a batch, possibly empty. Batch norm computes its statistics over one part."""
 
     images: UInt8[Tensor, "N C H W"]
     targets: StepTargets
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
-    refused: tuple[Refused, ...] = ()  # images that would have been in it
+    refused: tuple[Refused, ...] = ()  # images that are missing from the part
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The parts of a step that this process learns from."""
+    """The parts of one step that this process learns from."""
 
     parts: Mapping[int, Part]  # by number, ascending
-    count: int  # parts of the step, those of other processes included
-    waited: float = 0.0  # seconds the consumer waited for it
+    count: int  # parts of the step, including the parts of other processes
+    waited: float = 0.0  # seconds that the consumer waited for this batch
 
     def __len__(self) -> int:
-        """Return how many images its parts have."""
+        """Return the number of images in these parts."""
         return sum(len(part.positions) for part in self.parts.values())
 
     @property
     def refused(self) -> tuple[Refused, ...]:
-        """The images that would have been in it, part by part."""
+        """The images that are missing from these parts, part by part."""
         return tuple(chain.from_iterable(part.refused for part in self.parts.values()))
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Views of the images at some positions: of those that are `good`, and by position why the others are refused."""
+    """Views of the images at some positions.
+
+    `good` is true where an image could be decoded. `images` contains only the views of these images, and `refused` the
+    other images by position.
+    """
 
     images: UInt8[np.ndarray, "_ _ _ _"]
     good: Bool[np.ndarray, "N"]
@@ -72,23 +76,24 @@ class Views:
 
 @dataclass(frozen=True, eq=False)
 class KeptViews:
-    """Views of all images by the preprocess, and the heights and widths that the images had."""
+    """The preprocessed views of all images, and the original heights and widths of the images."""
 
     views: Views
     sizes: Int64[np.ndarray, "N 2"]
 
     @cached_property
     def rows(self) -> Int64[np.ndarray, "N"]:
-        """For each position, the index of its image among the views, if it is good."""
+        """The row of each position's view in `views.images`. It is meaningful only for good images."""
         return np.cumsum(self.views.good, dtype=np.int64) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """One split as batches, epoch after epoch. The last batch of an epoch may be smaller; it is not left out.
+    """A loader of batches of one split. The last batch of an epoch may be smaller; it is not dropped.
 
-    A data set that needs at most `memory_mib` at the network's size is kept decoded, unless each epoch takes new parts
-    of its images. `workers` threads decode (0: the caller does); results do not depend on it.
+    Decoded images are kept if they need at most `memory_mib` at the network's input size, unless each epoch draws new
+    crops of the sources. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do
+    not depend on `workers`.
     """
 
     dataset: Dataset
@@ -97,18 +102,18 @@ class Loader:
     fill: UInt8[Tensor, "C"]
     batch: int
     seed: int
-    parts: int = 1  # of a batch
-    pairs: bool = False  # whether a part needs two images, because the network has batch norm
+    parts: int = 1  # logical parts of a batch; a batch with too few images has fewer
+    pairs: bool = False  # whether a part needs at least two images, because the network has batch norm
     workers: int = 0
     memory_mib: int = 2048
 
     def __len__(self) -> int:
-        """Return how many batches an epoch has."""
+        """Return the number of batches in an epoch."""
         return batch_count(len(self.dataset), self.batch, self.pairs)
 
     @property
     def in_memory(self) -> bool:
-        """Whether all views are kept."""
+        """Whether the views of all images are kept in memory."""
         if window.has_source_boxes(self.augment):
             return False
         needed = len(self.dataset) * self.preprocess.size**2 * self.preprocess.w_in
@@ -116,13 +121,13 @@ class Loader:
 
     @property
     def ready_array(self) -> UInt8[np.ndarray, "N H W C"] | None:
-        """The data set's array, if the preprocess leaves it as it is."""
+        """The data set's array, if the preprocess would leave its images unchanged; else None."""
         array = self.dataset.array
         return array if array is not None and is_identity(self.preprocess, array.shape[1:]) else None
 
     @cached_property
     def kept(self) -> KeptViews:
-        """The view of every image by the preprocess, N H W C, decoded once."""
+        """The preprocessed view of every image, N H W C. Images are decoded once, at the first access."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready_array is not None:
@@ -132,13 +137,13 @@ class Loader:
             return KeptViews(take_views(everything, results, self.shape), sizes)
 
     def with_fill(self, fill: UInt8[Tensor, "C"]) -> "Loader":
-        """Return a loader of the same images with another fill; views that are kept stay."""
+        """Return a loader of the same images with another fill. It shares the kept views."""
         other = replace(self, fill=fill)
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
         return other
 
     def forget(self) -> None:
-        """Free the memory of the views that are kept; they are decoded again if they are needed."""
+        """Free the kept views. They are decoded again when they are needed."""
         self.__dict__.pop("kept", None)
 
     @property
@@ -147,9 +152,9 @@ class Loader:
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
-        """Yield the view of every image by the preprocess, n H W C at a time, in the data set's order.
+        """Yield the preprocessed views of all images in the data set's order, in arrays of at most a batch, N H W C.
 
-        Refused images are left out. The arrays may be the data set's memory, so they must not be written to.
+        Refused images are left out. The arrays may share the data set's memory and must not be modified.
         """
         if self.in_memory:
             images = self.kept.views.images
@@ -168,22 +173,23 @@ class Loader:
         return torch.from_numpy(np.stack([view.transpose(2, 0, 1) for view in some]))
 
     def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
-        """Yield the batches of an epoch, from number `skip` on.
+        """Yield the batches of an epoch, starting with batch `skip`.
 
-        `mine` takes the number of a batch's parts and returns the numbers of those that this process decodes.
+        `mine` is called with the number of parts in a batch and returns the range of parts that this process decodes.
         """
-        draws = Draws(self.seed).at(epoch)
+        draws = Draws(self.seed).at_epoch(epoch)
         order = cut_batches(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
         cuts = [divide_batch(positions, self.parts, self.pairs) for positions in order]
         shares = [{number: parts[number] for number in mine(len(parts))} for parts in cuts]
-        with contextlib.closing((self.from_memory if self.in_memory else self.from_workers)(draws, shares)) as seen:
-            for whole, share in zip(cuts, shares, strict=True):
+        views = self.from_memory(draws, shares) if self.in_memory else self.from_workers(draws, shares)
+        with contextlib.closing(views):
+            for cut, share in zip(cuts, shares, strict=True):
                 began = time.perf_counter()
-                parts = self.parts_of(next(seen), share)
-                yield Batch(parts, len(whole), time.perf_counter() - began)
+                parts = self.parts_of(next(views), share)
+                yield Batch(parts, len(cut), time.perf_counter() - began)
 
     def from_memory(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
-        """Yield the augmented views of each batch, N C H W, from those that are kept."""
+        """Yield the augmented views of each batch, N C H W, computed from the kept views."""
         kept, fill = self.kept, self.fill.numpy()
         for share in shares:
             positions = all_positions(share)
@@ -196,7 +202,7 @@ class Loader:
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
     def from_workers(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
-        """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches ahead."""
+        """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches in advance."""
         height, width, channels = self.shape
         stream = chain.from_iterable(all_positions(share).tolist() for share in shares)
         with contextlib.closing(self.map_images(partial(self.augmented_view, draws), stream)) as results:
@@ -206,11 +212,11 @@ class Loader:
     def map_images(
         self, function: Callable[[int], ViewResult], positions: Iterable[Any]
     ) -> Generator[ViewResult, None, None]:
-        """Yield the result of a function for each position, computed by threads ahead of need."""
+        """Yield the result of a function for each position, computed by threads up to two batches in advance."""
         return map_in_order(function, positions, self.workers, ahead=2 * self.batch)
 
     def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> ViewResult:
-        """Return the view of one image by the preprocess, H W C, and write its height and width into `sizes`."""
+        """Return the preprocessed view of one image, H W C. Write the image's height and width into `sizes`."""
 
         def view(image: Image) -> Image:
             sizes[i] = image.shape[:2]
@@ -230,8 +236,10 @@ class Loader:
         return attempt(self.dataset, view, i)
 
     def parts_of(self, views: Views, share: PartPositions) -> Mapping[int, Part]:
-        """Return the parts of a batch, slices of its views."""
-        images, parts, start, at = torch.from_numpy(views.images), dict[int, Part](), 0, 0
+        """Return the parts of a batch as slices of its views."""
+        images = torch.from_numpy(views.images)
+        parts: dict[int, Part] = {}
+        start = at = 0  # the part's first row in `images`, and its first position in the batch
         for number, positions in share.items():
             good = views.good[at : at + len(positions)]
             here = positions[good]
@@ -242,18 +250,20 @@ class Loader:
                 positions=here,
                 refused=tuple(views.refused[i] for i in positions[~good].tolist()),
             )
-            start, at = start + len(here), at + len(positions)
+            start += len(here)
+            at += len(positions)
         return parts
 
 
 def all_positions(share: PartPositions) -> Positions:
-    """Return the positions of all parts in a row."""
-    return np.concatenate([*share.values(), np.zeros(0, np.int64)])
+    """Return the positions of all parts, one part after another."""
+    return np.concatenate([*share.values(), np.zeros(0, np.int64)])  # the empty array is for a share without parts
 
 
 def take_views(positions: Positions, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
-    """Return the next results, one for each position, as one array without those that are refused."""
-    images, good = np.empty((len(positions), *shape), np.uint8), np.zeros(len(positions), bool)
+    """Take one result for each position, and return those that are not refused as one array of views."""
+    images = np.empty((len(positions), *shape), np.uint8)
+    good = np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}
     kept = 0
     for k, (i, result) in enumerate(zip(positions.tolist(), islice(results, len(positions)), strict=True)):
@@ -266,7 +276,7 @@ def take_views(positions: Positions, results: Iterator[ViewResult], shape: tuple
 
 
 def is_identity(preprocess: Preprocess, shape: Sequence[int]) -> bool:
-    """Return whether `preprocess` leaves every image of this shape (H, W, C) as it is."""
+    """Return whether `preprocess` leaves every image of this shape (H, W, C) unchanged."""
     size, channels = preprocess.size, preprocess.w_in
     scales = preprocess.resize == "shorter" and preprocess.scale != size
     reorders = preprocess.channels == "bgr" and channels == 3

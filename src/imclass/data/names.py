@@ -1,4 +1,4 @@
-"""Names of files and folders: which are images, which are passed over, which folders are splits; and ids of images."""
+"""Rules for the names of images, hidden files and split folders, and the ids of images."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from imclass.core.text import nfc_form
 
 IMAGE_SUFFIXES = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm"),
-    *("heic", "heif"),  # with the extra `heic`; refused by name without it, rather than passed over
+    *("heic", "heif"),  # without the extra `heic` these are reported as refused rather than skipped silently
 )
 LITTER = frozenset(
     {
@@ -23,59 +23,59 @@ LITTER = frozenset(
     }
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
-# "Training", "test_set", "val-images", "imgs_train", "testing data"; but not "seg_train" or "test tube".
+# Matches "Training", "test_set", "val-images", "imgs_train" and "testing data", but not "seg_train" or "test tube".
 SPLIT_NAME = re.compile(
     r"(?:(?:images?|imgs?|data)[ _.-]*)?"
     r"(?:(?P<train>train(?:ing)?)|(?P<validation>val|valid|validat(?:ion|e|ing)|dev)|(?P<test>test(?:ing)?))s?"
     r"(?:[ _.-]*(?:sets?|data|datasets?|images?|imgs?|folder|dir|split|samples?|pictures?|photos?))*"
 )
-ADDRESS = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
-SPLIT_LIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # names that a split's folder may have
+URL = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
+SPLIT_LIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # names that may mean a split
 
-LARGEST_ID = (1 << 63) - 1  # ids are 63 bits, so that they are int64 and not negative
+LARGEST_ID = (1 << 63) - 1  # ids have 63 bits, so that they fit int64 and are not negative
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder of this name is passed over: dot files, and what systems leave behind."""
+    """Return whether a file or folder is skipped: its name begins with a dot, or an operating system creates it."""
     return name.startswith(".") or name.casefold() in LITTER
 
 
-def is_address(name: str) -> bool:
-    """Return whether this is the address of something in the network; a `Path` keeps one of its two slashes."""
-    return ADDRESS.match(name) is not None
+def is_url(name: str) -> bool:
+    """Return whether this is a URL, such as https://... or s3://..."""
+    return URL.match(name) is not None  # the pattern needs only one slash, because a `Path` merges two into one
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file is an image by the end of its name."""
+    """Return whether a file has the extension of an image format."""
     return PurePath(name).suffix[1:].lower() in IMAGE_SUFFIXES
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder of this name holds, such as "train" for "Training_Set"; None where it is none."""
+    """Return the split that a folder of this name contains, such as "train" for "Training_Set", or None."""
     found = SPLIT_NAME.fullmatch(name.casefold())
     return found.lastgroup if found else None
 
 
 def is_split_like(name: str) -> bool:
-    """Return whether a folder's name may mean a split, or a class: "seg_train", "fold 3"."""
+    """Return whether a folder's name suggests a split but may be a class: "seg_train", "fold 3"."""
     return SPLIT_LIKE.search(name.casefold()) is not None
 
 
 def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
-    """Return the id of each name: 63 bits of the SHA-256 of its composed form.
+    """Return the id of each name: 63 bits of the SHA-256 of its composed form (NFC).
 
-    Where several names have one composed form, which Linux allows in a folder, each is hashed as it is spelled.
+    If two names have the same composed form, which Linux allows in one folder, each is hashed as it is spelled.
     """
     forms = [nfc_form(name) for name in names]
     shared = {form for form, n in Counter(forms).items() if n > 1}
     spelled = (name if form in shared else form for name, form in zip(names, forms, strict=True))
-    # Names of files that are not valid UTF-8 hold surrogates, which stand for their bytes.
+    # File names that are not valid UTF-8 contain surrogates, which stand for their bytes.
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in spelled)
     return np.array([int.from_bytes(digest[:8], "big") & LARGEST_ID for digest in digests], np.int64)
 
 
 def count_suffixes(files: Iterable[str]) -> str:
-    """Return how many files there are of each suffix, the most frequent first: "40 .ppm, 1 without a suffix"."""
-    counted = Counter(PurePath(file).suffix.lower() or "without a suffix" for file in files)
-    shown = [f"{n:,} {suffix}" for suffix, n in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
-    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} other kinds" if len(shown) > 5 else "")
+    """Count files by extension, the most frequent first, as text such as "40 .ppm, 1 without an extension"."""
+    counts = Counter(PurePath(file).suffix.lower() or "without an extension" for file in files)
+    items = [f"{n:,} {suffix}" for suffix, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} other kinds" if len(items) > 5 else "")

@@ -1,18 +1,19 @@
-"""The order of an epoch cut into batches, and each batch into parts, by position and before decoding."""
+"""The division of an epoch into batches, and of a batch into parts. Both use positions, before decoding."""
 
 import numpy as np
 from jaxtyping import Int64
 
 
 def batch_count(images: int, batch: int, pairs: bool) -> int:
-    """Return how many batches an epoch of `images` images has.
+    """Return the number of batches in an epoch of `images` images.
 
-    The last may be smaller. Under `pairs` (batch norm, which learns nothing from one image) a last batch of one image
-    joins the batch before it.
+    The last batch may be smaller. With `pairs` (batch norm, whose variance needs two images) a last batch of one image
+    is merged into the batch before it.
     """
-    batches = -(-images // batch)
-    lonely = pairs and batches > 1 and images - (batches - 1) * batch == 1
-    return batches - lonely
+    batches = -(-images // batch)  # rounded up
+    if pairs and batches > 1 and images - (batches - 1) * batch == 1:
+        return batches - 1
+    return batches
 
 
 def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
@@ -23,10 +24,11 @@ def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[
 
 
 def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
-    """Return the positions of each logical part of a batch, as many parts as it has images for, at least one.
+    """Return the positions of each logical part of a batch, with sizes as in numpy's `array_split`.
 
-    Under `pairs` each part has two images or more. Their sizes are those of numpy's `array_split`.
+    There are `parts` of them, or fewer if there are too few images: a part has at least one image, and at least two
+    with `pairs`. There is always at least one part.
     """
-    most = len(positions) // 2 if pairs else len(positions)
-    number = max(1, min(parts, most))
+    limit = len(positions) // 2 if pairs else len(positions)
+    number = max(1, min(parts, limit))
     return np.array_split(positions, number) if number > 1 else [positions]

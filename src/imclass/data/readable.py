@@ -1,4 +1,4 @@
-"""What a run needs of its images, before its first step: classes that can be learned, splits that can be scored."""
+"""Checks before the first step of a run that its classes can be learned and its splits can be scored."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from imclass.data.threads import attempt
 
 
 def check_learnable(training: Dataset) -> None:
-    """Raise `UserError` unless there are two classes, and in each an image that can be read.
+    """Raise `UserError` unless there are at least two classes and each class with images has a readable one.
 
-    Images are decoded only until one can be read.
+    The images of a class are decoded only until one can be read.
     """
     if len(training.classes) == 1:
         raise UserError(single_class_problem(training))
@@ -26,27 +26,28 @@ def check_learnable(training: Dataset) -> None:
 
 
 def check_scorable(held_out: Sequence[Dataset]) -> None:
-    """Raise `UserError` unless each split has an image that can be read, and one that has a class."""
-    for part in held_out:
-        if len(part) and not part.targets.counts(len(part.classes)).any():
-            why = f"split {part.split!r} of {part.origin.path} cannot be scored: no image of it has a label"
-            raise UserError(f"{why}; add some that have")
-        check_any_readable(part, np.arange(len(part)), f"split {part.split!r} of {part.origin.path} cannot be scored")
+    """Raise `UserError` unless each split has an image that can be read, and one that has a label."""
+    for dataset in held_out:
+        problem = f"split {dataset.split!r} of {dataset.origin.path} cannot be scored"
+        if len(dataset) and not dataset.targets.counts(len(dataset.classes)).any():
+            raise UserError(f"{problem}: none of its images has a label; add labelled images")
+        check_any_readable(dataset, np.arange(len(dataset)), problem)
 
 
 def single_class_problem(training: Dataset) -> str:
-    """Return why one class cannot be trained on, with the folder to give instead if its folders may be the classes."""
-    (name,), path = training.classes, training.origin.path
-    why = f"{path}: a classifier needs at least two classes, and there is only {name!r}"
+    """Return a message that one class is not enough. If its folders may be the classes, suggest that path."""
+    (name,) = training.classes
+    path = training.origin.path
+    why = f"{path}: a classifier needs at least two classes, but there is only {name!r}"
     names = (training.name(i).split("/") for i in range(len(training)))
-    inside = sorted({parts[1] for parts in names if len(parts) > 2})
-    if training.origin.rule.startswith("hash") and len(inside) > 1:
-        return f"{why}, with the folders {list_names(inside, 3)}; if these are classes or splits, give {path}/{name}"
+    folders = sorted({parts[1] for parts in names if len(parts) > 2})
+    if training.origin.rule.startswith("hash") and len(folders) > 1:
+        return f"{why}, with the folders {list_names(folders, 3)}; if these are classes or splits, give {path}/{name}"
     return f"{why}; make one folder per class"
 
 
 def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], problem: str) -> None:
-    """Raise `UserError` with this problem unless one of the images at `positions` can be read."""
+    """Raise a `UserError` that begins with `problem` unless an image at `positions` can be read."""
     if dataset.array is not None and len(positions):
         return
     refused: list[BadImage] = []
@@ -56,6 +57,7 @@ def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], prob
             return
         refused.append(item)
     if not refused:
-        raise UserError(f"{problem}: it has no images, as of a class with one image none is held out; add some")
-    why = f"none of its {len(refused):,} images can be read, the first: {printable_text(str(refused[0]))}"
-    raise UserError(f"{problem}: {why}; replace them, or take the folder out")
+        raise UserError(f"{problem}: it has no images, because none is held out from a class with only one; add images")
+    first = printable_text(str(refused[0]))
+    why = f"none of its {len(refused):,} images can be read (the first: {first})"
+    raise UserError(f"{problem}: {why}; replace the images, or remove the folder")

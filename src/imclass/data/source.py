@@ -1,4 +1,4 @@
-"""Entries of `DATASETS`: how a data set is opened, and where it is looked for."""
+"""The entries of `DATASETS`, and the locations that they open data sets from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,39 +9,43 @@ from imclass.core.config import Share
 from imclass.core.contracts import Dataset
 from imclass.store.store import Store
 
-ALL_IMAGES = "all"  # a key of the splits of data that has no parts: every image; it is not among `Dataset.splits`
+# The key of the split with every image of data without splits. It is not listed in `Dataset.splits`.
+ALL_IMAGES = "all"
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """Where to look for a data set: the store, or the user's own path; and how to split what has no split."""
+    """The location of a data set (the store or a path), and the rule by which to split it if it has no splits."""
 
     store: Store
     path: Path | None = None
     split_seed: int = 0
     split: Share = Share()
-    most_pixels: int | None = None  # of an image file that is decoded
+    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """An entry of `DATASETS`: how to open its splits, and what `imclass data` prints of it.
+    """An entry of `DATASETS`: a function that opens its splits, and facts that `imclass data` prints.
 
-    `open` looks at the files once and returns a mapping of splits. One such as `LazySplits` reads a split only when it
-    is asked for.
+    `open` lists the files once and returns a mapping of splits. If that is a `LazySplits`, a split is read only when
+    it is first used.
     """
 
     open: Callable[[DataLocation], Mapping[str, Dataset]]
     summary: str
     splits: tuple[str, ...] = ("train", "test")
     licence: str = ""
-    get: Callable[[DataLocation], None] | None = None  # fetch it into the store; None where there is nothing to fetch
-    suffix: str = ""  # of the files of the user that it reads, such as ".csv"; it is then found by path, not by name
+    get: Callable[[DataLocation], None] | None = None  # downloads it to the store; None: nothing to download
+    suffix: str = ""  # extension of user files that it reads, such as ".csv"; it is then found by path
 
 
 @dataclass(frozen=True, eq=False)
-class LazySplits(Mapping[str, Any]):  # of datasets; a checker of types at run time would make one to look at it
-    """Splits by name, each of which `make` makes when it is first asked for."""
+class LazySplits(Mapping[str, Any]):
+    """Splits by name, each made by `make` at its first use.
+
+    The values are `Dataset`s. They are annotated `Any`, because a runtime type checker would create one to check it.
+    """
 
     names: Sequence[str]
     make: Callable[[str], Dataset]
@@ -55,7 +59,7 @@ class LazySplits(Mapping[str, Any]):  # of datasets; a checker of types at run t
         return self.made[split]
 
     def __contains__(self, split: object) -> bool:
-        """Return whether there is such a split, without making it."""
+        """Return whether a split of this name exists, without making it."""
         return split in self.names
 
     def __iter__(self) -> Iterator[str]:

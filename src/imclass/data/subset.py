@@ -1,4 +1,4 @@
-"""Some of a data set's images as a split of their own: a share of train, cut off by a hash of names, for validation."""
+"""Subsets of a data set as splits: a fraction of train, chosen by a hash of names, becomes the validation split."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ VALIDATION = "validation"
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """The images of another data set at `positions`, under a split's name; a `Dataset`."""
+    """The images of another data set at some positions, as a split. It is a `Dataset`."""
 
     base: Dataset
     positions: Int64[np.ndarray, "N"]
@@ -37,8 +37,8 @@ class Subset:
         return self.base.origin
 
     @property
-    def whole(self) -> bool:
-        """Whether this is all of the other data set."""
+    def is_complete(self) -> bool:
+        """Whether these are all images of the other data set."""
         return len(self.positions) == len(self.base)
 
     @cached_property
@@ -52,7 +52,7 @@ class Subset:
     @cached_property
     def array(self) -> UInt8[np.ndarray, "N H W C"] | None:
         array = self.base.array
-        return array if array is None or self.whole else array[self.positions]
+        return array if array is None or self.is_complete else array[self.positions]  # indexing would copy the array
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -61,23 +61,24 @@ class Subset:
         return self.base[int(self.positions[i])]
 
     def name(self, i: int) -> str:
-        """The name in the other data set."""
+        """Return the image's name in the other data set."""
         return self.base.name(int(self.positions[i]))
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return those in the other data set, all of whose images are hashed."""
+        """Return the contents of these images. This hashes all images of the other data set."""
         return self.base.contents()[self.positions]
 
     def digest(self) -> str:
-        """Return the SHA-256 over the names, classes and contents of these images."""
+        """Return the SHA-256 of the names, classes and contents of these images."""
         return digest_of(self)
 
 
 def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
-    """Return the splits of a data set with a share of train as "validation", where `cut` sets one.
+    """Return the splits after moving a fraction of train, set by `cut`, to a split "validation".
 
-    The share is of each class, by the rule that holds out a folder's test split; a class of one image stays in train. A
-    validation split that the data has already takes the name "test". Raise `UserError` where it has both.
+    The fraction is taken from each class by the rule that also chooses a folder's test split. A class with one image
+    stays in train. If the data already has a validation split, it is renamed to "test". Raise `UserError` if the data
+    also has a test split.
     """
     if not cut.validation:
         return splits
@@ -85,37 +86,38 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     if VALIDATION in splits:
         if "test" in bases:
             path = splits["train"].origin.path
-            raise UserError(f"{path} has a validation split, so none can be cut from train; leave --validation out")
+            raise UserError(f"{path} has a validation split, so none can be taken from train; drop --validation")
         bases = {"test": VALIDATION, **bases}
     names = ("train", VALIDATION, *bases)
-    chosen = cache(lambda: validation_mask(splits["train"], cut))
+    mask = cache(lambda: validation_mask(splits["train"], cut))
 
     def make(split: str) -> Subset:
         base = splits[bases.get(split, "train")]
-        every = np.arange(len(base)) if split in bases else np.flatnonzero(chosen() == (split == VALIDATION))
-        return Subset(base, every, split, names)
+        positions = np.arange(len(base)) if split in bases else np.flatnonzero(mask() == (split == VALIDATION))
+        return Subset(base, positions, split, names)
 
     return LazySplits(names, make)
 
 
 def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
-    """Return which images of train are cut off for validation."""
-    chosen = np.zeros(len(train), bool)
+    """Return a mask of the images of train that are held out for validation."""
+    mask = np.zeros(len(train), bool)
     for positions in train.targets.strata(len(train.classes)):
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
-        chosen[positions[ranked]] = True
-    return chosen
+        mask[positions[ranked]] = True
+    return mask
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
-    """Return the positions of the share of names whose hashes of (seed, name) are lowest.
+    """Return the positions of the names with the lowest hashes of (seed, name), a fraction `share` of all.
 
-    Of two names it is at least one, and it is never all. Names, not positions, decide: adding images moves few others.
+    From two or more names at least one is taken, and never all. The names decide, not their positions, so that adding
+    images moves few others to another split.
     """
     order = sorted(range(len(names)), key=lambda i: rank(names[i], seed))
     return order[: min(max(1, round(share * len(names))), len(names) - 1)]
 
 
 def rank(name: str, seed: int) -> bytes:
-    """Return where a name stands in its class's order: a hash of seed and name."""
+    """Return the key that a name is sorted by in its class: the hash of seed and name."""
     return hashlib.sha256(f"{seed}\n{nfc_form(name)}".encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""Work spread over threads with its order kept. Pillow's decoding and resizing release the GIL, so threads suffice."""
+"""Work done by threads, with results in order. Threads suffice because Pillow decodes and resizes without the GIL."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -17,10 +17,10 @@ R = TypeVar("R")
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
-    """Yield `map(function, items)`, by `workers` threads (0: by the caller), at most `ahead` results before their turn.
+    """Yield `map(function, items)`, computed by `workers` threads (0: by the caller) at most `ahead` items in advance.
 
-    An exception surfaces at its item's turn. When the consumer stops early, waiting items are dropped and the threads
-    have ended before `close` returns.
+    An exception is raised when its item's turn comes. If the consumer stops early, waiting items are dropped, and the
+    threads have ended when `close` returns.
     """
     if workers == 0:
         yield from map(function, items)
@@ -38,12 +38,12 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, a
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def attempt(images: ImageSource, look: Callable[[Image], R], i: int) -> R | BadImage:
-    """Return `look` of image `i`, or why it is refused. Raise any other failure with the image's name."""
+def attempt(images: ImageSource, function: Callable[[Image], R], i: int) -> R | BadImage:
+    """Return `function(images[i])`, or the `BadImage` that it raises. Re-raise other errors with the image's name."""
     try:
-        return look(images[i])
+        return function(images[i])
     except BadImage as refused:
-        # A new one: the traceback of this one would keep the file's bytes in memory.
+        # The caught error's traceback would keep the file's bytes in memory, so a new one is returned.
         return BadImage(refused.code, refused.path, refused.detail)
     except UserError as error:
         raise UserError(f"{images.name(i)}: {error}") from None
@@ -54,5 +54,5 @@ def attempt(images: ImageSource, look: Callable[[Image], R], i: int) -> R | BadI
 def decode_in_order(
     dataset: ImageSource, indices: Int64[np.ndarray, "N"], workers: int
 ) -> Generator[Image | BadImage, None, None]:
-    """Yield the decoded images at `indices`, in that order, each as itself or as the `BadImage` it was refused with."""
+    """Yield the decoded images at `indices`, in that order, with a `BadImage` in place of each that is refused."""
     return map_in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

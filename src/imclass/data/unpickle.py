@@ -1,8 +1,8 @@
-"""Pickles of byte arrays, lists and names, read without running anything that they say.
+"""A reader of pickles of byte arrays, lists and names that runs no code to which they refer.
 
-A pickle is a program whose instructions may call whatever they name. Here a few names stand for classes of this file
-that do nothing but hold bytes; any other name is refused. Not even numpy's own reconstruction sees what a file says:
-it trusts the flags of a pickled dtype and can be made to take bytes for pointers.
+A pickle is a program whose instructions may call any importable name. Here a few names are mapped to classes in this
+file that only store bytes, and any other name is refused. Even NumPy's reconstruction of arrays is replaced: it trusts
+the flags of a pickled dtype and could be made to treat bytes as pointers.
 """
 
 import io
@@ -18,29 +18,31 @@ from jaxtyping import UInt8
 from imclass.core.errors import UserError
 from imclass.core.text import printable_text
 
-# Python hashes nested tuples by recursion without a limit; 8 MiB of stack end at 130,000. Honest files have a handful,
-# or one for each file name where Python 3 wrote protocol 2: 50,000 in CIFAR-100.
+# Python hashes nested tuples by recursion without a limit, and 130,000 of them overflow a stack of 8 MiB. Valid files
+# have a handful of tuples, or one for each file name if Python 3 wrote them in protocol 2: 50,000 in CIFAR-100.
 MAX_TUPLES = 60_000
-MAX_MEMO_INDEX = 1 << 20  # the highest number of a stored value; the list of these takes 16 bytes for each number below
+# A value stored under a number makes the unpickler's list of stored values that long, at 16 bytes an entry.
+MAX_MEMO_INDEX = 1 << 20
 TUPLE_OPCODES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 PUT_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
-# Extension codes may be answered from a cache, past `find_class`; frozen sets can be nested as keys like tuples.
+# Extension codes may be resolved from a cache, which bypasses `find_class`. Frozen sets, like tuples, can be nested in
+# keys.
 BARRED_OPCODES = ("EXT1", "EXT2", "EXT4", "FROZENSET")
 
 
 class Encode:
-    """For `_codecs.encode`, by which Python 3 writes bytes in protocols 0 to 2."""
+    """The stand-in for `_codecs.encode`, with which Python 3 writes bytes in protocols 0 to 2."""
 
     __slots__ = ()
 
     def __call__(self, text: object, encoding: object) -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-            raise ValueError("bytes that are not written as latin1")
+            raise ValueError("bytes that are not encoded as latin1")
         return text.encode("latin1")
 
 
 class Dtype:
-    """For `numpy.dtype`; unsigned bytes are the only one. Their state (byte order, fields, flags) is not looked at."""
+    """The stand-in for `numpy.dtype`. Unsigned bytes are the only type. Its state (byte order, flags) is ignored."""
 
     __slots__ = ()
 
@@ -50,11 +52,11 @@ class Dtype:
         return self
 
     def __setstate__(self, state: object) -> None:
-        """Nothing to set."""
+        """Ignore the state."""
 
 
 class Array:
-    """For an array that `_reconstruct` begins and a BUILD instruction completes."""
+    """The stand-in for an array, which `_reconstruct` begins and a BUILD instruction completes."""
 
     __slots__ = ("values",)
 
@@ -72,7 +74,7 @@ class Array:
 
 
 class Reconstruct:
-    """For numpy's `_reconstruct`, which makes an array with nothing in it."""
+    """The stand-in for numpy's `_reconstruct`, which makes an empty array."""
 
     __slots__ = ()
 
@@ -83,7 +85,7 @@ class Reconstruct:
 STAND_INS = {
     ("_codecs", "encode"): Encode,
     ("numpy", "dtype"): Dtype,
-    ("numpy", "ndarray"): object,  # an argument of `_reconstruct`, not looked at
+    ("numpy", "ndarray"): object,  # an argument of `_reconstruct`, which ignores it
     ("numpy.core.multiarray", "_reconstruct"): Reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): Reconstruct,
 }
@@ -93,51 +95,54 @@ class RestrictedUnpickler(pickle.Unpickler):
     """An unpickler for which only `STAND_INS` exist."""
 
     def __init__(self, content: bytes, path: Path) -> None:
-        super().__init__(io.BytesIO(content), encoding="bytes")  # what Python 2 called str
+        super().__init__(io.BytesIO(content), encoding="bytes")  # a `str` of Python 2 becomes bytes
         self.path = path
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """A stand-in, new each time so that no pickle can change what the next one meets; otherwise a `UserError`."""
+        """Return a stand-in for a name. Raise `UserError` for any other name."""
+        # The instance is new each time, so that one pickle cannot change what the next one gets.
         if (module, name) not in STAND_INS:
-            raise pickle_refusal(self.path, f"it asks for {f'{module}.{name}'[:200]}")
+            raise pickle_refusal(self.path, f"it refers to {f'{module}.{name}'[:200]}")
         return STAND_INS[module, name]()
 
 
 def unpickle(content: bytes, path: Path) -> dict[str, Any]:
-    """The entries of a pickled dictionary; texts of Python 2 are bytes, except the keys.
+    """Return the entries of a pickled dictionary, with arrays at its top level as UInt8 arrays.
 
-    Arrays at its top level are UInt8 arrays. Anything unusual is a `UserError` that names `path` and what it is.
+    Strings of Python 2 become bytes, except the keys. Raise a `UserError` that names `path` for anything else.
     """
     try:
         check_instructions(content, path)
-        held = RestrictedUnpickler(content, path).load()
-        if not isinstance(held, dict):
-            raise ValueError("no dictionary")
-        texts = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in held.items()}
+        loaded = RestrictedUnpickler(content, path).load()
+        if not isinstance(loaded, dict):
+            raise ValueError("not a dictionary")
+        texts = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in loaded.items()}
         plain = {key: value.values if isinstance(value, Array) else value for key, value in texts.items()}
     except UserError:
         raise
-    except Exception as error:  # the pickle module promises no list of what a broken pickle raises
+    except Exception as error:  # the pickle module documents no list of the errors that a broken pickle raises
         why = printable_text(str(error))[:200] or type(error).__name__
-        raise UserError(f"{path} is no pickle of byte arrays, lists and names ({why}); fetch it again") from None
+        raise UserError(
+            f"{path} is not a pickle of byte arrays, lists and names ({why}); download the file again"
+        ) from None
     return {key: value for key, value in plain.items() if isinstance(key, str)}
 
 
 def check_instructions(content: bytes, path: Path) -> None:
-    """A `UserError` for instructions that take memory or stack out of proportion, whatever they name."""
+    """Raise `UserError` for instructions that use too much memory or stack, even if all names are allowed."""
     tuples = 0
     for code, argument, _ in pickletools.genops(content):
         tuples += code.name in TUPLE_OPCODES
         if code.name in BARRED_OPCODES:
             raise pickle_refusal(path, f"it uses the instruction {code.name}")
         if code.name in PUT_OPCODES and int(argument or 0) > MAX_MEMO_INDEX:
-            raise pickle_refusal(path, f"it numbers a value {str(argument)[:20]}")
+            raise pickle_refusal(path, f"it stores a value under the number {str(argument)[:20]}")
     if tuples > MAX_TUPLES:
-        raise pickle_refusal(path, f"it makes {tuples:,} tuples")
+        raise pickle_refusal(path, f"it creates {tuples:,} tuples")
 
 
 def pickle_refusal(path: Path, why: str) -> UserError:
-    """The error for a pickle that wants more than to be read."""
+    """Return the error for a pickle that contains more than data."""
     return UserError(
-        f"{path} is refused and nothing in it was run: {printable_text(why)}. Use a file from a source you trust"
+        f"{path} was refused, and nothing in it was run: {printable_text(why)}. Use a file from a source you trust"
     )

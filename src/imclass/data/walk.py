@@ -1,4 +1,4 @@
-"""A walk through folders of images that notes what it passes over. Nothing in them is ever written to."""
+"""A read-only walk through folders of images that records the paths it skips."""
 
 import os
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from imclass.data.names import count_suffixes, is_hidden, is_image
 
 @dataclass
 class Walk:
-    """A walk through the folder `root`, and what it passed over, relative to that."""
+    """A walk through the folder `root`, with the paths that it skipped, relative to `root`."""
 
     root: Path
     hidden: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)  # of the class folders
-    other: list[str] = field(default_factory=list)  # files that are no images by name
-    loops: list[str] = field(default_factory=list)  # links to a folder that they lie in
-    runs: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)  # folders
+    outside: list[str] = field(default_factory=list)  # files and folders that are not in a class folder
+    other: list[str] = field(default_factory=list)  # files without an image file extension
+    loops: list[str] = field(default_factory=list)  # links to a folder that contains them
+    runs: list[str] = field(default_factory=list)  # folders of training runs
+    unreadable: list[str] = field(default_factory=list)  # folders that cannot be listed
 
     def folders(self, relative: str) -> list[str]:
-        """Return the names of the folders in `relative`; what else is there is noted. Runs are not among them."""
+        """Return the names of the folders in `relative`, except runs, and record all other paths."""
         found = []
         for entry in list_folder(self.root / relative):
             path = join_path(relative, entry.name)
@@ -39,21 +39,21 @@ class Walk:
         return found
 
     def images(self, relative: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-        """Yield every image in `relative` and the folders in it; links are followed, loops and runs are not.
+        """Yield every image in `relative` and the folders in it. Links are followed, except loops. Runs are skipped.
 
-        A folder that cannot be read is yielded like an image, so that it is refused by name and counted.
+        A folder that cannot be read is yielded like an image, so that it is counted and reported as refused.
         """
         here = os.path.realpath(self.root / relative)
         if here in above:
             self.loops.append(relative)
             return
         try:
-            inside = scan_folder(self.root / relative)
+            entries = scan_folder(self.root / relative)
         except OSError:
             self.unreadable.append(relative or str(self.root))
             yield relative
             return
-        for entry in inside:
+        for entry in entries:
             path = join_path(relative, entry.name)
             if is_hidden(entry.name):
                 self.hidden.append(path)
@@ -68,25 +68,26 @@ class Walk:
                 self.other.append(path)
 
     def runs_in(self, relative: str) -> list[str]:
-        """Return the runs that were met below a folder."""
+        """Return the runs that were found below a folder."""
         return [run for run in self.runs if run.startswith(f"{relative}/")]
 
     def notes(self) -> tuple[str, ...]:
-        """Return a sentence for each kind of thing that was passed over, with the first few names."""
+        """Return a note for each kind of path that was skipped, with the first names."""
         kinds = (
             ("hidden files or folders", self.hidden),
             ("files or folders outside the class folders", self.outside),
-            (f"files that are no images by name ({count_suffixes(self.other)})", self.other),
-            ("links to a folder that they lie in", self.loops),
-            ("folders that are runs of imclass", self.runs),
+            (f"files without an image file extension ({count_suffixes(self.other)})", self.other),
+            ("links to a folder that contains them", self.loops),
+            ("folders of imclass runs", self.runs),
         )
-        ignored = [f"ignored {len(names):,} {what}: {list_names(names, 3)}" for what, names in kinds if names]
-        refused = self.unreadable
-        return (*ignored, *([f"cannot read {len(refused):,} folders: {list_names(refused, 3)}"] if refused else ()))
+        notes = [f"ignored {len(names):,} {kind}: {list_names(names, 3)}" for kind, names in kinds if names]
+        if self.unreadable:
+            notes.append(f"cannot read {len(self.unreadable):,} folders: {list_names(self.unreadable, 3)}")
+        return tuple(notes)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether this is a folder or a link to one; a link that leads nowhere is not."""
+    """Return whether this is a folder or a link to one. A broken link is not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -94,7 +95,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a training run of ours, begun or finished: its config says so."""
+    """Return whether a folder is a training run of imclass, finished or not, according to its `config.json`."""
     try:
         config = folder / "config.json"
         return config.is_file() and has_mark(config, b'"format"') and has_mark(config, b'"training": {')
@@ -103,19 +104,21 @@ def is_run(folder: Path) -> bool:
 
 
 def join_path(folder: str, name: str) -> str:
-    """Return a path relative to the root, where "" is the root itself."""
+    """Return the path of `name` in `folder`, relative to the root. A folder of "" is the root itself."""
     return f"{folder}/{name}" if folder else name
 
 
 def scan_folder(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, sorted."""
+    """Return the entries of a folder, sorted by name."""
     with os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name)
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, sorted; one that cannot be read is a `UserError`."""
+    """Return the entries of a folder, sorted by name. Raise `UserError` if it cannot be read."""
     try:
         return scan_folder(folder)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it away") from None
+        raise UserError(
+            f"{folder} cannot be read: {error.strerror}; change its permissions, or move the folder elsewhere"
+        ) from None

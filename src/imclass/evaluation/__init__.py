@@ -1,1 +1,1 @@
-"""Scoring a split, one model or many fused, under the papers' protocols, and what is measured of it."""
+"""Scoring a split with one model or with many fused, under the papers' test protocols, and measuring the result."""

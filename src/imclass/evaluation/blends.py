@@ -1,4 +1,4 @@
-"""Blends of rows: which are fused, with which weights and temperature, and the classifier that gives the result."""
+"""Blends: rows fused with weights and a temperature, and ensembles with the same scores."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import ResultRow, check_images
 
 @dataclass(frozen=True)
 class RowSource:
-    """A model under a protocol, "" where images are shown as in training: what a row is made of."""
+    """A model with a protocol, whose scores become a row. Protocol "" stands for the model's preprocess."""
 
     model: str
     protocol: str
@@ -23,27 +23,27 @@ class RowSource:
 
     @property
     def tested(self) -> RowSubject:
-        """Return what a paper's table would call it."""
+        """Return the tested networks and protocol, as in a paper's table."""
         return RowSubject(tuple(member_nets(self.member)), self.protocol, self.model)
 
 
 def member_nets(member: EnsembleMember) -> list[Net]:
-    """Return the networks of a member, each with its S and Q."""
-    shown = member.protocols()
-    return [net_of(network, shown.get(name)) for name, network in member.networks().items()]
+    """Return the networks of a member, each with its training scale S and test scales Q."""
+    protocols = member.protocols()
+    return [net_of(network, protocols.get(name)) for name, network in member.networks().items()]
 
 
 @dataclass(frozen=True)
 class Blend:
-    """Which rows are fused, with which weights and temperature; `name` is of the row that comes of it."""
+    """A plan to fuse rows with weights and a temperature."""
 
-    name: str
-    places: tuple[int, ...]
+    name: str  # of the fused row
+    places: tuple[int, ...]  # positions of the rows to fuse
     weights: tuple[float, ...]
     temperature: float = 1.0
 
-    def of(self, rows: Sequence[ResultRow]) -> ResultRow:
-        """Return the fused row."""
+    def fuse_rows(self, rows: Sequence[ResultRow]) -> ResultRow:
+        """Fuse the rows at `places` into one."""
         chosen = [rows[i] for i in self.places]
         check_images(chosen)
         evaluation = fuse([row.evaluation for row in chosen], self.weights, self.temperature)
@@ -62,21 +62,21 @@ class Blend:
         )
         return ResultRow(self.name, evaluation, chosen[0].images, fused)
 
-    def ensemble(self, ways: Sequence[RowSource]) -> Ensemble:
-        """Return the classifier that would have given these scores."""
-        members = zip((ways[i].member for i in self.places), self.weights, strict=True)
+    def ensemble(self, sources: Sequence[RowSource]) -> Ensemble:
+        """Return the classifier that produces the fused row's scores. `sources` are the sources of all rows."""
+        members = zip((sources[i].member for i in self.places), self.weights, strict=True)
         return Ensemble(
             tuple(EnsembleMember(m.classifier, m.protocol, weight) for m, weight in members), self.temperature
         )
 
 
 def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
-    """Return weights fitted on the rows of the validation split, or without rows the same for each."""
+    """Return weights for `n` rows, fitted to their validation scores `trials`, or equal if `trials` is empty."""
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 
 
 def calibrate(blend: Blend, trials: Sequence[ResultRow]) -> Blend:
-    """Return the blend with the temperature that is best on the validation split."""
-    trial = blend.of(trials).evaluation
+    """Return the blend with the temperature that is best for its scores on the validation split."""
+    trial = blend.fuse_rows(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)

@@ -1,4 +1,4 @@
-"""Several classifiers as one: the weighted mean of their probabilities."""
+"""Several classifiers combined into one, which returns the weighted mean of their probabilities."""
 
 import dataclasses
 import math
@@ -20,22 +20,22 @@ from imclass.evaluation.fusion import check_links, check_weights, join_members, 
 
 T = TypeVar("T")
 ENSEMBLE = "ensemble"  # the kind in a model file
-DESCRIPTIVE_FIELDS = ("name", "about")  # fields of a protocol that decide nothing
+DESCRIPTIVE_FIELDS = ("name", "about")  # fields of a protocol that do not affect its scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberBody:
-    """A member in a model file: the header of its classifier, the protocol by name and fields, its weight."""
+    """An ensemble member, as stored in a model file."""
 
-    header: ModelHeader
-    protocol: str = ""  # none: images are shown as the classifier was trained
-    fields: dict[str, Any] = field(default_factory=dict)
+    header: ModelHeader  # the classifier's
+    protocol: str = ""  # its name; "" stands for the classifier's preprocess
+    fields: dict[str, Any] = field(default_factory=dict)  # the protocol's fields
     weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleBody:
-    """What an ensemble is built from again, in a model file."""
+    """The description of an ensemble in a model file."""
 
     members: tuple[MemberBody, ...]
     temperature: float = 1.0
@@ -43,15 +43,15 @@ class EnsembleBody:
 
 @dataclass(frozen=True)
 class EnsembleMember:
-    """A `Classifier` that is shown images through a protocol, if it has one; and its share of a mean."""
+    """A classifier with a test protocol and a weight in an ensemble. It is a `Classifier` itself."""
 
     classifier: Classifier
-    protocol: ViewProtocol | None = None
+    protocol: ViewProtocol | None = None  # None stands for the classifier's preprocess
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.network is None:
-            raise UserError("the model is not one network and takes no protocol; leave out --protocol")
+            raise UserError("the model is not a single network, so it has no test protocol; leave out --protocol")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,11 +75,11 @@ class EnsembleMember:
 
     @property
     def network(self) -> NetworkBacked | None:
-        """Return the classifier if it is a network itself."""
+        """Return the classifier if it is a single network, otherwise None."""
         return self.networks().get("")
 
     def rename(self, names: Mapping[str, str]) -> "EnsembleMember":
-        """Return the member with other names for some classes."""
+        """Return the member with some classes renamed."""
         return replace(self, classifier=self.classifier.rename(names))
 
     def networks(self) -> Mapping[str, NetworkBacked]:
@@ -87,30 +87,30 @@ class EnsembleMember:
         return self.classifier.networks()
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the classifier's."""
+        """Return the provenance of each model that the classifier consists of."""
         return self.classifier.lineage()
 
     def protocols(self) -> Mapping[str, ViewProtocol]:
-        """Return the protocols through which images are shown to these networks, by the networks' names."""
+        """Return the test protocol of each network that has one, by the network's name."""
         return self.classifier.protocols() if self.protocol is None else {"": self.protocol}
 
     def check(self) -> None:
-        """Raise `UserError` for what a protocol cannot do with its network."""
+        """Raise `UserError` if a protocol cannot be applied to its network."""
         for name, protocol in self.protocols().items():
             protocol.check(self.networks()[name])
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Log-scores of images of any sizes, float32 on the CPU."""
+        """Return the float32 scores of images of any size, on the CPU."""
         if self.protocol is None or self.network is None:
             return self.classifier.classify(images)
         return self.protocol(self.network, images)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of the file of an ensemble of it alone."""
+        """Return the tensors and header of a model file for an ensemble with only this member."""
         return Ensemble((self,)).pack()
 
     def body(self) -> tuple[dict[str, Tensor], MemberBody]:
-        """Return the classifier's tensors and what an ensemble's file holds of the member."""
+        """Return the classifier's tensors, and the description of the member for an ensemble's model file."""
         tensors, header = self.classifier.pack()
         if self.protocol is None:
             return tensors, MemberBody(header=header, weight=self.weight)
@@ -119,7 +119,7 @@ class EnsembleMember:
 
 
 def protocol_fields(protocol: Any) -> dict[str, Any]:
-    """Return the fields of a protocol that JSON can hold, its name and text apart: those that a model file keeps."""
+    """Return a protocol's fields for a model file: all that JSON can represent, except name and description."""
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
     values = {
@@ -129,7 +129,7 @@ def protocol_fields(protocol: Any) -> dict[str, Any]:
 
 
 def is_json_value(value: Any) -> bool:
-    """Return whether JSON can hold a value."""
+    """Return whether JSON can represent a value."""
     if isinstance(value, tuple):
         return all(map(is_json_value, value))
     return value is None or isinstance(value, bool | int | float | str)
@@ -137,18 +137,18 @@ def is_json_value(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A `Classifier` of members, which are any classifiers over the same class names, ensembles included.
+    """A `Classifier` that combines members: any classifiers with the same class names, including ensembles.
 
-    The classes are in the first member's order. `temperature` divides the log of the mean: with one member and a
-    temperature fitted on held-out images it is that member, calibrated. Equal weights are the mean of Simonyan and
-    Zisserman, ICLR 2015, section 4.4.
+    The classes are in the first member's order. `temperature` divides the log of the mean. An ensemble of one member,
+    with a temperature fitted on held-out images, is that member calibrated. With equal weights the mean is that of
+    Simonyan and Zisserman, ICLR 2015, section 4.4.
     """
 
     members: tuple[EnsembleMember, ...]
     temperature: float = 1.0
-    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    thresholds: tuple[float, ...] = ()  # lowest probability of each class under "sigmoid"; if empty, all 0.5
     trained: Provenance | None = None
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made it
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -161,7 +161,7 @@ class Ensemble:
         check_links([member.link for member in self.members])
 
     def __repr__(self) -> str:
-        """Return a line, then one for each member: its weight, the classifier, the protocol."""
+        """Return a summary line, then a line for each member: its weight, classifier and protocol."""
         lines = [f"Ensemble of {len(self.members)}, {len(self.classes):,} classes, temperature {self.temperature:g}"]
         for member in self.members:
             protocol = f", protocol {member.protocol.name}" if member.protocol else ""
@@ -179,35 +179,35 @@ class Ensemble:
 
     @cached_property
     def orders(self) -> list[Int64[Tensor, "K"]]:
-        """For each member the positions of the ensemble's classes among its own."""
+        """Return, for each member, the positions of the ensemble's classes among the member's classes."""
         return join_members([member.classes for member in self.members])
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the contents of the images that any member was trained on, sorted; None where no member knows."""
+        """Return the sorted content hashes of the members' training images, or None if no member records any."""
         return merge_contents(member.trained_on for member in self.members)
 
     def rename(self, names: Mapping[str, str]) -> "Ensemble":
-        """Return an ensemble in which some classes have other names, in every member."""
+        """Return an ensemble with some classes renamed in every member."""
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the members' networks; "2.0" is the first of member 2 if that is an ensemble."""
+        """Return the members' networks by name; "2.0" is the first network of member 2, an ensemble."""
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return the protocols through which images are shown to these networks."""
+        """Return the test protocol of each network that has one, by the network's name."""
         return prefix_names(member.protocols() for member in self.members)
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return how each model that the members consist of came about."""
+        """Return the provenance of each model that the members consist of."""
         return tuple(known for member in self.members for known in member.lineage())
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file."""
         parts = [member.body() for member in self.members]
         body = EnsembleBody(members=tuple(member for _, member in parts), temperature=self.temperature)
-        # A network may be two members, each under a protocol, and no two tensors of a file may share memory.
+        # Two members may share a network under different protocols, but safetensors rejects tensors that share memory.
         tensors = {f"{i}.{name}": t.clone() for i, (tensors, _) in enumerate(parts) for name, t in tensors.items()}
         return tensors, ModelHeader(
             kind=ENSEMBLE,
@@ -221,11 +221,11 @@ class Ensemble:
         )
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the scores of the weighted mean of the members' probabilities, over the temperature; float32."""
-        scores = [m.classify(images)[:, own] for m, own in zip(self.members, self.orders, strict=True)]
+        """Return the weighted mean of the members' probabilities as float32 scores, divided by the temperature."""
+        scores = [m.classify(images)[:, order] for m, order in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Return the entries of all mappings, with the position of its mapping before each name: "2", "2.0"."""
+    """Return the entries of all mappings, each name prefixed with the position of its mapping: "2", "2.0"."""
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

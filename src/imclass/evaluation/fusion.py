@@ -1,4 +1,4 @@
-"""Several scores of the same images as one: the weighted mean of their probabilities, and weights fitted for it."""
+"""Fusion of several models' scores: the weighted mean of their probabilities, with given or fitted weights."""
 
 # Tested in tests/evaluation/test_ensemble.py
 
@@ -20,17 +20,17 @@ from imclass.evaluation.measures.single_label import IMAGES_PER_CHUNK, posterior
 from imclass.models.scores import posterior, scores_of
 from imclass.models.thresholds import probabilities
 
-MAX_ROUNDS = 10_000  # of `fit_weights`, at most
+MAX_ROUNDS = 10_000  # the limit in `fit_weights`
 
 
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of the weighted mean of the probabilities, over the temperature; in float64 within.
+    """Return the weighted mean of the probabilities as scores divided by the temperature, computed in float64.
 
-    The weights need not add up to one. A class to which every member gives no chance keeps a finite score. Under the
-    link "sigmoid" the means of "yes" and of "no" are both taken: a probability near 1 would round to it, and images
-    would no longer be in order.
+    The weights need not add up to 1. A class to which every member assigns probability 0 keeps a finite score. Under
+    the link "sigmoid" the mean probabilities of "yes" and "no" are computed separately, because 1 - yes would lose
+    probabilities near 1 to rounding, and with them the order of the images.
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -42,7 +42,7 @@ def mean_posterior(
 
 
 def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float]) -> Float64[Tensor, "N K"]:
-    """Return a weighted sum."""
+    """Return the sum of arrays of probabilities, each multiplied by its entry in `shares`."""
     total = torch.zeros_like(chances[0])
     for some, share in zip(chances, shares, strict=True):
         total += some * share
@@ -50,25 +50,26 @@ def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[flo
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Raise `UserError` unless weights of a mean are finite, none is below zero, and one is above it."""
+    """Raise `UserError` unless all weights are finite and at least 0, and at least one is above 0."""
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         shown = ", ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"the weights of an ensemble are {shown}; they must be at least 0, and one above it")
+        raise UserError(f"the weights of an ensemble are {shown}; all must be at least 0, and at least one above 0")
 
 
 def check_links(links: Sequence[Link]) -> None:
-    """Raise `UserError` for members of one label an image and members of several."""
+    """Raise `UserError` if some members predict one label for an image and others any number."""
     if len(set(links)) > 1:
         raise UserError(
             f"members 1 and {links.index('softmax' if links[0] == 'sigmoid' else 'sigmoid') + 1} of an ensemble "
-            "have different links: one gives each image one class, the other any number; fuse models of one kind"
+            "have different links: one predicts one class for each image, the other any number; "
+            "fuse models with the same link"
         )
 
 
 def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
-    """Return for each member the positions of the first one's classes among its classes.
+    """Return, for each member, the positions of the first member's classes among that member's classes.
 
-    Raise `UserError` for other sets of names.
+    Raise `UserError` unless all members have the same class names.
     """
     orders = []
     for i, names in enumerate(classes, 1):
@@ -77,17 +78,17 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
         except UserError:
             first, other = [c for c in classes[0] if c not in names], [c for c in names if c not in classes[0]]
             raise UserError(
-                f"members 1 and {i} of an ensemble do not name the same classes: only member 1 has "
+                f"members 1 and {i} of an ensemble have different classes: only member 1 has "
                 f"{list_names(first) or 'none'}, only member {i} has {list_names(other) or 'none'}; "
-                "fuse models of the same classes"
+                "fuse models with the same classes"
             ) from None
     return orders
 
 
 def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
-    """Return what an `Ensemble` of the members would have scored, from their scores; nothing is computed twice.
+    """Return the evaluation of an `Ensemble`, computed from its members' scores without running a model.
 
-    Raise `UserError` unless the evaluations are of the same images and name the same classes.
+    Raise `UserError` unless the evaluations have the same images and the same class names.
     """
     first, orders = evaluations[0], join_evaluations(evaluations)
     link = first.targets.link
@@ -100,9 +101,9 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
 
 
 def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
-    """Return for each evaluation where it has the first one's classes.
+    """Return, for each evaluation, the positions of the first evaluation's classes among that evaluation's classes.
 
-    Raise `UserError` unless all are of the same images with the same labels.
+    Raise `UserError` unless all evaluations have the same images with the same labels.
     """
     first = evaluations[0]
     orders = join_members([evaluation.classes for evaluation in evaluations])
@@ -113,17 +114,17 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
                 f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
                 f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
             )
-        joined = first.targets.join(order.numpy(), len(other.classes))
+        joined = first.targets.renumber(order.numpy(), len(other.classes))
         if not np.array_equal(joined.numpy(), other.targets.numpy()):
-            raise UserError(f"scores 1 and {i} do not give the same images the same classes; evaluate both again")
+            raise UserError(f"scores 1 and {i} have different labels for the same images; evaluate both again")
     return orders
 
 
 def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
-    """Return the weights, at least 0 and 1 in sum, whose mean posterior makes the labels most likely.
+    """Return the non-negative weights, with sum 1, whose mean of probabilities maximises the labels' likelihood.
 
-    Their negative log likelihood is convex in the weights. Each round of expectation-maximisation gives a member the
-    mean share that it has in the posterior of the right class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39,
+    The negative log likelihood is convex in the weights. Each round of expectation-maximisation sets a member's weight
+    to its mean contribution to the probability of the true class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39,
     1977, section 4.3).
     """
     orders = join_evaluations(evaluations)
@@ -138,9 +139,9 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 
 
 def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
-    """Return the probability of each image's class, or of each judged mark, class by class in `order`; at least 1e-30.
+    """Return the probability of each image's true class, at least 1e-30.
 
-    Where images have several labels, each judged mark counts as an observation.
+    If images may have several labels, return that of each judged mark instead, with the classes in `order`.
     """
     if isinstance(evaluation.targets, AnyOf):
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]

@@ -1,4 +1,4 @@
-"""Which images a model is judged by: the part held out of training where it knows the data, else all of it."""
+"""Choice of the images that models are scored on: by default, images that none of them was trained on."""
 
 import json
 from collections.abc import Mapping
@@ -17,74 +17,75 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ModelOrigin:
-    """What the file of the model called `model` says of how it came about."""
+    """The origin of the model named `model`, as recorded in its file."""
 
     model: str
     trained: Provenance = Provenance()
-    recognises: bool = False  # the images that it was trained on, wherever they lie: `leaks` keeps them out
+    recognises: bool = False  # its file records its training images, so `leaks` can leave them out
 
     @property
     def data(self) -> DataFacts:
-        """Return the facts of the data that it was trained on, all empty where they are not known."""
+        """Return the recorded facts about the training data, all empty if unknown."""
         return self.trained.data or DataFacts()
 
     @property
     def cut(self) -> Cut:
-        """Return how the model's data was cut into splits."""
+        """Return how the model's data was split."""
         return self.data.cut
 
     @property
-    def whole(self) -> Cut:
-        """Return that cut without a share of train for validation."""
+    def without_validation(self) -> Cut:
+        """Return the same way to split data, but without a validation split."""
         return replace(self.cut, validation=0.0)
 
     def open(self, data: OpenData, split: str) -> Dataset:
-        """Return a split of `data`, cut as the model's data was; of other data no share of train is cut off."""
-        if split == "all" or (split == "test" and split in data.splits(self.whole)):
-            return data.take(split, self.whole)  # a share of train is no part of it
+        """Return a split of `data`, divided as the model's data was. Other data gets no validation split."""
+        if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
+            return data.take(split, self.without_validation)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how `data` is cut into splits: as the model's data was, but for validation where it is other data."""
+        """Return how to split `data`: as the model's data was split, but without validation if it is other data."""
         if not self.cut.validation:
             return self.cut
-        present = data.splits(self.whole)
+        present = data.splits(self.without_validation)
         if VALIDATION in present and "test" in present:
-            return self.whole
+            return self.without_validation
         training = data.take("train", self.cut)
-        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.whole
+        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.without_validation
 
     @property
     def key(self) -> str:
-        """Return a text that is equal where everything that decides the split is."""
+        """Return a string that is equal for two models if everything that determines their splits is equal."""
         return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
     def has_same_path(self, training: Dataset) -> bool:
-        """Return whether this training part lies where the model's did."""
+        """Return whether this training split has the path that the model's had."""
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether this training part has the content of the model's, wherever it lies."""
+        """Return whether this training split has the same content as the model's, wherever it is stored."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """The split to score, a phrase that says which it is and why, and the data's name or folder."""
+    """A split to score."""
 
     dataset: Dataset
-    said: str
-    data: str
-    known: tuple[ModelOrigin, ...] = ()  # what the models say of their training data
-    source: OpenData | None = field(default=None, repr=False)  # of other splits; None where one was given
+    scope: str  # a phrase that describes the split and why it was chosen
+    data: str  # name or folder
+    known: tuple[ModelOrigin, ...] = ()  # origins of the models to score
+    source: OpenData | None = field(default=None, repr=False)  # opens other splits; None if the user passed a split
 
 
 def choose_split(
     models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context
 ) -> SplitChoice:
-    """Return what models, by their names, are judged by together; `data` and `split` are the user's wishes.
+    """Return the split that all `models` (by name) are scored on. `data` and `split` are the user's choices.
 
-    No member may have been trained on it. Models that hold out different parts of one data set are a `UserError`.
+    If `split` is None, it is a split that no model was trained on. Raise `UserError` if different images of a data set
+    were held out for the models.
     """
     known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
     source = OpenData(data or find_training_data(known, context), context)
@@ -94,90 +95,101 @@ def choose_split(
     for other, choice in held_out[1:]:
         if not has_same_images(first.dataset, choice.dataset):
             raise UserError(
-                f"{one.model} and {other.model} hold out different images: {first.said}; {choice.said}. Name "
-                "--data that neither was trained from, or train both with one --split-seed, or from a folder with "
+                f"{one.model} and {other.model} have different held-out images: {first.scope}; {choice.scope}. Choose "
+                "--data that neither was trained on, or train both with the same --split-seed, or on a folder with "
                 "train/ and test/"
             )
     return replace(first, known=tuple(known), source=source)
 
 
 def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
-    """Return the validation split of the same data, for what is fitted; never the images that are reported.
+    """Return the validation split of the same data, for fitting. It never contains images that are reported.
 
-    `asked` is the options that fit something, as messages name them. A model that was trained on it, because no share
-    was cut for it, is a `UserError`.
+    `asked` is the fitting options as text for messages. Raise `UserError` if a model was trained on these images
+    because it was trained without a validation split.
     """
     source = chosen.source
     if source is None:
-        raise ValueError("the split was given as a data set, which has no other splits")
+        raise ValueError("the split was passed as a data set, so no other split can be opened")
     each = [k.cut_of(source) for k in chosen.known]
     lacks = [splits for cut in each if VALIDATION not in (splits := source.splits(cut))]
     if lacks:
         raise UserError(
             f"{chosen.data} has no validation split to fit to (it has {', '.join(lacks[0])}); train with "
-            f"--validation 0.1, or go without {asked}"
+            f"--validation 0.1, or leave out {asked}"
         )
     if chosen.dataset.split in (VALIDATION, "all"):
-        way = f"train with --validation 0.1, which is fitted to then, or go without {asked}"
+        fix = f"train with --validation 0.1 to have images to fit to, or leave out {asked}"
         if "test" in chosen.dataset.splits:
-            way = "report another with --split test"
+            fix = "report another split with --split test"
         raise UserError(
-            f"split {chosen.dataset.split} of {chosen.data} holds the validation images, to which {asked} fits; {way}"
+            f"split {chosen.dataset.split} of {chosen.data} contains the validation images, "
+            f"which are needed for {asked}; {fix}"
         )
     fitted, *others = (source.take(VALIDATION, cut) for cut in each)
     for known, other in zip(chosen.known[1:], others, strict=True):
         if not has_same_images(fitted, other):
             raise UserError(
                 f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
-                f"{chosen.data}, so one has learned from what would be fitted to; train both with one --validation and "
-                f"one --split-seed, or go without {asked}"
+                f"{chosen.data}, so one was trained on images needed for fitting; train both with the same "
+                f"--validation and the same --split-seed, or leave out {asked}"
             )
     return SplitChoice(fitted, f"split validation of {chosen.data}", chosen.data)
 
 
 def has_same_images(one: Dataset, other: Dataset) -> bool:
-    """Return whether two splits are the same images of one source."""
+    """Return whether two splits contain the same images from the same source."""
     return one.origin.path == other.origin.path and one.ids.tolist() == other.ids.tolist()
 
 
 def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
-    """Return what the file says of each model that this one consists of."""
+    """Return the origin of each model that this one consists of."""
     recognises = model.trained_on is not None
     return [ModelOrigin(name, trained or Provenance(), recognises) for trained in model.lineage()]
 
 
+def relation_to_training(known: ModelOrigin) -> str:
+    """Return an ending for the scope of data that the model is not known to be trained on."""
+    if known.recognises:
+        return ""  # each image that it was trained on is recognised
+    if known.trained.data is None:
+        return " (the model does not record which images it was trained on)"
+    return ", which are not the data that the model was trained on"
+
+
 def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) -> SplitChoice:
-    """Return what one model is judged by."""
+    """Return the split that one model is scored on."""
     data = source.name
     if split is not None:
-        said = f"split {split} of {data}"
-        chosen = known.open(source, split)
-        asked_for = split in ("train", "all") and not known.recognises
-        return SplitChoice(chosen, said + (training_warning(known, source) if asked_for else ""), data)
-    if (plain := choose_split_elsewhere(known, source)) is not None:
-        return plain
+        chosen, scope = known.open(source, split), f"split {split} of {data}"
+        if split in ("train", "all") and not known.recognises:
+            scope += training_warning(known, source)
+        return SplitChoice(chosen, scope, data)
+    if (elsewhere := choose_split_elsewhere(known, source)) is not None:
+        return elsewhere
     first = known.open(source, "train")
     trained_from = known.has_same_path(first) or known.has_same_content(first)
     if first.origin.rule.startswith("hash") and not trained_from:
         every = known.open(source, "all")
-        other = "" if known.recognises else ", another source than the model was trained from"
-        return SplitChoice(every, f"all images of {data}{other}", data)
+        return SplitChoice(every, f"all images of {data}{relation_to_training(known)}", data)
     held_out = held_out_split(first)
     if held_out is None:
-        raise UserError(f"{data} has only a training split; give --split train to score that, or another --data")
-    said = f"split {held_out} of {data}" + (held_out_reason(known, first) if trained_from else "")
-    if trained_from and held_out in known.trained.chosen:
-        said += "; the weights were chosen on these images"
-    return SplitChoice(known.open(source, held_out), said, data)
+        raise UserError(f"{data} has only a training split; use --split train to score it, or choose other --data")
+    scope = f"split {held_out} of {data}"
+    if trained_from:
+        scope += held_out_reason(known, first)
+        if held_out in known.trained.chosen:
+            scope += "; the weights were chosen on these images"
+    return SplitChoice(known.open(source, held_out), scope, data)
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out part of a tree with parts of its own that lies elsewhere than the model's; else `None`.
+    """Return the held-out split of data that comes with splits and whose path is not that of the model's, or `None`.
 
-    It may be a copy of the model's tree. To know that, all of its training part would have to be read, and nothing
-    depends on it, unless the part that was held out has chosen the weights.
+    Such data may be a copy of the model's. Finding out requires reading its whole training split, and matters only if
+    the held-out images were used to choose the weights. In that case this returns `None` as well.
     """
-    whole = source.take("train", known.whole)
+    whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
         return None
     held_out = held_out_split(whole)
@@ -187,34 +199,36 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 
 def held_out_split(training: Dataset) -> str | None:
-    """Return the split of this data that models are judged by, if there is one."""
+    """Return the name of the split that models are scored on, or None if this data has no such split."""
     return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 
 def find_training_data(known: list[ModelOrigin], context: Context) -> str:
-    """Return the data set or folder that the first model that says so was trained from."""
+    """Return the training data, a data set's name or a folder, of the first model that records it."""
     for one in known:
         named, data = one.trained.names.data, one.trained.data
         if named and (data is None or named in dataset_table(context).entries):
             return named
         if data is not None:
             if not Path(data.path).exists():
-                raise UserError(f"{one.model} was trained from {data.path}, which is not there now; give --data")
+                problem = f"{one.model} was trained on {data.path}, which no longer exists"
+                raise UserError(f"{problem}; specify a data set or a folder with --data")
             return data.path
-    raise UserError(f"{known[0].model} does not say what it was trained from; name a data set or folder with --data")
+    problem = f"{known[0].model} does not record what it was trained on"
+    raise UserError(f"{problem}; specify a data set or a folder with --data")
 
 
 def training_warning(known: ModelOrigin, source: OpenData) -> str:
-    """Return a warning where the training part is the model's."""
+    """Return a warning if the model was trained on the training split of this data, otherwise ""."""
     training = known.open(source, "train")
-    known_here = known.has_same_path(training) or known.has_same_content(training)
-    return ", which includes images that the model was trained on" if known_here else ""
+    was_trained_here = known.has_same_path(training) or known.has_same_content(training)
+    return ", which includes images that the model was trained on" if was_trained_here else ""
 
 
 def held_out_reason(known: ModelOrigin, training: Dataset) -> str:
-    """Return why the held-out part of the model's data is taken, and whether that is still what it was."""
+    """Return why the held-out part of the model's data was chosen, and a warning if that data has changed."""
     why = f" (held out of training: {training.origin.rule})"
-    if not known.has_same_path(training):  # known by its content, then
-        return f"{why}; it holds the images that the model was trained from"
-    changed = "; the data has changed since training, so the held-out part may not be what it was"
+    if not known.has_same_path(training):  # then the caller has recognised the data by its content
+        return f"{why}; this data contains the images that the model was trained on"
+    changed = "; the data has changed since training, so the held-out part may have changed too"
     return why if known.recognises or known.has_same_content(training) else why + changed

@@ -1,4 +1,7 @@
-"""Images that a model was trained on, recognised by their content wherever they lie, and kept out of its score."""
+"""Recognition of a model's training images by their content, so that they can be left out of its score.
+
+Otherwise copies of training images among the test images would make the score too high.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,22 +22,22 @@ NO_IDS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class SiftedSplit:
-    """What is scored of a split: `left_out` images that a model was trained on are not, those in `included` are."""
+    """The images of a split that are scored, and the number of images in the split that a model was trained on."""
 
     dataset: Dataset
-    left_out: int = 0
-    included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids
+    left_out: int = 0  # training images that are not scored
+    included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids of training images that are scored
 
-    def count(self, evaluation: Evaluation) -> Evaluation:
-        """Return an evaluation of the data set that says how many of the split's images a model was trained on."""
+    def with_counts(self, evaluation: Evaluation) -> Evaluation:
+        """Return an evaluation of these images with the counts of training images left out and included."""
         included = int(np.isin(evaluation.ids, self.included).sum())
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 
 
 def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPolicy) -> SiftedSplit:
-    """Return what is scored of a split where images that any of the classifiers was trained on are left out or not.
+    """Return the images to score: a split with or without (`trained`) images that a classifier was trained on.
 
-    Raise `UserError` where that leaves none. Images are read only if it is known what a classifier was trained on.
+    Raise `UserError` if no image remains. Images are read only if some classifier records its training images.
     """
     seen = trained_contents(classifiers)
     if not len(seen) or not len(dataset):
@@ -47,42 +50,40 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPo
     if known.all():
         raise UserError(
             f"the model was trained on each of the {len(dataset):,} images in split {dataset.split!r} of "
-            f"{dataset.origin.path}; to score them all the same, give --trained include, else name other images with "
-            "--data"
+            f"{dataset.origin.path}, so its score would say nothing about new images. Choose other images with "
+            "--data, or score these anyway with --trained include"
         )
     rest = Subset(dataset, np.flatnonzero(~known), dataset.split, dataset.splits)
     return SiftedSplit(rest, left_out=int(known.sum()))
 
 
 def mark_trained(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> SiftedSplit:
-    """Return all of a split, knowing which of its images are among the contents `seen` in training."""
+    """Return a whole split, with the ids of those images whose contents are among `seen`."""
     return SiftedSplit(dataset, included=dataset.ids[recognise(dataset.contents(), seen)])
 
 
 def trained_contents(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of all images that any of the classifiers is known to have been trained on, sorted."""
+    """Return the sorted content hashes of all images that any classifier records as training images."""
     known = merge_contents(classifier.trained_on for classifier in classifiers)
     return np.zeros(0, np.uint64) if known is None else known
 
 
-def recognise(
-    contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]
-) -> Bool[np.ndarray, "N"]:  # fmt: skip
-    """Return which images are among those seen; what could not be read has no content to be known by."""
+def recognise(contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]) -> Bool[np.ndarray, "N"]:
+    """Return a mask of the images whose contents are in `seen`. It is false for unreadable images."""
     return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE_CONTENTS)
 
 
 def leak_notes(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...]:
-    """Return a sentence for each split that has images of the training split."""
+    """Return a note for each held-out split that shares images with the training split."""
     notes = []
     for part in held_out:
         known = int(recognise(part.contents(), training.contents()).sum())
         if known:
-            what = f"{known:,} of {len(part):,} {part.split} images are in train as well"
-            notes.append(f"{what}; they are scored while training, and `imclass evaluate` leaves them out")
+            what = f"{known:,} of {len(part):,} {part.split} images are also in train"
+            notes.append(f"{what}; they are scored during training, but `imclass evaluate` leaves them out")
     return tuple(notes)
 
 
 def is_scored_whole(dataset: Dataset) -> bool:
-    """Return whether a split is as its data set was published, and is scored whole as the papers scored it."""
+    """Return whether a split was published with its data set. Such a split is scored completely, as in the papers."""
     return dataset.origin.rule == "published"

@@ -1,4 +1,4 @@
-"""A request to score classifiers: a row for each model and protocol, from one pass over the images; rows of fusions."""
+"""Scoring of classifiers on request: a row for each model and protocol from one pass over the images, then fusions."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
@@ -23,28 +23,28 @@ from imclass.models.views.scales import replace_scales
 from imclass.store.context import Context
 
 FIT_THRESHOLDS = "--thresholds fit"
-AS_TRAINED = "as trained"  # where no protocol is named
-ONE_ROW_MESSAGE = "{} is of one row; name one --protocol, and one model or --weights mean or fit"
+AS_TRAINED = "as trained"  # shown if no protocol is specified
+ONE_ROW_MESSAGE = "{} needs a single result; specify one --protocol, and one model or --weights mean or fit"
 
 Weighting: TypeAlias = Literal["mean", "fit", "none"]
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Anything that watches an evaluation."""
+    """An observer of an evaluation."""
 
     def note(self, text: str) -> None:
-        """Take a sentence that the user should know."""
+        """Receive a note for the user."""
 
     def begin(self, what: str) -> None:
-        """Take what is about to be scored: which images, and how they are shown."""
+        """Receive a description of what is about to be scored: the images and the protocol."""
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Take how many images of a split are done."""
+        """Receive the number of images of a split that have been scored."""
 
 
 class SilentProgress:
-    """Progress that nobody sees."""
+    """A `Progress` that ignores everything."""
 
     def note(self, text: str) -> None: ...
 
@@ -55,53 +55,48 @@ class SilentProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be scored and fused; `order` has the names of `models` and `saved` as the user gave them.
-
-    `protocols` are by name, {"": None} for each model's own preprocess. Without `data` it is what the models were
-    trained from, without `split` what was held out of that; a `Dataset` is one split. With `temperature` the last row
-    is calibrated.
-    """
+    """The models to score, the images to score them on, and what to fuse, fit and calibrate."""
 
     models: Mapping[str, Classifier]
     saved: tuple[ResultRow, ...]
-    order: tuple[str, ...]
-    protocols: Mapping[str, ViewProtocol | None]
-    data: str | Dataset | None = None
-    split: str | None = None
+    order: tuple[str, ...]  # names of `models` and `saved`, in the user's order
+    protocols: Mapping[str, ViewProtocol | None]  # by name; {"": None} stands for each model's preprocess
+    data: str | Dataset | None = None  # a `Dataset` is one split; None is the models' training data
+    split: str | None = None  # None stands for a split that was held out of training
     weights: str = "mean"  # or fit, or none
-    temperature: bool = False
+    temperature: bool = False  # whether to calibrate the last row
     thresholds: str = "model"  # or fit
-    of_one_label: Mapping[str, str] = field(default_factory=dict)  # what needs one label an image: what else to do
-    mapping: Mapping[str, str] | None = None  # the data's class names to the models'
+    single_label_uses: Mapping[str, str] = field(default_factory=dict)  # uses that need one label per image, with a fix
+    mapping: Mapping[str, str] | None = None  # from the data's class names to the models'
     batch: int = 256
     workers: int = 0
     strict: bool = False
     precision: str = "fp32"
-    device: str = "cpu"  # where the networks are
-    files: Mapping[str, Path] = field(default_factory=dict)  # that models were read from, by name
-    trained: str = "leave-out"  # one of `Trained`: images that a model was trained on
+    device: str = "cpu"  # of the networks
+    files: Mapping[str, Path] = field(default_factory=dict)  # the models' files by name
+    trained: str = "leave-out"  # a `TrainedPolicy` for images that a model was trained on
 
     @property
-    def fitting(self) -> str:
-        """Return the options that fit something on the validation split, as messages name them."""
+    def fit_options(self) -> str:
+        """Return the given options that are fitted to the validation split, as text for messages."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
         options[FIT_THRESHOLDS] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
     @property
-    def several(self) -> bool:
-        """Return whether more than one row is last, so that none of them is the result."""
+    def has_many_results(self) -> bool:
+        """Return whether there are several rows that are not fused into a single result."""
         return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
 
     def check(self) -> None:
-        """Raise `UserError` for what cannot be together, before any model is loaded or image scored."""
+        """Raise `UserError` for options that cannot be combined, before any model is loaded or image scored."""
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "0 or more threads")
         require(self.trained in get_args(TrainedPolicy), "trained", repr(self.trained), "leave-out or include")
         require(self.weights in ("mean", "fit", "none"), "weights", repr(self.weights), "mean, fit or none")
         require(self.thresholds in ("model", "fit"), "thresholds", repr(self.thresholds), "model or fit")
         require(self.precision in ("fp32", "bf16"), "precision", repr(self.precision), "fp32 or bf16")
-        if self.several and self.temperature:
+        if self.has_many_results and self.temperature:
             raise UserError(ONE_ROW_MESSAGE.format("--temperature"))
         if isinstance(self.data, Dataset):
             self.check_dataset(self.data)
@@ -109,30 +104,32 @@ class Request:
             self.check_saved(self.saved[0].name)
 
     def check_dataset(self, data: Dataset) -> None:
-        """Raise `UserError` for what cannot be done with one split that is given as it is."""
+        """Raise `UserError` for options that need more than the single split `data`."""
         if self.split not in (None, data.split):
-            raise UserError(f"the data is the split {data.split!r}; leave out split, or give the other split as data")
-        if self.fitting:
-            raise UserError(f"{self.fitting} fits to a validation split; give data as a name or a folder that has one")
+            raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
+        if self.fit_options:
+            raise UserError(
+                f"{self.fit_options} needs a validation split; pass the name or the folder of data that has one"
+            )
 
     def check_saved(self, first: str) -> None:
-        """Raise `UserError` for what saved scores cannot give."""
-        if self.fitting:
-            raise UserError(f"{first} holds no scores of the validation split to fit to; name the model itself")
+        """Raise `UserError` for options that do not work with saved scores. `first` is the first such file."""
+        if self.fit_options:
+            raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
         if len(self.protocols) > 1:
-            raise UserError(f"{first} was scored under one protocol; name one --protocol for models and saved scores")
+            raise UserError(f"{first} has scores under one protocol; use only one --protocol with saved scores")
         models = len(self.order) > len(self.saved)
         if not models and (any(self.protocols) or self.data is not None or self.split):
-            raise UserError(f"{first} has been scored already; --data, --split and --protocol are for models")
+            raise UserError(f"{first} has been scored already, so leave out --data, --split and --protocol")
 
     def check_savable(self) -> None:
-        """Raise `UserError` where the last row is not of models that a file can hold."""
+        """Raise `UserError` unless the last row's models can be saved in one file."""
         if self.precision != "fp32":
-            raise UserError("--save keeps float32 weights; go without --precision bf16")
-        if self.several:
+            raise UserError("--save writes float32 weights; leave out --precision bf16")
+        if self.has_many_results:
             raise UserError(ONE_ROW_MESSAGE.format("--save"))
         if self.saved:
-            raise UserError(f"{self.saved[0].name} holds scores and no model, so it cannot be part of --save")
+            raise UserError(f"{self.saved[0].name} contains scores, so --save has no model to write; pass the model")
 
 
 def select_protocols(
@@ -140,21 +137,21 @@ def select_protocols(
     scales: str | Sequence[int] | None,
     context: Context | None = None,
 ) -> dict[str, ViewProtocol | None]:
-    """Return protocols by name, {"": None} where none is given; "center,flip" and "256,384" name several.
+    """Return protocols by name, {"": None} if none is given; "center,flip" means two protocols, "256,384" two scales.
 
-    Raise `UserError` for unknown ones, and for scales of a protocol that has none.
+    Raise `UserError` for unknown protocols, and for scales of a protocol that has none.
     """
     if protocol is None:
         if scales is not None:
-            raise UserError("--scales needs a --protocol that takes scales, such as dense or vgg-multicrop")
+            raise UserError("--scales needs a --protocol that has scales, such as dense or vgg-multicrop")
         return {"": None}
     found = view_protocols(context)
-    several = [protocol] if isinstance(protocol, str) or not isinstance(protocol, Sequence) else protocol
-    each = [one for item in several for one in (item.split(",") if isinstance(item, str) else [item])]
-    chosen = [found[one] if isinstance(one, str) else one for one in each]
+    items = [protocol] if isinstance(protocol, str) or not isinstance(protocol, Sequence) else protocol
+    wanted = [one for item in items for one in (item.split(",") if isinstance(item, str) else [item])]
+    chosen = [found[one] if isinstance(one, str) else one for one in wanted]
     names = [one.name for one in chosen]
     if len(set(names)) < len(names):
-        raise UserError(f"--protocol {','.join(names)} names one twice; name each once")
+        raise UserError(f"--protocol {','.join(names)} lists a protocol twice; list each once")
     if scales is not None:
         chosen = [replace_scales(one, parse_scales(scales)) for one in chosen]
     return dict(zip(names, chosen, strict=True))
@@ -164,12 +161,12 @@ def parse_scales(scales: Any) -> tuple[int, ...]:
     """Return the numbers in "256,384,512", or in a list; raise `UserError` for anything else."""
     words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
     if not words or not all(word.isdecimal() for word in words):
-        raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels with commas between: 256,384,512")
+        raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels, separated by commas: 256,384,512")
     return tuple(int(word) for word in words)
 
 
 def row_sources(request: Request) -> list[RowSource]:
-    """Each model under each protocol: all models under the first, then all under the next."""
+    """Return every combination of a model and a protocol: all models with the first protocol, then with the next."""
     return [
         RowSource(model, name, member_of(model, classifier, protocol))
         for name, protocol in request.protocols.items()
@@ -178,7 +175,7 @@ def row_sources(request: Request) -> list[RowSource]:
 
 
 def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
-    """A model under a protocol; one that is shown no views is a `UserError` that names it."""
+    """Return a model with a protocol. Raise a `UserError` that names the model if it cannot have a protocol."""
     try:
         return EnsembleMember(classifier, protocol)
     except UserError as error:
@@ -186,105 +183,115 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 
 
 def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
-    """Return what is scored of the images chosen: none that a model was trained on, unless these are asked for.
+    """Return the images of the chosen split to score, leaving out those that a model was trained on.
 
-    They are by `--split train`, and they stay in a test split that was published, which is scored as the papers did.
+    Those are included if the user asks for them or for the training split, and in a published split, which the papers
+    scored completely.
     """
-    asked = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
-    return sift(chosen.dataset, request.models.values(), "include" if asked else "leave-out")
+    include = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
+    return sift(chosen.dataset, request.models.values(), "include" if include else "leave-out")
 
 
 def score_rows(
-    ways: Sequence[RowSource],
+    sources: Sequence[RowSource],
     chosen: SplitChoice,
     images: SiftedSplit,
     request: Request,
-    everyone: Processes,
+    processes: Processes,
     progress: Progress,
 ) -> list[ResultRow]:
-    """Return a row for each way, in one pass over the images; in processes other than the first, none."""
+    """Score all sources in one pass over the images. The first process returns a row for each, other processes none."""
     dataset = images.dataset
-    members = [way.member for way in ways]
-    shown = partial(progress.count, dataset.split) if everyone.rank == 0 else None
+    members = [source.member for source in sources]
+    report = partial(progress.count, dataset.split) if processes.rank == 0 else None
     found = evaluate_each(
-        members, dataset, request.batch, request.workers, shown, request.mapping, request.strict, everyone
+        members, dataset, request.batch, request.workers, report, request.mapping, request.strict, processes
     )
-    several = len({way.protocol for way in ways}) > 1
+    many_protocols = len({source.protocol for source in sources}) > 1
     names = image_names(dataset, found[0]) if found else ()
     rows = []
-    for way, evaluation in zip(ways, found, strict=False):  # nothing is found in other processes
-        name = f"{way.model}, {way.protocol}" if several else way.model
-        facts = Facts((way.model,), way.tested, chosen.said, chosen.data, dataset.split)
-        rows.append(ResultRow(name, images.count(evaluation), names, facts))
+    for source, evaluation in zip(sources, found, strict=False):  # `found` is empty in other processes
+        name = f"{source.model}, {source.protocol}" if many_protocols else source.model
+        facts = Facts((source.model,), source.tested, chosen.scope, chosen.data, dataset.split)
+        rows.append(ResultRow(name, images.with_counts(evaluation), names, facts))
     return rows
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """Every row, those of single models first; what was fused, and from which ways of looking."""
+    """The rows of an evaluation, single models before fusions, and how they were made."""
 
     rows: tuple[ResultRow, ...]
     blends: tuple[Blend, ...]
     row_sources: tuple[RowSource, ...]
-    dataset: Dataset | None = None  # that was scored; None where all scores were saved before
+    dataset: Dataset | None = None  # the images that were scored; None if all scores came from files
 
     @property
     def ensemble(self) -> Ensemble:
-        """Return the classifier that gives the scores of the last row."""
+        """Return the classifier that produces the last row's scores."""
         blend = self.blends[-1] if self.blends else Blend("", (len(self.rows) - 1,), (1.0,))
         return blend.ensemble(self.row_sources)
 
 
 def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request: Request) -> list[Blend]:
-    """What is fused: the rows of each protocol that was asked for, or all; last, where it is wanted, the calibrated."""
-    several = len(request.protocols) > 1
+    """Return a blend of each protocol's rows, and a calibrated blend at the end if the request asks for one.
+
+    `trials` are the same rows scored on the validation split, to which weights and temperature are fitted.
+    """
+    many_protocols = len(request.protocols) > 1
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
-        groups.setdefault(row.facts.tested.protocol if several else "", []).append(i)
+        groups.setdefault(row.facts.tested.protocol if many_protocols else "", []).append(i)
     found = []
     for protocol, places in groups.items():
         if len(places) > 1 and request.weights != "none":
             weights = blend_weights([trials[i] for i in places] if request.weights == "fit" else [], len(places))
-            shares = f" ({', '.join(f'{w:.3g}' for w in weights)})" if request.weights == "fit" else ""
-            found.append(Blend(f"fused{shares}, {protocol}" if several else f"fused{shares}", tuple(places), weights))
+            name = "fused"
+            if request.weights == "fit":
+                name += f" ({', '.join(f'{w:.3g}' for w in weights)})"
+            if many_protocols:
+                name += f", {protocol}"
+            found.append(Blend(name, tuple(places), weights))
     if request.temperature:
         found.append(calibrate(found[-1] if found else Blend(rows[-1].name, (len(rows) - 1,), (1.0,)), trials))
     return found
 
 
 def score(request: Request, context: Context, progress: Progress) -> Scoring:
-    """Return every row in the first process, and none in the others that torchrun started."""
+    """Score the request. The first process returns every row, other processes started by torchrun none."""
     keep_memory()
-    ways, rows, trials = row_sources(request), list[ResultRow](), list[ResultRow]()
-    with join_processes() as everyone:
-        if ways:
+    sources = row_sources(request)
+    rows: list[ResultRow] = []
+    trials: list[ResultRow] = []  # the same rows on the validation split, if something is fitted
+    with join_processes() as processes:
+        if sources:
             chosen = choose_images(request, context)
             check_targets(request, chosen.dataset.targets)
-            if everyone.rank == 0:
+            if processes.rank == 0:
                 protocol = ",".join(filter(None, request.protocols)) or AS_TRAINED
-                progress.begin(f"{chosen.said}, protocol {protocol}, on {request.device}")
-            images = sift_images(chosen, request)  # their files are hashed, which takes less than decoding them will
-            if asked := request.fitting:
-                fitted = choose_validation(chosen, asked)
-                unseen = sift(fitted.dataset, request.models.values(), "leave-out")
-                trials = score_rows(ways, fitted, unseen, request, everyone, progress)
-            rows = score_rows(ways, chosen, images, request, everyone, progress)
-    if everyone.rank:
-        return Scoring((), (), tuple(ways))
+                progress.begin(f"{chosen.scope}, protocol {protocol}, on {request.device}")
+            images = sift_images(chosen, request)  # hashes the files, which takes less time than decoding them
+            if options := request.fit_options:
+                validation = choose_validation(chosen, options)
+                unseen = sift(validation.dataset, request.models.values(), "leave-out")
+                trials = score_rows(sources, validation, unseen, request, processes, progress)
+            rows = score_rows(sources, chosen, images, request, processes, progress)
+    if processes.rank:
+        return Scoring((), (), tuple(sources))
     for row in request.saved:
         check_targets(request, row.evaluation.targets)
-    if request.saved:  # as they were named; each model then has one row
+    if request.saved:  # `Request.check` allows only one protocol, so each model has one row, with its name
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
-    fused = plan_blends(rows, trials, request)
-    rows = [*rows, *(blend.of(rows) for blend in fused)]
+    blends = plan_blends(rows, trials, request)
+    rows = [*rows, *(blend.fuse_rows(rows) for blend in blends)]
     if request.thresholds == "fit":
-        trials = [*trials, *(blend.of(trials) for blend in fused)]
+        trials = [*trials, *(blend.fuse_rows(trials) for blend in blends)]
         rows = [fit_row_thresholds(row, trial) for row, trial in zip(rows, trials, strict=True)]
-    return Scoring(tuple(rows), tuple(fused), tuple(ways), images.dataset if ways else None)
+    return Scoring(tuple(rows), tuple(blends), tuple(sources), images.dataset if sources else None)
 
 
 def choose_images(request: Request, context: Context) -> SplitChoice:
-    """Return the images that the models are judged by."""
+    """Return the split that the models are scored on."""
     data = request.data
     if isinstance(data, Dataset):
         name = data.origin.name or data.origin.path
@@ -293,15 +300,15 @@ def choose_images(request: Request, context: Context) -> SplitChoice:
 
 
 def fit_row_thresholds(row: ResultRow, trial: ResultRow) -> ResultRow:
-    """Return the row with the thresholds that are best on the validation split."""
-    judged = trial.evaluation
-    thresholds = fit_thresholds(judged.scores, marks_of(judged.targets, FIT_THRESHOLDS))
+    """Return the row with the thresholds that are best for `trial`, the same row on the validation split."""
+    fitted = trial.evaluation
+    thresholds = fit_thresholds(fitted.scores, marks_of(fitted.targets, FIT_THRESHOLDS))
     return replace(row, evaluation=with_scores(row.evaluation, row.evaluation.scores, thresholds))
 
 
 def check_targets(request: Request, targets: Targets) -> None:
-    """Raise `UserError` for options that do not go with the images' labels."""
-    for option, fix in request.of_one_label.items():
+    """Raise `UserError` for options that do not work with the images' kind of labels."""
+    for option, fix in request.single_label_uses.items():
         labels_of(targets, option, fix)
     if request.thresholds == "fit":
         marks_of(targets, FIT_THRESHOLDS)

@@ -1,7 +1,7 @@
-"""Scores in a file, so that a second table, a fusion or a comparison needs no second pass over the images.
+"""Score files, from which tables, fusions and comparisons can be made without scoring the images again.
 
-An uncompressed .npz of `ids`, `names`, `scores`, `classes`, `json` (a record of what was run), and `labels`, or `marks`
-where images may have several labels.
+A score file is an uncompressed .npz with `ids`, `names`, `scores`, `classes`, `json` (a record of what was run), and
+`labels`, or `marks` if images may have several labels.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ MARK_ARRAYS = {"marks": "int8 N K"}
 
 @dataclass(frozen=True)
 class SavedScores:
-    """An evaluation with the name of each image, in its order, and the record that was written beside it."""
+    """An evaluation, the names of its images in the same order, and the record stored with it."""
 
     evaluation: Evaluation
     names: tuple[str, ...] = field(repr=False)
@@ -42,19 +42,20 @@ class SavedScores:
 
 
 def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the name of each image of an evaluation of this data set."""
-    places = {image: i for i, image in enumerate(dataset.ids.tolist())}
-    return tuple(dataset.name(places[image]) for image in evaluation.ids.tolist())
+    """Return the names of the images of an evaluation of this data set."""
+    positions = {image: i for i, image in enumerate(dataset.ids.tolist())}
+    return tuple(dataset.name(positions[image]) for image in evaluation.ids.tolist())
 
 
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Write the scores of every image and the record at `path`, or leave what was there.
+    """Write the scores of every image and the record to `path`. On failure an existing file at `path` is unchanged.
 
-    The record's counts and `refused_files` are those of the evaluation.
+    The record's counts and `refused_files` are replaced by those of the evaluation.
     """
     counts = {"total": evaluation.total, "left_out": evaluation.left_out, "trained_on": evaluation.trained_on}
-    whole = {**record, **counts, "refused_files": to_json(evaluation.refused)}
-    whole |= {"thresholds": list(evaluation.thresholds)} if evaluation.thresholds else {}
+    complete = {**record, **counts, "refused_files": to_json(evaluation.refused)}
+    if evaluation.thresholds:
+        complete["thresholds"] = list(evaluation.thresholds)
     known: dict[str, Any] = {"labels" if isinstance(evaluation.targets, OneOf) else "marks": evaluation.targets.numpy()}
     with atomic_writer(path) as file:
         np.savez(
@@ -64,12 +65,12 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
             **known,
             scores=evaluation.scores,
             classes=np.array(evaluation.classes, dtype=np.str_),
-            json=np.array(json.dumps(whole)),
+            json=np.array(json.dumps(complete)),
         )
 
 
 def is_scores_file(path: Path) -> bool:
-    """Return whether a file begins as one of saved scores does, which no model file can."""
+    """Return whether a file starts like a zip archive, as score files do and model files do not."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -77,9 +78,9 @@ def is_scores_file(path: Path) -> bool:
 
 
 def read_scores(path: Path) -> SavedScores:
-    """What `save_scores` wrote; accuracies and loss are counted again. Anything else is a `UserError` that says why."""
+    """Read a file that `save_scores` wrote, and compute its measures again. Raise `UserError` for any other file."""
     if not path.is_file():
-        raise UserError(f"there is no file of scores {path}")
+        raise UserError(f"{path} does not exist; write scores with imclass evaluate MODEL --save-scores FILE")
     try:
         check_uncompressed(path)
         with np.load(path, allow_pickle=False) as archive:
@@ -91,12 +92,13 @@ def read_scores(path: Path) -> SavedScores:
     except (*DAMAGE_ERRORS, UserError, KeyError, TypeError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path} does not hold scores ({why}); write it with imclass evaluate MODEL --save-scores FILE"
+            f"{path} is not a valid score file ({why}); "
+            "write the scores again with imclass evaluate MODEL --save-scores FILE"
         ) from None
 
 
 def check_uncompressed(path: Path) -> None:
-    """A `ValueError` for members that are compressed: a small file could stand for more than memory holds."""
+    """Raise `ValueError` for compressed members, because a small file could expand to more than fits in memory."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
@@ -104,7 +106,7 @@ def check_uncompressed(path: Path) -> None:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> None:
-    """Raise `ValueError` unless the arrays are of the types in `form`, fit each other, and are targets and scores."""
+    """Raise `ValueError` unless the arrays have the types and matching axes of `form`, and valid targets and scores."""
     sizes: dict[str, int] = {}
     for name, wanted in form.items():
         (kind, *axes), array = wanted.split(), arrays[name]
@@ -126,10 +128,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> N
 
 
 def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> SavedScores:
-    """Return the evaluation that these checked arrays are of.
-
-    Raise `UserError` or `KeyError` for a record without its counts.
-    """
+    """Rebuild the evaluation from checked arrays. Raise `UserError` or `KeyError` if the record lacks counts."""
     classes = tuple(arrays["classes"].tolist())
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
@@ -145,11 +144,11 @@ def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> 
 
 @dataclass(frozen=True)
 class Facts:
-    """What scores are of, as it is kept beside them."""
+    """The models, images and fusion that produced scores. They are stored with the scores."""
 
     models: tuple[str, ...]
     tested: RowSubject  # in the terms of the papers' tables
-    said: str  # which images, and why these
+    scope: str  # a phrase that describes the images and why they were chosen: "split test of photos"
     data: str  # name or folder
     split: str
     weights: tuple[float, ...] = (1.0,)
@@ -158,7 +157,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """Scores, the names of the images, and what they are of."""
+    """An evaluation with a name, the names of its images, and the facts about it."""
 
     name: str
     evaluation: Evaluation
@@ -167,18 +166,21 @@ class ResultRow:
 
 
 def read_row(path: Path) -> ResultRow:
-    """Return the row that `--save-scores` wrote into a file. Raise `UserError` where the file lacks what it is of."""
+    """Read the row that `--save-scores` wrote to a file. Raise `UserError` if some of the row's facts are missing."""
     saved = read_scores(path)
     known = {field.name for field in dataclasses.fields(Facts)}
     try:
         facts = from_json(Facts, {key: value for key, value in saved.record.items() if key in known})
     except UserError as error:
-        raise UserError(f"{path} does not say what its scores are of ({error}); write it again") from None
+        raise UserError(
+            f"{path} does not record what was scored ({error}). "
+            "Write the scores again with imclass evaluate MODEL --save-scores FILE"
+        ) from None
     return ResultRow(str(path), saved.evaluation, saved.names, facts)
 
 
 def check_images(rows: Sequence[ResultRow]) -> None:
-    """Raise `UserError` unless rows are of the same images by name, as far as both have them."""
+    """Raise `UserError` if a row has as many images as the first row, but different names. `fuse` checks the counts."""
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:
@@ -189,12 +191,12 @@ def check_images(rows: Sequence[ResultRow]) -> None:
             )
 
 
-def rank_changes(first: ResultRow, last: ResultRow, most: int) -> list[dict[str, Any]]:
-    """Return at most so many images whose class ranks differently: name, rank in the first and in the last row."""
+def rank_changes(first: ResultRow, last: ResultRow, max_images: int) -> list[dict[str, Any]]:
+    """Return up to `max_images` images whose true class changed rank, with both ranks, largest change first."""
     join_evaluations([first.evaluation, last.evaluation])
     each = (row.evaluation for row in (first, last))
     before, after = (ranks(e.scores, labels_of(e.targets, "--changed")) for e in each)
-    order = np.argsort(-np.abs(after - before), kind="stable")[:most]
+    order = np.argsort(-np.abs(after - before), kind="stable")[:max_images]
     return [
         {"image": last.images[i], "before": int(before[i]), "after": int(after[i])}
         for i in order.tolist()

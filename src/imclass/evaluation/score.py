@@ -1,4 +1,4 @@
-"""Score a split of a data set: every image is either counted or named as refused."""
+"""Scoring of a data split, in which every image is either scored, or refused and reported."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,15 +20,17 @@ from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-MAX_CHUNK_BYTES = 256 * 2**20  # bytes of decoded images held before they are scored, whatever the batch
-MULTI_VIEW_BATCH = 28  # images scored at a time where each may be looked at a hundred times: nothing is told meanwhile
+MAX_CHUNK_BYTES = 256 * 2**20  # most bytes of decoded images in memory, for any batch size
+# The batch size for protocols that may score a hundred views of each image. Progress is reported after each batch,
+# and a larger batch could take minutes.
+MULTI_VIEW_BATCH = 28
 ONE_PROCESS = Processes()
 
 ProgressCallback = Callable[[int, int], None]
 
 
 def view_protocols(context: Context | None = None) -> EntryTable:
-    """Return every test protocol there is, by name; one that does not bear its name is listed as a failure."""
+    """Return all test protocols by name. Invalid and misnamed entries are listed as failures."""
     found = find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
     wrong = {name: flaw for name, entry in found.entries.items() if (flaw := protocol_flaw(name, entry))}
     usable = {name: entry for name, entry in found.entries.items() if name not in wrong}
@@ -36,9 +38,9 @@ def view_protocols(context: Context | None = None) -> EntryTable:
 
 
 def protocol_flaw(name: str, protocol: object) -> str:
-    """Return what keeps an entry from being a protocol of this name, or nothing."""
+    """Return why an entry is not a protocol with this name, or "" if it is one."""
     if not isinstance(protocol, ViewProtocol):
-        return f"protocol {name}: it must have name, scales_for(preprocess), check(classifier) and be called"
+        return f"protocol {name}: it must have name, scales_for(preprocess) and check(classifier), and be callable"
     return "" if protocol.name == name else f"protocol {name}: its name is {protocol.name!r}; it must be {name!r}"
 
 
@@ -53,10 +55,10 @@ def evaluate(
     strict: bool = False,
     watch: Watch | None = None,
 ) -> Evaluation:
-    """Return the scores of a whole split with its measures: loss and accuracies, or mean average precision and F1.
+    """Score a whole split and return its scores and measures: loss and accuracies, or mean average precision and F1.
 
-    Without a `protocol` each image is seen as in training, by the classifier's own preprocess ("native").
-    The rest is as in `evaluate_each`.
+    Without a `protocol` the classifier's preprocess prepares each image. The other arguments are those of
+    `evaluate_each`.
     """
     members = [EnsembleMember(classifier, protocol)]
     return evaluate_each(members, dataset, batch, workers, report, mapping, strict, watch=watch)[0]
@@ -73,27 +75,28 @@ def evaluate_each(
     processes: Processes = ONE_PROCESS,
     watch: Watch | None = None,
 ) -> list[Evaluation]:
-    """An `Evaluation` for each member, from one pass over the split: an image is decoded once for all of them.
+    """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
-    Labels are joined to each member's classes by name (`mapping`: data name to model name). A refused image is named
-    and left out, or with `strict` a `UserError`. `report(done, total)` is called after each batch, for the share of
-    this process; `watch()` before each image is taken, and may raise `Interrupted`, which ends the threads as well.
-    These and `workers` (decoding threads) change no result; `batch` and the number of processes decide how many images
-    go through a network together, and with it the order of its sums: log-scores differ by rounding, some 1e-5 of their
-    scale. All results are in the first process, the others return none. Top-5 is of the best K under five classes.
+    Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
+    image is left out and listed in the result, or raises `UserError` if `strict` is set. `report(done, total)` is
+    called after each batch of this process's images. `watch()` is called before each image and may raise `Interrupted`,
+    which also ends the decoding threads. These functions and the number of threads, `workers`, do not affect results.
+    `batch` and the number of processes determine the order of summation in a network, and so change log-scores by
+    rounding errors, about 1e-5 of their scale. The first process returns all results, the others an empty list. With
+    fewer than five classes, K, top-5 is top-K.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
     for member in members:
         check_link(member.link, targets, path)
-    each = [targets.join(join_classes(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
+    each = [targets.renumber(join_classes(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
     for member in members:
         member.check()
     mine: ScoredChunk | UserError
     try:
         mine = score_share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
-        mine = error  # told by the first process, for which all others would wait in vain
+        mine = error  # raised by `check_shares` in the first process, because here it would leave the others waiting
     shares = check_shares(processes.gather_objects(mine))
     if not shares:
         return []
@@ -115,7 +118,7 @@ def evaluate_each(
 
 
 def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChunk]":
-    """Return the shares of all processes. Raise the first error that one of them met."""
+    """Return the chunks of all processes. Raise the first error that occurred in any of them."""
     for share in shares:
         if isinstance(share, UserError):
             raise share
@@ -123,16 +126,16 @@ def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChu
 
 
 def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
-    """The scores of all processes' images, in order; those of one process are not copied."""
+    """Return the scores of all processes' images in order; the scores of a single process are not copied."""
     return np.concatenate(scores) if len(scores) > 1 else scores[0]
 
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """A few consecutive images: positions of those that were scored, their scores by each member, what was refused."""
+    """A few consecutive images, scored or refused."""
 
-    kept: Int64[np.ndarray, "n"]
-    scores: list[Float[np.ndarray, "n _"]]
+    kept: Int64[np.ndarray, "n"]  # positions of the scored images in the data set
+    scores: list[Float[np.ndarray, "n _"]]  # of these images, an array for each member
     refused: list[Refused]
 
 
@@ -146,15 +149,13 @@ def score_share(
     strict: bool,
     watch: Watch | None = None,
 ) -> ScoredChunk:
-    """The images at `positions` as one part. Beside its scores only one batch is held at a time."""
+    """Score the images at `positions` as one chunk. Apart from the scores, only one batch is in memory at a time."""
     kept: list[int] = []
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
     for part in score_chunks(members, dataset, positions, batch, workers, watch or continue_scoring):
         if strict and part.refused:
-            raise UserError(
-                f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or go without --strict"
-            )
+            raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
         for all_scores, some in zip(scores, part.scores, strict=True):
             check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some
@@ -166,7 +167,7 @@ def score_share(
 
 
 def continue_scoring() -> None:
-    """Let the scoring go on."""
+    """Do nothing, so that scoring continues."""
 
 
 def score_chunks(
@@ -177,7 +178,10 @@ def score_chunks(
     workers: int,
     watch: Watch = continue_scoring,
 ) -> Iterator[ScoredChunk]:
-    """The data set in order. One that lies in memory as the networks want it is scored without touching single ones."""
+    """Score the images at `positions` in order, and yield them in chunks.
+
+    If the images are an array and need no preprocessing, slices of it are scored without any per-image work.
+    """
     array = dataset.array
     networks = [direct_network(member, array) for member in members] if array is not None else [None]
     if array is not None and all(networks):
@@ -187,25 +191,25 @@ def score_chunks(
             views = to_batch(array[start:stop])
             yield ScoredChunk(np.arange(start, stop), [n.scores(views).numpy() for n in networks if n], [])
         return
-    most = min(batch, MULTI_VIEW_BATCH) if array is None and any(map(has_many_views, members)) else batch
-    with contextlib.closing(image_chunks(dataset, positions, most, workers, watch)) as found:
+    max_images = min(batch, MULTI_VIEW_BATCH) if array is None and any(map(has_many_views, members)) else batch
+    with contextlib.closing(image_chunks(dataset, positions, max_images, workers, watch)) as found:
         for chunk in found:
             images = {i: item for i, item in chunk if not isinstance(item, BadImage)}
             bad = [item for _, item in chunk if isinstance(item, BadImage)]
-            seen = list(images.values())
-            scores = [member.classify(seen).numpy() for member in members]
+            decoded = list(images.values())
+            scores = [member.classify(decoded).numpy() for member in members]
             yield ScoredChunk(
                 np.array(list(images), np.int64), scores, [Refused(b.path, b.code, b.detail) for b in bad]
             )
 
 
 def has_many_views(member: EnsembleMember) -> bool:
-    """Whether an image may be many views to a member."""
+    """Return whether a member may score many views of an image."""
     return bool(member.protocols()) or member.network is None
 
 
 def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
-    """The member's network, where what it is shown of the images of an array is these images themselves."""
+    """Return the member's network if an array's images are its views unchanged, otherwise None."""
     network = member.network
     if member.protocol is not None or network is None:
         return None
@@ -215,7 +219,7 @@ def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) 
 def image_chunks(
     dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = continue_scoring
 ) -> Generator[list[tuple[int, Image | BadImage]], None, None]:
-    """Positions and decoded images in order, at most `batch` at a time and fewer where the images are large."""
+    """Yield positions and decoded images in order, at most `batch` at a time and fewer if the images are large."""
     chunk: list[tuple[int, Image | BadImage]] = []
     held = 0
     with contextlib.closing(decode_in_order(dataset, np.arange(positions.start, positions.stop), workers)) as items:
@@ -232,27 +236,26 @@ def image_chunks(
 
 
 def check_any_scored(kept: int, refused: list[Refused], dataset: Dataset) -> None:
-    """A split of which nothing was scored is a `UserError` that says why."""
-    if not kept:
-        why = (
-            f"all {len(refused):,} images were refused, first {describe_refusal(refused[0])}"
-            if refused
-            else "it has no images"
-        )
-        raise UserError(f"there is nothing to evaluate in split {dataset.split!r} of {dataset.origin.path}: {why}")
+    """Raise `UserError` with the reason if no image of the split was scored."""
+    if kept:
+        return
+    why = "it has no images"
+    if refused:
+        why = f"all {len(refused):,} images were refused, the first being {describe_refusal(refused[0])}"
+    raise UserError(f"there is nothing to evaluate in split {dataset.split!r} of {dataset.origin.path}: {why}")
 
 
 def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"], dataset: Dataset) -> None:
-    """Scores with a NaN or an infinity are a `UserError` that names the first such image."""
+    """Raise `UserError` naming the first image whose scores contain a NaN or an infinity."""
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):
         name = printable_text(dataset.name(int(kept[wrong[0]])))
         raise UserError(
-            f"the model's scores for {name} are not finite: its training diverged or its weights are damaged; "
-            "train again with a lower learning rate, or take another model"
+            f"the model's scores for {name} are not finite: its training diverged or its weights are damaged. "
+            "Train again with a lower learning rate, or use another model"
         )
 
 
 def describe_refusal(refused: Refused) -> str:
-    """A refused file on one line, safe to print."""
+    """Return the path of a refused file and the reason, on one line that is safe to print."""
     return printable_text(f"{refused.path}: {refused.detail} ({refused.code})")

@@ -1,4 +1,4 @@
-"""Model files as the classifiers that they hold, by kind: the only place that knows which kinds there are."""
+"""Reading and writing of classifiers as model files. No other module handles all kinds of classifier."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -21,17 +21,17 @@ from imclass.pipelines.pipeline import PIPELINE, Pipeline, unpack_parts
 from imclass.store.context import Context
 
 Tensors: TypeAlias = Mapping[str, Tensor]
-NetworkSetup: TypeAlias = Callable[[NetworkClassifier], NetworkClassifier]  # gives each network its engine
+NetworkSetup: TypeAlias = Callable[[NetworkClassifier], NetworkClassifier]  # sets the engine of a network
 Unpacker: TypeAlias = Callable[[Tensors, ModelHeader, Path, Context | None, NetworkSetup], Classifier]
 
 
 def keep_engine(classifier: NetworkClassifier) -> NetworkClassifier:
-    """Return the classifier with the engine that it has."""
+    """Return the classifier unchanged."""
     return classifier
 
 
 def read_classifier(path: str | Path, context: Context | None = None) -> Classifier:
-    """Return the classifier in a model file or a run directory; anything amiss is a `UserError` naming it."""
+    """Read the classifier in a model file or a run directory. Raise `UserError` if the file is invalid."""
     path = model_path(path)
     return unpack(*read_model(path), path, context)
 
@@ -39,27 +39,30 @@ def read_classifier(path: str | Path, context: Context | None = None) -> Classif
 def unpack(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: NetworkSetup = keep_engine
 ) -> Classifier:
-    """Return the classifier that `pack` made these tensors and this header of; `path` is where they were read from."""
+    """Return the classifier whose `pack` returned these tensors and header. `path` is their file, for messages."""
     if header.kind not in UNPACKERS:
         known = list_names(tuple(UNPACKERS))
-        raise UserError(f"{path} holds a model of kind {header.kind!r}, and this imclass knows {known}")
+        raise UserError(
+            f"{path} contains a model of kind {header.kind!r}, but this version of imclass reads only {known}; "
+            "use the version that wrote the file"
+        )
     if len(header.thresholds) not in (0, len(header.classes)):
         n = f"{len(header.thresholds)} thresholds for {len(header.classes)} classes"
-        raise UserError(f"{path} has {n}; train again")
+        raise UserError(f"{path} has {n}; train the model again")
     return UNPACKERS[header.kind](tensors, header, path, context, setup)
 
 
 def unpack_network(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> NetworkClassifier:
-    """Return a network with its class names."""
+    """Return the network classifier in a file."""
     return setup(restore_classifier(tensors, header, path, context))
 
 
 def unpack_ensemble(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Ensemble:
-    """Return an ensemble of the members that its file holds."""
+    """Return the ensemble in a file, including its members."""
     body, found = header.body_of(EnsembleBody, path), view_protocols(context)
     members = []
     for i, member in enumerate(body.members):
@@ -72,7 +75,7 @@ def unpack_ensemble(
 
 
 def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtocol | None:
-    """Return the protocol that a member's header names, with its fields."""
+    """Return the protocol of a member, with the fields recorded for that member."""
     if not member.protocol:
         return None
     try:
@@ -92,7 +95,7 @@ def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtoc
 def unpack_pipeline(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Pipeline:
-    """Return a pipeline of the fitted parts that its file holds."""
+    """Return the pipeline of fitted parts in a file."""
 
     def unpack_member(theirs: Tensors, inner: ModelHeader, where: Path) -> Classifier:
         return unpack(theirs, inner, where, context, setup)
@@ -104,9 +107,9 @@ UNPACKERS: Mapping[str, Unpacker] = {NETWORK_KIND: unpack_network, ENSEMBLE: unp
 
 
 def save_classifier(path: Path, classifier: Classifier, context: Context | None = None) -> None:
-    """Write the classifier as one model file. Raise `UserError` for one that could not be read again.
+    """Write the classifier as one model file. Raise `UserError` if it could not be read back.
 
-    It could not if the tables have no network, protocol or part of a name that the file would hold.
+    A file cannot be read back if it refers to a network, protocol or part that is in no table.
     """
     tensors, header = classifier.pack()
     unpack(tensors, header, path, context)
@@ -114,5 +117,5 @@ def save_classifier(path: Path, classifier: Classifier, context: Context | None 
 
 
 def sole_network(classifier: Classifier) -> NetworkClassifier | None:
-    """Return the classifier if it is one network."""
+    """Return the classifier if it is a single network, otherwise None."""
     return classifier if isinstance(classifier, NetworkClassifier) else None

@@ -1,1 +1,1 @@
-"""Networks and what is done to them."""
+"""Networks, the layers they are built from, and the tools that load, analyse, convert and apply them."""

@@ -1,4 +1,7 @@
-"""A network begun from the weights of another, by name and shape; rows that belong to classes by the classes' names."""
+"""Initialisation of a network from another's weights.
+
+Tensors match by name and shape, and the rows of classes by class name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,46 +17,47 @@ from imclass.models.classifier import NetworkClassifier
 from imclass.models.network import NORMALISATION, Network
 
 BeginMode: TypeAlias = Literal["continue", "fresh", "first-and-last"]
-MAX_NAMES = 6  # names in a sentence, at most
+MAX_NAMES = 6  # a message lists at most this many names
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """The tensors that a network took whole, the classes whose rows it took, and the tensors that stay random.
+    """A record of the weights that a network received from another, and of those that stay random.
 
-    A tensor that took the rows of some classes only is among the random ones.
+    A tensor into which the rows of only some classes were copied counts as `fresh`.
     """
 
-    taken: tuple[str, ...]
-    rows: tuple[str, ...]
-    fresh: tuple[str, ...]
-    classes: int  # of the network that was begun
+    taken: tuple[str, ...]  # tensors that were copied completely
+    rows: tuple[str, ...]  # classes whose rows were copied
+    fresh: tuple[str, ...]  # tensors that keep random weights, at least in part
+    classes: int  # the number of classes of the network that receives the weights
 
     def __str__(self) -> str:
-        """Return a sentence for the user."""
+        """Return a summary of the record for the user."""
         if not self.taken and not self.rows:
-            return f"all {len(self.fresh):,} tensors drawn at random"
-        parts = [f"{len(self.taken):,} of {len(self.taken) + len(self.fresh):,} tensors taken"]
+            return f"all {len(self.fresh):,} tensors were drawn at random"
+        parts = [f"{len(self.taken):,} of {len(self.taken) + len(self.fresh):,} tensors copied"]
         if self.fresh:
             layers = [name.rpartition(".")[0] or name for name in self.fresh]
             parts.append(f"drawn at random: {shortlist(tuple(dict.fromkeys(layers)))}")
         names = f": {shortlist(self.rows)}" if self.rows and len(self.rows) < self.classes else ""
-        parts.append(f"rows of {len(self.rows):,} of {self.classes:,} classes taken{names}")
+        parts.append(f"rows of {len(self.rows):,} of {self.classes:,} classes copied{names}")
         return "; ".join(parts)
 
 
 def shortlist(names: tuple[str, ...]) -> str:
-    """Return the first names and how many more there are, safe for a terminal."""
+    """Return the first names and the number of remaining ones, safe to print on a terminal."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(map(printable_text, names[:MAX_NAMES])) + more
 
 
 def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMode) -> Beginning:
-    """Fill a fresh classifier's network in place from `source`, and return what was taken.
+    """Fill a fresh classifier's network in place with weights of `source`, and return a record of what was copied.
 
-    "continue" takes each tensor that fits by name and shape, and of those with an entry for each class the entries of
-    the classes that `source` has, by name. "first-and-last" takes the first four convolutions and all fully connected
-    layers. "fresh" takes nothing. Raise `UserError`, with nothing changed, where no tensor fits.
+    "continue" copies every tensor that matches by name and shape. From a tensor that has an entry for each class, it
+    copies the entries of the classes that `source` also has, matched by name. "first-and-last" copies the first four
+    convolutions and all fully connected layers. "fresh" copies nothing. If no tensor fits, raise a `UserError` and
+    change nothing.
     """
     ours, theirs = classifier.network.state_dict(), source.network.state_dict()
     match how:
@@ -69,33 +73,37 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
     pairs = class_pairs(classifier, source) if joined else {}
     if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
         raise UserError(
-            f"no tensor of {source.name} fits {classifier.name} by name and shape, so there is nothing to begin from; "
-            f"give --init a model of {classifier.name}, or leave it out to begin at random"
+            f"no tensor of {source.name} fits {classifier.name} by name and shape. Pass a model of "
+            f"{classifier.name} to --init, or drop --init to start from random weights"
         )
     with torch.no_grad():
         for name in taken:
             ours[name].copy_(theirs[name])
         for name in joined:
-            to, of = (torch.tensor([*indices], dtype=torch.long) for indices in (pairs, pairs.values()))
-            rows = theirs[name].index_select(axes[name], of.to(theirs[name].device))
-            ours[name].index_copy_(axes[name], to.to(ours[name].device), rows.to(ours[name]))
-    whole = {*taken, *(joined if len(pairs) == len(classifier.classes) else ())}
+            targets = torch.tensor(list(pairs), dtype=torch.long, device=ours[name].device)
+            sources = torch.tensor(list(pairs.values()), dtype=torch.long, device=theirs[name].device)
+            rows = theirs[name].index_select(axes[name], sources)
+            ours[name].index_copy_(axes[name], targets, rows.to(ours[name]))
+    complete = {*taken, *(joined if len(pairs) == len(classifier.classes) else ())}
     learned = [name for name in ours if name not in NORMALISATION]
     return Beginning(
-        tuple(name for name in learned if name in whole),
+        tuple(name for name in learned if name in complete),
         tuple(classifier.classes[i] for i in sorted(pairs)),
-        tuple(name for name in learned if name not in whole),
+        tuple(name for name in learned if name not in complete),
         len(classifier.classes),
     )
 
 
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
-    """Return the tensors that have an entry for each class in one of two networks, with the axis of these entries."""
+    """Return the tensors that have an entry for each class in either network, with their class axis."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
 def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
-    """Return the tensors that have an entry for each class in both networks, in layers whose tensors all fit."""
+    """Return the tensors that have an entry for each class in both networks.
+
+    A layer is left out if any of its tensors differs in shape along another axis.
+    """
     mine, other = ours.state_dict(), theirs.state_dict()
     axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}
     misfits = [name for name, axis in axes.items() if not has_same_shape_except(mine[name], other[name], axis)]
@@ -104,14 +112,15 @@ def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Return, for each class that both have, its index in the classifier and its index in the source."""
+    """Return the index in `classifier` of each class that both have, mapped to its index in `source`."""
+    # Reversed, so that the first of several source classes with the same key is used.
     places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(class_key, classifier.classes)
     return {i: places[name] for i, name in enumerate(names) if name in places}
 
 
 def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
-    """Return whether two tensors have the same shape but for the axis of the classes."""
+    """Return whether two tensors have the same shape, ignoring the class axis."""
     if ours is None or theirs is None or ours.dim() != theirs.dim():
         return False
     return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
@@ -120,9 +129,9 @@ def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int)
 def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
     """Return the tensors of the first four convolutions and of all fully connected layers of `source`, in order.
 
-    Simonyan and Zisserman (ICLR 2015, section 3.1) begin a deeper VGG from configuration A in this way. Layers are
-    matched by name: conv1_1, conv2_1, conv3_1 and conv3_2 of A are the first of their stages in every deeper one. Raise
-    `UserError` for a layer that does not fit.
+    Simonyan and Zisserman (ICLR 2015, section 3.1) initialise deeper VGGs from configuration A in this way. Layers
+    match by name: A's conv1_1, conv2_1, conv3_1 and conv3_2 are also the first convolutions of their stages in every
+    deeper configuration. Raise a `UserError` for a layer that does not fit.
     """
     layers = [*layers_in(source.network, nn.Conv2d)[:4], *layers_in(source.network, nn.Linear)]
     ours, axes = classifier.network.state_dict(), class_axes(classifier.network, source.network)
@@ -133,16 +142,16 @@ def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassif
             else:
                 fits = key in ours and ours[key].shape == tensor.shape
             if not fits:
-                form = " x ".join(map(str, layer.get_parameter("weight").shape))
+                shape = " x ".join(map(str, layer.get_parameter("weight").shape))
                 raise UserError(
-                    f"layer {name!r} of {source.name}, {form}, does not fit {classifier.name}; to begin with "
-                    "first-and-last, both must be VGG networks of the same widths and sizes"
+                    f"layer {name!r} of {source.name} ({shape}) does not fit {classifier.name}. The mode "
+                    "first-and-last needs two VGG networks with the same widths and image size"
                 )
     return [key for name, layer in layers for key in layer.state_dict(prefix=f"{name}.")]
 
 
 def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """Return the layers of a kind in features and head, by name and in order."""
+    """Return the layers of one kind in `features` and `head` with their names, in order."""
     parts = {"features": network.features, "head": network.head}
     named = [(f"{part}.{name}", m) for part, layers in parts.items() for name, m in layers.named_modules()]
     return [(name, layer) for name, layer in named if isinstance(layer, kind)]

@@ -1,4 +1,4 @@
-"""A network with its class names and preprocess: what is trained, saved, loaded, evaluated and asked."""
+"""A network with its class names and preprocess: the object that is trained, saved, loaded and evaluated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,10 +29,10 @@ from imclass.core.model_file import (
 from imclass.core.preprocess import Preprocess
 from imclass.core.tables import EntryTable
 from imclass.core.targets import Link
-from imclass.core.text import list_names
+from imclass.core.text import list_names, suggestion
 from imclass.models.analysis.surgery import fold_batch_norms
 from imclass.models.arithmetic.eager import EagerEngine
-from imclass.models.entry import NetworkEntry, native_size
+from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
 from imclass.models.layers.initialisers import INITIALISERS
 from imclass.models.layers.sizes import BatchNormBypass
 from imclass.models.network import Network
@@ -40,44 +40,43 @@ from imclass.store.context import Context, find_in
 
 
 def networks(context: Context | None = None) -> EntryTable:
-    """Return every network there is, by name."""
-    return replace(find_in(context, "imclass.models.nets", "NETS", "network"), explain=weights_hint)
+    """Return all networks by name, including those of plugins."""
+    table = find_in(context, "imclass.models.nets", "NETS", "network")
+    return replace(table, explain=lambda name: weights_hint(name) or foreign_name_hint(name, table.entries))
 
 
 def weights_hint(name: str) -> str:
-    """Return what is wrong with NETWORK:WEIGHTS as the name of a network; "" for any other name."""
+    """Return advice for a NETWORK:WEIGHTS given in place of a network's name, or "" for any other name."""
     network, colon, _ = name.partition(":")
-    return colon and (
-        f"{name} names weights, not a network; imclass train begins from them with --init {name}, and with "
-        f"--model.network {network} from random ones"
+    if not colon:
+        return ""
+    return (
+        f"{name} refers to weights, not a network. To train from these weights, use --init {name}; to train from "
+        f"random weights, use --model.network {network}"
     )
 
 
-NETWORK_KIND = "network"  # the kind in a model file
-BUILD_ERRORS = (
-    ValueError,
-    RuntimeError,
-    ZeroDivisionError,
-    OverflowError,
-    TypeError,
-)  # raised for a row that cannot be
+NETWORK_KIND = "network"  # the `kind` in the header of such a model file
+# PyTorch and the networks raise any of these for a row with invalid values.
+BUILD_ERRORS = (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkBody:
-    """What a network is built from again, in a model file."""
+    """The part of a model file's header from which a network is rebuilt."""
 
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
-    folded: bool = False  # batch norms into the layers that they follow
+    folded: bool = False  # whether batch norms are part of the layers before them
 
 
 @dataclass(frozen=True)
 class NetworkClassifier:
-    """A CNN as a `Classifier`. `name` and `row` say how to build the network again.
+    """A convolutional network as a `Classifier`. The network can be rebuilt from `name` and `row`.
 
-    The engine computes scores; by default it is the network itself in plain float32. `with_network` changes both.
+    The engine computes the scores. By default it runs the network itself in plain float32. `with_network` replaces
+    both.
     """
 
     name: str
@@ -86,11 +85,11 @@ class NetworkClassifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    thresholds: tuple[float, ...] = ()  # under "sigmoid", the lowest probability of each class; if empty, 0.5 each
     engine: Engine = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # see __post_init__
     trained: Provenance | None = field(default=None, repr=False)
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
-    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that it was made with
+    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that created it
     licence: str = ""
     folded: bool = False
 
@@ -99,7 +98,7 @@ class NetworkClassifier:
             object.__setattr__(self, "engine", EagerEngine(self.network))
 
     def __repr__(self) -> str:
-        """Return network, classes and image size on a line; the layers are those of `network`."""
+        """Return network, classes and image size on one line. Print `network` to see the layers."""
         parameters = sum(p.numel() for p in self.network.parameters())
         size, colour = self.preprocess.size, self.preprocess.colour
         return (
@@ -108,46 +107,55 @@ class NetworkClassifier:
         )
 
     def with_network(self, network: Network) -> "NetworkClassifier":
-        """Return the classifier of another network, with an engine as it has now."""
-        return replace(self, network=network, engine=self.engine.of(network))
+        """Return this classifier with another network, run by the same kind of engine."""
+        return replace(self, network=network, engine=self.engine.for_network(network))
 
     def fold(self) -> "NetworkClassifier":
-        """Return a classifier for inference, in which batch norms are part of the layers that they follow."""
+        """Return a copy for inference with each batch norm folded into the layer before it, where possible."""
         return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
-        """Return the classifier with other names for some of its classes."""
+        """Return this classifier with some classes renamed."""
         return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
-        """Return itself, under the empty name."""
+        """Return the classifier itself under the empty name, since it has only one network."""
         return {"": self}
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return no protocol: it is shown images as `preprocess` says."""
+        """Return an empty mapping, because images are prepared only by `preprocess`."""
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return what is known of its training."""
+        """Return the provenance of the network's weights."""
         return (self.trained,)
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Log-scores of views at the native size, float32 on the CPU; the network is left in evaluation mode."""
+        """Return the log-scores of views of the native size in float32, on the CPU.
+
+        The network is left in evaluation mode.
+        """
         return self.engine.scores(images)
 
     def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Log-scores at every position of larger images, at the network's final stride; float32 on the CPU."""
+        """Return the log-scores at every position of larger images in float32, on the CPU.
+
+        Positions are as far apart as the network's final stride.
+        """
         return self.engine.dense(images)
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Log-scores of images of any sizes, each as `preprocess` shows it."""
+        """Return the log-scores of images of any size, each prepared by `preprocess`."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of a model file: the network's, and the images it was trained on."""
+        """Return the tensors and the header of a model file.
+
+        The tensors are those of the network and, if known, hashes of the contents of its training images.
+        """
         body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
@@ -162,17 +170,17 @@ class NetworkClassifier:
         )
 
     def save(self, path: Path) -> None:
-        """Write the one-file model."""
+        """Write the classifier to one model file."""
         save_model(path, *self.pack())
 
 
 def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
-    """The entry's row with some of its fields replaced; a wrong name or type is a `UserError`."""
+    """Return the entry's row with some fields replaced. Raise a `UserError` for a wrong field or type."""
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
 def resolve_model(model: Model, context: Context | None = None) -> Model:
-    """Return the model with every field of its network's row; those that it does not set are the table's."""
+    """Return the model with a complete row, in which missing fields have the values of the network's entry."""
     return replace(model, row=asdict(networks(context)[model.network].row) | model.row)
 
 
@@ -184,12 +192,13 @@ def create(
     context: Context | None = None,
     link: Link = "softmax",
 ) -> NetworkClassifier:
-    """A fresh classifier: the network of this name, with weights drawn from `seed`, for these class names.
+    """Return a new classifier for these classes, with weights drawn from `seed`.
 
-    With the link "sigmoid" an image may have several of the classes, each with a probability by itself.
+    Under the link "sigmoid" an image may have several classes, each with an independent probability.
 
-    `preprocess` must have the network's native size; by default the shorter side is 8/7 of it, in colour or grey as the
-    network was published. Whether everything fits is found out before anything is allocated.
+    `preprocess` must have the network's native size. By default the shorter side is resized to 8/7 of that size, and
+    images are in colour or grey as in the publication. Arguments that do not fit together raise a `UserError` before
+    memory is allocated.
     """
     model = Model(model) if isinstance(model, str) else model
     outline = sketch(model, classes, preprocess, context)
@@ -207,73 +216,85 @@ def create(
 def sketch(
     model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, context: Context | None = None
 ) -> NetworkClassifier:
-    """The classifier that `create` would make, without memory for its weights: they are on the "meta" device.
+    """Return the classifier that `create` would return, with its weights on the "meta" device, which needs no memory.
 
-    Whatever does not fit together is a `UserError`.
+    Raise a `UserError` for arguments that do not fit together.
     """
     entry: NetworkEntry = networks(context)[model.network]
-    if model.initialiser:
-        EntryTable("initialiser", dict(INITIALISERS))[model.initialiser]
+    check_initialiser(model.initialiser)
     row = row_of(entry, model.row, model.network)
     check_classes(classes, model.network)
     size = native_size(row, model.network)
     preprocess = preprocess or default_preprocess(entry, size)
     if preprocess.size != size:
         raise UserError(
-            f"--preprocess.size is {preprocess.size}, and --model.size, the side of the images that {model.network} "
-            f"takes, is {size}; set both to one value, such as --model.size {size} --preprocess.size {size}"
+            f"--preprocess.size is {preprocess.size}, but --model.size, the side of the images that {model.network} "
+            f"expects, is {size}. Set both to the same value, such as --model.size {size} --preprocess.size {size}"
         )
     check_bounds(model, "model.")
     for key, values in (("model.mean", model.mean), ("model.std", model.std)):
-        require(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in}: one a channel")
+        require(len(values) in (1, preprocess.w_in), key, values, f"1 value, or {preprocess.w_in} (1 per channel)")
     try:
         with torch.device("meta"):
             network = entry.build(row, len(classes), preprocess.w_in)
     except BUILD_ERRORS as error:
-        why = str(error).splitlines()[0]
-        raise UserError(f"{model.network} cannot be built with {changed_options(entry, row)}: {why}") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{model.network} cannot be built with {changed_options(entry, row)}: {reason}") from None
     check_forward(network, model.network, size, preprocess.w_in, len(classes))
     return NetworkClassifier(model.network, to_json(row), network, tuple(classes), preprocess)
 
 
+def check_initialiser(name: str) -> None:
+    """Raise a `UserError` for an unknown initialiser. "" stands for the network's default."""
+    if name and name not in INITIALISERS:
+        raise UserError(f"no initialiser is named {name!r}{suggestion(name, INITIALISERS)}")
+
+
 def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
-    """One image goes through and gives a score a class; a network whose layers do not fit is a `UserError`."""
+    """Pass one image through the network. Raise a `UserError` unless the layers fit and return one score per class."""
     network.eval()
     with torch.inference_mode(), BatchNormBypass():
         try:
             scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
-                f"{name} cannot take {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
+                f"{name} cannot process {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
             ) from None
     if scores.shape != (1, classes):
-        raise UserError(f"{name} gives {' x '.join(map(str, scores.shape[1:]))} scores an image; {classes} are wanted")
+        found = " x ".join(map(str, scores.shape[1:]))
+        raise UserError(
+            f"{name} returns {found} scores per image, but there are {classes} classes. Its head must return one score "
+            "per class"
+        )
 
 
 def changed_options(entry: NetworkEntry, row: Any) -> str:
-    """The fields in which `row` differs from the network's own, as the options that set them."""
-    own = asdict(entry.row)
-    return " ".join(option(k.replace("_", "-"), v) for k, v in asdict(row).items() if v != own[k])
+    """Return the fields in which `row` differs from the entry's row, written as command-line options."""
+    defaults = asdict(entry.row)
+    return " ".join(option(k.replace("_", "-"), v) for k, v in asdict(row).items() if v != defaults[k])
 
 
 def option(name: str, value: Any) -> str:
-    """A field of the row as the command line takes it."""
+    """Return the command-line option that sets a field of the row."""
     return f"--model.{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--model.{name} {value}"
 
 
 def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
-    """Shorter side at 8/7 of the native size, as 256 is to 224, then the centre crop."""
+    """Return the preprocess of a new network: shorter side to 8/7 of the native size (256 for 224), centre crop."""
     return Preprocess(size=size, colour="grey" if entry.w_in == 1 else "rgb", scale=round(size * 8 / 7))
 
 
 def load_network_classifier(path: str | Path, context: Context | None = None) -> NetworkClassifier:
-    """The classifier in a model file or a run directory, verified; anything amiss is a `UserError` naming the file."""
+    """Read and verify the classifier in a model file or run directory.
+
+    Raise a `UserError` that identifies a faulty file.
+    """
     path = model_path(path)
     return restore_classifier(*read_model(path), path, context)
 
 
 def model_path(path: str | Path) -> Path:
-    """The model file that is meant by a path: itself, or a run directory's."""
+    """Return the model file at a path: the path itself, or the file in a run directory."""
     path = Path(path)
     return path / "model.safetensors" if path.is_dir() else path
 
@@ -281,17 +302,21 @@ def model_path(path: str | Path) -> Path:
 def restore_classifier(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
-    """The classifier with the tensors and the header that were read from `path`, which messages name."""
-    body, contents = header.body_of(NetworkBody, path), contents_in(tensors, path)
+    """Return the classifier with the given tensors and header. `path` identifies their file in error messages."""
+    body = header.body_of(NetworkBody, path)
+    contents = contents_in(tensors, path)
     try:
-        networks(context)[body.network]
+        networks(context)[body.network]  # looked up here, since only for an unknown name a plugin may be missing
     except UserError as unknown:
-        why = f"{path}: {unknown}\nIf it is your own, give the --plugins DIR it was trained with"
-        raise UserError(why) from None
+        raise UserError(
+            f"{path}: {unknown}\nIf the network comes from a plugin, add the --plugins DIR that it was trained with"
+        ) from None
     try:
         classifier = sketch(Model(body.network, body.row), header.classes, body.preprocess, context)
     except UserError as error:
-        raise UserError(f"{path}: {error}\nThis imclass cannot build it; {install_advice(header.versions)}") from None
+        raise UserError(
+            f"{path}: {error}\nThis version of imclass cannot build it; {install_advice(header.versions)}"
+        ) from None
     classifier = classifier.fold() if body.folded else classifier
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
     check_tensors(classifier, weights, path)
@@ -309,10 +334,13 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """A `UserError` unless these are the network's tensors, of its shapes; the mean may be an image."""
+    """Raise a `UserError` unless names, shapes and types equal those of the network's tensors.
+
+    The mean may be an image, which then becomes the network's mean.
+    """
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
-        classifier.network.mean = mean  # of the data it was trained on
+        classifier.network.mean = mean  # the mean image of the training data
     state = classifier.network.state_dict()
     for name in [*state, *tensors]:
         ours, theirs = state.get(name), tensors.get(name)

@@ -1,4 +1,4 @@
-"""Entries of `NETS`: how a network is built, what its paper reports, what other libraries call it."""
+"""Entries of `NETS`: each network's constructor, the results of its paper, and its names in other libraries."""
 # Tested in tests/models/nets/test_contract.py
 
 from collections.abc import Callable, Mapping
@@ -10,18 +10,21 @@ from imclass.core.errors import UserError
 
 @dataclass(frozen=True)
 class PaperResult:
-    """Errors in % that a paper reports, and how they were measured; None where it does not say."""
+    """The errors in % that a paper reports, and how they were measured. None stands for an unreported error.
+
+    They are on the validation images of ILSVRC 2012 or the test images of CIFAR.
+    """
 
     top1: float | None = None
     top5: float | None = None
-    protocol: str = ""  # such as "1 crop", "10 crops", "dense, Q = 256"; test images of ILSVRC 2012 validation or CIFAR
+    protocol: str = ""  # such as "1 crop", "10 crops" or "dense, Q = 256"
 
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """What another library calls this network (`name`) and each of its tensors (`rename`: our name to theirs).
+    """A network in another library: its name, and `rename`, which maps our tensor names to the library's.
 
-    `row` holds the fields of the row that differ where its weights are to be used.
+    `row` contains the fields that must differ from the entry's row for that library's weights to fit.
     """
 
     name: str
@@ -29,16 +32,36 @@ class ForeignNetwork:
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
+def foreign_name_hint(name: str, entries: Mapping[str, "NetworkEntry"]) -> str:
+    """Return the message for a name by which another library knows one of our networks, such as vgg16; else "".
+
+    Case, dashes and underscores do not count. A network of ours that is called so goes first, and the answer is "".
+    """
+    wanted = plain_name(name)
+    if any(plain_name(ours) == wanted for ours in entries):
+        return ""
+    for ours, entry in entries.items():
+        for library, foreign in getattr(entry, "foreign", {}).items():  # an entry of a plugin may be anything
+            if plain_name(foreign.name) == wanted:
+                return f"no network is named {name!r}; {library}'s {foreign.name} is named {ours!r} here"
+    return ""
+
+
+def plain_name(name: str) -> str:
+    """Return a network's name in lower case without dashes and underscores."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry:
-    """An entry of `NETS`. `build(row, classes, w_in)` makes the network; everything that varies is in the row.
+    """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and `row` contains everything that varies.
 
     The row is a dataclass. Its field `size` is the native height and width in pixels.
     """
 
     build: Callable[[Any, int, int], Any]
     row: Any
-    parameters: int  # at the paper's number of classes and channels, side outputs not counted
+    parameters: int  # with the paper's number of classes and channels, not counting auxiliary heads
     paper: str
     year: int
     classes: int = 1000
@@ -49,17 +72,17 @@ class NetworkEntry:
 
 
 def native_size(row: Any, network: str) -> int:
-    """Return the native height and width in pixels; a row that does not have them is a `UserError`."""
+    """Return the native height and width in pixels. Raise a `UserError` for a row without an integer `size`."""
     size = getattr(row, "size", None)
     if not isinstance(size, int):
         raise UserError(
-            f"the row of {network} has no native height and width. Give its class a field for them, in pixels, such as "
+            f"the row of {network} has no native height and width. Add it to its class as a field in pixels, such as "
             "`size: int = 224`"
         )
     return size
 
 
 def rename_layer(name: str, layers: Mapping[str, str]) -> str:
-    """Return the name of a tensor whose layer another library calls `layers[layer]`."""
+    """Return a tensor's name in another library, where `layers` maps our layer names to the library's."""
     layer, leaf = name.rsplit(".", 1)
     return f"{layers[layer]}.{leaf}"

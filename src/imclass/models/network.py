@@ -1,4 +1,4 @@
-"""What networks share: a normalised input, and the verbs `forward`, `embed` and `dense`."""
+"""The base class of all networks, which normalises the input and provides `forward`, `embed` and `dense`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -12,16 +12,18 @@ from imclass.models.layers.heads import penultimate_vector, slide_head
 from imclass.models.layers.sizes import map_side, smallest_size
 
 PixelTensor: TypeAlias = Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]
-NORMALISATION = ("mean", "std")  # buffers that follow the config, and that no other library has
+NORMALISATION = ("mean", "std")  # buffers set from the config, which other libraries' networks lack
 
 
 class Network(nn.Module):
-    """A network supplies `features` (images to maps) and `head` (maps to scores); the rest is here.
+    """A base class that derives all methods of a network from `features` (images to maps) and `head` (maps to scores).
 
-    `size` is the native height and width in pixels. Mean and std are float32 buffers, applied before any cast. A head
-    that averages over space does it by `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
-    `sides` are auxiliary heads on the outputs of the children of `features` that bear their names. They take part in
-    training only, where the loss counts each with `side_weight`, and are no part of the parameters that are told.
+    `size` is the native height and width in pixels. `mean` and `std` are float32 buffers, applied before any cast. A
+    head that averages over space uses `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
+
+    `sides` are auxiliary heads, each with the name of a child of `features`. In training, each runs on the output of
+    that child. Its loss is multiplied by `side_weight`, and its parameters are not counted in
+    `NetworkEntry.parameters`.
     """
 
     features: nn.Sequential
@@ -38,9 +40,9 @@ class Network(nn.Module):
         self.register_buffer("std", torch.ones(w_in, 1, 1))
 
     def normalise(self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float]) -> None:
-        """Subtract `mean` and divide by `std`, one value or one a channel, of images in [0, 1].
+        """Set the mean to subtract and the standard deviation to divide by, for images scaled to [0, 1].
 
-        `mean` may be an image: then the network works at that size only.
+        Each is one value or one per channel. `mean` may also be an image, but the network then works only at that size.
         """
         if isinstance(mean, Tensor):
             self.mean = mean.float()
@@ -49,18 +51,22 @@ class Network(nn.Module):
         self.std.copy_(torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).expand_as(self.std))
 
     def prepare(self, images: PixelTensor) -> Float[Tensor, "N C H W"]:
-        """uint8 divided by 255, floats as they are; then (x - mean) / std in float32; then the weights' precision."""
+        """Divide uint8 by 255, leave floats unchanged, normalise in float32, and cast to the precision of the weights.
+
+        The cast comes last, so that dividing by `std` does not amplify its rounding errors.
+        """
         if self.mean.shape[-1] not in (1, images.shape[-1]):
             height, width = images.shape[-2:]
             raise UserError(
-                f"the network subtracts a mean image of {self.size} x {self.size} pixels and takes images of that size "
-                f"alone, not {height} x {width}"
+                f"the network subtracts a mean image of {self.size} x {self.size} pixels, so it accepts only images of "
+                f"that size, not {height} x {width}. Use a protocol that scores images at the native size, such as "
+                "center"
             )
         scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 
     def forward(self, images: PixelTensor) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
-        """Scores of images at the native size; while training, followed by those of each auxiliary head."""
+        """Return the scores of images of the native size. In training, the scores of each auxiliary head follow."""
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
         if not (self.training and self.sides):
@@ -73,43 +79,45 @@ class Network(nn.Module):
         return self.head(maps), *scores
 
     def embed(self, images: PixelTensor) -> Float[Tensor, "N D"]:
-        """The penultimate vector: what the last layer with weights sees, its mean where that is a map."""
+        """Return the penultimate vector: the input of the last layer with weights, or its mean over space."""
         self.check_size(images, exactly=True)
         return penultimate_vector(self.head, self.features(self.prepare(images)))
 
     def dense(self, images: PixelTensor) -> Float[Tensor, "N K h w"]:
-        """The class map of larger images at the final stride: the head applied at every position of the maps.
+        """Return the class maps of larger images at the final stride, by applying the head at every position.
 
-        Fully connected layers become convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), pooling is
-        done at stride 1. At the native size it is `forward`, as 1 x 1 maps.
+        Fully connected layers act as convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), and the head's
+        pooling has stride 1. At the native size the result equals that of `forward`, as 1 x 1 maps.
         """
         self.check_size(images, exactly=False)
         return slide_head(self.head, self.features(self.prepare(images)))
 
     def class_tensors(self) -> Mapping[str, int]:
-        """Return the names of the tensors that have an entry for each class, with the axis of these entries.
+        """Return the names of the tensors that have an entry for each class, with their class axis.
 
-        They are the weight and the bias of the last layer with weights of the head and of each auxiliary head.
+        They are the weight and bias of the last layer with weights in the head and in each auxiliary head.
         """
         heads: dict[str, nn.Module] = {"head": self.head} | {f"sides.{name}": side for name, side in self.sides.items()}
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
 
     def check_size(self, images: PixelTensor, exactly: bool) -> None:
-        """Images of a size that the network cannot take are a `UserError` that says which it can."""
+        """Raise a `UserError` with the sizes that work, for images of a size that the network cannot process."""
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
             return
         if exactly:
             raise UserError(
-                f"the network takes {self.size} x {self.size} pixels, not {height} x {width}; larger images go through "
-                "a dense protocol"
+                f"the network expects {self.size} x {self.size} pixels, not {height} x {width}. Resize the images, or "
+                "score larger ones with a dense protocol"
             )
-        least = smallest_size(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
-        if min(height, width) < least:
-            raise UserError(f"an image of {height} x {width} pixels is too small: the smallest side is {least}")
+        min_side = smallest_size(self.features, self.size, self.w_in, map_side(self.features, self.size, self.w_in))
+        if min(height, width) < min_side:
+            raise UserError(
+                f"an image of {height} x {width} pixels is too small; each side must be at least {min_side}"
+            )
 
 
 def last_tensors(part: str, head: nn.Module) -> list[str]:
-    """Return the names of weight and bias of the last layer with weights in the part of a network of this name."""
+    """Return the names of the weight and bias of a head's last layer with weights. `part` is the head's name."""
     weighted = [(name, layer) for name, layer in head.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    return [".".join(filter(None, (part, name, own))) for name, layer in weighted[-1:] for own in layer.state_dict()]
+    return [".".join(filter(None, (part, name, leaf))) for name, layer in weighted[-1:] for leaf in layer.state_dict()]

@@ -1,4 +1,4 @@
-"""Learning rates of single layers: factors by patterns of layer names. A factor of 0 freezes a layer."""
+"""Per-layer learning rates, as factors for patterns of layer names. A factor of 0 freezes a layer."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,21 +13,22 @@ from imclass.core.text import suggestion
 
 @dataclass(frozen=True)
 class LayerRates:
-    """A network with the factor of each parameter's learning rate, and the layers that are frozen."""
+    """A network with a factor for each parameter's learning rate, and its frozen layers."""
 
     network: nn.Module
     factors: Mapping[str, float]  # by parameter name, for every parameter
-    frozen: tuple[nn.Module, ...]  # those that contain no other layers
+    frozen: tuple[nn.Module, ...]  # only layers that contain no other layers
 
     def require_gradients(self) -> None:
-        """Let every parameter have a gradient, except those whose factor is 0."""
+        """Turn gradients on for every parameter, except those whose factor is 0."""
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(self.factors[name] > 0)
 
     def train(self) -> None:
-        """Put the network in training mode, except frozen layers: batch norm uses what it has stored, dropout is off.
+        """Put the network in training mode, except its frozen layers.
 
-        A call costs next to nothing if they are in these modes already.
+        A frozen batch norm uses its stored statistics, and frozen dropout is off. The call costs almost nothing if the
+        layers are already in these modes.
         """
         if not self.network.training or any(layer.training for layer in self.frozen):
             self.network.train()
@@ -36,29 +37,28 @@ class LayerRates:
 
 
 def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
-    """Return the factor of each layer: that of the last pattern that matches it or a layer that contains it, else 1.
+    """Return each layer's factor, set by the last pattern that matches it or a layer that contains it, else 1.
 
-    Raise `UserError` for a factor below 0, a pattern that matches no layer, and where no layer would learn.
+    Raise a `UserError` for a factor below 0, for a pattern that matches no layer, and if no layer would learn.
     """
     names = [name for name, _ in network.named_modules() if name]
     for pattern, factor in rates.items():
         if not math.isfinite(factor) or factor < 0:
-            raise UserError(f"--rates.{pattern} is {factor}; it must be a number of at least 0, and 0 freezes")
+            raise UserError(f"--rates.{pattern} is {factor}; it must be a number of at least 0 (0 freezes the layer)")
         if not any(fnmatchcase(name, pattern) for name in names):
-            example = (
-                suggestion(pattern, names)
-                or f"; its layers are {', '.join(top_level_names(names))} and what is in them"
-            )
-            raise UserError(f"--rates.{pattern} matches no layer of the network{example}")
+            known = f"; its layers are {', '.join(top_level_names(names))} and the layers inside them"
+            raise UserError(f"--rates.{pattern} matches no layer of the network{suggestion(pattern, names) or known}")
     factors = {name: factor_of(name.rpartition(".")[0], rates) for name, _ in network.named_parameters()}
     if not any(factors.values()):
-        raise UserError("--rates freezes every layer, so nothing would learn; give one a factor above 0, such as 1")
+        raise UserError(
+            "--rates freezes every layer, so nothing would learn. Give at least one layer a factor above 0, such as 1"
+        )
     leaves = [(name, layer) for name, layer in network.named_modules() if not any(True for _ in layer.children())]
     return LayerRates(network, factors, tuple(layer for name, layer in leaves if factor_of(name, rates) == 0))
 
 
 def factor_of(layer: str, rates: Mapping[str, float]) -> float:
-    """Return the factor of the layer of this dotted name."""
+    """Return the factor of the layer with this dotted name."""
     found = 1.0
     for pattern, factor in rates.items():
         if any(fnmatchcase(name, pattern) for name in name_and_parents(layer)):
@@ -67,7 +67,7 @@ def factor_of(layer: str, rates: Mapping[str, float]) -> float:
 
 
 def name_and_parents(layer: str) -> Iterator[str]:
-    """Yield the dotted name of a layer and those of the layers that contain it."""
+    """Yield the dotted name of a layer and the names of the layers that contain it."""
     while layer:
         yield layer
         layer = layer.rpartition(".")[0]

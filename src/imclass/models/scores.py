@@ -1,7 +1,7 @@
-"""Scores and the probabilities that they stand for.
+"""Scores and the probabilities that they represent.
 
-Under the link "softmax" scores are log-scores and the classes' probabilities add up to 1. Under "sigmoid" scores are
-logits, and each class has a probability by itself.
+Under the link "softmax" scores are log-scores, and the probabilities of the classes add up to 1. Under "sigmoid" scores
+are logits, and each class has an independent probability.
 """
 
 from collections.abc import Sequence
@@ -15,28 +15,32 @@ from torch import Tensor
 from imclass.core.errors import UserError
 from imclass.core.targets import Link
 
-ClassProbabilities = list[tuple[str, float]]  # classes and their probabilities
+ClassProbabilities = list[tuple[str, float]]  # pairs of a class and its probability
 
 
 def posterior(scores: Float[Tensor, "N K *positions"], link: Link = "softmax") -> Float64[Tensor, "N K *positions"]:
-    """Return the probabilities of the K classes, of each image or each position of its map."""
+    """Return the probabilities of the K classes for each image, or for each position of its map."""
     return scores.double().sigmoid() if link == "sigmoid" else scores.double().softmax(1)
 
 
 def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
-    """Return the scores of probabilities. One of 0 counts as the smallest positive number, about exp(-708)."""
-    least = torch.finfo(torch.float64).tiny
+    """Return the scores that represent the given probabilities.
+
+    A probability of 0 counts as the smallest positive number, about exp(-708), so that every score is finite.
+    """
+    lowest = torch.finfo(torch.float64).tiny
     if link == "softmax":
-        return posteriors.clamp_min(least).log()
-    return posteriors.clamp(least, 1 - torch.finfo(torch.float64).eps / 2).logit()
+        return posteriors.clamp_min(lowest).log()
+    highest = 1 - torch.finfo(torch.float64).eps / 2  # the largest number below 1, whose logit is finite
+    return posteriors.clamp(lowest, highest).logit()
 
 
 def top_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any, link: Link = "softmax"
 ) -> list[ClassProbabilities]:
-    """Return the `top` classes (all, where there are fewer) of each row of scores with their probabilities, in order.
+    """Return the `top` classes of each row of scores with their probabilities, the most probable first.
 
-    The most probable is the first.
+    All classes are returned if there are fewer than `top`.
     """
     if not isinstance(top, int | np.integer) or top < 1:
         raise UserError(f"top is {top!r}; it must be a whole number of classes, at least 1")

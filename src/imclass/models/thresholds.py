@@ -1,4 +1,4 @@
-"""From the probabilities of classes to the classes that an image has: those that reach their thresholds."""
+"""Thresholds that decide which classes an image has, and the fitting of thresholds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from torch import Tensor
 from imclass.core.contracts import Classifier
 from imclass.models.scores import ClassProbabilities, posterior, top_classes
 
-DEFAULT_THRESHOLD = 0.5  # the threshold of a class for which none was fitted
-MARGIN = 0.01  # of a logit, below the lowest
-DEFAULT_TOP = 5  # classes named of an image that has one
+DEFAULT_THRESHOLD = 0.5  # the threshold of a class without a fitted one
+MARGIN = 0.01  # how far a threshold lies below the lowest logit
+DEFAULT_TOP = 5  # the number of classes listed for an image that has exactly one
 
 
 def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"]:
@@ -23,16 +23,16 @@ def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"
 
 
 def decide(chances: Float64[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> Bool[np.ndarray, "N K"]:
-    """Return which classes each image has: those whose probability is at least their threshold."""
+    """Return for each image and class whether the probability reaches the class's threshold."""
     found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else DEFAULT_THRESHOLD)
     return found
 
 
 def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[ClassProbabilities]:
-    """Return what a classifier answers to images with these scores: classes with probabilities, the highest first.
+    """Return the classes that a classifier predicts for images with these scores, the most probable first.
 
-    They are the `top` most probable. Without a number they are five, or the classes that the image has where it may
-    have several, possibly none.
+    They are the `top` most probable classes. Without `top` they are the five most probable classes, or under the link
+    "sigmoid" the classes that the image has, possibly none.
     """
     if top is None and classifier.link == "sigmoid":
         return present_classes(scores, classifier.classes, classifier.thresholds)
@@ -42,7 +42,7 @@ def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any 
 def present_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Sequence[float] = ()
 ) -> list[ClassProbabilities]:
-    """Return the classes that each row of logits has, with their probabilities, the most probable first."""
+    """Return the classes whose thresholds each row of logits reaches, with probabilities, the most probable first."""
     chances = posterior(scores, "sigmoid").numpy()
     return [
         [(classes[k], float(row[k])) for k in np.argsort(-row, kind="stable").tolist() if has[k]]
@@ -53,9 +53,9 @@ def present_classes(
 def precision_recall(
     scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m"], Float[np.ndarray, "m"]]:
-    """Return precision and recall of the images down to each distinct score, the highest first, and these scores.
+    """Return the precision and recall at each distinct score, and these scores, the highest first.
 
-    There must be a positive.
+    Each pair counts the images with at least that score. At least one image must be positive.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -64,24 +64,27 @@ def precision_recall(
 
 
 def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> tuple[float, ...]:
-    """Return for each class the threshold of the highest F1 on these images, which must not be those reported.
+    """Return the threshold of each class that maximises F1 on these images.
 
-    It lies in the middle between two logits, or just below the lowest one. Of equal F1 the highest threshold is taken.
-    A class without images keeps 0.5. Images of which a class was not judged are left out.
+    The images must not be those on which results are reported. A threshold lies halfway between two logits, or just
+    below the lowest one. If several thresholds have the same F1, the highest is returned. A class without positive
+    images keeps 0.5. Images that were not judged for a class are left out for that class.
     """
-    judged = marks >= 0
-    return tuple(
-        best_threshold(scores[judged[:, k], k], marks[judged[:, k], k] == 1) for k in range(scores.shape[1])
-    )  # fmt: skip
+    thresholds = []
+    for column, column_marks in zip(scores.T, marks.T, strict=True):
+        judged = column_marks >= 0
+        thresholds.append(best_threshold(column[judged], column_marks[judged] == 1))
+    return tuple(thresholds)
 
 
 def best_threshold(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the threshold of the highest F1 of one class."""
+    """Return the threshold of one class that maximises F1."""
     if not positive.any():
         return DEFAULT_THRESHOLD
     precision, recall, ends = precision_recall(scores, positive)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     at = int(f1.argmax())
-    below = np.append(ends.astype(np.float64), ends[-1] - MARGIN)  # rounding must not move the lowest out
+    # The lowest threshold lies a margin below the lowest score, so that rounding cannot exclude that image.
+    below = np.append(ends.astype(np.float64), ends[-1] - MARGIN)
     logit = below[at : at + 2].mean()
     return float(probabilities(np.full((1, 1), logit))[0, 0])

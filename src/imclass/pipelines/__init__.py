@@ -1,1 +1,1 @@
-"""Chains of fitted parts: features, then a scorer."""
+"""Pipelines: chains of fitted parts, in which features are followed by a scorer."""

@@ -21,12 +21,12 @@ from imclass.core.targets import Link, Targets
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
 
 PIPELINE = "pipeline"  # the kind in a model file
-MemberUnpacker: TypeAlias = Callable[[Mapping[str, Tensor], ModelHeader, Path], Classifier]  # of a part's member
+MemberUnpacker: TypeAlias = Callable[[Mapping[str, Tensor], ModelHeader, Path], Classifier]  # for members of a part
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartBody:
-    """A part in a model file: its kind and arguments, and the headers of the classifiers that it holds."""
+    """A part in a model file: its kind and arguments, and the headers of its classifiers."""
 
     part: PipelinePart
     members: dict[str, ModelHeader] = field(default_factory=dict)
@@ -34,28 +34,30 @@ class PartBody:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineBody:
-    """What a pipeline is built from again, in a model file. Part 2's tensors begin with "2."."""
+    """The body of a pipeline's model file, from which it is rebuilt. Tensors of part 2 have the prefix "2."."""
 
     parts: tuple[PartBody, ...]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A `Classifier`: the last of its parts scores what the others make of an image."""
+    """A `Classifier` made of parts: features, and finally a scorer of their output."""
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
-    thresholds: tuple[float, ...] = ()  # from which an image has each class, under "sigmoid"; none: 0.5 each
+    thresholds: tuple[float, ...] = ()  # the lowest probability of each class, under "sigmoid"; empty: 0.5 for all
     trained: Provenance | None = None
     contents: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # of training images
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was made with
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was fitted with
     licence: str = ""
 
     def __post_init__(self) -> None:
         *features, last = self.parts or (None,)
         if not isinstance(last, Scorer) or not all(isinstance(part, Feature) for part in features):
             given = ", ".join(part.kind for part in self.parts) or "none"
-            raise UserError(f"a pipeline is parts that transform, then one that scores; these parts are {given}")
+            raise UserError(
+                f"a pipeline consists of parts that transform, then one that scores; the parts given are: {given}"
+            )
 
     @property
     def scorer(self) -> Scorer:
@@ -70,7 +72,7 @@ class Pipeline:
         return self.scorer.link
 
     def fit(self, images: Sequence[Image], targets: Targets) -> "Pipeline":
-        """Fit each part to what those before it make of the images; return the pipeline."""
+        """Fit each part to the output of its predecessor, and return the pipeline."""
         x = images
         for part in self.parts:
             part.fit(x, targets, len(self.classes))
@@ -78,7 +80,7 @@ class Pipeline:
         return self
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the last part's scores of images of any sizes, float32 on the CPU."""
+        """Return the last part's scores of images of any size, float32 on the CPU."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
         x = images
@@ -87,15 +89,15 @@ class Pipeline:
         scores = np.asarray(self.scorer.scores(x), np.float32)
         if scores.shape != (len(images), len(self.classes)):
             wanted = f"{len(images)} x {len(self.classes)}"
-            raise UserError(f"the part {self.scorer.kind} gives scores of shape {scores.shape}; they must be {wanted}")
+            raise UserError(f"the part {self.scorer.kind} returns scores of shape {scores.shape}; it must be {wanted}")
         return torch.from_numpy(scores)
 
     def rename(self, names: Mapping[str, str]) -> "Pipeline":
-        """Return the pipeline with other names for some of its classes; members of its parts keep theirs."""
+        """Return a copy in which some classes have other names. Members of its parts keep their class names."""
         return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
-        """Return the classifiers that parts hold: "0.eyes" is that of part 0 of this name."""
+        """Return the classifiers in the parts. For example, "0.eyes" is the member "eyes" of part 0."""
         return {f"{i}.{name}": held for i, part in enumerate(self.parts) for name, held in part.members().items()}
 
     @property
@@ -104,7 +106,7 @@ class Pipeline:
         return merge_contents([self.contents, *(member.trained_on for member in self.members().values())])
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the networks of the members, "0.eyes" that of the member of this name."""
+        """Return the networks of the members; the network of the member "0.eyes" has the same name."""
         return {
             f"{at}.{name}".removesuffix("."): network
             for at, member in self.members().items()
@@ -112,11 +114,11 @@ class Pipeline:
         }
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return no protocol: parts show images to their members."""
+        """Return an empty mapping, because parts pass images directly to their members."""
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return how the pipeline came about, then its members."""
+        """Return the provenance of the pipeline, then of its members."""
         return (self.trained, *chain.from_iterable(member.lineage() for member in self.members().values()))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
@@ -125,9 +127,11 @@ class Pipeline:
         bodies = []
         for i, part in enumerate(self.parts):
             tensors |= {f"{i}.{name}": torch.from_numpy(array.copy()) for name, array in part.arrays().items()}
-            packed = {name: member.pack() for name, member in part.members().items()}
-            tensors |= {f"{i}.{at}.{n}": t.clone() for at, (theirs, _) in packed.items() for n, t in theirs.items()}
-            bodies.append(PartBody(part=part, members={name: header for name, (_, header) in packed.items()}))
+            headers = {}
+            for member_name, member in part.members().items():
+                member_tensors, headers[member_name] = member.pack()
+                tensors |= {f"{i}.{member_name}.{n}": tensor.clone() for n, tensor in member_tensors.items()}
+            bodies.append(PartBody(part=part, members=headers))
         if self.contents is not None:
             tensors[TRAINED_ON] = torch.from_numpy(np.sort(self.contents))
         return tensors, ModelHeader(
@@ -145,16 +149,21 @@ class Pipeline:
 def unpack_parts(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, table: EntryTable, unpack: MemberUnpacker
 ) -> Pipeline:
-    """Return the pipeline that these tensors and this header were made of; `unpack` makes the members of its parts."""
+    """Return the pipeline in a model file; `unpack` rebuilds the members of its parts."""
     body = header.body_of(PipelineBody, path, {PipelinePart: table})
-    for i, each in enumerate(body.parts):
-        where, theirs = f"{path}, part {i + 1}", without_prefix(tensors, f"{i}.")
-        held = {at: unpack(without_prefix(theirs, f"{at}."), inner, Path(where)) for at, inner in each.members.items()}
-        each.part.hold(held)
-        arrays = {n: t.numpy() for n, t in theirs.items() if not any(n.startswith(f"{at}.") for at in held)}
-        each.part.restore(arrays, where)
+    for i, entry in enumerate(body.parts):
+        where = f"{path}, part {i + 1}"
+        part_tensors = without_prefix(tensors, f"{i}.")
+        members = {
+            name: unpack(without_prefix(part_tensors, f"{name}."), member_header, Path(where))
+            for name, member_header in entry.members.items()
+        }
+        entry.part.set_members(members)
+        prefixes = tuple(f"{name}." for name in members)
+        arrays = {name: tensor.numpy() for name, tensor in part_tensors.items() if not name.startswith(prefixes)}
+        entry.part.restore(arrays, where)
     return Pipeline(
-        tuple(each.part for each in body.parts),
+        tuple(entry.part for entry in body.parts),
         header.classes,
         header.thresholds,
         header.trained,

@@ -1,1 +1,1 @@
-"""One file a family of recipes: functions that return one complete config each; each file exposes a table `RECIPES`."""
+"""Recipes: functions that return a complete config. Each file contains one family and its table `RECIPES`."""

@@ -1,1 +1,1 @@
-"""Trained classifiers put to use."""
+"""Use of trained classifiers: predictions, and the outputs of layers."""

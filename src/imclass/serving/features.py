@@ -1,4 +1,4 @@
-"""What a named layer of a network gives out for image files."""
+"""The outputs of a named layer of a network for image files."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from imclass.serving.inputs import Files, batch_items, decode_images
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """A layer's outputs for the files that could be used, in their order."""
+    """Outputs of a layer for the files that were not refused, in order."""
 
     layer: str
     outputs: Float[np.ndarray, "N ..."]
@@ -29,31 +29,33 @@ def layer_outputs(
     layer: str | None = None,
     batch: int = 32,
     workers: int = 0,
-    most_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> LayerOutputs:
-    """Return outputs of `layer`, by default the first convolution, float32 N ...; a wrong name is a `UserError`."""
+    """Return the outputs of `layer`, by default the first convolution, as float32 N ...
+
+    Raise `UserError` for an unknown layer, or if no file could be used.
+    """
     name, module = find_layer(classifier.network, layer)
     outputs, paths, refused = [], [], []
-    for several in batch_items(decode_images(files, workers, most_pixels), batch):
-        refused += [Refused(n, b.code, b.detail) for n, b in several if isinstance(b, BadImage)]
-        kept = [(n, image) for n, image in several if not isinstance(image, BadImage)]
+    for items in batch_items(decode_images(files, workers, max_pixels), batch):
+        refused += [Refused(path, bad.code, bad.detail) for path, bad in items if isinstance(bad, BadImage)]
+        kept = [(path, image) for path, image in items if not isinstance(image, BadImage)]
         if kept:
-            paths += [n for n, _ in kept]
+            paths += [path for path, _ in kept]
             views = np.stack([classifier.preprocess(image) for _, image in kept])
             outputs.append(output_of(classifier, module, to_batch(views)).numpy())
     if not outputs:
-        raise UserError(
-            f"none of the {len(files)} files could be used, the first: {refused[0].path}: {refused[0].detail}"
-        )
+        first = f"{refused[0].path}: {refused[0].detail}"
+        raise UserError(f"none of the {len(files)} files could be used. The first one: {first}")
     return LayerOutputs(name, np.concatenate(outputs), tuple(paths), tuple(refused))
 
 
 def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
-    """The first file's maps of a layer that has maps; otherwise a `UserError` that says the shape."""
+    """Return the first file's maps. Raise a `UserError` that states the shape if the layer has no maps."""
     first = found.outputs[0]
     if first.ndim != 3:
         raise UserError(
-            f"layer {found.layer!r} gives {' x '.join(map(str, first.shape))} numbers an image and no maps; "
+            f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image instead of maps; "
             "--grid needs a convolution, pooling or activation before the head"
         )
     return np.asarray(first)

@@ -1,4 +1,4 @@
-"""The images a user names: files, folders and globs, in the order given; bytes, arrays and Pillow images in Python."""
+"""Images from a user, in order: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
 
 import glob
 import os
@@ -13,20 +13,20 @@ from PIL import Image as Pillow
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage, UserError
 from imclass.data.images.decode import decode, pixels_of
-from imclass.data.names import is_address
+from imclass.data.names import is_url
 from imclass.data.threads import map_in_order
 from imclass.data.walk import Walk
 
-MAX_BATCH_BYTES = 256 * 2**20  # bytes of decoded images held at a time, however many a batch has
+MAX_BATCH_BYTES = 256 * 2**20  # bytes of decoded images at which a batch ends, even if it has few images
 IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x width x channels, or a Pillow image"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Image files, as pairs of the path that the user gave and the file."""
+    """Image files. Iteration yields pairs of the path as the user wrote it and the file."""
 
     paths: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=(), compare=False)  # what was passed over in folders, a sentence each
+    notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each kind of file ignored in folders
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -36,12 +36,13 @@ class Files:
 
 
 def gather_files(named: Sequence[str]) -> Files:
-    """Return every file that `named` stands for; a folder gives its images, sorted. Raise `UserError` where none is.
+    """Return all files that `named` refers to. A folder stands for its images, sorted.
 
-    Links to folders are followed. A folder that cannot be read is listed, so that it is refused by name.
+    Links to folders are followed. A folder that cannot be read is included, so that it is reported as refused. Raise
+    `UserError` if no files are found.
     """
     if not named:
-        raise UserError("name at least one image file or folder")
+        raise UserError("specify at least one image file or folder")
     paths: list[str] = []
     notes: list[str] = []
     for place in (place for name in named for place in expand_path(name)):
@@ -52,33 +53,37 @@ def gather_files(named: Sequence[str]) -> Files:
         paths += [str(walk.root / file) for file in walk.images()]
         notes += [f"{place}: {note}" for note in walk.notes()]
     if not paths:
-        raise UserError("\n".join([f"there are no image files in {', '.join(named)}", *notes]))
+        raise UserError("\n".join([f"found no image files in {', '.join(named)}", *notes]))
     return Files(tuple(paths), tuple(notes))
 
 
 def expand_path(name: str) -> list[str]:
-    """Return the files and folders that a path or a pattern stands for; the part of it that is there is no pattern."""
+    """Return the files and folders that a path or pattern stands for.
+
+    The longest leading part that exists is taken literally, so that folder names may contain brackets. Raise
+    `UserError` if nothing matches.
+    """
     if not name:
-        raise UserError("a name is empty; name image files or folders")
-    if is_address(name):
-        raise UserError(f"{name} is an address; save what is there as a file, and give its path")
+        raise UserError("a path is empty; specify image files or folders")
+    if is_url(name):
+        raise UserError(f"{name} is a URL; download the image and give the path of the file")
     path = Path(name)
     if os.path.isdir(name) or os.path.lexists(path):
         return [name]
-    there = next((parent for parent in path.parents if os.path.isdir(parent)), Path())
-    pattern = str(path.relative_to(there)) + (os.sep if name.endswith(os.sep) else "")
-    found = sorted(glob.glob(pattern, root_dir=there, recursive=True))
-    if not found:
-        raise UserError(f"there is no file or folder {name}")
-    return [str(there / match) for match in found]
+    existing = next((parent for parent in path.parents if os.path.isdir(parent)), Path())
+    pattern = str(path.relative_to(existing)) + (os.sep if name.endswith(os.sep) else "")
+    matches = sorted(glob.glob(pattern, root_dir=existing, recursive=True))
+    if not matches:
+        raise UserError(f"no file or folder matches {name}; check the path")
+    return [str(existing / match) for match in matches]
 
 
 def name_images(images: Any) -> Iterable[tuple[str, Any]]:
-    """Return images of any kind as pairs of a name and an image; those without a name are "image 0", "image 1" ...
+    """Return images of any kind as pairs of a name and an image. Unnamed ones are called "image 0", "image 1" ...
 
-    One path, folder or pattern stands for its files, an array of four axes for the images in it. Anything else is one
-    image, or yields images, pairs of a name and an image, or paths, of which a folder stands for the images in it.
-    Raise `UserError` for what can be none of these, and for a single path that is not there.
+    `images` is a single image, or a path, folder or pattern, which stands for its files, or an array of four axes, or
+    an iterable. An iterable may yield images, pairs of a name and an image, and paths; a folder among them stands for
+    the images in it. Raise `UserError` for anything else, and for a single path that does not exist.
     """
     if isinstance(images, Files):
         return images
@@ -92,7 +97,7 @@ def name_images(images: Any) -> Iterable[tuple[str, Any]]:
 
 
 def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a name and an image for each item; a folder stands for the images in it."""
+    """Yield a name and an image for each item. A folder stands for the images in it."""
     for i, item in enumerate(images):
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
             name, image = item
@@ -109,7 +114,7 @@ def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the items with Pillow images decoded: one of them may come several times, and threads would share it."""
+    """Yield the items with Pillow images decoded, because one may occur more than once and threads would share it."""
     for name, source in images:
         if not isinstance(source, Pillow.Image):
             yield name, source
@@ -121,14 +126,14 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
             yield name, BadImage("damaged", name, f"the image cannot be decoded: {error}")
 
 
-def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
-    """Return the pixels of an image of any kind, which messages call `name`; `BadImage` for what cannot be used."""
+def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
+    """Return the pixels of an image of any kind. Raise a `BadImage` with its name if it cannot be used."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode(bytes(source), name, most_pixels)
+        return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):
-        return decode(Path(source), name, most_pixels)
+        return decode(Path(source), name, max_pixels)
     if isinstance(source, Pillow.Image):
-        return pixels_of(source, name, most_pixels)
+        return pixels_of(source, name, max_pixels)
     if not isinstance(source, np.ndarray):
         raise BadImage("no-image", name, f"this is {describe_type(source)}; give {IMAGE_KINDS}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (1, 3) or source.size == 0:
@@ -139,38 +144,38 @@ def image_of(source: Any, name: str, most_pixels: int | None = None) -> Image:
 
 
 def describe_type(value: Any) -> str:
-    """Return what a value is, such as "of the type list"."""
+    """Return a description of a value's type, such as "of the type list"."""
     return "nothing" if value is None else f"of the type {type(value).__name__}"
 
 
-NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or why it is refused
+NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or the reason to refuse it
 
 
 def decode_images(
-    images: Iterable[tuple[str, Any]], workers: int, most_pixels: int | None = None
+    images: Iterable[tuple[str, Any]], workers: int, max_pixels: int | None = None
 ) -> Generator[NamedImage, None, None]:
-    """Yield names and decoded images in order; a refused one is its `BadImage`."""
+    """Yield names and decoded images in order, with a `BadImage` in place of each refused one."""
 
-    def look(item: tuple[str, Any]) -> NamedImage:
+    def decode_item(item: tuple[str, Any]) -> NamedImage:
         name, source = item
         try:
-            return name, source if isinstance(source, BadImage) else image_of(source, name, most_pixels)
+            return name, source if isinstance(source, BadImage) else image_of(source, name, max_pixels)
         except BadImage as refused:
-            # A new one: the traceback of this one would keep the file's bytes in memory.
+            # The traceback of this exception would keep the file's bytes in memory, so make a new one.
             return name, BadImage(refused.code, refused.path, refused.detail)
 
-    return map_in_order(look, load_pillow_images(images), workers, ahead=4 * workers)
+    return map_in_order(decode_item, load_pillow_images(images), workers, ahead=4 * workers)
 
 
 def batch_items(items: Iterable[NamedImage], batch: int) -> Iterator[list[NamedImage]]:
-    """Yield the items at most `batch` at a time, and fewer where the images are large."""
-    several: list[NamedImage] = []
-    held = 0
+    """Yield lists of at most `batch` items, and of fewer if the images are large."""
+    gathered: list[NamedImage] = []
+    size = 0  # bytes
     for item in items:
-        several.append(item)
-        held += 0 if isinstance(item[1], BadImage) else item[1].nbytes
-        if len(several) == batch or held >= MAX_BATCH_BYTES:
-            yield several
-            several, held = [], 0
-    if several:
-        yield several
+        gathered.append(item)
+        size += 0 if isinstance(item[1], BadImage) else item[1].nbytes
+        if len(gathered) == batch or size >= MAX_BATCH_BYTES:
+            yield gathered
+            gathered, size = [], 0
+    if gathered:
+        yield gathered

@@ -1,1 +1,1 @@
-"""Getting files: the store, downloads, and archives unpacked without trust."""
+"""The store, downloads to it, and safe unpacking of untrusted archives."""

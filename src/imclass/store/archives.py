@@ -1,4 +1,4 @@
-"""Archives unpacked without trust: plain files and folders only, all of the archive or nothing of it."""
+"""Safe unpacking of untrusted archives: only plain files and folders, and either all of them or none."""
 
 import contextlib
 import os
@@ -23,53 +23,54 @@ from imclass.store.archive_members import (
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
 MAX_DEPTH = 32  # folders within folders
-MAX_PART_BYTES = 255  # bytes between two slashes; what most file systems take
-SLACK_BYTES = 1 << 20  # bytes of a tar stream that are neither content nor counted by file
+MAX_PART_BYTES = 255  # bytes of one name, the limit of most file systems
+SLACK_BYTES = 1 << 20  # bytes of a tar stream allowed besides the contents and headers of files
 
 
-def extract(archive: Path, target: Path, most_bytes: int, most_files: int) -> list[Path]:
-    """Unpack into the folder `target`; returns the files' paths in the archive's order.
+def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
+    """Unpack an archive into the folder `target` and return the paths of the files, in the archive's order.
 
-    Where `target` is not there yet it appears whole; where it is, the archive's top-level entries appear in it, and
-    none may be there already. At most `most_bytes` bytes, `most_files` files and as many folders are written. An
-    archive that is damaged, too large or holds anything but plain files and folders inside it is a `UserError` that
-    names the member, and nothing is left of it.
+    A new `target` appears only when it is complete. If `target` exists, the archive's top-level entries are added to
+    it, and none of them may exist already. At most `max_bytes` bytes, `max_files` files and as many folders are
+    written. Raise a `UserError` that names the member if the archive is damaged, too large, or contains anything but
+    plain files and folders inside `target`. Nothing is then left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
-        raise UserError(f"{target} is not a folder, so {archive} cannot be unpacked there; move it away")
-    limit = min(most_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
+        raise UserError(
+            f"{target} is not a folder, so {archive} cannot be unpacked into it; move {target} out of the way"
+        )
+    limit = min(max_bytes, GRACE_BYTES + MAX_RATIO * archive_size(archive))
     place = target.parent if new else target
     try:
         place.mkdir(parents=True, exist_ok=True)
         with scratch_folder(place) as folder:
-            writer = MemberWriter(archive, folder, limit, most_files)
-            for member in guard_reads(
-                archive, read_members(archive, limit + SLACK_BYTES + most_files * 8 * RECORD_BYTES)
-            ):
+            writer = MemberWriter(archive, folder, limit, max_files)
+            max_read = limit + SLACK_BYTES + max_files * 8 * RECORD_BYTES
+            for member in guard_reads(archive, read_members(archive, max_read)):
                 writer.add(member)
             if not writer.files:
-                raise UserError(f"{archive} holds no files; delete it and fetch it again")
+                raise UserError(f"{archive} contains no files; delete the archive and download it again")
             writer.sync()
             move_into_place(archive, folder, target, new)
     except OSError as error:
         raise UserError(
-            f"{archive} could not be unpacked into {target}: {error.strerror or error}; "
-            "make room there, or make it writable"
+            f"{archive} could not be unpacked into {target} ({error.strerror or error}); "
+            "free some space on that disk, or make the folder writable"
         ) from None
     return [target.joinpath(*parts) for parts in writer.files]
 
 
 def archive_size(archive: Path) -> int:
-    """Bytes of the archive; a `UserError` where there is none."""
+    """Return the size of an archive in bytes. Raise `UserError` if it does not exist."""
     if not archive.is_file():
-        raise UserError(f"there is no archive {archive}")
+        raise UserError(f"the archive {archive} does not exist; check the path")
     return archive.stat().st_size
 
 
 @contextlib.contextmanager
 def scratch_folder(place: Path) -> Iterator[Path]:
-    """A new folder in `place`, removed at the end with what is left in it."""
+    """Create a folder in `place` for the duration of a block, and remove it with all its remaining contents."""
     folder = Path(tempfile.mkdtemp(prefix=".unpacking.", suffix=".part", dir=place))
     try:
         folder.chmod(0o755)
@@ -79,11 +80,13 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> None:
-    """Rename what was unpacked in `folder` to where it belongs."""
+    """Rename the unpacked `folder` to `target` or, unless that is `new`, move its entries into `target`."""
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
         if os.path.lexists(final):
-            raise UserError(f"{archive} holds '{final.name}', and {final} is there already; move it away first")
+            raise UserError(
+                f"{archive} contains '{final.name}', but {final} already exists; move {final} out of the way first"
+            )
     for unpacked, final in pairs:
         unpacked.rename(final)
     sync_folder(target.parent if new else target)
@@ -91,16 +94,16 @@ def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> Non
 
 @dataclass
 class MemberWriter:
-    """Puts members into an empty folder that is its alone; knows every name it has made."""
+    """A writer of members to an empty folder that nothing else uses. It records every name that it has created."""
 
     archive: Path
     folder: Path
-    most_bytes: int
-    most_files: int
+    max_bytes: int
+    max_files: int
     written: int = 0  # bytes
     files: list[tuple[str, ...]] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
-    spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # by folded name
+    spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # by case-folded name
 
     def add(self, member: ArchiveMember) -> None:
         """Write one member."""
@@ -110,17 +113,17 @@ class MemberWriter:
         if not member.folder:
             self.claim(parts, member.name)
             self.files.append(parts)
-            if len(self.files) > self.most_files:
-                raise UserError(f"{self.archive} holds more than {self.most_files:,} files; nothing was unpacked")
+            if len(self.files) > self.max_files:
+                raise UserError(f"{self.archive} contains more than {self.max_files:,} files, so nothing was unpacked")
             self.write(self.folder.joinpath(*parts), member)
 
     def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
-        """The parts of a member's name; `UserError` unless it means the same place inside on every system."""
+        """Return the parts of a member's name. Raise `UserError` unless it is the same path on every system."""
         name = member.name
         if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
             raise refusal(self.archive, name, "is not a relative path")
         if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-            raise refusal(self.archive, name, "has a name with control characters or broken text")
+            raise refusal(self.archive, name, "has a name with control characters or invalid UTF-8")
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if not parts and not member.folder:
             raise refusal(self.archive, name, "is a file without a name")
@@ -133,33 +136,33 @@ class MemberWriter:
         return parts
 
     def enter(self, parts: tuple[str, ...], name: str) -> None:
-        """Make a folder, unless this archive already has."""
+        """Create a folder unless it has already been created for this archive."""
         if parts in self.folders:
             return
         self.claim(parts, name)
         self.folders.add(parts)
-        if len(self.folders) > self.most_files:
-            raise UserError(f"{self.archive} holds more than {self.most_files:,} folders; nothing was unpacked")
+        if len(self.folders) > self.max_files:
+            raise UserError(f"{self.archive} contains more than {self.max_files:,} folders, so nothing was unpacked")
         self.folder.joinpath(*parts).mkdir()
 
     def claim(self, parts: tuple[str, ...], name: str) -> None:
-        """Take a name that nothing in this archive has, not even in other case or Unicode form."""
+        """Reserve a name. Raise `UserError` if the archive has used it, even in another case or Unicode form."""
         other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
         if other is not parts:
-            raise refusal(self.archive, name, f"would take the place of '{'/'.join(other)}'")
+            raise refusal(self.archive, name, f"would overwrite '{'/'.join(other)}'")
 
     def sync(self) -> None:
-        """Make the folders' entries last."""
+        """Fsync all folders, so that their entries survive a loss of power."""
         for parts in ((), *self.folders):
             sync_folder(self.folder.joinpath(*parts))
 
     def write(self, path: Path, member: ArchiveMember) -> None:
-        """The content of one file, made new and synced; mode bits of the archive are ignored."""
+        """Write the content of one new file and fsync it. The archive's mode bits are ignored."""
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
             for block in guard_reads(self.archive, member.blocks):
                 self.written += len(block)
-                if self.written > self.most_bytes:
-                    raise too_large_error(self.archive, self.most_bytes)
+                if self.written > self.max_bytes:
+                    raise too_large_error(self.archive, self.max_bytes)
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What a command or a call of the public functions works in."""
+"""The context of a command or of a call to a public function: its store and plugins."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Location: TypeAlias = str | Path
 
 @dataclass(frozen=True)
 class Context:
-    """The store, and the user's plugins. It is made once, by the command line or a public function, and passed down."""
+    """The store and the plugins, created once by the command line or a public function and passed down."""
 
     store: Store
     plugins: Plugins = Plugins()
-    most_pixels: int | None = None  # of an image file that is decoded; None: `data.images.decode` says how many
+    max_pixels: int | None = None  # the largest image file to decode; None: the default in `data.images.decode`
 
 
 def open_context(
@@ -27,23 +27,23 @@ def open_context(
     plugins: Location | Sequence[Location] = (),
     max_megapixels: float | None = None,
 ) -> Context:
-    """Return the context with this store, or the user's, and the plugins of a folder or of several.
+    """Return a context with this store, by default the user's, and the plugins in one or more folders.
 
     Image files of more than `max_megapixels` million pixels, by default 50, are refused.
     """
-    require(
-        max_megapixels is None or 0 < max_megapixels < math.inf, "max_megapixels", max_megapixels, "a number above 0"
-    )
+    in_range = max_megapixels is None or 0 < max_megapixels < math.inf
+    require(in_range, "max_megapixels", max_megapixels, "a number above 0")
     folders = [plugins] if isinstance(plugins, str | Path) else plugins
-    opened = store if isinstance(store, Store) else open_store(store if store is None else Path(store))
-    return Context(opened, load_plugins([Path(folder) for folder in folders]), pixels_in(max_megapixels))
+    if not isinstance(store, Store):
+        store = open_store(None if store is None else Path(store))
+    return Context(store, load_plugins([Path(folder) for folder in folders]), pixels_in(max_megapixels))
 
 
 def pixels_in(megapixels: float | None) -> int | None:
-    """Return a number of megapixels in pixels."""
+    """Convert megapixels to pixels."""
     return None if megapixels is None else round(megapixels * 1e6)
 
 
 def find_in(context: Context | None, package: str, table: str, what: str) -> EntryTable:
-    """Return the entries of a kind of table, those of the context's plugins included."""
+    """Return the union of all tables of this name, including those in the context's plugins."""
     return find(package, table, what, context.plugins) if context else find(package, table, what)

@@ -1,7 +1,7 @@
-"""SHA-256 of files, kept in the store until a file's size or time of change is another.
+"""SHA-256 digests of files, kept in the store until a file's size or modification time changes.
 
-Like every index it can be computed again: without one that is missing, locked or read-only work goes on, and a damaged
-one is removed and made again.
+Like every index it can be rebuilt. If it is missing, locked or read-only, work continues without it; if it is damaged,
+it is removed and rebuilt.
 """
 
 import os
@@ -15,10 +15,10 @@ from imclass.store.database import open_database
 from imclass.store.index import file_stamp
 from imclass.store.store import Store
 
-Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, time of change in nanoseconds
+Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, modification time in nanoseconds
 
-# A write within the same tick of the file system's clock leaves the time of change as it is. The coarsest clock in use,
-# FAT's, has ticks of 2 s, so any later write to a file that is older than this changes its time.
+# A second write within the same tick of the file system's clock does not alter the modification time. The coarsest
+# clock in use, FAT's, has ticks of 2 s, so any later write to a file that is older than this alters the time.
 SETTLING_NS = 2 * 10**9  # nanoseconds
 CREATE_TABLE = (
     "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB) WITHOUT ROWID"
@@ -32,7 +32,7 @@ class Digests:
     path: Path
 
     def read(self, stamps: Iterable[Stamp]) -> dict[Stamp, bytes]:
-        """Return the digest of each file whose stamp has not changed since the digest was kept."""
+        """Return the digest of each file whose stamp has not changed since the digest was stored."""
         found: dict[Stamp, bytes] = {}
         with open_database(self.path) as database:
             if database is None:
@@ -45,7 +45,7 @@ class Digests:
         return found
 
     def write(self, digests: Mapping[Stamp, bytes]) -> None:
-        """Keep digests in place of earlier ones of the same paths, if the store can be written to."""
+        """Store digests, replacing earlier ones for the same paths, if the store is writable."""
         rows = [(os.fsencode(path), size, changed, digest) for (path, size, changed), digest in digests.items()]
         if not rows:
             return
@@ -57,15 +57,15 @@ class Digests:
 
 
 def open_digests(store: Store) -> Digests:
-    """Return the digests that a store keeps. The file is made by the first write."""
+    """Return the digests that a store keeps. The first write creates their file."""
     return Digests(store.folder / "index" / "digests.sqlite")
 
 
 def real_stamp(file: str | Path) -> Stamp:
-    """Return the stamp of the file that a path leads to."""
+    """Return the stamp of the file that a path resolves to."""
     return file_stamp(Path(os.path.realpath(file)))
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:
-    """Return whether the stamp that a file had before it was read can identify what was read."""
+    """Return whether the stamp that a file had before it was read identifies the content that was read."""
     return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLING_NS

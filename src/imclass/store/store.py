@@ -1,7 +1,7 @@
-"""The store: data and weights kept locally, files put there by hand used first, downloads checked before they count.
+"""The store: a folder with data and weights, either downloaded and verified, or saved there by hand.
 
-A download grows in NAME.part beside its place and takes its name only when its SHA-256 is the expected one, so whatever
-bears the final name can be trusted, and whatever was interrupted goes on where it stopped.
+A download is written to NAME.part next to its final path and renamed only when its SHA-256 is the expected one. A file
+under its final name can therefore be trusted, and an interrupted download resumes where it stopped.
 """
 
 import contextlib
@@ -20,30 +20,30 @@ from imclass.core.errors import UserError
 from imclass.core.files import file_digest, sync_folder
 from imclass.store.transfer import Transfer, TransferError, remote_size, secure_opener
 
-DownloadProgress = Callable[[int, int], None]  # bytes held so far, bytes in all
+DownloadProgress = Callable[[int, int], None]  # called with the bytes so far and the bytes in total
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file to be had: where it belongs in the store, where it comes from, and what it must be.
+    """A file that belongs in the store: its path there, its URL, and its expected digest and size.
 
-    Of some published files only the first digits of the SHA-256 are known, or nothing, and not the size.
+    For some published files only the first digits of the SHA-256 are known, or none, and the size is unknown.
     """
 
     path: str  # relative to the store
-    url: str = ""  # https only; empty where the file cannot be downloaded as it is
-    sha256: str = ""  # all of it, or as much as is known
+    url: str = ""  # https only; empty if the file cannot be downloaded directly
+    sha256: str = ""  # all its digits, or the first ones if no more are known
     size: int | None = None  # bytes
-    name: str = ""  # what messages call it, if not `path`
-    source: str = ""  # where a person gets it, if not from `url`
+    name: str = ""  # its name in messages, if not `path`
+    source: str = ""  # a description of where to get it by hand, if not from `url`
 
     @property
     def title(self) -> str:
-        """What messages call the file."""
+        """Return the file's name for messages."""
         return self.name or self.path
 
     def matches(self, digest: str) -> bool:
-        """Whether this SHA-256, in hexadecimal, is the file's as far as that is known."""
+        """Return whether this hexadecimal SHA-256 agrees with the digits that are known."""
         return digest.startswith(self.sha256.lower())
 
 
@@ -55,21 +55,21 @@ class Store:
     offline: bool = False
 
     def find(self, *relative: str) -> Path | None:
-        """The first of these paths that exists in the store; a path that leads out of it is a `UserError`."""
-        return next((path for path in map(self.inside, relative) if path.exists()), None)
+        """Return the first of these paths that exists in the store. Raise `UserError` for a path outside it."""
+        return next((path for path in map(self.path_inside, relative) if path.exists()), None)
 
     def get(
         self, download: Download, report: DownloadProgress | None = None, context: ssl.SSLContext | None = None
     ) -> Path:
-        """The file, from the store or else from its URL; its SHA-256 is the one expected, or there is a `UserError`.
+        """Return the path of a file, after downloading it if it is not in the store.
 
-        `report(bytes so far, bytes in all)` is called as it grows; `context` decides whose certificates are trusted
-        (the system's unless given).
+        `report(bytes so far, bytes in total)` is called during the download. `context` decides which certificates are
+        trusted, by default the system's. Raise `UserError` if the SHA-256 differs from the expected one.
         """
-        target = self.inside(download.path)
+        target = self.path_inside(download.path)
         if not os.path.lexists(target):
             if self.offline or not download.url:
-                why = "--offline forbids a download" if download.url else "it cannot be downloaded as it is"
+                why = "--offline forbids a download" if download.url else "it cannot be downloaded directly"
                 raise UserError(
                     f"{download.title} is not in the store, and {why}. {manual_instructions(download, target)}"
                 )
@@ -77,100 +77,108 @@ class Store:
         verify_download(target, download)
         return target
 
-    def inside(self, relative: str) -> Path:
-        """The place of `relative` in the store."""
+    def path_inside(self, relative: str) -> Path:
+        """Return the path of `relative` in the store. Raise `UserError` if it leads out of it."""
         path = PurePosixPath(relative)
         if not path.parts or path.is_absolute() or ".." in path.parts:
-            raise UserError(f"{relative!r} is no place in the store {self.folder}; give a path below it, without '..'")
+            raise UserError(
+                f"{relative!r} is not a path inside the store {self.folder}; give a relative path without '..'"
+            )
         return self.folder / path
 
 
 def open_store(folder: Path | None = None, offline: bool = False) -> Store:
-    """The store in `folder`, or in the default one; it need not exist yet. A file in its place is a `UserError`."""
+    """Return the store in `folder`, by default the user's. It need not exist. Raise `UserError` if it is a file."""
     place = (folder or default_folder()).expanduser().absolute()
     if os.path.lexists(place) and not place.is_dir():
-        raise UserError(f"the store {place} is not a folder; name one with --store or IMCLASS_STORE")
+        raise UserError(f"the store {place} is not a folder; choose another with --store or IMCLASS_STORE")
     return Store(place, offline)
 
 
 def default_folder() -> Path:
-    """$IMCLASS_STORE, else `imclass` in the user's cache folder; nothing is made."""
-    if own := os.environ.get("IMCLASS_STORE"):
-        return Path(own)
+    """Return $IMCLASS_STORE, else `imclass` in the user's cache folder, without creating it."""
+    if variable := os.environ.get("IMCLASS_STORE"):
+        return Path(variable)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "imclass"
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG base directory specification: a relative path there is to be ignored.
+    # The XDG base directory specification requires that a relative path there be ignored.
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "imclass"
 
 
 def ignore_progress(held: int, size: int) -> None:
-    """A report that nobody reads."""
+    """Ignore a report of progress."""
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return how to do without the download: the sentence that every failure ends with."""
-    whole = len(download.sha256) == 64
-    facts = [f"{download.size:,} bytes"] if download.size is not None else []
-    facts += [f"{'SHA-256' if whole else 'its SHA-256 begins'} {download.sha256}"] if download.sha256 else []
-    what = f"save {download.url}" if download.url else f"put {download.source}"
-    return f"By hand: {what} as {target}" + (f" ({', '.join(facts)})" if facts else "")
+    """Return the last sentence of every failure message, which describes how to get the file by hand."""
+    action = f"save {download.url}" if download.url else f"save {download.source}"
+    facts = []
+    if download.size is not None:
+        facts.append(f"{download.size:,} bytes")
+    if download.sha256:
+        label = "SHA-256" if len(download.sha256) == 64 else "its SHA-256 begins with"
+        facts.append(f"{label} {download.sha256}")
+    details = f" ({', '.join(facts)})" if facts else ""
+    return f"By hand: {action} as {target}{details}"
 
 
 def verify_download(target: Path, download: Download) -> None:
-    """Raise `UserError` unless the file is the one expected; leave the file as it is."""
+    """Raise `UserError` unless the file is the expected one. The file is not changed."""
     if not target.is_file():
-        raise UserError(f"{target} is not a file; move it away. {manual_instructions(download, target)}")
+        raise UserError(
+            f"{target} is not a file; move {target} out of the way. {manual_instructions(download, target)}"
+        )
     digest = file_digest(target)
     if not download.matches(digest):
         raise UserError(
-            f"{target} is not the file expected: its SHA-256 begins {digest[:12]} ({target.stat().st_size:,} bytes), "
-            f"and {download.sha256[:12]} is wanted; move it away to have it downloaded. "
-            f"{manual_instructions(download, target)}"
+            f"{target} is not the expected file: its SHA-256 begins with {digest[:12]} "
+            f"({target.stat().st_size:,} bytes), but {download.sha256[:12]} is expected. "
+            f"Move {target} out of the way to download the file again. {manual_instructions(download, target)}"
         )
 
 
 def fetch(download: Download, target: Path, report: DownloadProgress, context: ssl.SSLContext) -> None:
-    """Bring `download` to `target`, whole and verified; every failure is a `UserError`."""
+    """Download a file to `target` and verify it. Raise `UserError` for every failure."""
     send = secure_opener(context)
     try:
         if not download.url.startswith("https://"):
-            raise TransferError("the address is not https")
+            raise TransferError("the URL is not https")
         size = download.size if download.size is not None else remote_size(download.url, send)
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock_part(part_path(target), lambda held: report(held, size)) as file:
-            if not os.path.lexists(target):  # another process may have brought it while this one waited
+            if not os.path.lexists(target):  # another process may have downloaded it while this one waited
                 publish(Transfer(download.url, size, file, send, report), target, download)
     except TransferError as failed:
-        why = f"{download.title} could not be downloaded from {download.url}: {failed}"
-        raise UserError(f"{why}. {manual_instructions(download, target)}") from None
+        problem = f"{download.title} could not be downloaded from {download.url}: {failed}"
+        raise UserError(f"{problem}. {manual_instructions(download, target)}") from None
     except OSError as error:
-        why = f"{download.title} could not be written into {target.parent} ({error.strerror or error})"
-        fix = f"{space_advice(download, target, error)}or name another folder with --store"
-        raise UserError(f"{why}; {fix}. {manual_instructions(download, target)}") from None
+        problem = f"{download.title} could not be written to {target.parent} ({error.strerror or error})"
+        fix = f"{space_advice(download, target, error)}or choose another folder with --store"
+        raise UserError(f"{problem}; {fix}. {manual_instructions(download, target)}") from None
 
 
 def part_path(target: Path) -> Path:
-    """Where a download lies until it is verified."""
+    """Return the path of a download until it is verified."""
     return target.with_name(f"{target.name}.part")
 
 
 def space_advice(download: Download, target: Path, error: OSError) -> str:
-    """Return what to do about a full disk, with the sizes; for other errors, to make the folder writable."""
+    """Return advice after a failed write: to free space if the disk is full, else to make the folder writable."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return "make it writable, "
+        return "make the folder writable, "
     free = shutil.disk_usage(target.parent).free
-    size = "" if download.size is None else f"the file has {download.size:,} bytes and "
-    return f"{size}{free:,} are free: make room, "
+    size = "" if download.size is None else f"the file has {download.size:,} bytes, and "
+    return f"{size}only {free:,} bytes are free; free some space, "
 
 
 @contextlib.contextmanager
 def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
-    """`part`, opened (made if need be) and this process's alone until the end; an empty one is not left behind.
+    """Open `part`, creating it if needed, and lock it for the duration of a block. Remove it afterwards if it is empty.
 
-    While somebody else holds it, `waiting` is told its size.
+    While another process holds the lock, `waiting` is called with the current size of the file.
     """
-    import fcntl  # POSIX only, and needed for downloads alone
+    import fcntl  # exists on POSIX only, and only downloads need it
 
     while True:
         with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b") as file:
@@ -181,7 +189,7 @@ def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.Buffere
                 except BlockingIOError:
                     waiting(os.fstat(file.fileno()).st_size)
                     time.sleep(0.1)
-            if not is_at(file, part):  # renamed or removed by the one who held it
+            if not is_at(file, part):  # the process that held the lock has renamed or removed it
                 continue
             try:
                 yield file
@@ -192,7 +200,7 @@ def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.Buffere
 
 
 def is_at(file: io.BufferedRandom, path: Path) -> bool:
-    """Whether the open file is still the one that bears this name."""
+    """Return whether the open file is still the one at this path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
@@ -200,22 +208,23 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 
 
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
-    """Complete the transfer and give the file its name if its SHA-256 is as expected; remove it if not."""
-    part, before = part_path(target), transfer.held
+    """Complete the transfer and rename the file to `target`. Remove it if its SHA-256 differs from the expected one."""
+    part = part_path(target)
+    before = transfer.held
     if shutil.disk_usage(target.parent).free < transfer.size - before:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     transfer.complete()
     digest = transfer.digest()
-    if not download.matches(digest) and before > 0:  # what was here before may be to blame
+    if not download.matches(digest) and before > 0:  # bytes from an earlier download may be the cause
         transfer.restart()
         transfer.complete()
         digest = transfer.digest()
     if not download.matches(digest):
         part.unlink()
         wanted = download.sha256[:12]
-        raise TransferError(f"what came has a SHA-256 that begins {digest[:12]}, and {wanted} is expected")
+        raise TransferError(f"the SHA-256 of the received file begins with {digest[:12]}, but {wanted} is expected")
     os.fsync(transfer.file.fileno())
-    if os.path.lexists(target):  # put there by hand meanwhile: theirs is left alone, and looked at next
+    if os.path.lexists(target):  # saved by hand in the meantime: this file is kept, and `get` verifies it next
         part.unlink()
     else:
         os.replace(part, target)

@@ -1,6 +1,6 @@
-"""Bytes over https into an open file: resumed, retried where that helps, never more than asked for.
+"""Transfers of files over https, with resumption, retries and a size limit.
 
-What it cannot mend it raises as `Failed`; `store` says what that means for the user.
+A transfer that fails permanently raises `TransferError`, which `store` turns into advice for the user.
 """
 
 import hashlib
@@ -23,51 +23,51 @@ from imclass.core.text import printable_text
 TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt
 BLOCK = 1 << 16  # bytes
-MAX_DOWNLOAD_BYTES = 2 << 30  # bytes of a file whose size was not known before; torchvision's VGG-E has 575 million
-TRANSIENT_STATUSES = (408, 416, 429)  # HTTP statuses worth another attempt, beside every 5xx
+MAX_DOWNLOAD_BYTES = 2 << 30  # bytes of a file whose size only the server states; torchvision's VGG-E has 575 million
+TRANSIENT_STATUSES = (408, 416, 429)  # HTTP statuses worth another attempt, besides every 5xx
 
 
 class TransferError(Exception):
-    """Why a download did not come; `again` where another attempt may mend it."""
+    """A failed download with its reason. `retry` is true if another attempt may succeed."""
 
-    def __init__(self, why: str, again: bool = False) -> None:
-        super().__init__(why)
-        self.again = again
+    def __init__(self, reason: str, retry: bool = False) -> None:
+        super().__init__(reason)
+        self.retry = retry
 
 
 @dataclass
 class Transfer:
-    """An open file on its way to holding all `size` bytes of what is at `url`; only `etag` changes."""
+    """A transfer of the `size` bytes at `url` to an open file. Only `etag` changes after construction."""
 
     url: str
     size: int  # bytes
     file: io.BufferedRandom
     opener: urllib.request.OpenerDirector
-    report: Callable[[int, int], None]  # bytes held so far, bytes in all
-    etag: str = ""  # of the answer that the last bytes came with
+    report: Callable[[int, int], None]  # called with the bytes so far and the bytes in total
+    etag: str = ""  # of the response that contained the last bytes
 
     @property
     def held(self) -> int:
-        """Bytes so far; the file then stands at its end."""
+        """Return the number of bytes so far, and leave the file positioned at its end."""
         return self.file.seek(0, os.SEEK_END)
 
     def restart(self) -> None:
-        """Forget what is held."""
+        """Discard the bytes so far."""
         self.file.seek(0)
         self.file.truncate()
 
     def complete(self) -> None:
-        """`size` bytes, in as many attempts as allowed; otherwise `Failed`, and what has come is kept."""
+        """Fetch all missing bytes, with retries. Raise `TransferError` if that fails; the bytes so far are kept."""
         for pause in (*PAUSES, None):
             try:
                 return self.attempt()
             except TransferError as failed:
-                if pause is None or not failed.again:
+                if pause is None or not failed.retry:
                     raise
             time.sleep(pause)
 
     def attempt(self) -> None:
-        """All that is missing, in one connection."""
+        """Fetch all missing bytes over one connection."""
         if self.held > self.size:
             self.restart()
         if self.held < self.size:
@@ -76,11 +76,12 @@ class Transfer:
                 self.receive(response)
 
     def send_request(self) -> HTTPResponse:
-        """The server's answer to a request for what is missing."""
+        """Request the missing bytes and return the server's response."""
         request = urllib.request.Request(self.url, headers={"User-Agent": "imclass"})
         if held := self.held:
             request.add_header("Range", f"bytes={held}-")
-            # What an earlier process left has no ETag; if it is of another file, the SHA-256 tells and all starts anew.
+            # The ETag of bytes left by an earlier process is unknown. If the file has changed since, its SHA-256 does
+            # not match, and the transfer is restarted.
             if self.etag:
                 request.add_header("If-Range", self.etag)
         try:
@@ -90,35 +91,39 @@ class Transfer:
             error.close()
             if error.code == 416:
                 self.restart()
-            again = error.code >= 500 or error.code in TRANSIENT_STATUSES
-            raise TransferError(
-                f"the server answered {error.code} {printable_text(str(error.reason))}", again
-            ) from None
+            retry = error.code >= 500 or error.code in TRANSIENT_STATUSES
+            reason = f"the server answered {error.code} {printable_text(str(error.reason))}"
+            raise TransferError(reason, retry) from None
         except (OSError, HTTPException) as error:
             raise connection_failure(error) from None
 
     def accept(self, response: HTTPResponse) -> None:
-        """Make the .part fit the answer: go on from its end, or start anew; `Failed` where the sizes cannot fit."""
+        """Prepare the file for a response that continues at its end or starts over.
+
+        Raise `TransferError` for a response that does not fit the request or the expected size.
+        """
         held, size = self.held, self.size
         if response.status == 206:
             span = re.fullmatch(r"bytes (\d{1,20})-\d+/(?:\d+|\*)", response.headers.get("Content-Range", ""))
             if span is None or int(span[1]) != held:
                 self.restart()
-                raise TransferError("the server sent another part of the file than was asked for", again=True)
+                raise TransferError("the server did not send the part of the file that was requested", retry=True)
         elif response.status != 200:
             raise TransferError(f"the server answered {response.status}")
         start = held if response.status == 206 else 0
         if response.length is not None and start + response.length != size:
-            raise TransferError(f"the server's file has {start + response.length:,} bytes, and {size:,} are expected")
+            raise TransferError(f"the server's file has {start + response.length:,} bytes, but {size:,} are expected")
         if start == 0:
             self.restart()
         etag = response.headers.get("ETag", "")
-        self.etag = "" if etag.startswith("W/") else etag  # RFC 9110, 13.1.5: no weak ones in If-Range
+        self.etag = "" if etag.startswith("W/") else etag  # RFC 9110, 13.1.5 forbids weak ETags in If-Range
 
     def receive(self, response: HTTPResponse) -> None:
-        """Append what comes, never more than `size` bytes in all."""
-        held, size, told = self.held, self.size, response.length is not None
-        while held < size or not told:
+        """Append the body of a response. Raise `TransferError` if the file grows beyond `size` bytes or ends early."""
+        held, size = self.held, self.size
+        states_length = response.length is not None
+        # Without a stated length, reading continues to the end of the body, which may turn out to be too long.
+        while held < size or not states_length:
             try:
                 block = response.read1(BLOCK)
             except (OSError, HTTPException) as error:
@@ -132,22 +137,22 @@ class Transfer:
             self.file.write(block)
             self.report(held, size)
         if held < size:
-            raise TransferError(f"the connection ended after {held:,} of {size:,} bytes", again=True)
+            raise TransferError(f"the connection ended after {held:,} of {size:,} bytes", retry=True)
 
     def digest(self) -> str:
-        """SHA-256 of all that is held, read back from the file."""
+        """Return the SHA-256 of the bytes so far, read back from the file."""
         self.file.flush()
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").hexdigest()
 
 
 class SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https and nowhere else."""
+    """A redirect handler that follows only redirects to https."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """The next request, or `Failed`."""
+        """Return the request for a redirect. Raise `TransferError` unless it leads to https."""
         if urlsplit(newurl).scheme != "https":
             fp.close()
             raise TransferError(f"the server redirects to {printable_text(newurl)}, which is not https")
@@ -155,28 +160,32 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def secure_opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
-    """What sends requests: proxies from the environment, certificates as `context` says."""
+    """Return an opener that takes proxies from the environment and trusts the certificates in `context`."""
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), SecureRedirects())
 
 
 def connection_failure(error: Exception) -> TransferError:
-    """What a broken connection means to the user, and whether to try again."""
+    """Return the error for a broken connection. Its `retry` depends on the cause."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         why = printable_text(cause.verify_message)
         return TransferError(
-            f"its certificate is not trusted ({why}); if a proxy signs here, set SSL_CERT_FILE to its own"
+            f"the server's certificate is not trusted ({why}); behind a proxy that re-signs connections, set "
+            "SSL_CERT_FILE to the proxy's certificate"
         )
     if isinstance(cause, TimeoutError):
-        return TransferError(f"nothing came for {TIMEOUT:g} seconds", again=True)
+        return TransferError(f"nothing arrived for {TIMEOUT:g} seconds", retry=True)
     if isinstance(cause, socket.gaierror):
-        return TransferError("its name could not be looked up; is this machine connected?")
+        return TransferError("the server's name could not be resolved (is this machine online?)")
     lost = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError, HTTPException)
-    return TransferError(f"the connection failed ({printable_text(str(cause))})", again=isinstance(cause, lost))
+    return TransferError(f"the connection failed ({printable_text(str(cause))})", retry=isinstance(cause, lost))
 
 
 def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
-    """Return the bytes of the file at `url`, as its server says; raise `Failed` for none or more than `LARGEST`."""
+    """Return the size in bytes that the server states for `url`.
+
+    Raise `TransferError` if it states none, or more than `MAX_DOWNLOAD_BYTES`.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
     try:
         with send.open(request, timeout=TIMEOUT) as response:
@@ -187,7 +196,5 @@ def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
     except (OSError, ValueError) as error:
         raise connection_failure(error) from None
     if not 0 < size <= MAX_DOWNLOAD_BYTES:
-        raise TransferError(
-            f"the server says that the file has {size:,} bytes, and up to {MAX_DOWNLOAD_BYTES:,} are believed"
-        )
+        raise TransferError(f"the server states a size of {size:,} bytes; it must be 1 to {MAX_DOWNLOAD_BYTES:,}")
     return size

@@ -1,4 +1,4 @@
-"""Limits for files from elsewhere: how far they may unpack, and what reading a damaged one raises."""
+"""Limits on unpacking untrusted files, and the errors that reading a damaged one raises."""
 # Tested in tests/store/test_archive_members.py
 # Tested in tests/models/foreign/test_readers.py
 
@@ -7,8 +7,8 @@ import struct
 import zipfile
 import zlib
 
-MAX_RATIO = 200  # an archive may unpack to so many times its own size ...
-GRACE_BYTES = 16 << 20  # ... beyond these first bytes
+MAX_RATIO = 200  # an archive may unpack to this multiple of its size, plus GRACE_BYTES
+GRACE_BYTES = 16 << 20  # bytes
 DAMAGE_ERRORS = (
     OSError, EOFError, ValueError, OverflowError, MemoryError, NotImplementedError, struct.error,
     zlib.error, lzma.LZMAError, zipfile.BadZipFile,

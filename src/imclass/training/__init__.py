@@ -1,1 +1,1 @@
-"""The loop, its events, what it minimises, and what it saves."""
+"""Training: the loop, its events, the objective of a step, and checkpoints."""

@@ -1,8 +1,8 @@
-"""Checkpoints that are complete or not there: a directory each, written beside its final name, synced, then renamed.
+"""Checkpoints that are either complete or absent: directories written under a temporary name, synced, then renamed.
 
-The order matters and is tested against simulated losses of power (Pillai et al., OSDI 2014): every file is synced, then
-the directory that names them, then the rename, then the directory that holds it. The manifest's SHA-256 digests find
-what a disk or a copy damaged afterwards; then the checkpoint before is used.
+The order matters and is tested against simulated power losses (Pillai et al., OSDI 2014): sync every file, sync the
+directory that lists them, rename it, then sync its parent. The manifest's SHA-256 digests reveal later damage on
+disk or in copying. The previous checkpoint is used instead of a damaged one.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ TENSORS_FILE, RECORD_FILE, MANIFEST_FILE = "tensors.safetensors", "state.json", 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One whole checkpoint, read and verified."""
+    """A complete checkpoint, read and verified."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -36,14 +36,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run; the newest `keep` stay."""
+    """The checkpoints of one run. Only the newest `keep` are kept."""
 
     folder: Path
     keep: int = 2
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-        """Write a checkpoint durably under `name`; names sort by age. An `OSError` leaves the older ones alone."""
-        self.folder.mkdir(exist_ok=True)  # and not the run's folder, which may have been moved away
+        """Write a checkpoint durably under `name`. Names sort by age. An `OSError` leaves older checkpoints intact."""
+        self.folder.mkdir(exist_ok=True)  # without parents, so that a run's folder is not recreated after it was moved
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)
         try:
@@ -53,13 +53,12 @@ class Checkpoints:
                 RECORD_FILE: json.dumps(record, sort_keys=True).encode(),
             }
             digests = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-            contents[MANIFEST_FILE] = json.dumps(
-                seal_manifest({"format": CHECKPOINT_FORMAT, "files": digests})
-            ).encode()
+            manifest = seal_manifest({"format": CHECKPOINT_FORMAT, "files": digests})
+            contents[MANIFEST_FILE] = json.dumps(manifest).encode()
             for file, content in contents.items():
                 write_durably(working / file, content)
             sync_folder(working)
-            shutil.rmtree(final, ignore_errors=True)  # there only when it was found damaged: a good one is resumed from
+            shutil.rmtree(final, ignore_errors=True)  # if it exists, it is damaged: runs resume from intact ones
             os.rename(working, final)
             sync_folder(self.folder)
         except OSError:
@@ -69,36 +68,36 @@ class Checkpoints:
         return final
 
     def prune(self) -> None:
-        """Drop all but the newest `keep`, and what an interrupted save left behind."""
+        """Remove all but the newest `keep` checkpoints, and the remains of interrupted saves."""
         for path in [*self.names()[: -self.keep], *self.folder.glob(".*.part")]:
             shutil.rmtree(path, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove all of them, as far as that is possible."""
+        """Remove all checkpoints, ignoring errors."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def names(self) -> list[Path]:
-        """Everything that bears a checkpoint's name, the oldest first."""
+        """Return every folder whose name is that of a checkpoint, oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
     def newest(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
-        """The newest whole checkpoint, if any, and a sentence on each newer one that is not whole."""
+        """Return the newest complete checkpoint, if any, and a sentence about each newer one that is damaged."""
         problems: list[str] = []
         for path in reversed(self.names()):
             try:
                 return load_checkpoint(path), tuple(problems)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                problems.append(f"checkpoint {path} is damaged and was passed over: {error}")
+                problems.append(f"checkpoint {path} is damaged and was skipped: {error}")
         return None, tuple(problems)
 
 
 def seal_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with the digest of itself."""
+    """Return the manifest with its digest added."""
     return {**manifest, "sha256": hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()}
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """All of `content` in a new file, on disk when this returns."""
+    """Write `content` to a new file and sync it to disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         view = memoryview(content)
@@ -110,14 +109,14 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint verified against its manifest; `ValueError` or `OSError` where it is not whole."""
+    """Read a checkpoint and verify it against its manifest. Raise `ValueError` or `OSError` if it is damaged."""
     manifest = json.loads((path / MANIFEST_FILE).read_bytes())
     if manifest != seal_manifest({k: v for k, v in manifest.items() if k != "sha256"}):
         raise ValueError(f"{MANIFEST_FILE} does not match its digest")
     if manifest["format"] != CHECKPOINT_FORMAT:
         raise UserError(
-            f"{path} has checkpoint format {manifest['format']}, and this imclass reads {CHECKPOINT_FORMAT}; "
-            "use the imclass that wrote it"
+            f"{path} has checkpoint format {manifest['format']}, but this version of imclass reads format "
+            f"{CHECKPOINT_FORMAT}; use the version that wrote the checkpoint"
         )
     contents = {}
     for file in (TENSORS_FILE, RECORD_FILE):

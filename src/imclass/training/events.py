@@ -1,4 +1,4 @@
-"""What happens in training, as frozen values; everything that watches a run consumes these."""
+"""Training events: immutable values for everything that watches a run."""
 # Tested in tests/training/test_loop.py
 
 from collections.abc import Mapping
@@ -11,39 +11,39 @@ from imclass.core.contracts import Evaluation, Refused
 
 @dataclass(frozen=True, order=True)
 class RunPosition:
-    """Where a run stands: what has been done so far. Steps count every batch, taken or skipped."""
+    """A position in a run. Skipped batches count as steps."""
 
     stage: int = 0
     epoch: int = 0  # finished epochs, over all stages
-    batch: int = 0  # finished batches of the present epoch
+    batch: int = 0  # finished batches of the current epoch
     step: int = 0  # finished batches, over all stages
-    samples: int = 0  # images learned from in the present stage
+    samples: int = 0  # images learned from in the current stage
 
 
 @dataclass(frozen=True)
 class EpochStart:
-    """An epoch begins, or goes on in the middle after a resume (`at.batch` > 0)."""
+    """The beginning of an epoch, or its continuation after a resume (`at.batch` > 0)."""
 
     at: RunPosition
-    epochs: int  # of the whole run
+    epochs: int  # of the run
     batches: int  # of this epoch
-    counted: str = "top1"  # the measure that is the share of the images that its steps count as correct
+    counted: str = "top1"  # the name of the measure for the fraction of correct images
 
 
 @dataclass(frozen=True)
 class StepEnd:
-    """One update was made from `images` images. Losses are means over them, in nats."""
+    """An update from `images` images. Losses are means over them, in nats."""
 
     at: RunPosition
-    main: float  # of the scores that are evaluated too
-    total: float  # what is minimised: with auxiliary heads, each with its weight
+    main: float  # the loss of the main scores, comparable with that of held-out images
+    total: float  # the loss including the weighted losses of auxiliary heads, which is minimised
     correct: int
     images: int
     rate: float
-    waited: float  # seconds for data
-    seconds: float  # for the whole step, waiting included
+    waited: float  # seconds spent waiting for data
+    seconds: float  # of the step, including the wait
     refused: tuple[Refused, ...] = ()
-    alone: tuple[str, ...] = ()  # images left out, each the only one left of its part, under batch norm
+    alone: tuple[str, ...] = ()  # names of images left out, because batch norm cannot learn from a part of one image
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Solved:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A split was scored. Validation may choose the weights; test never does."""
+    """The scores of a split. Validation may be used to choose the weights, test never is."""
 
     at: RunPosition
     result: Evaluation
@@ -80,7 +80,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint was written; or could not be, for the reason `problem`, and training goes on."""
+    """A checkpoint that was written, or could not be written because of `problem`. Training continues."""
 
     at: RunPosition
     path: Path
@@ -89,7 +89,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A loss, gradient or weight is not finite, after a step from the images `names`."""
+    """A loss, gradient or weight that is not finite after a step with the images `names`."""
 
     at: RunPosition
     what: str
@@ -99,11 +99,11 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch is over: means over its images, and where the time went."""
+    """The end of an epoch, with means over its images."""
 
     at: RunPosition
     main: float
-    measures: Mapping[str, float]  # the share of correct images, by its name: top1, or exact for several labels
+    measures: Mapping[str, float]  # the fraction of correct images, by its name: top1, or exact for several labels
     images: int
     refused: int
     total: float
@@ -111,12 +111,12 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class LegEnd:
-    """A leg is over: its chosen weights are in the model file at `path`, with their scores by split."""
+    """The end of a leg, whose chosen weights are in the model file at `path`."""
 
     at: RunPosition  # where the next leg begins
     name: str
     path: Path
-    chosen: str  # the weights that were kept, in words
+    chosen: str  # a description of the weights that were kept
     metrics: Mapping[str, Mapping[str, int | float]]
 
 
@@ -124,7 +124,7 @@ Event: TypeAlias = EpochStart | StepEnd | FeatureBatch | Solved | Evaluated | Sa
 
 
 def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:
-    """Return the numbers of an evaluation that a log and a model file keep."""
+    """Return the numbers of an evaluation for logs and model files."""
     shares = {name: value for name, value in result.measures.items() if name != "loss"}
     counts = {"evaluated": len(result.targets), "total": result.total}
     return shares | {"loss": result.measures["loss"]} | counts
@@ -132,7 +132,7 @@ def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:
 
 @runtime_checkable
 class Consumer(Protocol):
-    """Anything that watches a run."""
+    """An object that watches a run."""
 
     def see(self, event: Event) -> None: ...
 

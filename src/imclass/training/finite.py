@@ -1,4 +1,4 @@
-"""What in a step is not finite."""
+"""Detection of values that are not finite."""
 # Tested in tests/training/test_objective.py
 
 from collections.abc import Iterable
@@ -8,21 +8,19 @@ from torch import Tensor, nn
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:
-    """Return whether no number in these is a NaN or an infinity.
-
-    One norm of all is taken, and each tensor is looked at by itself where that overflows.
-    """
+    """Return whether the tensors are free of NaN and infinity."""
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    # One norm over all tensors is fast. It may overflow for finite values, and only then is each tensor checked.
     if not floating or torch.isfinite(nn.utils.get_total_norm(floating)):
         return True
     return all(bool(torch.isfinite(tensor).all()) for tensor in floating)
 
 
 def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """Return the name of the first tensor that holds a NaN or an infinity."""
+    """Return the name of the first tensor that contains a NaN or an infinity, or None."""
     return next((name for name, tensor in named if not are_finite([tensor])), None)
 
 
 def gradients_of(network: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the gradients there are, named "gradient of PARAMETER"."""
+    """Return the gradients of a network, each with the name "gradient of PARAMETER"."""
     return [(f"gradient of {name}", p.grad) for name, p in network.named_parameters() if p.grad is not None]

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: checkpoints, and the model file of each leg."""
+"""Writing of a run's checkpoints during training, and of each leg's model file."""
 # Tested in tests/training/test_loop.py
 
 import time
@@ -18,20 +18,20 @@ from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
-SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # numbers by split
+SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # metrics by split, then by name
 
 
 @dataclass
 class Keeper:
-    """The files of a run. The loop sets `stopped` if it returns before the last leg is over."""
+    """A writer of a run's files. The training loop sets `stopped` if it returns before the end of the last leg."""
 
     folder: Path
-    legs: int  # of the whole run
+    legs: int  # the number of legs of the run
     checkpoints: Checkpoints
     save_every: int = 60  # seconds
     asked_to_stop: Callable[[], bool] = lambda: False
     stopped: bool = False
-    saved: float = field(default_factory=time.monotonic)
+    last_save: float = field(default_factory=time.monotonic)
 
     def is_stopped(self) -> bool:
         """Return whether the loop has stopped before the end."""
@@ -39,26 +39,29 @@ class Keeper:
 
     def is_due(self) -> bool:
         """Return whether it is time for another checkpoint."""
-        return time.monotonic() - self.saved >= self.save_every
+        return time.monotonic() - self.last_save >= self.save_every
 
     def save(self, leg: Leg, state: State) -> Saved:
-        """Write a durable checkpoint; if the disk refuses it, the older ones stay and training goes on."""
+        """Write a checkpoint durably. If the disk is full or fails, older checkpoints remain and training continues.
+
+        A state with values that are not finite is not written.
+        """
         name = f"step-{state.at.step:010d}" + (f"-epoch-{state.at.epoch:05d}" if state.at.batch == 0 else "")
         path, tensors = self.checkpoints.folder / name, state.tensors()
-        broken = first_nonfinite(tensors.items())
-        problem = f"{broken} is not finite" if broken else ""
-        header = self.trained(leg, state, state.metrics, f"step {state.at.step:,}").pack()[1]
+        wrong = first_nonfinite(tensors.items())
+        problem = f"{wrong} is not finite" if wrong else ""
+        header = self.with_provenance(leg, state, state.metrics, f"step {state.at.step:,}").pack()[1]
         try:
             if not problem:
                 self.checkpoints.save(name, tensors, state.record() | {"model": to_json(header)})
         except OSError as error:
             problem = str(error)
-        self.saved = time.monotonic()
+        self.last_save = time.monotonic()
         return Saved(state.at, path, problem)
 
-    def trained(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
-        """Return the classifier with what its file says of how it came about."""
-        scores = {split: Metrics.of(numbers) for split, numbers in metrics.items()}
+    def with_provenance(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
+        """Return the classifier with the training record for its model file."""
+        scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
             trained=replace(leg.trained, metrics=scores, chosen=chosen),
@@ -69,26 +72,28 @@ class Keeper:
 
     @property
     def model(self) -> Path:
-        """The run's model file, which is that of the last leg."""
+        """Return the path of the run's model file, which contains the last leg's model."""
         return self.folder / "model.safetensors"
 
     def model_of(self, leg: Leg) -> Path:
-        """Return the model file of a leg: the run's if it is the only leg, else one in the leg's folder."""
+        """Return the path of a leg's model file: the run's model file for an only leg, else one in the leg's folder."""
         if self.legs == 1:
             return self.model
         return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
-        """Write the model file of a leg, and after the last leg that of the run; move the state to the next leg."""
+        """Write a leg's model file, and after the last leg also the run's. Advance the state to the next leg."""
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
-        classifier = self.trained(leg, state, metrics, chosen)
+        classifier = self.with_provenance(leg, state, metrics, chosen)
+        # The run's model file is written last, because it marks the run as finished.
+        files = [path, self.model] if last and path != self.model else [path]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for file in dict.fromkeys([path, self.model] if last else [path]):  # the run's last: it marks the end
+            for file in files:
                 classifier.save(file)
         except OSError as error:
-            why = f"the model {path} could not be written: {error.strerror or error}"
-            raise UserError(f"{why}; make room and give the same command again") from None
+            problem = f"the model {path} could not be written: {error.strerror or error}"
+            raise UserError(f"{problem}; free some disk space, then run the same command again") from None
         return LegEnd(state.next_leg(), leg.name, path, chosen, metrics)

@@ -1,4 +1,4 @@
-"""The tables of the kinds that a stage may choose from, the user's included."""
+"""The tables of augmentations, objectives, optimisers and schedules, including those from plugins."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from imclass.store.context import Context, find_in
 
 
 def kind_tables(context: Context | None = None) -> Kinds:
-    """Return the table of every union of kinds."""
+    """Return the table of kinds for each base class."""
     return {
         Augment: find_in(context, "imclass.data.augment", "AUGMENTS", "augmentation"),
         Objective: find_in(context, "imclass.training.objectives", "OBJECTIVES", "objective"),

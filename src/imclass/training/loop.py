@@ -1,4 +1,4 @@
-"""Training as an iterator of events: progress, logs, plots and users' programs consume what the loop yields."""
+"""Training as an iterator of events, which progress displays, logs, plots and users' programs consume."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,23 +15,23 @@ from imclass.training.state import State
 
 
 def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Yield what happens from wherever `state` stands to the end of the last leg.
+    """Train from the position of `state` to the end of the last leg, and yield events.
 
-    To stop iterating is to stop training; what was saved stays.
+    Training stops when the caller stops iterating. Saved files remain.
     """
     for leg in legs[state.at.stage :]:
-        state.enter(leg)  # network, optimiser, history and best weights of this leg; on resume, as they were
-        yield from run_epochs(leg, state, group, keeper)
+        state.enter(leg)  # make, or on resume restore, the network, optimiser, history and best weights of this leg
+        yield from train_epochs(leg, state, group, keeper)
         if not keeper.stopped:
             yield from conclude(leg, state, group, keeper)
         if keeper.stopped:
             return
-        leg.loader.forget()  # the next leg keeps its own views
+        leg.loader.forget()  # free the memory of its cached views before the next leg caches others
         yield keeper.finish(leg, state)
 
 
-def run_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Yield the epochs of a leg, each with the scores of the splits that are watched."""
+def train_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
+    """Train a leg, and yield the events of its steps and epochs."""
     if leg.stage.keep_start and state.at == state.first and not state.history:
         yield from score_watched_splits(leg, state, group, keeper)
     while not (keeper.is_stopped() or state.is_done(leg)):
@@ -44,21 +44,21 @@ def run_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator
             return
         yield state.next_epoch(leg.counted)
         yield keeper.save(leg, state)
-        (keeper.stopped,) = group.agree(
-            keeper.asked_to_stop() and not state.is_done(leg)
-        )  # one that is done is concluded
+        # A finished leg is concluded even if a stop was requested.
+        (keeper.stopped,) = group.agree(keeper.asked_to_stop() and not state.is_done(leg))
 
 
 def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Yield the steps of an epoch of gradient descent."""
+    """Train for one epoch by gradient descent, and yield its steps."""
     began = time.monotonic()
-    for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.mine):
+    for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.local_parts):
         event = step(leg, state, group, batch, began)
         yield event
         if isinstance(event, NonFinite) and event.action == "stop":
             keeper.stopped = True
             return
-        due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())  # every process, after every step
+        # Every process must call this after every step, since a checkpoint and a stop need all of them.
+        due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())
         if due or stop:
             yield keeper.save(leg, state)
         keeper.stopped = stop
@@ -68,39 +68,41 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
-    """Learn from one batch, or return what in it is not finite."""
+    """Learn from one batch. Return `NonFinite` if its loss, gradients or resulting weights are not finite."""
     parts, alone = leg.learnable_parts(batch)
-    images = group.total(sum(len(part.targets) for part in parts.values()))  # what each part's loss is divided by
+    # Each part's summed loss is divided by the step's image count, so that a step of one part equals plain PyTorch.
+    images = group.total(sum(len(part.targets) for part in parts.values()))
     rate = leg.stage.descent[1].rate_at(state.position(leg))
-    before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skips else {}
-    mine = state.learner.gradients(parts, group.mine(batch.count), batch.count > 1, images, state.at.step)
-    gradients = group.combine(mine)  # one fixed tree over the parts
+    # Weights and optimiser may have changed before a value is found to be not finite, so skipping needs a copy of them.
+    before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skip_nonfinite else {}
+    mine = state.learner.gradients(parts, group.local_parts(batch.count), batch.count > 1, images, state.at.step)
+    gradients = group.combine(mine)
     problem = state.step(gradients, rate)
     state.count(gradients, 0 if problem else images, group.total(len(batch.refused)))
     if problem:
-        if leg.skips:
+        if leg.skip_nonfinite:
             state.rewind(before)
-        return NonFinite(state.at, problem, leg.names(batch.parts.values()), "skip" if leg.skips else "stop")
+        return NonFinite(state.at, problem, leg.names(batch.parts.values()), "skip" if leg.skip_nonfinite else "stop")
     main, total, correct = (gradients.main, gradients.total, gradients.correct) if gradients else (0.0, 0.0, 0)
     seconds = time.monotonic() - began
     return StepEnd(state.at, main, total, correct, images, rate, batch.waited, seconds, batch.refused, alone)
 
 
 def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Score the splits that are watched; if asked to stop before the end, save the state from before the scoring."""
+    """Score the watched splits. If a stop is requested during scoring, save the state from before it."""
     for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
         if result is None:
             keeper.stopped = True
             yield keeper.save(leg, state)
             return
-        yield Evaluated(state.at, result, split, best=state.note(split, result))
+        yield Evaluated(state.at, result, split, best=state.record_result(split, result))
 
 
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Take the weights to keep, and score each split that has not been scored with them.
+    """Choose the weights to keep, and score each split that has not been scored with them.
 
-    Nothing is saved here, so a leg that is stopped here is concluded again when the run goes on.
+    Nothing is saved here, so if the run stops here, this is repeated on resume.
     """
     state.choose()
     for split in leg.held_out:
@@ -109,12 +111,12 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
             if result is None:
                 keeper.stopped = True
                 return
-            state.note(split, result)
+            state.record_result(split, result)
             yield Evaluated(state.at, result, split)
 
 
 def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
-    """Return the scores of a split, or `None` if asked to stop before they are complete."""
+    """Return the scores of a split, or `None` if a stop was requested before they were complete."""
     stop = Interrupted()
 
     def watch() -> None:
@@ -125,7 +127,7 @@ def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper
     try:
         return leg.score(state.learner.classifier, split, watch)
     except Interrupted as interrupted:
-        if interrupted is not stop:  # of a second signal, which asks to stop without saving
+        if interrupted is not stop:  # it comes from a second signal, which asks to stop without saving
             raise
         return None
     finally:

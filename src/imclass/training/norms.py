@@ -1,7 +1,7 @@
-"""Running statistics of batch norms in a step of several parts.
+"""Running statistics of batch norms in a step with several parts.
 
-Each part is normalised by itself. PyTorch would move the running statistics once a part, in the order in which a
-process happens to compute them; here they move once a step, by the mean over all its images.
+Each part is normalised by its own statistics. PyTorch would update the running statistics after each part, in the order
+in which a process happens to compute them. Here they are updated once per step, with the means over all its images.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def tracked_norms(network: nn.Module) -> list[_BatchNorm]:
-    """Return the batch norms whose running statistics move: those in training mode that keep any."""
+    """Return the batch norms whose running statistics are updated: those in training mode that have any."""
     found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     return [layer for layer in found if layer.training and layer.track_running_stats]
 
@@ -25,12 +25,12 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Make each forward pass leave its means and unbiased variances as running statistics; restore them at the end."""
+    """Make each forward pass store its means and unbiased variances as running statistics. Restore these at the end."""
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
     try:
         for layer in layers:
-            layer.momentum = 1.0
+            layer.momentum = 1.0  # the running statistics become those of the last forward pass
         yield
     finally:
         for layer, momentum, values in zip(layers, momenta, before, strict=True):
@@ -40,14 +40,14 @@ def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
-    """Return the means and variances that the last forward pass left, times the part's share of the step's images."""
+    """Return the means and variances of the last forward pass, times the part's fraction of the step's images."""
     return [
         buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None
     ]
 
 
 def move_statistics(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> None:
-    """Move the running statistics once, towards the means over a step's parts, as PyTorch does for one part."""
+    """Update the running statistics once, towards the means over a step's parts, as PyTorch does for one part."""
     values = iter(means)
     with torch.no_grad():
         for layer in layers:

@@ -1,4 +1,4 @@
-"""What is minimised, and the gradients of a step: parts, each with its own randomness, added in one fixed order."""
+"""The loss and gradients of a step. Each part of it has a separate random state, and parts are added in fixed order."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,12 @@ from imclass.training.parallel import fold_parts
 
 @dataclass(eq=False)
 class Gradients:
-    """The sums over some parts of a step. Losses are their shares of the mean over the step's images, in nats.
+    """Sums over some parts of a step. Losses are the parts' contributions to the step's mean per image, in nats."""
 
-    `main` is of the scores that are evaluated too; `total`, with auxiliary heads, is minimised.
-    """
-
-    values: list[Tensor | None]  # of each parameter that learns
-    moments: list[Tensor]  # of batch norms, weighted by images; none in a step of one part
-    main: float
-    total: float
+    values: list[Tensor | None]  # of each trainable parameter
+    moments: list[Tensor]  # of batch norms, weighted by images; empty in a step of one part
+    main: float  # the loss of the main scores, comparable with that of held-out images
+    total: float  # the loss including auxiliary heads, which is minimised
     correct: int
 
     def __iadd__(self, other: "Gradients") -> "Gradients":
@@ -53,52 +50,55 @@ class Gradients:
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A classifier that learns, with what is minimised, what moves, and the arithmetic."""
+    """A classifier in training, with its objective, optimiser and arithmetic."""
 
     classifier: NetworkClassifier
     objective: Objective
     optimiser: Optimizer
-    layers: LayerRates  # which layers are frozen
-    parameters: Sequence[Tensor]
-    norms: Sequence[_BatchNorm]
+    layers: LayerRates  # with a rate of 0 for frozen layers
+    parameters: Sequence[Tensor]  # the trainable ones
+    norms: Sequence[_BatchNorm]  # the batch norms whose running statistics are updated
     arithmetic: Arithmetic
     seed: int
 
     @property
     def network(self) -> Network:
-        """The network that learns."""
+        """Return the network in training."""
         return self.classifier.network
 
     def gradients(
-        self, parts: Mapping[int, Part], numbers: range, several: bool, images: int, step: int
+        self, parts: Mapping[int, Part], numbers: range, multipart: bool, images: int, step: int
     ) -> dict[range, Gradients]:
-        """Return the gradients of the mean loss over a step's `images`, of the parts with these numbers, folded.
+        """Return the folded gradients of the parts with these numbers, for the mean loss over a step's `images`.
 
-        A part's randomness follows (seed, step, number), so that neither a resume nor the number of processes changes
-        a dropout mask. A number may have no part. `several` is whether the whole step has more than one part.
+        A number may have no part. `multipart` means that the step has more than one part, in this process or others.
         """
-        with norms.isolate_statistics(self.norms) if several else contextlib.nullcontext():
-            each = (
-                (n, self.part_gradients(parts[n], n, images, step, several) if n in parts else None) for n in numbers
+        with norms.isolate_statistics(self.norms) if multipart else contextlib.nullcontext():
+            return fold_parts(
+                (n, self.part_gradients(parts[n], n, images, step, multipart) if n in parts else None) for n in numbers
             )
-            return fold_parts(each)
 
-    def part_gradients(self, part: Part, number: int, images: int, step: int, several: bool) -> Gradients:
+    def part_gradients(self, part: Part, number: int, images: int, step: int, multipart: bool) -> Gradients:
         """Return the gradients of one part."""
         device = self.network.mean.device
         for parameter in self.parameters:
             parameter.grad = None
+        # The random state is derived from (seed, step, number), so that dropout masks do not depend on whether the run
+        # was resumed or on how many processes compute a step.
         reseed(part_seed(self.seed, step, number), device)
         scores, *sides = outputs(forward(self.network, part.images.to(device), self.arithmetic))
-        targets = part.targets.on(device)
+        targets = part.targets.on_device(device)
         main, total = self.loss(scores, sides, targets, images)
         total.backward()
-        moments = norms.moments(self.norms, len(targets) / images) if several else []
+        moments = norms.moments(self.norms, len(targets) / images) if multipart else []
         values = [parameter.grad for parameter in self.parameters]
-        return Gradients(values, moments, main.item(), total.item(), targets.correct(scores))
+        return Gradients(values, moments, main.item(), total.item(), targets.count_correct(scores))
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
-        """Return a part's main loss, and the total with each auxiliary head's, weighted, over the step's images."""
+        """Return a part's main loss, and its total with the weighted losses of auxiliary heads.
+
+        Both are sums divided by the image count of the step.
+        """
         main = self.image_losses(scores, targets).sum() / images
         if not sides:
             return main, main
@@ -106,13 +106,14 @@ class Learner:
         return main, main + self.network.side_weight * auxiliary / images
 
     def image_losses(self, scores: Tensor, targets: StepTargets) -> Tensor:
-        """Return the loss of each image; raise `UserError` for a kind that gives something else."""
+        """Return the loss of each image. Raise `UserError` if the objective returns anything else."""
         losses = self.objective.loss(scores.float(), targets)
         if losses.shape != (len(targets),):
             form = " x ".join(map(str, losses.shape)) or "one number"
-            why = f"the loss of objective {self.objective.kind} is {form} for {len(targets)} images"
-            raise UserError(f"{why}; return one number an image, not yet added or averaged")
-        if scores.requires_grad and not losses.requires_grad:  # scores have none where all that leads to them is frozen
-            why = f"the loss of objective {self.objective.kind} has no gradient"
-            raise UserError(f"{why}; compute it from the scores as they come, without `detach` or numpy")
+            problem = f"the loss of objective {self.objective.kind} is {form} for {len(targets)} images"
+            raise UserError(f"{problem}; return one number for each image, without a sum or mean over images")
+        # Scores themselves have no gradient if all layers that lead to them are frozen.
+        if scores.requires_grad and not losses.requires_grad:
+            problem = f"the loss of objective {self.objective.kind} has no gradient"
+            raise UserError(f"{problem}; compute it from the scores without `detach` or numpy")
         return losses

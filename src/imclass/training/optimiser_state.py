@@ -1,4 +1,4 @@
-"""A PyTorch optimiser's rate and state; the state is kept by parameter name, so that a checkpoint can be read."""
+"""Learning rate and state of a PyTorch optimiser. Checkpoints store the state by parameter name, not by position."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,15 +11,15 @@ from imclass.core.config import Optimiser
 from imclass.core.errors import UserError
 
 OPTIMISER_PREFIX = "optimiser."
-FACTOR_KEY = "factor"  # the key of a group's factor
+FACTOR_KEY = "factor"  # the key of a parameter group's learning-rate factor
 NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 
 
 def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping[str, float] = NO_FACTORS) -> Optimizer:
-    """Return an optimiser with a group of parameters for each factor above 0; its rate is set before each step.
+    """Return an optimiser with a parameter group for each learning-rate factor above 0.
 
-    `factors` are by parameter name, 1 by default. A parameter with the factor 0 is in no group. Without a kind it is
-    one that never steps.
+    `factors` maps parameter names to factors, 1 by default. Parameters with factor 0 are left out. The learning rate is
+    set before each step. A stage that is solved has no `kind`; its optimiser never takes a step.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
@@ -30,39 +30,43 @@ def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step, times each group's factor."""
+    """Set the learning rate of the next step, which each group multiplies by its factor."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get(FACTOR_KEY, 1.0)
 
 
 def optimised_parameters(optimiser: Optimizer) -> list[Tensor]:
-    """Return the tensors that it changes."""
+    """Return the parameters that an optimiser changes."""
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
 def live_tensors(optimiser: Optimizer) -> list[Tensor]:
-    """Return the tensors that it changes, and those of its state."""
-    kept = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
-    return [*optimised_parameters(optimiser), *kept]
+    """Return the parameters that an optimiser changes, and the tensors of its state."""
+    states = [value for state in optimiser.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return [*optimised_parameters(optimiser), *states]
 
 
 def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return momenta and counts as tensors named "optimiser.PARAMETER.KEY"; what is not yet there is left out."""
-    kept = {}
+    """Return momenta and step counts as tensors named "optimiser.PARAMETER.KEY". Most exist only after a step.
+
+    Raise `UserError` for state that is not a tensor, which a checkpoint cannot store.
+    """
+    tensors = {}
     for name, parameter in network.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                kept[f"{OPTIMISER_PREFIX}{name}.{key}"] = value
+                tensors[f"{OPTIMISER_PREFIX}{name}.{key}"] = value
             elif value is not None:
-                found = f"{type(optimiser).__name__} keeps {key!r} as {type(value).__name__}"
-                raise UserError(f"{found}, which no checkpoint can hold; let its state be tensors")
-    return kept
+                problem = f"{type(optimiser).__name__} keeps {key!r} as {type(value).__name__}"
+                raise UserError(f"{problem}, which a checkpoint cannot store; keep the optimiser's state in tensors")
+    return tensors
 
 
 def restore_state(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Undo `state`: all of it goes to its parameter's device, and what has its shape takes its memory order.
+    """Restore an optimiser's state from tensors that `state_tensors` returned.
 
-    Fused steps read a parameter and its state as they lie, the count of steps included.
+    All tensors, including step counts, are moved to their parameter's device. Those with the parameter's shape also get
+    its memory order, because fused steps read a parameter and its state in parallel.
     """
     parameters = dict(network.named_parameters())
     optimiser.state.clear()

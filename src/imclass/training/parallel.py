@@ -1,8 +1,9 @@
-"""The processes that share a step, and the one order in which its parts are added, whoever computed them.
+"""Division of a step among processes. Its parts are added in a fixed order, whichever process computed them.
 
-Floating-point addition is not associative. So parts are added along a binary tree over their numbers: a block of parts
-is cut at the largest power of two below its length. The tree of five parts is the beginning of the tree of six, and
-every aligned block of a power of two is a subtree, so a process folds what it has without waiting for the others.
+Floating-point addition is not associative, so parts are always added along one binary tree over their numbers. A block
+of parts is divided at the largest power of two below its length. The tree of five parts is the beginning of the tree of
+six, and every aligned block of a power of two is a subtree. A process can therefore fold its parts without waiting for
+the others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 @runtime_checkable
 class Addable(Protocol):
-    """A value that can be added up over parts."""
+    """A value that can be summed over parts."""
 
     def __iadd__(self, other: Any, /) -> Any: ...
 
@@ -23,8 +24,8 @@ T = TypeVar("T", bound=Addable)
 class Group(Protocol):
     """The processes of a run. Each of them calls every method at every step, in the same order."""
 
-    def mine(self, parts: int) -> range:
-        """Return the numbers of those parts of a step that this process computes, in a row."""
+    def local_parts(self, parts: int) -> range:
+        """Return the consecutive numbers of the parts of a step that this process computes."""
         ...
 
     def total(self, count: int) -> int:
@@ -32,18 +33,18 @@ class Group(Protocol):
         ...
 
     def combine(self, folded: Mapping[range, T]) -> T | None:
-        """Return the sum over all processes' parts along the tree; `None` if there are none."""
+        """Return the sum of all processes' parts along the tree, or `None` if there are none."""
         ...
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Return for each flag whether any process has set it."""
+        """Return each flag, set if any process has set it."""
         ...
 
 
 class SingleProcess:
-    """One process; a `Group`."""
+    """A `Group` of one process."""
 
-    def mine(self, parts: int) -> range:
+    def local_parts(self, parts: int) -> range:
         return range(parts)
 
     def total(self, count: int) -> int:
@@ -57,10 +58,10 @@ class SingleProcess:
 
 
 def fold_parts(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
-    """Return consecutive parts added up as they come, as far as the tree allows.
+    """Add consecutive parts as they arrive, as far as the tree allows, and return the sums by block.
 
-    At most log2 of their count + 1 blocks are held. `None` stands for a part without images. Where two blocks are
-    added, the first is changed in place.
+    At most log2(number of parts) + 1 blocks are held. `None` stands for a part without images. Adding two blocks
+    changes the first in place.
     """
     held: list[tuple[range, T | None]] = []
     for number, value in numbered:
@@ -80,9 +81,9 @@ def sum_blocks(folded: Mapping[range, T]) -> T | None:
     """Return the sum of folded blocks along the tree."""
 
     def node(start: int, stop: int) -> T | None:
-        whole = folded.get(range(start, stop))
-        if whole is not None or stop - start <= 1:
-            return whole
+        block = folded.get(range(start, stop))
+        if block is not None or stop - start <= 1:
+            return block
         middle = start + (1 << (stop - start - 1).bit_length() - 1)
         return add(node(start, middle), node(middle, stop))
 

@@ -1,4 +1,4 @@
-"""Stages as legs: each with its network, its images, and where its weights begin."""
+"""The plan of a run: its stages resolved to legs, each with its network, images and preprocessing."""
 
 import contextlib
 import re
@@ -25,37 +25,37 @@ from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-# Options of one stage.
+# A stage's options.
 STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
-SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # of a split
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Leg:
-    """A stage of a run, resolved: the network it trains, the images it learns from, and the splits it is judged by."""
+    """A resolved stage of a run: the network that it trains, its training images, and the splits that are scored."""
 
     number: int  # from 0
     name: str
     stage: Stage
-    model: Model  # with its whole row
+    model: Model  # with every field of its row
     preprocess: Preprocess
     loader: Loader
     held_out: tuple[str, ...]  # the splits that are scored
     score: SplitScorer
     context: Context
-    seed: int  # of the weights that are drawn
-    last_epoch: int  # finished epochs of the run when it ends, counted as if no earlier leg ended early
-    skips: bool = False  # whether a step that is not finite is skipped; otherwise it stops the run
-    pairs: bool = False  # whether a part needs two images, because batch norm takes its statistics from them
-    trained: Provenance  # of its model, without the scores
-    mean: Float[Tensor, "C H W"] | None = None  # of the training images, where the network subtracts that
-    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the weights were trained on
-    drawn: NetworkClassifier | None = None  # made in advance, for `make` to return
+    seed: int  # of its random weights
+    last_epoch: int  # the number of the run's epochs up to the end of the leg, unless an earlier leg ends early
+    skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
+    pairs: bool = False  # a part needs at least two images, because batch norm takes its statistics from them
+    trained: Provenance  # of the leg's model, without scores
+    mean: Float[Tensor, "C H W"] | None = None  # of the training images, if the network subtracts their mean image
+    contents: UInt64[np.ndarray, "_"] | None = None  # hashes of all images that the weights were trained on
+    premade: NetworkClassifier | None = None  # made in advance, for `make` to return
 
     def make(self) -> NetworkClassifier:
         """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
-        if self.drawn is not None:
-            return self.drawn
+        if self.premade is not None:
+            return self.premade
         data = self.loader.dataset
         classifier = create(self.model, data.classes, self.preprocess, self.seed, self.context, data.targets.link)
         if self.mean is not None:
@@ -63,7 +63,7 @@ class Leg:
         return classifier
 
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
-        """Return a leg that subtracts this mean, and pads with its colour."""
+        """Return a copy of the leg that subtracts this mean image and pads with its mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
 
     @property
@@ -73,44 +73,44 @@ class Leg:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole leg."""
+        """Return the number of steps of the leg."""
         return self.batches * self.stage.epochs
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """The splits scored after each epoch: validation alone if there is one, as it chooses the weights; else all."""
+        """Return the splits that are scored after each epoch: validation, to choose the weights, or without it all."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
     def counted(self) -> str:
-        """The measure that is the share of the images that a step counts as correct."""
+        """Return the name of the measure for the fraction of correct images: top1, or exact for several labels."""
         return self.loader.dataset.targets.counted
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
-        """Return the names of the images in parts."""
+        """Return the names of the images in the parts."""
         return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
     def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
-        """Return the parts of a batch that can be learned from, and the names of images left out because of batch norm.
+        """Return the parts of a batch with enough images to learn from, and the names of images in the others.
 
-        A part may have shrunk to one image, which batch norm cannot normalise, or to none.
+        If images were refused, a part may have only one image left, which batch norm cannot normalise, or none.
         """
-        least = 2 if self.pairs else 1
-        kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= least}
+        min_images = 2 if self.pairs else 1
+        kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= min_images}
         return kept, self.names(part for n, part in batch.parts.items() if n not in kept)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The split that a run learns from, and those that it is judged by."""
+    """The training images of a run, and the names of the splits that are scored."""
 
     train: Dataset
     held_out: tuple[str, ...]
-    contents: UInt64[np.ndarray, "_"] | None = None  # of all images that the final weights were trained on
+    contents: UInt64[np.ndarray, "_"] | None = None  # hashes of all images that the final weights were trained on
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return a config with every field of the row of each of its networks."""
+    """Return a config in which each network's row has all of its fields."""
     stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve_model(config.model, context), stages=stages)
 
@@ -118,9 +118,9 @@ def resolve_models(config: Training, context: Context) -> Training:
 def plan(
     config: Training, splits: Splits, trained: Provenance, execution: Execution, context: Context, score: SplitScorer
 ) -> tuple[Leg, ...]:
-    """Return the legs of a run. Raise `UserError` for anything in them that does not fit together.
+    """Return the legs of a run. Raise `UserError` if anything in them does not fit together.
 
-    A stage without a network or a preprocess takes that of the stage before.
+    A stage without a network or preprocess uses that of the previous stage.
     """
     legs: list[Leg] = []
     before: NetworkClassifier | None = None
@@ -130,7 +130,7 @@ def plan(
         with in_stage(number, stage.name or model.network):
             outline = sketch(model, splits.train.classes, preprocess, context)
             if before is not None:
-                begin(outline, before, stage.begin)  # outlines have no weights: this only checks
+                begin(outline, before, stage.begin)  # outlines have no weights, so this only checks that they fit
             layer_rates(outline.network, stage.rates)
             pairs = has_batch_norm(outline.network)
             if stage.kind == "solve":
@@ -150,7 +150,7 @@ def plan(
             seed=config.seed,
             contents=splits.contents,
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
-            skips=config.nonfinite == "skip",
+            skip_nonfinite=config.nonfinite == "skip",
             pairs=pairs,
             trained=trained,
         )
@@ -161,7 +161,7 @@ def plan(
 
 @contextlib.contextmanager
 def in_stage(number: int, name: str) -> Iterator[None]:
-    """Let a `UserError` of a block name the stage, where it is not the first, and the options of that stage alone."""
+    """Add the stage to a `UserError` raised in the block and to the options in it, unless it is the first stage."""
     try:
         yield
     except UserError as error:
@@ -171,9 +171,11 @@ def in_stage(number: int, name: str) -> Iterator[None]:
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:
-    """Raise `UserError` for a batch of one image where the network has batch norm."""
+    """Raise `UserError` for a batch of one image if the network has batch norm."""
     if pairs and stage.batch < 2:
-        raise UserError(f"--batch {stage.batch} is too small: {network} has batch norm, which needs two images or more")
+        raise UserError(
+            f"--batch {stage.batch} is too small: {network} has batch norm, which needs at least two images"
+        )
 
 
 def loader_of(
@@ -185,7 +187,7 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader of a stage's training images; padding has the rounded mean colour."""
+    """Return the loader of a stage's training images, which are padded with the rounded mean colour."""
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,
@@ -202,5 +204,5 @@ def loader_of(
 
 
 def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:
-    """Return a mean of values in [0, 1], rounded, as the colour of a pixel."""
+    """Return channel means in [0, 1] as the colour of a pixel, rounded."""
     return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Where a run stands: everything that changes while it trains, kept in a checkpoint and restored from it."""
+"""The state of a run: everything that changes during training, saved in checkpoints and restored from them."""
 # Tested in tests/training/test_loop.py
 
 import math
@@ -26,26 +26,26 @@ from imclass.training.finite import are_finite, first_nonfinite, gradients_of
 from imclass.training.objective import Gradients, Learner
 from imclass.training.plan import Leg
 
-EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # of the running epoch
+EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # summed over the current epoch
 
 
 @dataclass
 class State:
-    """All that changes while training. `enter` makes what belongs to one leg. `checkpoint` is where to go on from."""
+    """Everything that changes during training. `enter` creates the part that belongs to one leg."""
 
     runtime: Runtime
     seed: int = 0
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None  # to resume from
     at: RunPosition = RunPosition()
     first: RunPosition = RunPosition()  # where the leg began
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EPOCH_SUMS, 0.0))
-    history: list[float] = field(default_factory=list)  # the leg's main measure on validation
-    errors: list[float] = field(default_factory=list)  # the leg's training errors, an epoch each
+    history: list[float] = field(default_factory=list)  # the leg's main measure on validation, by epoch
+    errors: list[float] = field(default_factory=list)  # the leg's training errors, by epoch
     best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
     best_main: float = -1.0  # the main measure on validation when it was best
-    thresholds: tuple[float, ...] = ()  # of the classes, for several labels, fitted on validation when it was best
+    thresholds: tuple[float, ...] = ()  # of each class if images may have several, fitted when validation was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep so far, by split
-    entered: Learner | None = None  # of the leg that was entered last
+    current: Learner | None = None  # of the current leg
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
@@ -53,25 +53,25 @@ class State:
 
     @property
     def learner(self) -> Learner:
-        """The classifier that learns in this leg, with its optimiser."""
-        if self.entered is None:
+        """Return the current leg's learner: its classifier, objective and optimiser."""
+        if self.current is None:
             raise RuntimeError("no leg was entered; call enter(leg) first")
-        return self.entered
+        return self.current
 
     def enter(self, leg: Leg) -> None:
-        """Begin a leg from the weights of the one before, or go back to where the checkpoint was in it.
+        """Begin a leg with the previous leg's weights, or restore the checkpoint that was saved in this leg.
 
-        Optimiser, history and best weights belong to one leg.
+        The optimiser, history and best weights are not carried over from the previous leg.
         """
         classifier = leg.make()
-        if self.checkpoint is None and self.entered is not None:
-            begin(classifier, self.entered.classifier, leg.stage.begin)
+        if self.checkpoint is None and self.current is not None:
+            begin(classifier, self.current.classifier, leg.stage.begin)
         network = set_memory_format(classifier.network, self.runtime.arithmetic).to(self.runtime.device)
         layers = layer_rates(network, leg.stage.rates)
         layers.require_gradients()
         layers.train()
         optimiser = optimiser_state.build_optimiser(network, leg.stage.optimiser, layers.factors)
-        self.entered = Learner(
+        self.current = Learner(
             classifier=classifier,
             objective=leg.stage.objective,
             optimiser=optimiser,
@@ -81,14 +81,17 @@ class State:
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
         )
-        self.first, self.history, self.errors, self.best, self.best_main = self.at, [], [], {}, -1.0
-        self.thresholds, self.metrics, self.totals = (), {}, dict.fromkeys(EPOCH_SUMS, 0.0)
+        self.first = self.at
+        self.history, self.errors = [], []
+        self.best, self.best_main, self.thresholds = {}, -1.0, ()
+        self.metrics = {}
+        self.totals = dict.fromkeys(EPOCH_SUMS, 0.0)
         if self.checkpoint is not None:
             self.restore(self.checkpoint)
             self.checkpoint = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the model, the optimiser and the best model, by name: "model.", "optimiser.", "best."."""
+        """Return the tensors of the model, optimiser and best model, prefixed "model.", "optimiser." and "best."."""
         return self.live_tensors() | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def live_tensors(self) -> dict[str, Tensor]:
@@ -97,7 +100,7 @@ class State:
         return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
-        """Return everything else, as JSON."""
+        """Return the rest of the state as JSON."""
         return {
             "at": to_json(self.at),
             "first": to_json(self.first),
@@ -112,34 +115,35 @@ class State:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to where `checkpoint` was in the leg that was entered."""
+        """Restore a checkpoint of the leg that was entered."""
         record = checkpoint.record
         self.first = from_json(RunPosition, record["first"])
-        self.totals, self.metrics = dict.fromkeys(EPOCH_SUMS, 0.0) | record["totals"], dict(record["metrics"])
-        self.history, self.errors, self.best_main = list(record["history"]), list(record["errors"]), record["best_main"]
-        self.thresholds = tuple(record["thresholds"])
+        self.totals = dict.fromkeys(EPOCH_SUMS, 0.0) | record["totals"]
+        self.metrics = dict(record["metrics"])
+        self.history, self.errors = list(record["history"]), list(record["errors"])
+        self.best_main, self.thresholds = record["best_main"], tuple(record["thresholds"])
         self.best = without_prefix(checkpoint.tensors, "best.")
         self.rewind(checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set model and optimiser to what they were when `tensors` were taken."""
+        """Restore the model and the optimiser from earlier `live_tensors`."""
         self.learner.network.load_state_dict(without_prefix(tensors, MODEL_PREFIX))
         optimiser_state.restore_state(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
-        """Return how far the leg is, as a schedule sees it."""
+        """Return the position in the leg, for its schedule."""
         done = self.at.step - self.first.step
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
     def is_done(self, leg: Leg) -> bool:
-        """Return whether the leg has reached its last epoch or the end of its patience."""
+        """Return whether the leg has reached its last epoch, or its patience has run out."""
         waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Step the optimiser. Return what in the loss, the gradients or the result is not finite; "" if all of it is.
+        """Step the optimiser. Return the name of a loss, gradient or result that is not finite, or "".
 
-        There are no gradients if every image of the step was refused; then nothing changes.
+        If every image of the step was refused, `gradients` is None and nothing changes.
         """
         learner = self.learner
         if gradients is None:
@@ -148,7 +152,8 @@ class State:
             return "the loss"
         for parameter, value in zip(learner.parameters, gradients.values, strict=True):
             parameter.grad = value
-        # Names are looked up only if something is wrong: walking a deep network for them takes milliseconds a step.
+        # Names are looked up only if a value is not finite, because collecting them takes milliseconds for a deep
+        # network.
         if not are_finite(value for value in gradients.values if value is not None):
             return first_nonfinite(gradients_of(learner.network)) or ""
         optimiser_state.set_rate(learner.optimiser, rate)
@@ -160,7 +165,7 @@ class State:
         return ""
 
     def count(self, gradients: Gradients | None, images: int, refused: int) -> None:
-        """Move on by one step, and add it to the sums of the running epoch."""
+        """Advance by one step, and add its numbers to the sums of the current epoch."""
         at = self.at
         self.at = replace(at, batch=at.batch + 1, step=at.step + 1, samples=at.samples + images)
         self.totals["refused"] += refused
@@ -169,8 +174,8 @@ class State:
             for key, value in {**sums, "images": images}.items():
                 self.totals[key] += value
 
-    def note(self, split: str, result: Evaluation) -> bool:
-        """Keep the result of a split. Return whether it is the best on validation so far."""
+    def record_result(self, split: str, result: Evaluation) -> bool:
+        """Record the result of a split. Return whether it is the best on validation so far."""
         if split != VALIDATION:
             self.metrics[split] = summarise_evaluation(result)
             return False
@@ -185,9 +190,9 @@ class State:
         return better
 
     def next_epoch(self, counted: str) -> EpochEnd:
-        """Move to the beginning of the next epoch, and return what this one came to.
+        """Advance to the next epoch, and return the means over this one.
 
-        `counted` is the name of the measure that is the share of correct images.
+        `counted` is the name of the measure for the fraction of correct images.
         """
         totals = self.totals
         images = max(1.0, totals["images"])
@@ -199,18 +204,18 @@ class State:
         return event
 
     def next_leg(self) -> RunPosition:
-        """Move to the beginning of the next leg, and return where that is."""
+        """Advance to the next leg, and return the position of its beginning."""
         self.at = replace(self.at, stage=self.at.stage + 1, samples=0)
         return self.at
 
     def choose(self) -> None:
-        """Take the weights to keep, and their thresholds: the best on validation if it was scored, else the last."""
+        """Load the weights to keep and their thresholds: the best on validation if that was scored, else the last."""
         if self.best:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)
-            self.entered = replace(self.learner, classifier=classifier)
+            self.current = replace(self.learner, classifier=classifier)
 
     @property
     def chosen(self) -> str:
-        """The weights that are kept, in words."""
-        return f"best on validation ({100 * self.best_main:.2f} %)" if self.best else "last step"
+        """Describe in words which weights are kept."""
+        return f"best on validation ({100 * self.best_main:.2f}%)" if self.best else "last step"

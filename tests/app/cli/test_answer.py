@@ -1,4 +1,4 @@
-"""What verbs answer with: a record or a text, notes, work that waits, and the exit code."""
+"""Answers: a record or a text, notes, an exit code, and work that waits until they are printed."""
 
 import io
 import sys
@@ -17,19 +17,19 @@ def test_an_answer_is_a_record_or_a_text(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_verb_that_printed_as_it_went_has_nothing_to_add(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_answer_prints_nothing(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert print_answer(Answer(), as_json) == 0
     assert capsys.readouterr() == ("", "")
 
 
 class Gone(io.StringIO):
-    """Standard output whose reader has left."""
+    """Standard output whose reader has gone."""
 
     def write(self, _: str) -> int:
         raise BrokenPipeError
 
 
-def test_work_waits_until_the_answer_is_printed(
+def test_the_last_work_is_done_after_printing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed: list[str] = []
@@ -38,4 +38,4 @@ def test_work_waits_until_the_answer_is_printed(
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
         print_answer(Answer(text="one", last=lambda: printed.append("two")), as_json=False)
-    assert printed == ["one\n", "two"]  # though nobody reads the answer
+    assert printed == ["one\n", "two"]  # even if nobody reads the answer

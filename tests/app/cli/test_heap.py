@@ -1,4 +1,4 @@
-"""One heap for the threads of a process."""
+"""The threads of a process share one heap."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ malloc = ctypes.CDLL(None).malloc
 malloc.restype = ctypes.c_void_p
 found = set()
 def allocate():
-    found.add(malloc(1000) >> 26)  # a thread's heap is of 64 MB
+    found.add(malloc(1000) >> 26)  # a thread's heap is aligned to 64 MB
     barrier.wait()
 barrier = threading.Barrier(9)
 threads = [threading.Thread(target=allocate) for _ in range(8)]
@@ -25,10 +25,10 @@ print(len(found))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has heaps for threads")
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has a heap for each thread")
 def test_threads_allocate_from_one_heap() -> None:
     def heaps(how: str) -> int:
         done = subprocess.run([sys.executable, "-c", HELD, how], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert heaps("shared") <= 2 < heaps("apart")  # the one heap may lie across a border of 64 MB
+    assert heaps("shared") <= 2 < heaps("apart")  # the shared heap may cross a boundary of 64 MB

@@ -16,7 +16,7 @@ LONGEST_SCREEN = 40  # lines
 
 
 def problems(text: str, columns: int) -> Iterator[str]:
-    """What keeps a help from being read at a glance in a terminal of this width."""
+    """Yield what keeps a help from being read at a glance in a terminal of this width."""
     lines = text.splitlines()
     if len(lines) > LONGEST_SCREEN:
         yield f"has {len(lines)} lines"

@@ -1,4 +1,4 @@
-"""Lists come from the index where it is fresh, and say the same; nothing that befalls the index is an error."""
+"""Lists are read from the index while it is fresh, and no damage to the index is an error."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from imclass.app.cli.lists import describe_entries, terminal_width
 from imclass.app.cli.main import main
 from imclass.core.tables import EntryTable
 from imclass.store.context import Context
-from tests.support.command import shown, text
+from tests.support.command import json_output, text
 
 VERBS = ("models", "recipes", "weights", "data", "protocols")
 PRINT_ALL = f"""
@@ -33,14 +33,14 @@ DATASETS = {"mine": DatasetEntry(print, "of my own")}
 
 
 def child(*words: str) -> tuple[str, str]:
-    """Print all lists in a process of their own; return them, and which slow libraries it imported."""
+    """Print all lists in a child process; return its output, and the slow libraries that it imported."""
     done = subprocess.run([sys.executable, "-c", PRINT_ALL, *words], capture_output=True, text=True, check=True)
     return done.stdout, done.stderr.strip()
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[CommonArguments]:
-    """Whenever the tables are read, and not the index, this list grows."""
+    """Return a list that grows whenever the tables are read instead of the index."""
     seen: list[CommonArguments] = []
 
     def context_of(common: CommonArguments) -> Context:
@@ -59,7 +59,7 @@ def index(verb: str) -> Path:
     return path
 
 
-def test_a_second_process_needs_no_torch(tmp_path: Path) -> None:
+def test_a_second_process_does_not_import_torch(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import torch\n" + PLUGIN)
     words = ("--plugins", str(tmp_path))
     first, imported = child(*words)
@@ -71,20 +71,22 @@ def test_a_second_process_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_index_says_the_same(verb: str, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]) -> None:
-    lines, records = text(capsys, verb), shown(capsys, verb)
+def test_the_index_yields_the_same_lists(
+    verb: str, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines, records = text(capsys, verb), json_output(capsys, verb)
     assert len(reads) == 1 and index(verb).is_file()
-    assert (text(capsys, verb), shown(capsys, verb)) == (lines, records)
+    assert (text(capsys, verb), json_output(capsys, verb)) == (lines, records)
     assert len(reads) == 1 and len(lines.splitlines()) == len(records) + 1
     if verb != "models":  # its details are computed
         name = records[0]["name"]
-        described = shown(capsys, verb, name)
+        described = json_output(capsys, verb, name)
         index(verb).unlink()
-        assert shown(capsys, verb, name) == described and len(reads) == 2
+        assert json_output(capsys, verb, name) == described and len(reads) == 2
         assert main([verb, f"{name}-x"]) == 2 and repr(name) in capsys.readouterr().err
 
 
-def test_a_changed_file_renews_it(
+def test_a_changed_file_renews_the_index(
     tmp_path: Path, reads: list[CommonArguments], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lists, "PACKAGE_FOLDER", tmp_path / "package")
@@ -105,10 +107,10 @@ def test_a_changed_file_renews_it(
         change()
         text(capsys, "data")
         assert len(reads) == n + 1
-    assert index("data").is_file()  # one, and not one for each state
+    assert index("data").is_file()  # one file, not one for each state
 
 
-def test_plugins_have_an_index_of_their_own(
+def test_plugins_have_a_separate_index(
     tmp_path: Path, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("data", "--plugins", str(tmp_path))
@@ -126,7 +128,7 @@ def test_plugins_have_an_index_of_their_own(
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"key": 1}', b"\xff", b"[" * 100_000])
-def test_a_damaged_index_is_made_anew(
+def test_a_damaged_index_is_rebuilt(
     damage: bytes, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = text(capsys, "data")
@@ -136,14 +138,14 @@ def test_a_damaged_index_is_made_anew(
     assert index("data").read_bytes() == sound
 
 
-def test_a_changed_value_is_not_believed(reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_altered_value_is_rejected(reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]) -> None:
     lines = text(capsys, "data")
     index("data").write_bytes(index("data").read_bytes().replace(b"handwritten", b"handwriten"))
     assert text(capsys, "data") == lines and len(reads) == 2
 
 
 @pytest.mark.parametrize("obstacle", ["a file instead of the folder", "a folder instead of the file"])
-def test_a_store_that_cannot_be_written_is_none_of_its_business(
+def test_a_store_that_cannot_be_written_is_not_an_error(
     obstacle: str, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = text(capsys, "data")
@@ -157,7 +159,7 @@ def test_a_store_that_cannot_be_written_is_none_of_its_business(
     assert text(capsys, "data") == lines == text(capsys, "data") and len(reads) == 3
 
 
-def test_what_failed_is_tried_again(
+def test_a_list_with_failures_is_not_kept(
     tmp_path: Path, reads: list[CommonArguments], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.py").write_text("import nothing_like_it")
@@ -176,21 +178,21 @@ def test_an_entry_that_cannot_be_described_is_a_failure() -> None:
     assert listing.failures[2].startswith("thing c: TypeError: ")
 
 
-def test_lines_are_wrapped_in_a_terminal_alone(
+def test_lines_are_wrapped_only_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     assert terminal_width() is None
-    whole = text(capsys, "data")
+    unwrapped = text(capsys, "data")
     monkeypatch.setattr(lists, "terminal_width", lambda: 60)
-    assert max(map(len, text(capsys, "data").splitlines())) <= 60 < max(map(len, whole.splitlines()))
+    assert max(map(len, text(capsys, "data").splitlines())) <= 60 < max(map(len, unwrapped.splitlines()))
     monkeypatch.undo()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "70")
     assert terminal_width() == 70
 
 
-def test_a_mistyped_act_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_act_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "chekc"]) == 2
     assert "did you mean 'check'?" in capsys.readouterr().err
 

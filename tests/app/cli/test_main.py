@@ -1,4 +1,4 @@
-"""The command line: exit codes, and one message for each mistake, found before anything is written."""
+"""The command line: exit codes, and one message for each mistake, before anything is written."""
 
 import errno
 import json
@@ -20,32 +20,32 @@ import torch
 
 from imclass.app.cli.arguments import VERBS
 from imclass.app.cli.elsewhere import OPTIONS_ELSEWHERE, VERBS_ELSEWHERE
-from imclass.app.cli.main import issues_address, main
+from imclass.app.cli.main import issues_url_text, main
 from imclass.app.cli.words import option_hints
 from imclass.app.verbs import models
 from imclass.core.model_file import DataFacts
-from tests.support.small import fingerprint, tree, untrained
+from tests.support.small import fingerprint, save_untrained, tree
 
 DRY = "train mnist-lenet --dry-run --data pets --batch 8"
 OTHER = "another.safetensors"
 
-# What a user types, and words that the one message must hold.
+# Commands with a mistake, and words that the message must contain.
 MISTAKES = {
     # paths
-    "trian mnist-lenet": ["no verb 'trian'", "'train'"],
-    "train": ["name the recipe first", "imclass recipes"],
-    "train --epochs 2 mnist-lenet": ["name the recipe first"],
-    "train mnist-lenet --data ./pest": ["no folder pest", "'pets'"],
+    "trian mnist-lenet": ["unknown verb 'trian'", "'train'"],
+    "train": ["RECIPE is missing", "imclass recipes"],
+    "train --epochs 2 mnist-lenet": ["RECIPE is missing"],
+    "train mnist-lenet --data ./pest": ["the folder pest does not exist", "'pets'"],
     "train mnist-lenet --data mnist-sampel": ["'mnist-sampel'", "'mnist-sample'"],
     "train mnist-lenet --data ./notes.txt": ["notes.txt is a file", "one folder per class"],
     "train mnist-lenet --data ./hollow": ["hollow has no class folders"],
-    "train mnist-lenet --data ./flat": ["the images lie directly in flat"],
+    "train mnist-lenet --data ./flat": ["the images are directly in flat"],
     "train mnist-lenet --data pets --batch 8 --out notes.txt": ["--out notes.txt is a file"],
     "train mnist-lenet --data pets --batch 8 --out notes.txt/run": ["notes.txt/run"],
-    "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets holds other files"],
+    "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets contains other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
-        "train again into another --out",
+        "train again with another --out",
     ],
     "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
         "begun was begun",
@@ -53,43 +53,43 @@ MISTAKES = {
     ],
     f"{DRY} --out begun": ["begun was begun", "stages.0.epochs: 41 before, 30 now"],
     f"{DRY} --out notes.txt": ["--out notes.txt is a file"],
-    "evaluate nowhere.safetensors": ["no model file nowhere.safetensors"],
-    "evaluate begun": ["the run in begun is not finished", "`imclass train` command again"],
+    "evaluate nowhere.safetensors": ["the model file nowhere.safetensors does not exist"],
+    "evaluate begun": ["the run in begun is not finished", "Run its `imclass train` command again"],
     "info begun": ["the run in begun is not finished"],
-    "evaluate pets": ["no model file pets/model.safetensors"],
-    "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "no folder no"],
+    "evaluate pets": ["the model file pets/model.safetensors does not exist"],
+    "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "the folder no does not exist"],
     "evaluate model.safetensors --plot pets": ["--plot pets is a folder"],
-    "evaluate model.safetensors --plot pets/cat/000.png": ["--plot pets/cat/000.png is there already"],
-    "evaluate model.safetensors --reliability pets/cat/000.png": ["--reliability pets/cat/000.png is there already"],
+    "evaluate model.safetensors --plot pets/cat/000.png": ["--plot pets/cat/000.png already exists"],
+    "evaluate model.safetensors --reliability pets/cat/000.png": ["--reliability pets/cat/000.png already exists"],
     "evaluate model.safetensors --device 0": ["--device 0 is not a device", "cuda:0"],
     "compare model.safetensors run --device gpu": ["--device gpu is not a device", "cuda:N"],
     "predict model.safetensors pets --device cuda:99": ["--device cuda:99: this machine has", "CUDA device"],
-    "features model.safetensors pets --out a.npy --device 1": ["name it cuda:1"],
-    "predict model.safetensors": ["name at least one image"],
-    "predict model.safetensors https://example.org/a.jpg": ["is an address", "as a file"],
-    "train mnist-lenet --data https://example.org/pets": ["is an address", "in a folder"],
-    "predict model.safetensors pets/bird": ["no file or folder pets/bird"],
-    "predict model.safetensors pets/*.gif": ["no file or folder pets/*.gif"],
+    "features model.safetensors pets --out a.npy --device 1": ["write cuda:1"],
+    "predict model.safetensors": ["specify at least one image"],
+    "predict model.safetensors https://example.org/a.jpg": ["is a URL", "path of the file"],
+    "train mnist-lenet --data https://example.org/pets": ["is a URL", "in a folder"],
+    "predict model.safetensors pets/bird": ["no file or folder matches pets/bird"],
+    "predict model.safetensors pets/*.gif": ["no file or folder matches pets/*.gif"],
     "predict model.safetensors hollow": ["no image files in hollow"],
-    f"predict model.safetensors {'long' * 100}": ["no file or folder long"],
-    "predict model.safetensors --cat.png": ["no option --cat.png"],
+    f"predict model.safetensors {'long' * 100}": ["no file or folder matches long"],
+    "predict model.safetensors --cat.png": ["unknown option --cat.png"],
     "features model.safetensors pets": ["--out FILE.npy", "--grid FILE.png"],
-    "features model.safetensors pets --out no/where.npy": ["--out no/where.npy", "no folder no"],
+    "features model.safetensors pets --out no/where.npy": ["--out no/where.npy", "the folder no does not exist"],
     "features model.safetensors pets --grid pets": ["--grid pets is a folder"],
-    "features model.safetensors pets --grid pets/cat/000.png": ["--grid pets/cat/000.png is there already"],
+    "features model.safetensors pets --grid pets/cat/000.png": ["--grid pets/cat/000.png already exists"],
     "features model.safetensors pets --grid notes.jpg": ["name it notes.png"],
     "features model.safetensors pets --out model.safetensors": ["name it model.npy"],
     "features model.safetensors notes.jpg --out maps.npy": ["none of the 1 files", "notes.jpg"],
     "data export mnist-sample": ["--out"],
-    "data export mnist-sample --out pets": ["--out pets is there already"],
-    "data export mnist-sample --out notes.txt": ["--out notes.txt is there already"],
+    "data export mnist-sample --out pets": ["--out pets already exists"],
+    "data export mnist-sample --out notes.txt": ["--out notes.txt already exists"],
     "models --plugins nowhere": ["--plugins nowhere is not a folder"],
     "train mnist-lenet --data mnist --store notes.txt": ["notes.txt is not a folder", "--store"],
     "train mnist-lenet --data mnist --store hollow --offline": ["--offline", "mnist"],
     # classes
     "train mnist-lenet --data ./single": ["only 'cat'", "two classes"],
     "train mnist-lenet --data ./twins": ["'Cat' and 'cat' differ only in case"],
-    "train mnist-lenet --data ./gap": ["no images in the class folders 'dog'"],
+    "train mnist-lenet --data ./gap": ["the class folders 'dog' of gap have no images"],
     "train mnist-lenet --data ./untaught": ["wolf", "lacks"],
     "evaluate model.safetensors --data birds": ["Not in the model: 'hen', 'owl'", "--classes"],
     "evaluate model.safetensors --data birds --classes notes.txt": ["--classes notes.txt", "JSON object"],
@@ -101,7 +101,7 @@ MISTAKES = {
     f"{DRY} --preprocess.size 0": ["preprocess.size is 0"],
     f"{DRY} --preprocess.resize shorter --preprocess.scale 20": ["scale 20 is below", "28"],
     f"{DRY} --model.mean 0.1 0.2 --model.std 1 1": ["--model.mean"],
-    f"{DRY} --model.mean 0.1 0.2 0.3": ["--model.mean", "one a channel"],
+    f"{DRY} --model.mean 0.1 0.2 0.3": ["--model.mean", "per channel"],
     f"{DRY} --model.std 0": ["--model.std", "above 0"],
     # numbers
     f"{DRY} --schedule.rate 0": ["--schedule.rate is 0", "above 0"],
@@ -132,7 +132,9 @@ MISTAKES = {
     f"{DRY} --device tpu": ["--device tpu is not a device", "cuda"],
     # config
     "train --config nowhere.json": ["--config nowhere.json", "No such file"],
-    "train --config notes.txt": ["--config notes.txt", "JSON"],
+    "train --config notes.txt": ["--config notes.txt", "JSON", "give a run or its config.json"],
+    "train --resume begun": ["unknown option --resume: the same command resumes"],
+    "train --recipe mnist-lenet": ["unknown option --recipe: the recipe's name comes first"],
     "train --config deep.json": ["--config deep.json", "JSON"],
     "train --config pets": ["--config pets cannot be read", "a run's directory"],
     "train --config old.json": ["--config old.json: it has format 1", "reads 2", "train again"],
@@ -141,23 +143,23 @@ MISTAKES = {
     "train --config wrong.json": ["--config wrong.json", "epochs is 'two'", "a whole number"],
     "train --config lacking.json": ["--config lacking.json", "lacks the field 'model'"],
     "train --config zero.json": ["--config zero.json", "--epochs is 0"],
-    "train mnist-vgg --config config.json": ["config.json is of the recipe 'mnist-lenet', not 'mnist-vgg'"],
+    "train mnist-vgg --config config.json": ["config.json belongs to the recipe 'mnist-lenet', not 'mnist-vgg'"],
     # model files
-    "info truncated.safetensors": ["truncated.safetensors", "is no model file, or not a whole one"],
+    "info truncated.safetensors": ["truncated.safetensors", "is not a model file, or is incomplete"],
     "info cut.safetensors": ["cut.safetensors is damaged"],
     "info flipped.safetensors": ["flipped.safetensors is damaged"],
     "info relabelled.safetensors": ["relabelled.safetensors is damaged"],
     "info empty.safetensors": ["empty.safetensors", "0 bytes"],
-    "info stranger.safetensors": ["stranger.safetensors", "no readable imclass header"],
+    "info stranger.safetensors": ["stranger.safetensors", "no readable header"],
     "info newer.safetensors": ["newer.safetensors has model format 3", "format 2"],
     "info reshaped.safetensors": ["reshaped.safetensors", "another network"],
     "info pickle.safetensors": ["pickle.safetensors"],
     "predict weights.pt pets": ["weights.pt"],
-    "evaluate notes.jpg": ["notes.jpg", "is no model file, or not a whole one"],
+    "evaluate notes.jpg": ["notes.jpg", "is not a model file, or is incomplete"],
     # names
-    f"{DRY} --epoch 3": ["no option --epoch", "'--epochs'"],
-    f"{DRY} --schedule.rat 3": ["no option --schedule.rat", "'--schedule.rate'"],
-    f"{DRY} --model.width 3": ["no option --model.width", "'--model.widths'"],
+    f"{DRY} --epoch 3": ["unknown option --epoch", "'--epochs'"],
+    f"{DRY} --schedule.rat 3": ["unknown option --schedule.rat", "'--schedule.rate'"],
+    f"{DRY} --model.width 3": ["unknown option --model.width", "'--model.widths'"],
     f"{DRY} --schedule.kind cosin": ["'cosin'", "'cosine'"],
     f"{DRY} --epochs": ["--epochs"],
     f"{DRY} extra": ["extra"],
@@ -170,14 +172,14 @@ MISTAKES = {
     "data mnst": ["no data set is named 'mnst'", "'mnist'"],
     "data get": ["imclass data get NAME"],
     "data get mnst": ["'mnst'", "'mnist'"],
-    "data get mnist-sample": ["mnist-sample needs no fetching"],
+    "data get mnist-sample": ["mnist-sample cannot be downloaded"],
     "data check mnst": ["'mnst'", "'mnist'"],
     "data export mnist-sample --out new --split tset": ["'tset'", "'test'"],
     "evaluate": ["MODEL"],
-    "evaluate model.safetensors --protocl center": ["no option --protocl", "'--protocol'"],
+    "evaluate model.safetensors --protocl center": ["unknown option --protocl", "'--protocol'"],
     "evaluate model.safetensors --protocol centre": ["no protocol is named 'centre'", "'center'"],
     "predict model.safetensors pets --protocol centre": ["no protocol is named 'centre'"],
-    "predict model.safetensors pets --protocol center,flip": ["center,flip names several"],
+    "predict model.safetensors pets --protocol center,flip": ["center,flip specifies more than one protocol"],
     "predict model.safetensors pets --json --format csv": ["--json and --format csv"],
     "predict model.safetensors pets --format xml": ["'xml'", "csv"],
     "evaluate model.safetensors --table 8": [
@@ -190,12 +192,12 @@ MISTAKES = {
     "evaluate model.safetensors --split tets": ["no split 'tets'", "'test'"],
     "evaluate model.safetensors --split validation": ["no split 'validation'", "test, train"],
     "evaluate digits.safetensors --split validation": ["no split 'validation'"],
-    f"evaluate {OTHER}": [OTHER, "does not say what it was trained from", "--data"],
+    f"evaluate {OTHER}": [OTHER, "does not record what it was trained on", "--data"],
     "features model.safetensors pets --layer featuers --grid maps.png": ["no layer 'featuers'", "'features'"],
     "features model.safetensors pets --layer head.1 --grid maps.png": ["'head.1'", "no maps", "--grid"],
 }
 
-# The same mended: code 0, and nothing of the user's is touched by these either.
+# Corrected commands: they exit with code 0, and do not touch the user's files either.
 ACCEPTED = [
     "",
     "help",
@@ -232,7 +234,7 @@ ACCEPTED = [
 
 
 class Trap:
-    """Leaves a file behind where it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, ("executed",)
@@ -240,7 +242,7 @@ class Trap:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with everything that the table above names."""
+    """Make a folder with everything that the commands above name."""
     world = tmp_path_factory.mktemp("world")
     for name in ("pets", "gap", "untaught/train", "untaught/test", "valid/train", "valid/validation"):
         tree(world / name)
@@ -261,18 +263,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_models(world: Path) -> None:
-    """One good model file, and what may befall it."""
-    untrained(world / "model.safetensors", recipe={"data": "pets"}, data=DataFacts(path=str(world / "pets")))
-    untrained(world / OTHER)
-    untrained(world / "digits.safetensors", tuple("0123456789"), recipe={"data": "mnist-sample"})
-    whole = (world / "model.safetensors").read_bytes()
-    middle = len(whole) // 2
+    """Write a good model file, and damaged copies of it."""
+    save_untrained(world / "model.safetensors", recipe={"data": "pets"}, data=DataFacts(path=str(world / "pets")))
+    save_untrained(world / OTHER)
+    save_untrained(world / "digits.safetensors", tuple("0123456789"), recipe={"data": "mnist-sample"})
+    good = (world / "model.safetensors").read_bytes()
+    middle = len(good) // 2
     changed = {
-        "truncated": whole[:100],
-        "cut": whole[:middle],
-        "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-        "relabelled": whole.replace(b"cat", b"cow", 1),
-        "cropping": whole,
+        "truncated": good[:100],
+        "cut": good[:middle],
+        "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "relabelled": good.replace(b"cat", b"cow", 1),
+        "cropping": good,
         "empty": b"",
         "stranger": safetensors.torch.save({"weight": torch.zeros(3)}),
         "pickle": pickle.dumps(Trap()),
@@ -284,7 +286,7 @@ def write_models(world: Path) -> None:
 
 
 def write_odd_models(world: Path) -> None:
-    """Model files that are whole, and yet not to be used as they are."""
+    """Write model files that are intact but cannot be used with default options."""
     from dataclasses import replace
 
     from imclass.core.model_file import read_model, save_model
@@ -298,7 +300,7 @@ def write_odd_models(world: Path) -> None:
 
 
 def write_configs(world: Path) -> None:
-    """A good config, one of a run that has saved something, bad ones, and class mappings."""
+    """Write a good config, one of a run with checkpoints, bad ones, and class mappings."""
     from imclass.app.runs.configure import configure
     from imclass.core.codec import to_json
 
@@ -324,7 +326,7 @@ def write_configs(world: Path) -> None:
 
 @pytest.fixture
 def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Stand in the world; afterwards it must be as it was."""
+    """Change to the world, and check afterwards that nothing in it has changed."""
     monkeypatch.chdir(world)
     before = fingerprint(world)
     yield world
@@ -332,7 +334,7 @@ def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("typed", MISTAKES)
-def test_a_mistake_is_one_message_and_code_2(typed: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_yields_one_message_and_code_2(typed: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(typed)) == 2
     shown = capsys.readouterr()
     assert "Traceback" not in shown.err
@@ -343,7 +345,7 @@ def test_a_mistake_is_one_message_and_code_2(typed: str, inside: Path, capsys: p
 
 
 @pytest.mark.parametrize("typed", ACCEPTED)
-def test_the_mended_command_is_done(typed: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_corrected_command_succeeds(typed: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(typed)) == 0
     assert capsys.readouterr().out
 
@@ -352,7 +354,7 @@ def test_the_table_is_long_enough() -> None:
     assert len(MISTAKES) >= 60
 
 
-def test_cuda_is_asked_for_in_vain(
+def test_cuda_is_refused_where_it_is_missing(
     inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -360,11 +362,11 @@ def test_cuda_is_asked_for_in_vain(
     assert "--device cuda" in capsys.readouterr().err
 
 
-def test_the_trap_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The twin of the pickles above: unpickled, they do leave something behind."""
+def test_the_trap_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that the pickles above would make a folder if they were unpickled."""
     monkeypatch.chdir(tmp_path)
     assert b"executed" in pickle.dumps(Trap())
-    act, arguments = Trap().__reduce__()  # what a plain unpickler does with it
+    act, arguments = Trap().__reduce__()  # as a plain unpickler would call it
     act(*arguments)
     assert (tmp_path / "executed").is_dir()
 
@@ -378,9 +380,9 @@ def test_help_is_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("columns", ["1", "5", "0", "x"])
-def test_help_ends_in_any_terminal(columns: str) -> None:
-    given = {**os.environ, "COLUMNS": columns}
-    done = command("train", "--help", stdout=subprocess.PIPE, env=given, timeout=60)  # it went on for ever
+def test_help_is_printed_at_any_width(columns: str) -> None:
+    environment = {**os.environ, "COLUMNS": columns}
+    done = command("train", "--help", stdout=subprocess.PIPE, env=environment, timeout=60)  # it used to hang
     assert done.returncode == 0 and "--dry-run" in done.stdout
 
 
@@ -396,61 +398,61 @@ main(["models", "lenet-5"])
 print("torch" in sys.modules, file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stderr == "[]\nTrue\n"  # the second line: the check would see torch
+    assert done.stderr == "[]\nTrue\n"  # the second line shows that the check would detect torch
 
 
-def broken(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of a verb that meets this error."""
+def code_after(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the exit code of a verb that raises this error."""
 
-    def fail(own: object) -> int:
+    def fail(arguments: object) -> int:
         raise error
 
     monkeypatch.setattr(models, "run", fail)
     return main(["models", "a b"])
 
 
-def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert broken(KeyboardInterrupt(), monkeypatch) == 75
-    assert "interrupted. To go on: imclass models 'a b'" in capsys.readouterr().err
+def test_an_interrupt_prints_how_to_resume(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_after(KeyboardInterrupt(), monkeypatch) == 75
+    assert "interrupted. To resume: imclass models 'a b'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota")])
 def test_a_full_disk_is_one_message(
     number: int, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert broken(OSError(number, os.strerror(number)), monkeypatch) == 2
+    assert code_after(OSError(number, os.strerror(number)), monkeypatch) == 2
     assert reason in capsys.readouterr().err
 
 
 def test_a_file_that_the_system_refuses_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert broken(PermissionError(errno.EACCES, "Permission denied", "secret.png"), monkeypatch) == 2
+    assert code_after(PermissionError(errno.EACCES, "Permission denied", "secret.png"), monkeypatch) == 2
     assert "Permission denied at secret.png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("by zero\nand more"), OSError("no file is named"), KeyError("x")])
-def test_a_fault_of_ours_has_a_code_and_a_line_of_its_own(
+def test_a_bug_has_a_separate_code_and_one_line(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert broken(error, monkeypatch) == 70
-    told = capsys.readouterr().err
+    assert code_after(error, monkeypatch) == 70
+    message = capsys.readouterr().err
     first = f"{type(error).__name__}: {error}".splitlines()[0]
-    assert told.startswith(f"imclass: {first} ({__file__}:") and told.count("\n") == 1
-    assert "a fault of imclass. Report it to those who gave you imclass" in told
-    assert "IMCLASS_TRACEBACK=1 shows the traceback" in told and "Traceback" not in told
+    assert message.startswith(f"imclass: {first} ({__file__}:") and message.count("\n") == 1
+    assert "a bug in imclass. Report it to whoever installed imclass" in message
+    assert "IMCLASS_TRACEBACK=1 to print the traceback" in message and "Traceback" not in message
     monkeypatch.setenv("IMCLASS_TRACEBACK", "1")
-    assert broken(error, monkeypatch) == 70
-    told = capsys.readouterr().err
-    assert "Traceback" in told and "in fail" in told and told.count("imclass: ") == 1
+    assert code_after(error, monkeypatch) == 70
+    message = capsys.readouterr().err
+    assert "Traceback" in message and "in fail" in message and message.count("imclass: ") == 1
 
 
-def test_a_fault_is_reported_where_the_package_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Message()
-    told["Project-URL"] = "Source, https://example.org/source"
-    told["Project-URL"] = "Issues, https://example.org/issues"
-    monkeypatch.setattr(metadata, "metadata", lambda name: told)
-    assert issues_address() == "at https://example.org/issues"
+def test_bugs_are_reported_at_the_address_in_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = Message()
+    fields["Project-URL"] = "Source, https://example.org/source"
+    fields["Project-URL"] = "Issues, https://example.org/issues"
+    monkeypatch.setattr(metadata, "metadata", lambda name: fields)
+    assert issues_url_text() == "at https://example.org/issues"
 
 
 @pytest.mark.parametrize(
@@ -464,39 +466,37 @@ def test_a_fault_is_reported_where_the_package_says(monkeypatch: pytest.MonkeyPa
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
-def test_too_little_memory_is_no_fault_of_ours(
+def test_too_little_memory_is_not_reported_as_a_bug(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert broken(error, monkeypatch) == 2
+    assert code_after(error, monkeypatch) == 2
     assert "not enough memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("finetune photos", "there is no verb 'finetune': imclass train RECIPE"),
-        ("classify x.jpg", "there is no verb 'classify': imclass predict MODEL PATH"),
-        ("evaluate model.safetensors --pretrained", "there is no option --pretrained: MODEL may be NETWORK:WEIGHTS"),
-        ("predict model.safetensors pets --gpu 0", "there is no option --gpu: --device cuda"),
-        ("predict --model model.safetensors --source pets", "there is no option --model: MODEL stands first"),
-        ("evaluate model.safetensors --save-json x.json", "there is no option --save-json: --json prints records"),
-        ("predict model.safetensors pets --threshold .3", "there is no option --threshold: imclass evaluate MODEL"),
-        ("-v train mnist-lenet", "the verb comes before -v: imclass VERB ..."),
-        ("--json models", "the verb comes before --json"),
-        ("train .", ". is a folder and not a recipe; write imclass train folder --data ."),
+        ("finetune photos", "unknown verb 'finetune': imclass train RECIPE"),
+        ("classify x.jpg", "unknown verb 'classify': imclass predict MODEL PATH"),
+        ("evaluate model.safetensors --pretrained", "unknown option --pretrained: MODEL may be NETWORK:WEIGHTS"),
+        ("predict model.safetensors pets --gpu 0", "unknown option --gpu: --device cuda"),
+        ("predict --model model.safetensors --source pets", "unknown option --model: MODEL is the first argument"),
+        ("evaluate model.safetensors --save-json x.json", "unknown option --save-json: --json prints records"),
+        ("predict model.safetensors pets --threshold .3", "unknown option --threshold: imclass evaluate MODEL"),
+        ("-v train mnist-lenet", "the verb must come before -v, as in imclass VERB ..."),
+        ("--json models", "the verb must come before --json"),
+        ("train .", ". is a folder, not a recipe; run imclass train folder --data ."),
         ("eval model.safetensors", "did you mean 'evaluate'?"),
     ],
 )
-def test_words_of_other_tools_are_answered_with_ours(
-    typed: str, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_words_of_other_tools_get_advice(typed: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(typed)) == 2
     assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("table", [VERBS_ELSEWHERE, OPTIONS_ELSEWHERE])
-def test_what_is_answered_exists(table: Mapping[str, str]) -> None:
-    """Every verb and option that an answer names is one of ours, and none of what it answers is."""
+def test_advice_names_verbs_and_options_that_exist(table: Mapping[str, str]) -> None:
+    """Check also that no word with advice is a verb or an option of imclass."""
     options = {f"--{name}" for kind in VERBS.values() for name in option_hints(kind)} | {"--version", "--init"}
     for text in table.values():
         assert set(re.findall(r"imclass (\w+)", text)) <= set(VERBS) and set(re.findall(r"--\w+", text)) <= options
@@ -504,7 +504,7 @@ def test_what_is_answered_exists(table: Mapping[str, str]) -> None:
 
 
 def test_verbs_are_listed_without_docstrings(tmp_path: Path) -> None:
-    """`python -OO` drops them, and a dataclass then has its signature as its docstring."""
+    """Check `python -OO`, which drops docstrings, so that a dataclass has only its signature."""
     done = command("--help", stdout=subprocess.PIPE, env={**os.environ, "PYTHONOPTIMIZE": "2"})
     assert done.returncode == 0 and "evaluate" in done.stdout and "Annotated" not in done.stdout
 
@@ -519,11 +519,11 @@ def test_a_message_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 
 def command(*words: str, **pipes: object) -> "subprocess.CompletedProcess[str]":
-    """The command in a process of its own."""
+    """Run imclass in a child process."""
     return subprocess.run([sys.executable, "-m", "imclass", *words], text=True, check=False, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
-def test_a_reader_that_leaves_is_no_mistake() -> None:
+def test_a_closed_pipe_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = command("recipes", "mnist-lenet", stdout=writer, stderr=subprocess.PIPE)
@@ -532,21 +532,23 @@ def test_a_reader_that_leaves_is_no_mistake() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_standard_output_is_said() -> None:
+def test_a_full_standard_output_is_reported() -> None:
     with open("/dev/full", "w") as full:
         done = command("recipes", "mnist-lenet", stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "disk is full" in done.stderr
 
 
-def test_a_fault_of_a_plugin_is_the_plugins(
+def test_a_bug_in_a_plugin_names_the_plugin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However deep in a library it is met."""
+    """Check an error that a library raises far below the plugin."""
     monkeypatch.chdir(tmp_path)
     Path("plugins").mkdir()
     Path("plugins/mine.py").write_text("import json\ndef mine():\n    json.loads('{')\nRECIPES = {'mine': mine}\n")
     assert main(["train", "mine", "--plugins", "plugins"]) == 2
-    told = capsys.readouterr().err
-    assert re.search(r"JSONDecodeError: .* \(\S*plugins/mine.py:3\)\. This is a fault of the plugin \S*mine.py: ", told)
-    assert "fault of imclass" not in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert re.search(
+        r"JSONDecodeError: .* \(\S*plugins/mine.py:3\)\. This is a bug in the plugin \S*mine.py; ", message
+    )
+    assert "bug in imclass" not in message and message.count("\n") == 1

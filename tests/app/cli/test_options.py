@@ -1,4 +1,4 @@
-"""Every field of a config is an option of `imclass train`, and what is asked for is what the config says."""
+"""Every field of a config is an option of `imclass train`, and the config holds the values given."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ from imclass.training.kinds import kind_tables
 from imclass.training.schedules.step import StepDecay
 from tests.support.small import tree
 
-# What each field may be set to beside what the recipe says; where a value needs another beside it, both.
+# A value for each field that differs from the recipe's, followed by any further option that it requires.
 OTHERS = {
     "stages.0.name": "first",
     "begin": "fresh",
@@ -76,25 +76,25 @@ OTHERS = {
 }
 
 
-INITS = ("init", "init-digest")  # these name a model, which tests/app/runs/test_beginning.py has
+INITS = ("init", "init-digest")  # these name a model; see tests/app/runs/test_beginning.py
 OF_A_STAGE = ("stages.0.name", "stages.0.model", "stages.0.preprocess")  # the first two bear other options' names
 
 
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand beside a small tree."""
+    """Make a small tree, and change to the folder that holds it."""
     monkeypatch.chdir(tmp_path)
     return tree(tmp_path / "pets", per_class=20, side=32)
 
 
 def dry(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The config that a dry run prints."""
+    """Return the config that a dry run prints."""
     assert main(["train", *words, "--dry-run"]) == 0
-    return together(json.loads(capsys.readouterr().out))
+    return merge_configs(json.loads(capsys.readouterr().out))
 
 
-def together(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the choices that a dry run prints, or that stand in a run's config.json, as one object."""
+def merge_configs(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the `training` and `execution` of a dry run or a config.json as one object."""
     return {**record["training"], **record["execution"]}
 
 
@@ -103,17 +103,17 @@ PETS = ["mnist-lenet", "--data", "pets", "--batch", "8"]
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what a dry run without further options prints, by option."""
+    """Return the config of a dry run without further options, by option."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
         patched.chdir(tmp_path_factory.mktemp("before"))
         tree(Path("pets"), per_class=20, side=32)
         assert main(["train", *PETS, "--dry-run"]) == 0
-    return by_option(together(json.loads(printed.getvalue())))
+    return by_option(merge_configs(json.loads(printed.getvalue())))
 
 
 def by_option(config: dict[str, Any]) -> dict[str, Any]:
-    """Values of a config of one stage by the names of their options."""
+    """Return the values of a config of one stage by option."""
     flat = flatten(config)
     kept = {k: v for k, v in flat.items() if k != "recipe" and not k.endswith("kind")}
     short = {k if k in OF_A_STAGE else k.removeprefix("stages.0."): v for k, v in kept.items()}
@@ -154,16 +154,16 @@ def test_an_option_sets_its_field_and_no_other(
     assert name in changed or value.split()[0] == before[name]
     assert changed <= {name, *(w.removeprefix("--") for w in words), *companions(name)}
     flag = [str(not value.startswith("--no-"))]
-    assert shown(after[name]) == (flag if value.startswith("--") else value.split(" --")[0].split())
+    assert words_for(after[name]) == (flag if value.startswith("--") else value.split(" --")[0].split())
 
 
 def companions(name: str) -> set[str]:
-    """What changes together with a field: a network has its own size."""
+    """Return the options that change together with a field, because a network determines its size."""
     return {"model.size", "model.network", "preprocess.size"} if name in ("model.network", "preprocess.size") else set()
 
 
-def shown(value: Any) -> list[str]:
-    """A value as the words that would set it."""
+def words_for(value: Any) -> list[str]:
+    """Return the words that set an option to a value."""
     return [str(v) for v in value] if isinstance(value, list) else [str(value)]
 
 
@@ -171,26 +171,28 @@ def test_a_dry_run_writes_nothing(pets: Path, capsys: pytest.CaptureFixture[str]
     dry(["mnist-lenet", "--data", "pets", "--batch", "8", "--out", "run"], capsys)
     assert [path.name for path in pets.parent.iterdir()] == ["pets"]
     assert main(shlex.split("train mnist-lenet --data pets --batch 8 --out run --epochs 1")) == 0
-    assert sorted(path.name for path in pets.parent.iterdir()) == ["pets", "run"]  # without it, something is
+    assert sorted(path.name for path in pets.parent.iterdir()) == ["pets", "run"]  # without --dry-run a run is written
 
 
-def test_a_config_file_gives_the_same_config(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_config_file_yields_the_same_config(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split("--data pets --batch 8 --epochs 1 --model.widths 2 3 --no-strict --augment.area.area 0.5 1")
     assert main(["train", "mnist-lenet", *words, "--out", "run"]) == 0
     capsys.readouterr()
-    made = together(json.loads(Path("run/config.json").read_text()))
-    assert dry(["--config", "run/config.json"], capsys) == made
-    assert dry(["mnist-lenet", "--config", "run/config.json"], capsys) == made
+    expected = merge_configs(json.loads(Path("run/config.json").read_text()))
+    assert dry(["--config", "run/config.json"], capsys) == expected
+    assert dry(["mnist-lenet", "--config", "run/config.json"], capsys) == expected
     alone = json.loads(Path("run/config.json").read_text())["training"]
     Path("alone.json").write_text(json.dumps(alone))
-    assert dry(["--config", "alone.json"], capsys) == made
+    assert dry(["--config", "alone.json"], capsys) == expected
     changed = dry(["--config", "run/config.json", "--epochs", "2", "--model.dropout", "0.5"], capsys)
     assert changed["stages"][0]["epochs"] == 2 and changed["model"]["row"]["widths"] == [2, 3]
-    assert main(["train", "--config", "run/config.json", "--out", "run", "--json"]) == 0  # that very run, finished
+    assert (
+        main(["train", "--config", "run/config.json", "--out", "run", "--json"]) == 0
+    )  # the same run, which is finished
     assert json.loads(capsys.readouterr().out)["model"] == "run/model.safetensors"
 
 
-def test_another_network_has_its_own_row(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_network_starts_from_its_row(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split("mnist-lenet --data pets --batch 8 --preprocess.size 32 --model.widths 2 3")
     config = dry([*words, "--model.network=lenet-5-32", "--model.hidden", "9", "8"], capsys)
     assert config["model"]["network"] == "lenet-5-32"
@@ -230,7 +232,7 @@ def test_a_stage_is_set_by_its_number(plugins: Path, capsys: pytest.CaptureFixtu
     assert deep["stages"][0]["schedule"]["rate"] == 0.25 and deep["stages"][1]["augment"][0]["probability"] == 0.3
 
 
-def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     after = dry(["twice", "--plugins", "plugins", "--epochs", "5", "--schedule.rate", "0.25"], capsys)
     assert [(s["epochs"], s["schedule"]["rate"]) for s in after["stages"]] == [(5, 0.25), (5, 0.25)]
     assert main(["train", "twice", "--plugins", "plugins", "--stages.2.epochs", "5", "--dry-run"]) == 2
@@ -240,48 +242,56 @@ def test_a_stage_without_its_number_is_every_stage(plugins: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--schedule.steps 5 9", "--schedule.steps belongs to schedule kind step, and this run's is cosine"),
-        ("--optimiser.betas .5 .6", "--optimiser.betas belongs to optimiser kind adam, and this run's is sgd"),
-        ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to optimiser kind sgd"),
+        (
+            "--schedule.steps 5 9",
+            "--schedule.steps belongs to the schedule kind step, but the schedule of this run is cosine",
+        ),
+        (
+            "--optimiser.betas .5 .6",
+            "--optimiser.betas belongs to the optimiser kind adam, but the optimiser of this run is sgd",
+        ),
+        ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to the optimiser kind sgd"),
         ("--schedule.kind step", "schedule lacks the field 'steps'; set schedule.steps"),
         ("--schedule.kind cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
-        ("--schedule.name step", "there is no option --schedule.name: --schedule.kind names the schedule"),
-        ("--opt sgd", "there is no option --opt: --optimiser.kind names the optimiser"),
-        ("--val-split .2", "there is no option --val-split: --validation sets the share"),
-        ("--early-stopping 3", "there is no option --early-stopping: --patience sets how many"),
-        ("--freeze 10", "there is no option --freeze: --rates.LAYER 0 freezes a layer"),
-        ("--pretrained", "there is no option --pretrained: --init names the model"),
-        ("--weights x.pth", "there is no option --weights: --init names the model"),
+        ("--schedule.name step", "unknown option --schedule.name: --schedule.kind sets the schedule"),
+        ("--opt sgd", "unknown option --opt: --optimiser.kind sets the optimiser"),
+        ("--val-split .2", "unknown option --val-split: --validation sets the share"),
+        ("--early-stopping 3", "unknown option --early-stopping: --patience sets the number"),
+        ("--freeze 10", "unknown option --freeze: --rates.LAYER 0 freezes a layer"),
+        ("--pretrained", "unknown option --pretrained: --init sets the model"),
+        ("--weights x.pth", "unknown option --weights: --init sets the model"),
         ("--rates.hed 0", "--rates.hed matches no layer of the network; did you mean 'head'?"),
         ("--rates.* 0", "--rates freezes every layer, so nothing would learn"),
         ("--rates.head x", "--rates.head is 'x'; it must be a finite number"),
         ("--rates.head -1", "--rates.head is -1.0; it must be a number of at least 0"),
-        ("-b 8", "there is no option -b: options begin with two dashes"),
-        ("-j8", "there is no option -j8: options begin with two dashes"),
-        ("--model resnet-18", "there is no option --model: --model.network names the network"),
-        ("epochs=3", "if it is an option, write --epochs 3"),
-        (".", "a folder of images is given with --data ."),
-        ("--lr .1", "there is no option --lr: --schedule.rate sets the learning rate"),
-        ("--batch-size 8", "there is no option --batch-size: --batch"),
-        ("--recipe x", "there is no option --recipe: the recipe's name comes first"),
-        ("--augment.pad.pixel 3", "there is no option --augment.pad.pixel; did you mean '--augment.pad.pixels'?"),
+        ("-b 8", "unknown option -b: options begin with two dashes"),
+        ("-j8", "unknown option -j8: options begin with two dashes"),
+        ("--model resnet-18", "unknown option --model: --model.network sets the network"),
+        ("epochs=3", "to set an option, write --epochs 3"),
+        (".", "to use a folder of images, pass --data ."),
+        ("--lr .1", "unknown option --lr: --schedule.rate sets the learning rate"),
+        ("--batch-size 8", "unknown option --batch-size: --batch"),
+        ("--recipe x", "unknown option --recipe: the recipe's name comes first"),
+        ("--augment.pad.pixel 3", "unknown option --augment.pad.pixel; did you mean '--augment.pad.pixels'?"),
         ("--augment.padd.pixels 3", "no augmentation is named 'padd'; did you mean 'pad'?"),
         ("--augment flop", "no augmentation is named 'flop'; did you mean 'flip'?"),
-        ("--augment.pad 3", "--augment.pad itself takes no value; set a field of it: --augment.pad.pixels"),
-        ("--hflip .5", "there is no option --hflip: --augment.flip.probability"),
-        ("--ot x", "there is no option --ot; did you mean '--out'?"),
-        ("--schedule.rat 1", "there is no option --schedule.rat; did you mean '--schedule.rate'?"),
-        ("--model.width 1", "there is no option --model.width; did you mean '--model.widths'?"),
-        ("--resume", "there is no option --resume: the same command goes on"),
-        ("--device 0", "--device 0 is not a device; name it cuda:0"),
+        ("--augment.pad 3", "--augment.pad does not accept a value; set one of its fields: --augment.pad.pixels"),
+        ("--optimiser adam", "--optimiser does not accept a value; set one of its fields: --optimiser.kind"),
+        ("--optimiser.lr .1", "unknown option --optimiser.lr: --schedule.rate sets the learning rate"),
+        ("--hflip .5", "unknown option --hflip: --augment.flip.probability"),
+        ("--ot x", "unknown option --ot; did you mean '--out'?"),
+        ("--schedule.rat 1", "unknown option --schedule.rat; did you mean '--schedule.rate'?"),
+        ("--model.width 1", "unknown option --model.width; did you mean '--model.widths'?"),
+        ("--resume", "unknown option --resume: the same command resumes"),
+        ("--device 0", "--device 0 is not a device; write cuda:0"),
     ],
 )
-def test_an_option_that_is_not_this_runs(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_that_does_not_apply_is_refused(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mnist-lenet", *shlex.split(words), "--dry-run"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_another_kind_has_its_own_options(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_kind_has_other_options(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--schedule.steps 5 9 --schedule.kind step --optimiser.kind adam --optimiser.betas .5 .6"
     (stage,) = dry([*PETS, *shlex.split(words)], capsys)["stages"]
     assert stage["schedule"] == to_json(StepDecay(steps=(5, 9)))
@@ -314,42 +324,46 @@ def test_help_lists_the_options_of_the_recipe(
         "store",
     )
     assert all(f"--{name} " in shown or f"--{name}," in shown for name in names)
+    assert "  --optimiser.kind sgd                       one of adam, sgd" in shown
+    assert "  --batch 64                                 images in a step" in shown
     assert "  --augment pad                              kinds in order, such as flip and pad" in shown
-    assert "  --augment.pad.pixels 2                     on each side" in shown and "  # " not in shown
-    assert "--name " not in shown  # of a folder that a run of one stage does not have; it is refused
-    assert "--begin continue                           with all weights" in shown
+    assert (
+        "  --augment.pad.pixels 2                     pixels of padding on each side" in shown and "  # " not in shown
+    )
+    assert "--name " not in shown  # names the folder of a leg, and a run of one stage has none
+    assert "--begin continue                           take all weights" in shown
     assert "--augment.KIND.FIELD VALUE" in shown and "    area.aspect\n" in shown
     assert "--model.FIELD VALUE" in shown and "imclass models NETWORK" in shown
 
 
 @pytest.mark.parametrize("words", [["--batch", "abc"], ["--batch=abc"], ["--save_every", "soon"]])
-def test_a_word_for_a_number_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_word_in_place_of_a_number_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mnist-lenet", *words, "--dry-run"]) == 2
     option, value = words if len(words) == 2 else words[0].split("=")
     assert capsys.readouterr().err == f"imclass: {option.replace('_', '-')} is '{value}'; it must be a whole number\n"
 
 
-def test_a_number_that_no_network_takes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_the_network_rejects_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mnist-lenet", "--model.dropout", "2", "--dry-run"]) == 2
-    told = capsys.readouterr().err
-    assert "lenet-5 cannot be built with --model.dropout 2.0: " in told and "{" not in told
+    message = capsys.readouterr().err
+    assert "lenet-5 cannot be built with --model.dropout 2.0: " in message and "{" not in message
 
 
-def test_what_is_read_is_what_the_recipe_says() -> None:
-    order = read_train(["mnist-lenet", "--out", "here"])
+def test_the_request_holds_the_config_of_the_recipe() -> None:
+    request = read_train(["mnist-lenet", "--out", "here"])
     config = configure("mnist-lenet")
-    assert order.arguments.out == Path("here")
-    assert order.training.stages == config.stages and order.training.preprocess == config.preprocess
+    assert request.arguments.out == Path("here")
+    assert request.training.stages == config.stages and request.training.preprocess == config.preprocess
 
 
 @pytest.mark.parametrize("word", ["--strict", "--no-strict", "--optimiser.no-nesterov", "--save_every=3", "--seed=3"])
-def test_known_options_in_every_spelling(word: str) -> None:
+def test_every_spelling_of_an_option_is_known(word: str) -> None:
     assert read_train(["mnist-lenet", word]).training.recipe == "mnist-lenet"
 
 
 @pytest.mark.parametrize("word", ["--strikt", "--no-strikt", "--noptimiser.nesterov"])
-def test_unknown_options(word: str) -> None:
-    with pytest.raises(UserError, match="there is no option --"):
+def test_unknown_options_are_refused(word: str) -> None:
+    with pytest.raises(UserError, match="unknown option --"):
         read_train(["mnist-lenet", word])
 
 
@@ -360,12 +374,12 @@ def test_rates_keep_the_order_of_the_command_line(plugins: Path, capsys: pytest.
     assert first == [("*", 0.0), ("head.*", 1.0)] and second == [("*", 0.0), ("features", 0.5), ("head.*", 1.0)]
 
 
-def test_a_stage_may_have_its_own_network_and_preprocess(plugins: Path) -> None:
+def test_a_stage_may_have_another_network_and_preprocess(plugins: Path) -> None:
     words = "--model.mean .5 --stages.1.model.network lenet-5-32 --stages.1.model.widths 2 3"
     words += " --stages.1.preprocess.size 32"
     training = read_train(["twice", "--plugins", "plugins", *words.split()]).training
     assert training.stages[1].model == Model("lenet-5-32", {"widths": (2, 3)}, mean=(0.5,))
-    assert training.stages[1].preprocess == Preprocess(32, "grey", "squash")  # but for the size, the run's
+    assert training.stages[1].preprocess == Preprocess(32, "grey", "squash")  # the run's, except for the size
     assert training.stages[0].model is None and training.model == Model("lenet-5", mean=(0.5,))
     vgg = read_train(["twice", "--plugins", "plugins", "--stages.1.model.network", "vgg-d"]).training
     assert vgg.stages[1].model == Model("vgg-d")
@@ -381,13 +395,15 @@ def test_a_stage_may_have_its_own_network_and_preprocess(plugins: Path) -> None:
         ("--stages.1.rates.head nan", "--stages.1.rates.head is nan; it must be a finite number"),
     ],
 )
-def test_a_stages_mistake(words: str, message: str, plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_a_stage_is_named(
+    words: str, message: str, plugins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "twice", "--plugins", "plugins", *words.split(), "--dry-run"]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_augmentations_are_chosen_and_set(plugins: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A field adds its kind to a stage without it; a list replaces the list; `none` empties it."""
+    """Check that a field adds its kind to a stage without it, a list replaces the list, and `none` empties it."""
     before = [{"kind": "pad", "pixels": 2}]
     flip, pad = {"kind": "flip", "probability": 0.5}, {"kind": "pad", "pixels": 3}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.arguments import VERBS
-from imclass.app.cli.reference import EXIT_CODES, quoted, reference
+from imclass.app.cli.reference import EXIT_CODES, quote_options, reference
 from imclass.app.cli.syntax import syntax_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
@@ -38,5 +38,6 @@ def test_every_exit_code_is_explained() -> None:
 
 def test_options_stand_in_backquotes() -> None:
     assert (
-        quoted("see --a-b, `imclass --json` and --split train") == "see `--a-b`, `imclass --json` and `--split train`"
+        quote_options("see --a-b, `imclass --json` and --split train")
+        == "see `--a-b`, `imclass --json` and `--split train`"
     )

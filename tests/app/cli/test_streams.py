@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or read by nobody: a command does its work and keeps its exit code."""
+"""With standard streams that are closed, full or without a reader, a command works and keeps its exit code."""
 
 import io
 import os
@@ -17,7 +17,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that i
 
 
 def code_of(command: str) -> int:
-    """Return the exit code of a shell command in which $I is the command line."""
+    """Return the exit code of a shell command in which $I stands for imclass."""
     imclass = f"{shlex.quote(sys.executable)} -m imclass"
     return subprocess.run(["bash", "-c", f"I='{imclass}'; {command}"], capture_output=True, check=False).returncode
 
@@ -41,7 +41,7 @@ def test_the_exit_code_is_that_of_the_work(command: str, code: int) -> None:
     ("terminal", "kind", "text"),
     [(False, "xterm", b"bara line\n"), (True, "xterm", b"bar\r\x1b[2Ka line\r\n"), (True, "dumb", b"bara line\r\n")],
 )
-def test_a_line_at_once_takes_the_place_of_a_bar(
+def test_an_interjected_line_replaces_a_bar(
     terminal: bool, kind: str, text: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading, writing = os.openpty() if terminal else os.pipe()
@@ -50,7 +50,7 @@ def test_a_line_at_once_takes_the_place_of_a_bar(
         monkeypatch.setenv("TERM", kind)
         stream.write("bar")
         stream.flush()
-        stream.write("what is held back")
+        stream.write("buffered text")
         interject("a line")
         found = b""
         while len(found) < len(text) and (piece := os.read(reading, 100)):  # a terminal may pass it on in pieces
@@ -60,13 +60,13 @@ def test_a_line_at_once_takes_the_place_of_a_bar(
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])
-def test_a_line_at_once_may_be_lost(stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interjected_line_may_be_lost(stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     interject("a line")
 
 
 class Broken(io.StringIO):
-    """A stream that nobody reads any more."""
+    """A stream whose reader has gone."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -74,31 +74,31 @@ class Broken(io.StringIO):
     flush = close = lambda self: None  # type: ignore[assignment]
 
 
-def test_what_cannot_be_written_to_standard_error_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_standard_error_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Broken())
-    with pytest.raises(BrokenPipeError):  # the twin: the stream does fail
+    with pytest.raises(BrokenPipeError):  # the stream does fail
         print("lost", file=sys.stderr)
     assert main(["recipes", "nothing"]) == 2
-    assert isinstance(sys.stderr, Broken)  # as it was
+    assert isinstance(sys.stderr, Broken)  # it is restored
 
 
-def test_what_can_be_written_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lossy_stream_passes_text_through(capsys: pytest.CaptureFixture[str]) -> None:
     stream = LossyStream(sys.stderr)
     print("a line", file=stream, flush=True)
     assert capsys.readouterr().err == "a line\n" and stream.isatty() is False
 
 
-def test_a_stream_that_nobody_reads_is_led_to_nowhere() -> None:
-    """Python tries to write once more what a stream holds back when it exits, and would then exit with 120."""
+def test_a_stream_without_a_reader_is_redirected() -> None:
+    """Check that the buffered text is dropped: Python writes it again at exit, and would then exit with 120."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:
         stream.write("lost")
         flush(stream)
-        stream.flush()  # this one has nothing to fail on
+        stream.flush()  # nothing is left to fail
 
 
-def test_closed_streams_are_open_and_their_numbers_taken(tmp_path: Path) -> None:
+def test_closed_streams_are_opened_so_that_no_file_takes_their_numbers(tmp_path: Path) -> None:
     program = """
 import os, sys
 from imclass.app.cli.streams import safe_streams
@@ -115,7 +115,7 @@ assert sys.stdout is None
     assert int(path.read_text()) > 2
 
 
-def test_names_that_are_no_text_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undecodable_names_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)
     with safe_streams():

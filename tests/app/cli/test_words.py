@@ -1,4 +1,4 @@
-"""Words become options and positions in one pass, and then the fields of an argument class."""
+"""Words are split into options and positional words, and then converted to the fields of an argument class."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from imclass.core.errors import UserError
 from imclass.core.override import Words
 
 
-def test_an_option_takes_all_words_up_to_the_next() -> None:
+def test_an_option_takes_all_words_up_to_the_next_option() -> None:
     assert scan(["a", "--model.widths", "4", "8", "--strict", "--rate=-1", "b", "--save_every", "--", "--c"]) == (
         ["a", "b", "--c"],
         [("model.widths", ["4", "8"]), ("strict", []), ("rate", ["-1"]), ("save_every", [])],
@@ -32,10 +32,10 @@ def test_a_tilde_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
         ["/home/me/a b", "/home/me", "x~"],
         [("out", ["/home/me/run"]), ("data", ["/home/me/pets"]), ("name", ["a~"])],
     )
-    assert scan(["~no one/x"])[0] == ["~no one/x"]  # and no traceback
+    assert scan(["~no one/x"])[0] == ["~no one/x"]  # without a traceback
 
 
-def test_options_that_are_not_the_verbs_are_left() -> None:
+def test_options_of_the_config_are_returned_separately() -> None:
     words = ["lenet", "--model.widths", "4", "8", "--optimiser.no-nesterov", "--schedule.rate=-1", "--dry-run"]
     assert parse(TrainArguments, words, "imclass train") == (
         TrainArguments("lenet", dry_run=True),
@@ -48,14 +48,14 @@ def test_options_that_are_not_the_verbs_are_left() -> None:
 
 
 def read(kind: type, *words: str) -> Any:
-    """Return what the words say to a verb that takes nothing else."""
+    """Parse the words of a verb, and raise an error for any other option."""
     arguments, others = parse(kind, words, "imclass verb")
     for key in others:
         raise option_error(key, option_hints(kind))
     return arguments
 
 
-def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
+def test_options_fill_the_fields_of_their_types() -> None:
     assert read(PredictArguments, "--json", "a", "b", "--top", "3", "c") == PredictArguments(
         Path("a"), ("b", "c"), top=3, common=CommonArguments(json=True)
     )
@@ -76,39 +76,37 @@ def test_with_a_class_an_option_takes_what_its_field_holds() -> None:
     [
         (PredictArguments, ["--workers", "two", "a"], "--workers is 'two'; it must be a whole number"),
         (PredictArguments, ["a", "--workers"], "--workers needs a value"),
-        (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or leave it out"),
-        (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or leave it out"),
-        (PredictArguments, [], "imclass verb needs one more MODEL"),
-        (CompareArguments, ["a", "b", "c"], "there is nothing to do with 'c'"),
-        (PredictArguments, ["a", "--wokers", "2"], "there is no option --wokers; did you mean '--workers'?"),
+        (TrainArguments, ["a", "--out", ""], "--out is empty; give a value or drop the option"),
+        (EvaluateArguments, ["a", "--data="], "--data is empty; give a value or drop the option"),
+        (PredictArguments, [], "imclass verb requires MODEL"),
+        (CompareArguments, ["a", "b", "c"], "unexpected argument 'c'"),
+        (PredictArguments, ["a", "--wokers", "2"], "unknown option --wokers; did you mean '--workers'?"),
         (PredictArguments, ["a", "--format", "xml"], "--format is 'xml'; it must be one of 'table', 'csv', 'json'"),
         (
             PredictArguments,
             ["run", "source=pets"],
-            "there is no file source=pets; if it is an option, write --source pets",
+            "the file source=pets does not exist; to set an option, write --source pets",
         ),
         (
             EvaluateArguments,
             ["run", "-d", "pets"],
-            "there is no option -d: options begin with two dashes, as --data does",
+            "unknown option -d: options begin with two dashes, as in --data",
         ),
         (
             PredictArguments,
             ["run", "-x"],
-            "there is no option -x: options begin with two dashes, as --data does; if it is a file, write ./-x",
+            "unknown option -x: options begin with two dashes, as in --data; if it is a file, write it as ./-x",
         ),
         (TrainArguments, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
     ],
 )
-def test_a_mistake_is_named(kind: type, words: list[str], message: str) -> None:
+def test_the_message_names_the_mistake(kind: type, words: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         read(kind, *words)
     assert str(caught.value).startswith(message)
 
 
-def test_what_looks_like_an_option_of_another_tool_may_be_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_may_be_named_like_an_option_of_another_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.png").touch()
     assert read(PredictArguments, "run", "a=b.png", "./-x.png").paths == ("a=b.png", "./-x.png")
@@ -116,7 +114,7 @@ def test_what_looks_like_an_option_of_another_tool_may_be_a_file(
     assert scan(["--schedule.rate", "-1e-3", "-inf", "-.5"])[1] == [("schedule.rate", ["-1e-3", "-inf", "-.5"])]
 
 
-def test_patterns_of_layers_stay_as_they_are_typed() -> None:
+def test_patterns_of_layers_are_kept_as_typed() -> None:
     words = [
         "--rates.*",
         "0",

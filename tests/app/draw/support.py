@@ -1,4 +1,4 @@
-"""What the tests of pictures share."""
+"""A helper that the tests of pictures share."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 
-def saved(draw: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Figure:
+def figure_of(draw: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Figure:
     """Return the figure that `draw` saves."""
     seen: list[Figure] = []
     save = Figure.savefig

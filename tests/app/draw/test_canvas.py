@@ -1,4 +1,4 @@
-"""The canvas takes any script and no style of the user's; a failed picture leaves the old one."""
+"""The canvas draws any script and ignores the user's style; a failed picture leaves the old one."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def matrix(k: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 4, (k, k)) + 90 * np.eye(k, dtype=np.int64)
 
 
-def test_the_users_own_style_does_not_matter(tmp_path: Path) -> None:
+def test_the_users_style_does_not_matter(tmp_path: Path) -> None:
     import matplotlib
 
     confusion_png(matrix(3), list("abc"), tmp_path / "plain.png")
@@ -44,7 +44,7 @@ def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_matplotlib_waits_for_the_first_picture_and_pyplot_is_never_needed(tmp_path: Path) -> None:
+def test_matplotlib_is_imported_for_the_first_picture_and_pyplot_never(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from imclass.app.draw.curves import curves_png; early = 'matplotlib' in sys.modules; "
         f"curves_png([], pathlib.Path({str(tmp_path / 'c.png')!r})); print(early, 'matplotlib.pyplot' in sys.modules)"
@@ -86,7 +86,7 @@ def test_the_users_environment_does_not_matter(name: str, value: str, backend: s
     assert (pixels(tmp_path / "plain.png") == pixels(tmp_path / "picture.png")).all()
 
 
-def test_matplotlib_that_cannot_be_imported_is_one_message(tmp_path: Path) -> None:
+def test_a_failing_import_of_matplotlib_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"\xff\xfe")
     given = {**os.environ, "MATPLOTLIBRC": str(tmp_path / "odd")}
     words = [sys.executable, "-c", DRAW, str(tmp_path / "picture.png")]

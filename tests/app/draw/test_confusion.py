@@ -1,4 +1,4 @@
-"""Pictures: valid PNGs, with the pixels they promise."""
+"""Confusion matrices: valid PNGs with the expected pixels, and the same matrix on the page."""
 
 import math
 import warnings
@@ -12,7 +12,7 @@ from imclass.app.draw import canvas
 from imclass.app.draw.confusion import DARK_INK, confusion_png, ink
 from imclass.app.draw.confusion import matrix_view as shown_of
 from imclass.app.report import figures
-from tests.app.draw.support import saved
+from tests.app.draw.support import figure_of
 from tests.app.report.reader import pixels_of, read
 
 
@@ -24,7 +24,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def share(picture: np.ndarray, colour: tuple[int, ...]) -> float:
-    """Of the picture's area, how much has about this colour."""
+    """Return the share of the picture's area that has about this colour."""
     return float((np.abs(picture - colour).max(axis=2) < 12).mean())
 
 
@@ -61,22 +61,22 @@ def test_any_class_name_can_be_drawn_without_a_warning(tmp_path: Path) -> None:
     assert pixels(tmp_path / "c.png").shape[1] < 1600
 
 
-def test_a_script_that_the_usual_font_lacks_takes_one_that_is_installed(
+def test_a_script_that_the_default_font_lacks_uses_an_installed_font(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Fonts that come with matplotlib stand for those of a system; U+210A is not in its own."""
+    """Use fonts of matplotlib in place of a system's; its default font lacks U+210A."""
 
-    def drawn(*fonts: str) -> bytes:
+    def draw(*fonts: str) -> bytes:
         monkeypatch.setattr(canvas, "FONTS", fonts)
         confusion_png(matrix(2), ["\u210a", "b"], tmp_path / "c.png")
         return (tmp_path / "c.png").read_bytes()
 
-    assert drawn() == drawn("a font that is not there") != drawn("STIXGeneral")
+    assert draw() == draw("a font that is not there") != draw("STIXGeneral")
     assert not caplog.records  # matplotlib would warn at each text
 
 
 def test_names_are_not_read_as_mathematics() -> None:
-    """The twin: matplotlib itself would refuse to draw such a name."""
+    """Show that matplotlib by default would refuse to draw such a name."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,7 +91,7 @@ def test_shades_of_a_matrix_with_an_empty_row() -> None:
     on_white = 1 - shown.pixels[:, :, 3:] / 255 * (1 - shown.pixels[:, :, :3] / 255)
     assert (on_white[0] == 1).all() and np.isfinite(shown.ink).all()
     np.testing.assert_allclose(255 * on_white[2, 2], BLUE)
-    expected = 1 - math.sqrt(0.2) * (1 - np.array(ORANGE) / 255)  # 2 % where 10 % is full orange
+    expected = 1 - math.sqrt(0.2) * (1 - np.array(ORANGE) / 255)  # 2% where 10% is full orange
     np.testing.assert_allclose(on_white[1, 0], expected, atol=0.5 / 255)
 
 
@@ -108,17 +108,19 @@ def test_blocks_of_classes_keep_the_largest_share() -> None:
         (15, list(range(1, 16)), 15, ""),
         (16, list(range(1, 17)), 16, ""),
         (64, list(range(1, 65)), 64, ""),
-        (65, [1, 20, 40, 60], 65, "numbered from 1"),
-        (251, [1, 50, 100, 150, 200, 250], 126, "largest share of 2 x 2 neighbours"),
+        (65, [1, 20, 40, 60], 65, "classes are numbered from 1"),
+        (251, [1, 50, 100, 150, 200, 250], 126, "largest fraction in a block of 2 x 2"),
     ],
 )  # fmt: skip
-def test_what_a_matrix_shows(k: int, labels: list[int], cells: int, note: str) -> None:
+def test_labels_cells_and_notes_depend_on_the_number_of_classes(
+    k: int, labels: list[int], cells: int, note: str
+) -> None:
     shown = shown_of(matrix(k), [f"class {i}" for i in range(1, k + 1)])
     named = k <= 64
     assert dict(shown.labels) == {i: f"class {i}" if named else f"{i}" for i in labels}
     assert shown.turned == named and note in shown.note and bool(shown.note) != named
     assert shown.ink.shape == (cells, cells) and bool(shown.counts) == (k <= 15)
-    assert shown.title == f"{matrix(k).trace():,} of {matrix(k).sum():,} right (" + shown.title.partition(" (")[2]
+    assert shown.title == f"{matrix(k).trace():,} of {matrix(k).sum():,} correct (" + shown.title.partition(" (")[2]
 
 
 @pytest.mark.parametrize(
@@ -130,11 +132,11 @@ def test_long_names_over_columns_are_turned(name: str, k: int, turned: bool) -> 
 
 
 @pytest.mark.parametrize("k", [2, 10, 20, 100, 300])
-def test_picture_and_page_show_one_matrix(k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picture_and_page_show_the_same_matrix(k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts, classes = matrix(k), [f"class {i}" for i in range(k)]
     shown = shown_of(counts, classes)
     page = read(figures.confusion_figure(shown))
-    (axes,) = saved(lambda: confusion_png(counts, classes, tmp_path / "c.png"), monkeypatch).axes
+    (axes,) = figure_of(lambda: confusion_png(counts, classes, tmp_path / "c.png"), monkeypatch).axes
     labels = [*shown.labels.values()]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == labels
     assert [tick.get_text() for tick in axes.get_yticklabels()] == labels

@@ -1,4 +1,4 @@
-"""Learning curves of any length are drawn, say their last values, and are the same as a PNG and on a page."""
+"""Learning curves of any length are drawn with their last values, and are the same as a PNG and on a page."""
 
 import math
 import warnings
@@ -12,14 +12,14 @@ from PIL import Image, ImageColor
 from imclass.app.draw.axis import integer_axis, zero_based_axis
 from imclass.app.draw.curves import SPLIT_COLOURS, curves_png, panels
 from imclass.app.report import figures
-from tests.app.draw.support import saved
+from tests.app.draw.support import figure_of
 from tests.app.report.reader import read
 
 TRAIN, TEST = ImageColor.getrgb(SPLIT_COLOURS["train"]), ImageColor.getrgb(SPLIT_COLOURS["test"])
 
 
 def share(picture: np.ndarray, colour: tuple[int, ...]) -> float:
-    """Of the picture's area, how much has about this colour."""
+    """Return the share of the picture's area that has about this colour."""
     return float((np.abs(picture - colour).max(axis=2) < 12).mean())
 
 
@@ -60,19 +60,19 @@ def test_a_diverged_run_still_has_its_curves(value: float, tmp_path: Path) -> No
     assert pixels(tmp_path / "nothing.png").shape[2] == 3
 
 
-def test_what_the_curves_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss, error = saved(lambda: curves_png(history(7), tmp_path / "curves.png"), monkeypatch).axes
+def test_curves_have_legends_and_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss, error = figure_of(lambda: curves_png(history(7), tmp_path / "curves.png"), monkeypatch).axes
     legend = error.get_legend()
     assert legend is not None and legend.get_title().get_text() == "last epoch"
-    assert [text.get_text() for text in legend.get_texts()] == [f"train {80 / 7:.2f} %", "test 15.00 %"]
+    assert [text.get_text() for text in legend.get_texts()] == [f"train {80 / 7:.2f}%", "test 15.00%"]
     train, test = (line for line in error.get_lines() if np.size(line.get_xdata()))
     assert np.allclose(np.asarray(train.get_ydata()), 80 / np.arange(1, 8))  # shares are drawn as percent
     assert np.asarray(test.get_xdata()).tolist() == [3, 6]
     assert (loss.get_ylim()[0], error.get_ylim()[0], error.get_title(loc="left")) == (0, 0, "error (%)")
 
 
-def diverged(n: int) -> list[dict[str, float | int | None]]:
-    """A history with gaps, of which one epoch stands between two."""
+def diverged_history(n: int) -> list[dict[str, float | int | None]]:
+    """Return a history with two gaps around a single epoch."""
     records = history(n)
     for epoch in (3, 5):
         if n > epoch:
@@ -82,8 +82,8 @@ def diverged(n: int) -> list[dict[str, float | int | None]]:
 
 @pytest.mark.parametrize("n", [1, 7, 60])
 def test_picture_and_page_show_the_same_curves(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = saved(lambda: curves_png(diverged(n), tmp_path / "curves.png"), monkeypatch)
-    for axes, shown in zip(figure.axes, panels(diverged(n)), strict=True):
+    figure = figure_of(lambda: curves_png(diverged_history(n), tmp_path / "curves.png"), monkeypatch)
+    for axes, shown in zip(figure.axes, panels(diverged_history(n)), strict=True):
         page = read(figures.panel_figure(shown))
         legend, texts = axes.get_legend(), [text.text for text in page.one("svg").all("text")]
         assert legend is not None
@@ -112,7 +112,7 @@ def by_step(n: int, parts: int) -> list[dict[str, float]]:
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_training_is_a_line_by_step_and_the_rest_by_epoch(n: int, tmp_path: Path, monkeypatch: Any) -> None:
     parts = by_step(n or 1, 20)
-    figure = saved(lambda: curves_png(history(n), tmp_path / "curves.png", parts), monkeypatch)
+    figure = figure_of(lambda: curves_png(history(n), tmp_path / "curves.png", parts), monkeypatch)
     for axes, shown in zip(figure.axes, panels(history(n), parts), strict=True):
         assert next(iter(shown.epochs.ticks)) == 0 and shown.epochs.high == max(n, 1)
         train, *others = (line for line in axes.get_lines() if np.size(line.get_xdata()))
@@ -121,21 +121,21 @@ def test_training_is_a_line_by_step_and_the_rest_by_epoch(n: int, tmp_path: Path
         assert [line.get_marker() for line in others] == ["o"] * (n == 3)
         last = shown.lines[0].last  # the last epoch's mean, and before there is one what the line ends with
         mean = history(n)[-1] if n else parts[-1]
-        assert last in (f"train {mean['train_loss']:.4f}", f"train {100 * mean['train_error']:.2f} %")  # type: ignore[operator]
+        assert last in (f"train {mean['train_loss']:.4f}", f"train {100 * mean['train_error']:.2f}%")  # type: ignore[operator]
     assert share(pixels(tmp_path / "curves.png"), TRAIN) > 0.001
 
 
-def test_what_auxiliary_heads_add_is_named() -> None:
+def test_the_loss_of_auxiliary_heads_is_named() -> None:
     rows = [{"epoch": 1, "train_loss": 1.0, "train_auxiliary": 0.5, "train_error": 0.25}]
     loss, error = panels(rows)
     assert [line.last for line in loss.lines] == ["train 1.0000 (+ 0.5000 auxiliary)"]
-    assert [line.last for line in error.lines] == ["train 25.00 %"]
+    assert [line.last for line in error.lines] == ["train 25.00%"]
 
 
-def test_gaps_part_a_line_and_lone_epochs_are_dots() -> None:
-    train = panels(diverged(60))[0].lines[0]
+def test_gaps_break_a_line_and_single_epochs_are_dots() -> None:
+    train = panels(diverged_history(60))[0].lines[0]
     assert [len(piece) for piece in train.pieces] == [3, 1, 54] and train.dots == [(5, 0.4)]
-    assert len(panels(diverged(7))[0].lines[0].dots) == 5  # of a short history, each
+    assert len(panels(diverged_history(7))[0].lines[0].dots) == 5  # a short history has one for each epoch
 
 
 @pytest.mark.parametrize("highest", [1e-9, 0.003, 0.1, 0.99, 1.0, 2.302, 7.0, 59.9, 100.0, 12345.0, 3e38])
@@ -173,5 +173,5 @@ def test_a_mean_average_precision_takes_the_place_of_the_error() -> None:
     rows = [{"epoch": n, "train_loss": 1 / n, "validation_loss": 2 / n, "validation_map": n / 4} for n in (1, 2, 3)]
     loss, right = panels(rows, [{"epoch": 0.5, "train_loss": 3.0}])
     assert [line.split for line in loss.lines] == ["train", "validation"]
-    assert right.title == "mean average precision (%)" and [line.last for line in right.lines] == ["validation 75.00 %"]
+    assert right.title == "mean average precision (%)" and [line.last for line in right.lines] == ["validation 75.00%"]
     assert panels([{"epoch": 1, "train_error": 0.5}])[1].title == "error (%)"

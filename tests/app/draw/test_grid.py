@@ -31,10 +31,10 @@ def test_grid_of_sixty_four_maps_is_264_pixels_square() -> None:
     assert (picture[32::33] == 255).all() and (picture[:, 32::33] == 255).all()
 
 
-@pytest.mark.parametrize(("n", "side"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (10, 4)])
-def test_grid_has_the_fewest_tiles_a_side_and_white_where_there_is_no_map(n: int, side: int) -> None:
+@pytest.mark.parametrize(("n", "down", "across"), [(1, 1, 1), (2, 1, 2), (4, 2, 2), (5, 2, 3), (9, 3, 3), (10, 3, 4)])
+def test_grid_is_nearly_square_and_white_where_there_is_no_map(n: int, down: int, across: int) -> None:
     picture = map_grid(np.zeros((n, 3, 5)))
-    assert picture.shape == (4 * side, 6 * side)
+    assert picture.shape == (4 * down, 6 * across)
     assert (picture == 0).sum() == n * 15 and (picture == 255).sum() == picture.size - n * 15
 
 
@@ -53,13 +53,15 @@ def test_a_constant_map_among_others_is_flat_on_the_common_scale() -> None:
 
 
 def test_half_precision_maps_do_not_overflow() -> None:
-    picture = map_grid(np.array([[[-6e4, 6e4]]], np.float16))  # their difference is no half-precision number
+    picture = map_grid(np.array([[[-6e4, 6e4]]], np.float16))  # their difference overflows half precision
     assert picture[0].tolist() == [0, 255, 255]
 
 
-@pytest.mark.parametrize(("maps", "said"), [(np.full((1, 2, 2), np.nan), "not finite"), (np.zeros((0, 2, 2)), "empty")])
-def test_maps_that_cannot_be_shown_are_named(maps: np.ndarray, said: str) -> None:
-    with pytest.raises(UserError, match=f"{maps.shape[0]} x 2 x 2 are {said}"):
+@pytest.mark.parametrize(
+    ("maps", "problem"), [(np.full((1, 2, 2), np.nan), "not finite"), (np.zeros((0, 2, 2)), "empty")]
+)
+def test_maps_that_cannot_be_drawn_are_refused(maps: np.ndarray, problem: str) -> None:
+    with pytest.raises(UserError, match=f"{maps.shape[0]} x 2 x 2 are {problem}"):
         map_grid(maps)
 
 

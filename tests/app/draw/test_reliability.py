@@ -1,4 +1,4 @@
-"""The picture of how often a model is right against how sure it is."""
+"""Reliability diagrams: the bars of accuracy, and the gaps to the confidence."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from PIL import Image
 
 from imclass.app.draw.reliability import reliability_png
 from imclass.evaluation.measures.calibration import Reliability, reliability
-from tests.app.draw.support import saved
+from tests.app.draw.support import figure_of
 
 
-def drawn(bins: Reliability, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """The figure that was saved at `path`."""
-    figure = saved(lambda: reliability_png(bins, path), monkeypatch)
+def draw_figure(bins: Reliability, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """Draw a reliability diagram to `path` and return its figure."""
+    figure = figure_of(lambda: reliability_png(bins, path), monkeypatch)
     with Image.open(path) as picture:
         picture.load()
         assert picture.format == "PNG" and min(picture.size) > 300
@@ -25,7 +25,7 @@ def test_bars_are_the_accuracies_and_gaps_reach_the_confidence(tmp_path: Path, m
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 300)
     bins = reliability(random.normal(size=(300, 4)).astype(np.float32) * 2, labels)
-    figure = drawn(bins, tmp_path / "reliability.png", monkeypatch)
+    figure = draw_figure(bins, tmp_path / "reliability.png", monkeypatch)
     top, below = figure.axes
     bars, gaps = (list(container) for container in top.containers)  # type: ignore[call-overload]
     some = bins.counts > 0
@@ -34,9 +34,9 @@ def test_bars_are_the_accuracies_and_gaps_reach_the_confidence(tmp_path: Path, m
     assert [bar.get_x() for bar in bars] == pytest.approx((np.arange(15) / 15)[some].tolist())
     shares = [bar.get_height() for bar in below.containers[0]]  # type: ignore[attr-defined]
     assert shares == pytest.approx((bins.counts / 300).tolist())
-    assert top.get_title() == f"expected calibration error {100 * bins.error:.2f} %, 300 images"
+    assert top.get_title() == f"expected calibration error {100 * bins.error:.2f}%, 300 images"
 
 
 def test_one_image_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bins = reliability(np.array([[0.0, 1e4]], np.float32), np.array([1]))
-    assert "0.00 %, 1 images" in drawn(bins, tmp_path / "one.png", monkeypatch).axes[0].get_title()
+    assert "0.00%, 1 images" in draw_figure(bins, tmp_path / "one.png", monkeypatch).axes[0].get_title()

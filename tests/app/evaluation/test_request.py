@@ -1,4 +1,4 @@
-"""Models as a user may give them, by name; what cannot be together is refused before a model is loaded."""
+"""Requests: models by name as a user may give them; impossible options are refused before a model is loaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,22 +19,22 @@ from imclass.evaluation.request import Request, SilentProgress, parse_scales, se
 from imclass.evaluation.score import evaluate, view_protocols
 from imclass.models.classifier import load_network_classifier
 from imclass.store.context import open_context
-from tests.support.small import CLASSES, tree, untrained
+from tests.support.small import CLASSES, save_untrained, tree
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand next to a folder of photos with its own splits, and two models."""
+    """Change to a folder with two models and a folder of photos that has splits."""
     monkeypatch.chdir(tmp_path)
     for split, n in (("train", 2), ("validation", 4), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n)
     for name in "ab":
-        untrained(tmp_path / f"{name}.safetensors")
+        save_untrained(tmp_path / f"{name}.safetensors")
     return tmp_path
 
 
 def arrays(n: int = 6, split: str = "test") -> ArrayDataset:
-    """A user's own arrays: N x 28 x 28 x 1 pixels and a label each."""
+    """Return a user's arrays: N x 28 x 28 x 1 pixels and a label each."""
     pixels = np.random.default_rng(0).integers(0, 256, (n, 28, 28, 1), dtype=np.uint8)
     return ArrayDataset(
         pixels, OneOf(np.arange(n) % 2), CLASSES, (split,), split, Origin("mine", "memory", "published")
@@ -51,20 +51,20 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "said"),
+    ("models", "message"),
     [
-        ([], "name a MODEL"),
-        (["a", "./a"], "a is named twice"),
-        ([3], "a model is 3; give a path"),
-        ([None], "a model is None"),
+        ([], "specify a MODEL"),
+        (["a", "./a"], "a is given twice"),
+        ([3], "3 is not a model; give a path"),
+        ([None], "None is not a model"),
     ],
 )
-def test_what_is_no_model_is_refused(models: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_things_that_are_not_models_are_refused(models: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         models_by_name(models)
 
 
-def test_a_classifier_is_given_once(place: Path) -> None:
+def test_a_classifier_given_twice_is_refused(place: Path) -> None:
     classifier = load_network_classifier("a.safetensors")
     with pytest.raises(UserError, match="given twice"):
         models_by_name([classifier, classifier])
@@ -74,52 +74,54 @@ def test_data_may_be_a_dataset(place: Path) -> None:
     classifier = load_network_classifier("a.safetensors")
     result = imclass.evaluate(classifier, arrays())
     np.testing.assert_allclose(result.evaluation.scores, evaluate(classifier, arrays()).scores, rtol=1e-5)
-    assert result.rows[0].facts.said == "split test of mine" and result.rows[0].name == "lenet-5"
+    assert result.rows[0].facts.scope == "split test of mine" and result.rows[0].name == "lenet-5"
     named_split = imclass.evaluate("a.safetensors", open_split("pets", "test", open_context()))
     assert named_split.measures == imclass.evaluate("a.safetensors", "pets").measures
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another split": ({"data": arrays(), "split": "train"}, "the data is the split 'test'"),
-    "to fit": ({"data": arrays(), "temperature": True}, "--temperature fits to a validation split"),
+    "to fit": ({"data": arrays(), "temperature": True}, "--temperature needs a validation split"),
     "workers": ({"data": "pets", "workers": -1}, "--workers is -1"),
     "batch": ({"data": "pets", "batch": 0}, "--batch is 0"),
     "device": ({"data": "pets", "device": "tpu"}, "--device tpu is not a device"),
     "protocol": ({"data": "pets", "protocol": ["flip", "centre"]}, "did you mean 'center'"),
     "scales": ({"data": "pets", "protocol": "dense", "scales": "28;32"}, "whole numbers of pixels"),
-    "rows": ({"data": "pets", "protocol": "flip,center", "temperature": True}, "--temperature is of one row"),
+    "rows": ({"data": "pets", "protocol": "flip,center", "temperature": True}, "--temperature needs a single result"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_mistakes_are_found_before_a_model_is_loaded(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "read_packed", lambda *_: pytest.fail("a model was loaded"))
-    options, said = WRONG[case]
-    with pytest.raises(UserError, match=said):
+    options, message = WRONG[case]
+    with pytest.raises(UserError, match=message):
         imclass.evaluate("a.safetensors", **options)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("trained", "no", "--trained is 'no'; it must be leave-out or include"),
         ("weights", "even", "--weights is 'even'; it must be mean, fit or none"),
         ("precision", "fp16", "fp32 or bf16"),
     ],
 )
-def test_words_that_are_none_of_a_few_are_refused(key: str, value: Any, said: str) -> None:
+def test_unknown_choices_are_refused(key: str, value: Any, message: str) -> None:
     request = Request(models={}, saved=(), order=("a",), protocols={"": None})
     request.check()
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         replace(request, **{key: value}).check()
 
 
 def test_a_classifier_in_memory_is_not_rounded(place: Path) -> None:
-    with pytest.raises(UserError, match="precision bf16 rounds weights as they are loaded; give the model by its path"):
+    with pytest.raises(
+        UserError, match="precision bf16 needs a model that is loaded from a file; pass the model's path"
+    ):
         imclass.evaluate(load_network_classifier("a.safetensors"), "pets", precision="bf16")
 
 
-def test_protocols_by_name_or_value() -> None:
+def test_protocols_are_names_or_values() -> None:
     found = view_protocols()
     assert select_protocols(None, None) == {"": None}
     assert list(select_protocols("center,flip", None)) == ["center", "flip"]
@@ -127,7 +129,7 @@ def test_protocols_by_name_or_value() -> None:
     (scaled,) = select_protocols(found["dense"], (28, 32)).values()
     assert scaled == next(iter(select_protocols("dense", "28,32").values())) != found["dense"]
     for names in ("flip,flip", ["flip", found["flip"]]):
-        with pytest.raises(UserError, match="--protocol flip,flip names one twice"):
+        with pytest.raises(UserError, match="--protocol flip,flip lists a protocol twice"):
             select_protocols(names, None)
 
 
@@ -138,6 +140,6 @@ def test_scales_are_words_or_numbers() -> None:
             parse_scales(wrong)
 
 
-def test_arrays_alone_are_no_data() -> None:
-    with pytest.raises(UserError, match="the data is of the type tuple; give a data set's name, a folder"):
+def test_bare_arrays_are_refused_as_data() -> None:
+    with pytest.raises(UserError, match="the data has the type tuple; pass a data set's name, a folder"):
         requests.open_request("a", (np.zeros(4), np.zeros(4)), None, None, open_context(), SilentProgress())

@@ -1,4 +1,4 @@
-"""`imclass.evaluate` and what can be made of its result: all that the command line can do."""
+"""Results of `imclass.evaluate`: they can do everything that the command line can."""
 
 import json
 import re
@@ -17,24 +17,24 @@ from imclass.evaluation.request import Scoring
 from imclass.evaluation.results import read_scores
 from tests.app.evaluation.test_request import arrays
 from tests.app.report.reader import read
-from tests.support.small import CLASSES, tree, untrained
+from tests.support.small import CLASSES, save_untrained, tree
 
 MODELS = ["a.safetensors", "b.safetensors"]
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand next to a folder of photos with its own splits, and two models."""
+    """Change to a folder with two models and a folder of photos that has splits."""
     monkeypatch.chdir(tmp_path)
     for split, n in (("train", 2), ("validation", 8), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n, side=30)
-    untrained(tmp_path / "a.safetensors")
-    untrained(tmp_path / "b.safetensors", CLASSES[::-1])
+    save_untrained(tmp_path / "a.safetensors")
+    save_untrained(tmp_path / "b.safetensors", CLASSES[::-1])
     return tmp_path
 
 
 class Watcher:
-    """All that an evaluation tells."""
+    """A `Progress` that keeps everything it receives."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -51,7 +51,7 @@ class Watcher:
         self.counts.append((what, done, total))
 
 
-def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def run_evaluate(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     capsys.readouterr()
     assert main(["evaluate", *words]) == 0
     return capsys.readouterr().out
@@ -67,11 +67,11 @@ CASES: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_python_says_what_the_command_line_says(case: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_prints_what_the_command_line_prints(case: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models, options, words = CASES[case]
     result = imclass.evaluate(models, "pets", **options)
-    assert printed(capsys, *models, "--data", "pets", *words) == f"{result}\n"
-    assert json.loads(printed(capsys, *models, "--data", "pets", *words, "--json")) == json.loads(
+    assert run_evaluate(capsys, *models, "--data", "pets", *words) == f"{result}\n"
+    assert json.loads(run_evaluate(capsys, *models, "--data", "pets", *words, "--json")) == json.loads(
         json.dumps(result.record())
     )
 
@@ -90,9 +90,9 @@ def test_a_result_is_short_in_a_prompt(place: Path) -> None:
         empty.compare()
 
 
-def test_all_files_of_the_command_line_can_be_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_writes_the_files_of_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--data", "pets", "--plot", "p.png", "--reliability", "r.png", "--save", "m.safetensors"]
-    printed(capsys, *MODELS, *words, "--save-scores", "s.npz")
+    run_evaluate(capsys, *MODELS, *words, "--save-scores", "s.npz")
     result = imclass.evaluate(MODELS, "pets")
     assert result.plot("p2.png") == Path("p2.png") and result.reliability("r2.png") == Path("r2.png")
     assert result.save_model("m2.safetensors") == Path("m2.safetensors")
@@ -104,11 +104,11 @@ def test_all_files_of_the_command_line_can_be_written(place: Path, capsys: pytes
     ]  # fmt: skip
     for path in paths:
         assert path.read_bytes() == Path(path.name.replace("s2", "s")).read_bytes()
-    assert result.table("3") in printed(capsys, *MODELS, "--data", "pets", "--table", "3")
-    markdown = printed(capsys, *MODELS, "--data", "pets", "--table", "resnet", "--table-format", "markdown")
+    assert result.table("3") in run_evaluate(capsys, *MODELS, "--data", "pets", "--table", "3")
+    markdown = run_evaluate(capsys, *MODELS, "--data", "pets", "--table", "resnet", "--table-format", "markdown")
     assert markdown.strip() == result.table("resnet", "markdown").strip()
-    assert result.changed(100) == json.loads(
-        printed(capsys, *MODELS, "--data", "pets", "--changed", "100", "--json")
+    assert result.rank_changes(100) == json.loads(
+        run_evaluate(capsys, *MODELS, "--data", "pets", "--changed", "100", "--json")
     )["changed"]  # fmt: skip
     again = imclass.evaluate("m2.safetensors", "pets")
     np.testing.assert_allclose(again.evaluation.scores, result.evaluation.scores, rtol=1e-5, atol=1e-6)
@@ -116,7 +116,7 @@ def test_all_files_of_the_command_line_can_be_written(place: Path, capsys: pytes
     assert read_scores(paths[0]).names == result.rows[0].images
 
 
-def test_files_of_others_stay(place: Path) -> None:
+def test_files_that_imclass_did_not_write_stay(place: Path) -> None:
     result = imclass.evaluate("a.safetensors", "pets")
     photo = place / "pets" / "test" / "cat" / "000.png"
     before = photo.read_bytes()
@@ -130,22 +130,22 @@ def test_files_of_others_stay(place: Path) -> None:
     both = imclass.evaluate(MODELS, "pets")
     for file in score_paths(Path("s.npz"), both.rows):
         file.write_text("mine")
-        with pytest.raises(UserError, match="is there already"):
+        with pytest.raises(UserError, match="already exists"):
             both.save_scores("s.npz")
         assert file.read_text() == "mine"
         file.unlink()
     assert photo.read_bytes() == before and (place / "a.npz").read_text() == "mine"
 
 
-def test_only_a_model_of_one_row_can_be_saved(place: Path) -> None:
+def test_only_a_single_result_can_be_saved(place: Path) -> None:
     (scores,) = imclass.evaluate("a.safetensors", "pets").save_scores("s.npz")
-    for models, options, said in (
-        (MODELS, {"weights": "none"}, "--save is of one row"),
-        (MODELS, {"protocol": "flip,center"}, "--save is of one row"),
-        (["a.safetensors"], {"precision": "bf16"}, "--save keeps float32 weights"),
-        ([scores, "b.safetensors"], {}, "s.npz holds scores and no model"),
+    for models, options, message in (
+        (MODELS, {"weights": "none"}, "--save needs a single result"),
+        (MODELS, {"protocol": "flip,center"}, "--save needs a single result"),
+        (["a.safetensors"], {"precision": "bf16"}, "--save writes float32 weights"),
+        ([scores, "b.safetensors"], {}, "s.npz contains scores, so --save has no model"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             imclass.evaluate(models, "pets", **options).save_model("m.safetensors")
     assert not Path("m.safetensors").exists()
 
@@ -158,7 +158,7 @@ def test_an_evaluation_can_be_watched(place: Path) -> None:
     assert watcher.counts == [("test", 5, 12), ("test", 10, 12), ("test", 12, 12)] and watcher.notes == []
     with pytest.raises(UserError):
         imclass.evaluate("a.safetensors", "mnist-sample", progress=watcher)
-    assert "the folder mnist-sample here is not read" in watcher.notes[0]
+    assert "the folder mnist-sample is not read" in watcher.notes[0]
 
 
 def test_a_class_mapping_and_strictness_are_options(place: Path) -> None:
@@ -179,8 +179,8 @@ def test_a_notebook_shows_tables_and_the_confusion_matrix(place: Path) -> None:
     assert rows.one("tbody").one("tr").one("th").text == "a.safetensors"
     assert {row.one("th").text for row in classes.one("tbody").all("tr")} == set(CLASSES)
     assert str(one.one("img").attributes["src"]).startswith("data:image/png;base64,")
-    several = read(imclass.evaluate(MODELS, "pets")._repr_html_())
-    assert len(several.one("tbody").all("tr")) == 3 and not several.all("img")
+    both = read(imclass.evaluate(MODELS, "pets")._repr_html_())
+    assert len(both.one("tbody").all("tr")) == 3 and not both.all("img")
 
 
 def test_no_name_becomes_markup_in_a_notebook(place: Path) -> None:
@@ -195,11 +195,11 @@ def test_compare_is_a_function_too(place: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"{found}\n"
     assert main(["compare", *MODELS, "--data", "pets", "--list", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.record()))
-    assert re.match(r"Contrast\(b\.safetensors less a\.safetensors: [+-][\d.]+ points", repr(found))
+    assert re.match(r"Contrast\(b\.safetensors minus a\.safetensors: [+-][\d.]+ points", repr(found))
     assert found.comparison.images == 12 and len(found.changes) <= 3
     in_memory = imclass.compare(imclass.load("a.safetensors"), imclass.load("b.safetensors"), arrays())
     assert (in_memory.a.name, in_memory.b.name) == ("lenet-5", "lenet-5 2")
-    with pytest.raises(UserError, match="a comparison is under one"):
+    with pytest.raises(UserError, match="a comparison needs exactly one"):
         imclass.compare(*MODELS, "pets", protocol="flip,center")
     with pytest.raises(UserError, match="--list is -1"):
         imclass.compare(*MODELS, "pets", list=-1)

@@ -1,4 +1,4 @@
-"""Processor, memory and limits, from planted files of /proc and /sys and from recorded answers of sysctl."""
+"""Processor, memory and limits are read from files of /proc and /sys and from the output of sysctl."""
 
 from pathlib import Path
 
@@ -30,13 +30,15 @@ def plant(root: Path, files: dict[str, str]) -> Path:
         (EPYC.replace(" avx512_bf16", ""), "AMD EPYC 9R45", ("avx2", "avx512f"), False),
     ],
 )
-def test_linux_has_proc(cpuinfo: str, model: str, flags: tuple[str, ...], bfloat16: bool, tmp_path: Path) -> None:
+def test_linux_is_read_from_proc(
+    cpuinfo: str, model: str, flags: tuple[str, ...], bfloat16: bool, tmp_path: Path
+) -> None:
     found = read_processor(plant(tmp_path, {"proc/cpuinfo": cpuinfo}), "linux")
     assert (found.model, found.flags, found.has_bfloat16) == (model, flags, bfloat16)
     assert 1 <= found.usable <= found.cores
 
 
-def test_arm_has_features_and_no_model(tmp_path: Path) -> None:
+def test_arm_names_features_but_no_model(tmp_path: Path) -> None:
     found = read_processor(plant(tmp_path, {"proc/cpuinfo": GRAVITON}), "linux")
     assert found.flags == ("asimd", "sve", "bf16", "i8mm") and found.model and found.has_bfloat16
 
@@ -45,7 +47,7 @@ def test_arm_has_features_and_no_model(tmp_path: Path) -> None:
     ("sysctl", "model", "flags"),
     [(M2, "Apple M2", ("asimd", "bf16")), (INTEL_MAC, "Intel(R) Core(TM) i7", ("avx2", "fma")), ("", None, ())],
 )
-def test_macos_has_sysctl(
+def test_macos_is_read_from_sysctl(
     sysctl: str, model: str | None, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(hardware, "sysctl_output", lambda: sysctl)
@@ -54,12 +56,12 @@ def test_macos_has_sysctl(
     assert read_memory(tmp_path, "darwin") == Memory(16 * GIB if "memsize" in sysctl else None, None)
 
 
-def test_a_machine_without_sysctl_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_sysctl_yields_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert hardware.sysctl_output() == ""
 
 
-def test_memory(tmp_path: Path) -> None:
+def test_memory_is_read_from_proc(tmp_path: Path) -> None:
     assert read_memory(tmp_path, "linux") == Memory(None, None)
     plant(tmp_path, {"proc/meminfo": "MemTotal:       8388608 kB\nMemFree:  1 kB\nMemAvailable:    1048576 kB\n"})
     assert read_memory(tmp_path, "linux") == Memory(8 * GIB, GIB)
@@ -82,7 +84,7 @@ GROUP = "sys/fs/cgroup"
         (
             V2
             | {f"{GROUP}/system.slice/cpu.max": "50000 100000", f"{GROUP}/system.slice/job/cpu.max": "200000 100000"},
-            Limits(0.5, None),  # the group around it allows less
+            Limits(0.5, None),  # the outer group allows less
         ),
         (
             V1
@@ -94,7 +96,7 @@ GROUP = "sys/fs/cgroup"
             Limits(2.0, GIB),
         ),
         (
-            V1  # a container mounts its own groups at the root, and "no limit" is a number
+            V1  # a container mounts its groups at the root, and "no limit" is a number
             | {
                 f"{GROUP}/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
                 f"{GROUP}/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
@@ -105,9 +107,9 @@ GROUP = "sys/fs/cgroup"
         ),
     ],
 )
-def test_limits_of_control_groups(files: dict[str, str], expected: Limits, tmp_path: Path) -> None:
+def test_the_tightest_limit_of_all_groups_counts(files: dict[str, str], expected: Limits, tmp_path: Path) -> None:
     assert read_limits(plant(tmp_path, files)) == expected
 
 
-def test_this_machine_answers() -> None:
+def test_this_machine_is_described() -> None:
     assert read_processor().model and (read_memory().total or 1) > 0 and read_limits() is not None

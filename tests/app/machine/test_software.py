@@ -1,4 +1,4 @@
-"""Declared libraries, what PyTorch says, environment variables and proxies."""
+"""Declared libraries, PyTorch, environment variables and proxies are described."""
 
 import sys
 from importlib import metadata
@@ -18,19 +18,19 @@ from imclass.app.machine.software import (
 )
 
 
-def test_requirements_are_read() -> None:
+def test_requirements_are_parsed() -> None:
     found = declared_libraries(
         ["torch>=2.11", "numpy", "no-such-thing>=1; extra == 'serve'", 'pytest>=900; extra == "dev"']
     )
-    assert [(one.name, one.wanted, one.extra) for one in found] == [
+    assert [(library.name, library.wanted, library.extra) for library in found] == [
         ("torch", ">=2.11", ""), ("numpy", "", ""), ("no-such-thing", ">=1", "serve"), ("pytest", ">=900", "dev"),
     ]  # fmt: skip
-    assert [one.is_satisfied for one in found] == [True, True, False, False]
+    assert [library.is_satisfied for library in found] == [True, True, False, False]
     assert found[0].version == metadata.version("torch") and found[2].version is None
 
 
-def test_those_of_imclass_are_declared_or_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"torch", "numpy", "rich"} <= {one.name for one in declared_libraries() if not one.extra}
+def test_libraries_are_declared_only_if_imclass_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"torch", "numpy", "rich"} <= {library.name for library in declared_libraries() if not library.extra}
 
     def absent(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
@@ -54,7 +54,7 @@ def test_a_version_without_numbers_is_older_than_any() -> None:
     assert release_numbers("unknown") == () < release_numbers("0.0.1")
 
 
-def test_torch_is_asked() -> None:
+def test_torch_is_described() -> None:
     found = inspect_torch()
     assert isinstance(found, Torch) and found.devices[0] == "cpu" and found.seconds == 0
     assert (found.threads, found.cuda) == (torch.get_num_threads(), torch.version.cuda)
@@ -75,7 +75,7 @@ def test_a_broken_torch_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(found, str) and found.startswith("ModuleNotFoundError: ")
 
 
-def test_variables_and_proxies() -> None:
+def test_variables_and_proxies_are_read_without_passwords() -> None:
     environment = {"OMP_NUM_THREADS": "3", "PATH": "/bin", "HTTPS_PROXY": "http://me:secret@proxy.example:3128/"}
     assert environment_variables(environment) == {"OMP_NUM_THREADS": "3"}
     assert proxy_settings(environment) == {"https_proxy": "proxy.example:3128"}

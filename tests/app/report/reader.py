@@ -13,7 +13,7 @@ from imclass.app.report.markup import VOID_ELEMENTS
 
 @dataclass
 class Node:
-    """An element with what is in it."""
+    """An element and its contents."""
 
     tag: str
     attributes: dict[str, str | None] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Node:
         return "".join(part if isinstance(part, str) else part.text for part in self.inside)
 
     def all(self, tag: str = "", **wanted: str) -> list["Node"]:
-        """Every element below with this tag and these attributes, in order."""
+        """Return every element below with this tag and these attributes, in order."""
         below = [node for part in self.inside if isinstance(part, Node) for node in (part, *part.all())]
         return [n for n in below if tag in ("", n.tag) and all(n.attributes.get(k) == v for k, v in wanted.items())]
 
@@ -34,7 +34,7 @@ class Node:
 
 
 class Reader(HTMLParser):
-    """A page as a tree; an end tag that does not belong is an error."""
+    """A parser of a page into a tree; a misplaced end tag is an error."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`--mistakes`: every wrong image, with both probabilities and the rank of the truth, as a table or a page."""
+"""`--mistakes`: every misclassified image, with both probabilities and the true class's rank, as a table or a page."""
 
 import csv
 import json
@@ -18,13 +18,13 @@ from imclass.evaluation.results import Facts, ResultRow
 from tests.app.report.reader import pixels_of, read
 from tests.support.payloads import PAYLOADS
 from tests.support.pictures import CLASSES, pictures
-from tests.support.small import picture, tree, untrained
+from tests.support.small import picture, save_untrained, tree
 
 HEAD = ["image", "true", "predicted", "probability", "probability_of_true", "rank_of_true"]
 
 
-def scored(n: int = 40, names: tuple[str, ...] = CLASSES) -> ResultRow:
-    """Random scores of `pictures(n)`."""
+def random_row(n: int = 40, names: tuple[str, ...] = CLASSES) -> ResultRow:
+    """Return a row of random scores of `pictures(n)`."""
     data = pictures(n)
     scores = np.random.default_rng(1).normal(size=(n, len(names))).astype(np.float32)
     evaluation = evaluation_of(names, OneOf(data.labels), scores, data.ids, n)
@@ -33,7 +33,7 @@ def scored(n: int = 40, names: tuple[str, ...] = CLASSES) -> ResultRow:
 
 
 def by_hand(row: ResultRow) -> list[list[Any]]:
-    """The table, an image at a time."""
+    """Compute the table an image at a time."""
     lines: list[list[Any]] = []
     for image, scores, label in zip(row.images, row.evaluation.scores, row.evaluation.targets.numpy(), strict=True):
         chances = np.exp(scores.astype(np.float64)) / np.exp(scores.astype(np.float64)).sum()
@@ -46,7 +46,7 @@ def by_hand(row: ResultRow) -> list[list[Any]]:
 
 
 def test_every_mistake_is_listed_the_most_confident_first() -> None:
-    row = scored()
+    row = random_row()
     head, *lines = csv.reader(as_csv(wrong_images(row.evaluation, row.images)).splitlines())
     expected = by_hand(row)
     assert head == HEAD and len(lines) == len(expected) > 20
@@ -55,9 +55,9 @@ def test_every_mistake_is_listed_the_most_confident_first() -> None:
         assert [float(line[3]), float(line[4])] == pytest.approx(wanted[3:5], abs=1e-6)
 
 
-def test_no_name_is_a_formula_or_markup() -> None:
+def test_no_name_becomes_a_formula_or_markup() -> None:
     for payload in PAYLOADS:
-        row = scored(1, (payload, *CLASSES[1:]))
+        row = random_row(1, (payload, *CLASSES[1:]))
         wrong = evaluation_of(
             row.evaluation.classes, OneOf(np.array([1])), np.eye(1, 7, dtype=np.float32), np.array([100]), 1
         )
@@ -71,7 +71,7 @@ def test_no_name_is_a_formula_or_markup() -> None:
 
 
 def test_a_page_shows_each_image() -> None:
-    row, data = scored(), pictures(40)
+    row, data = random_row(), pictures(40)
     data = pictures(
         40,
         bad=frozenset([int(np.flatnonzero(row.evaluation.ids == wrong_images(row.evaluation, row.images)[0].id)[0])]),
@@ -82,14 +82,16 @@ def test_a_page_shows_each_image() -> None:
     assert len(figures) == len(found) and "the file ends too early" in figures[0].text and not figures[0].all("img")
     for figure, wrong in zip(figures[1:], found[1:], strict=True):
         image = data[data.ids.tolist().index(wrong.id)]
-        assert np.array_equal(pixels_of(figure.one("img")), image)  # small ones as they are
-        assert wrong.predicted in figure.text and f"is {wrong.true}" in figure.text and wrong.image[-8:] in figure.text
+        assert np.array_equal(pixels_of(figure.one("img")), image)  # small images are not changed
+        assert (
+            wrong.predicted in figure.text and f"true {wrong.true}" in figure.text and wrong.image[-8:] in figure.text
+        )
     assert f"{len(found)} of 40 images" in page.text and "split test of d" in page.text
     assert page.one("meta", name="generator").attributes["content"] == "imclass"
 
 
 def test_a_large_image_is_a_small_picture() -> None:
-    row, data = scored(1), pictures(1, (900, 300))
+    row, data = random_row(1), pictures(1, (900, 300))
     scores = np.eye(7, dtype=np.float32)[data.labels]
     row = ResultRow(
         "m", evaluation_of(CLASSES, OneOf((data.labels + 1) % 7), scores, data.ids, 1), row.images, row.facts
@@ -103,7 +105,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets", per_class=6)
     Image.fromarray(picture(1, side=300)).save("pets/cat/=large.png")
-    untrained(tmp_path / "model.safetensors")
+    save_untrained(tmp_path / "model.safetensors")
     return tmp_path
 
 
@@ -123,18 +125,18 @@ class TestCommandLine:
         assert Path("again.csv").read_text() == Path("m.csv").read_text()
         assert main(["evaluate", "s.npz", "--mistakes", "again.html"]) == 0
         page = read(Path("again.html").read_text())
-        assert len(page.all("figure")) == wrong and not page.all("img") and "There are no pictures" in page.text
-        for name in ("m.csv", "m.html"):  # they may be written again
+        assert len(page.all("figure")) == wrong and not page.all("img") and "Images are not shown" in page.text
+        for name in ("m.csv", "m.html"):  # our files may be replaced
             assert main([*words, "--mistakes", name]) == 0
 
-    def test_a_file_that_cannot_be_is_said_before_anything_is_scored(
+    def test_an_impossible_file_is_refused_before_anything_is_scored(
         self, place: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (place / "notes.csv").write_text("mine")
         for name, why in (
             ("m.txt", "ends in .csv or .html"),
-            ("notes.csv", "is there already"),
-            ("no/m.csv", "no folder"),
+            ("notes.csv", "already exists"),
+            ("no/m.csv", "the folder no does not exist"),
         ):
             assert main(["evaluate", "model.safetensors", "--data", "pets", "--mistakes", name]) == 2
             assert why in capsys.readouterr().err

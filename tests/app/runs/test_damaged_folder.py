@@ -1,4 +1,4 @@
-"""A folder of photographs with damaged files among them: each of those is named, the rest is used, all are counted."""
+"""A folder of photographs with damaged files, which are named and counted while the others are used."""
 
 import csv
 import io
@@ -13,13 +13,13 @@ import skimage.data
 from PIL import Image
 
 from imclass.app.cli.main import main
-from tests.support.corpus import refused as damaged_kinds
+from tests.support.corpus import refused_files as damaged_kinds
 from tests.support.small import fingerprint
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # come with scikit-image, and make four classes
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")  # of scikit-image, each the source of one class
 A_CLASS = 50
 KINDS = (
-    "cut at 50 %.jpg", "cut at 90 %.png", "cut at 10 %.gif", "empty.jpg", "text.jpg", "page.jpg", "huge.png",
+    "cut at 50%.jpg", "cut at 90%.png", "cut at 10%.gif", "empty.jpg", "text.jpg", "page.jpg", "huge.png",
     "huge.jpg", "no frame.jpg", "one byte.jpg",
 )  # fmt: skip
 TRAIN = ["train", "mnist-lenet", "--preprocess.colour", "rgb", "--epochs", "2", "--batch", "32", "--workers", "2"]
@@ -27,7 +27,7 @@ TRAIN = ["train", "mnist-lenet", "--preprocess.colour", "rgb", "--epochs", "2", 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 crops of different sizes as JPEG, and 20 files that cannot be used, five a class."""
+    """Make 200 crops of different sizes as JPEG, and 20 files that cannot be used, five a class."""
     tree = tmp_path_factory.mktemp("data") / "photos"
     generator = np.random.default_rng(0)
     for name in PHOTOGRAPHS:
@@ -46,15 +46,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bad(tree: Path) -> set[str]:
-    """The damaged files."""
+    """Return the damaged files."""
     found = {str(path) for path in tree.rglob("bad *")}
     assert len(found) == 20
     return found
 
 
 @pytest.fixture(autouse=True)
-def untouched(tree: Path) -> Iterator[None]:
-    """Whatever a test does, the tree is as it was: names, contents, times."""
+def unchanged_tree(tree: Path) -> Iterator[None]:
+    """Check after each test that names, contents and times of the tree have not changed."""
     before = fingerprint(tree)
     yield
     assert fingerprint(tree) == before
@@ -62,14 +62,14 @@ def untouched(tree: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on that tree; some of its images were refused."""
+    """Train a run on that tree, some of whose images are refused."""
     out = tmp_path_factory.mktemp("runs") / "run"
     assert main([*TRAIN, "--data", str(tree), "--out", str(out)]) == 1
     return out
 
 
 def record(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> Any:
-    """What a verb prints with --json."""
+    """Return the record that a verb prints with --json."""
     assert main([*words, "--json"]) == code
     return json.loads(capsys.readouterr().out)
 
@@ -77,8 +77,8 @@ def record(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> An
 def test_training_names_them_all(tree: Path, bad: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "--data", str(tree), "--out", str(tmp_path / "run"), "--json"]) == 1
     shown = capsys.readouterr()
-    told = json.loads(shown.out)
-    assert set(told["refused"]) == bad
+    printed = json.loads(shown.out)
+    assert set(printed["refused"]) == bad
     named = [line.removeprefix("left out: ") for line in shown.err.splitlines() if line.startswith("left out: ")]
     assert len(named) == 20  # once each, though there were two epochs
     assert all(any(line.startswith(path) for line in named) for path in bad)
@@ -99,20 +99,20 @@ def test_counts_add_up(run: Path, tree: Path, bad: set[str]) -> None:
 
 
 def test_evaluation_names_them_all(run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = record(capsys, "evaluate", str(run), "--split", "all", "--trained", "include", "--workers", "2")
-    assert (told["evaluated"], told["refused"], told["total"]) == (200, 20, 220)
-    assert {entry["path"] for entry in told["refused_files"]} == bad
-    assert sum(map(sum, told["confusion"])) == 200
-    assert main(["evaluate", str(run)]) == 1  # by default what was held out
+    result = record(capsys, "evaluate", str(run), "--split", "all", "--trained", "include", "--workers", "2")
+    assert (result["evaluated"], result["refused"], result["total"]) == (200, 20, 220)
+    assert {entry["path"] for entry in result["refused_files"]} == bad
+    assert sum(map(sum, result["confusion"])) == 200
+    assert main(["evaluate", str(run)]) == 1  # by default on the held-out images
     text = capsys.readouterr().out
     assert "of 44 evaluated" in text and "refused" in text
 
 
 def test_prediction_names_them_all(run: Path, tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = record(capsys, "predict", str(run), str(tree), "--workers", "2")
-    assert [entry["path"] for entry in told] == sorted((str(path) for path in tree.glob("*/*")), key=Path)
-    assert {entry["path"] for entry in told if "refused" in entry} == bad
-    assert sum("classes" in entry for entry in told) == 200
+    entries = record(capsys, "predict", str(run), str(tree), "--workers", "2")
+    assert [entry["path"] for entry in entries] == sorted((str(path) for path in tree.glob("*/*")), key=Path)
+    assert {entry["path"] for entry in entries if "refused" in entry} == bad
+    assert sum("classes" in entry for entry in entries) == 200
     assert main(["predict", str(run), str(tree), "--format", "csv", "--top", "1"]) == 1
     shown = capsys.readouterr()
     rows = list(csv.reader(io.StringIO(shown.out)))
@@ -121,25 +121,25 @@ def test_prediction_names_them_all(run: Path, tree: Path, bad: set[str], capsys:
 
 
 def test_check_names_them_all(tree: Path, bad: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    told = record(capsys, "data", "check", str(tree))
-    assert {entry["path"] for entry in told["refused"]} == bad
-    assert sum(told["images"].values()) == 220
+    result = record(capsys, "data", "check", str(tree))
+    assert {entry["path"] for entry in result["refused"]} == bad
+    assert sum(result["images"].values()) == 220
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_strict_refuses_to_go_on(
+def test_strict_ends_with_one_message(
     workers: str, run: Path, tree: Path, bad: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     out = str(tmp_path / "run")
     for words in ([*TRAIN, "--data", str(tree), "--out", out], ["evaluate", str(run), "--split", "all"]):
         assert main([*words, "--workers", workers, "--strict"]) == 2
-        told = capsys.readouterr().err
-        assert told.count("imclass: ") == 1 and "Traceback" not in told
-        assert any(path in told for path in bad) and "--strict" in told
+        errors = capsys.readouterr().err
+        assert errors.count("imclass: ") == 1 and "Traceback" not in errors
+        assert any(path in errors for path in bad) and "--strict" in errors
 
 
-def test_strict_is_about_training_images_too(
+def test_strict_covers_training_images(
     run: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for part, first in (("train", "0"), ("test", "1")):
@@ -156,8 +156,7 @@ def test_strict_is_about_training_images_too(
     assert main([*words, "--out", str(tmp_path / "lax")]) == 1
 
 
-def test_strict_on_a_good_tree_is_done(run: Path, tree: Path, tmp_path: Path) -> None:
-    """The twin: without the damaged files there is nothing to be strict about."""
+def test_strict_changes_nothing_without_damaged_files(run: Path, tree: Path, tmp_path: Path) -> None:
     for name in PHOTOGRAPHS:
         (tmp_path / "good" / name).mkdir(parents=True)
         for path in sorted((tree / name).glob("0[01]?.jpg")):
@@ -168,7 +167,7 @@ def test_strict_on_a_good_tree_is_done(run: Path, tree: Path, tmp_path: Path) ->
 
 
 def test_a_refused_image_is_not_replaced_by_another(run: Path, tree: Path, tmp_path: Path) -> None:
-    """Training without the damaged files is on other batches, but on the same images: nothing stands in for them."""
+    """Check that batches with refused images are smaller."""
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     steps = [r for r in records if r["event"] == "step_end"]
     for step in steps[:5]:  # 176 images in batches of 32; the last has 16

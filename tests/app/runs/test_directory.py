@@ -1,4 +1,4 @@
-"""A run is a directory: finished, resumed, changed, locked, or not a run's at all."""
+"""The directory of a run: finished, resumed, changed, locked, or not a run's."""
 
 import fcntl
 import json
@@ -32,7 +32,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree(tmp_path_factory.mktemp("data") / "pets")
 
 
-def test_a_run_describes_itself_on_a_line(tmp_path: Path) -> None:
+def test_the_repr_of_a_run_shows_its_state(tmp_path: Path) -> None:
     run = Run(tmp_path / "run", kind_tables(open_context()))
     assert repr(run) == f"Run('{tmp_path}/run', not begun)"
     run.folder.mkdir()
@@ -43,12 +43,12 @@ def test_a_run_describes_itself_on_a_line(tmp_path: Path) -> None:
 
 
 def begin(pets: Path, out: Path, epochs: int = 3, **choices: Any) -> Iterator[Event]:
-    """Two steps an epoch on 16 images."""
+    """Train for two steps an epoch on 16 images."""
     return train("mnist-lenet", out, data=str(pets), epochs=epochs, batch=8, **choices)
 
 
 def interrupt_at(pets: Path, out: Path, step: int, number: int = signal.SIGINT) -> None:
-    """Train until a step, where the process is signalled; it saves and stops."""
+    """Train until a step, then signal the process, which saves and stops."""
     with pytest.raises(Interrupted, match="saved"):
         for event in begin(pets, out):
             if isinstance(event, StepEnd) and event.at.step == step:
@@ -56,13 +56,13 @@ def interrupt_at(pets: Path, out: Path, step: int, number: int = signal.SIGINT) 
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
-    """The log without what differs between two runs that are the same: times, and when something was saved."""
+    """Return the log without fields that may differ between equal runs: times, and records of saving."""
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     kept = [r for r in records if r["event"] != "saved"]
     return [{k: v for k, v in r.items() if k not in TIMES} for r in kept]
 
 
-def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
+def test_a_finished_run_has_the_documented_files(pets: Path, tmp_path: Path) -> None:
     events = list(begin(pets, tmp_path / "run", 1))
     assert isinstance(events[-1], LegEnd) and events[-1].path == tmp_path / "run" / "model.safetensors"
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -79,7 +79,7 @@ def test_a_run_leaves_what_its_page_says(pets: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_checkpoints_of_a_finished_run_stay_where_asked(pets: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_checkpoints_of_a_finished_run_stay_if_configured(pets: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def files(name: str) -> int:
         return len(list((tmp_path / name).glob("checkpoints/*/*")))
 
@@ -90,14 +90,14 @@ def test_checkpoints_of_a_finished_run_stay_where_asked(pets: Path, tmp_path: Pa
     assert files("left") == 3
 
 
-def test_a_finished_run_says_so_and_does_nothing(
+def test_training_a_finished_run_again_does_nothing(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
     words = ["train", "mnist-lenet", "--data", str(pets), "--epochs", "1", "--batch", "8", "--out", str(out)]
     assert main(words) == 0
     before, first = fingerprint(out), capsys.readouterr()
-    assert "begins" in first.err and "finished: " in first.out
+    assert "training mnist-lenet" in first.err and "finished: " in first.out
     assert main(words) == 0
     assert fingerprint(out) == before
     assert capsys.readouterr().out == first.out
@@ -112,15 +112,15 @@ def test_a_changed_config_is_refused_with_the_difference(pets: Path, tmp_path: P
     assert fingerprint(tmp_path / "run") == before
 
 
-def test_a_field_that_the_row_did_not_have_yet_counts_as_usual(pets: Path, tmp_path: Path) -> None:
-    """As if the network had learnt to be built otherwise since the run began; one it lost is a difference."""
+def test_a_field_that_is_new_in_the_row_has_its_default(pets: Path, tmp_path: Path) -> None:
+    """Remove a field from a run's config, as if the row had got it later, and add one that the row has lost."""
     interrupt_at(pets, tmp_path / "run", 3)
     file = tmp_path / "run" / "config.json"
     record = json.loads(file.read_text())
-    usual = record["training"]["model"]["row"].pop("dropout")
+    default = record["training"]["model"]["row"].pop("dropout")
     file.write_text(json.dumps(record))
     dropped = replace(mnist_lenet().model, row={"dropout": 0.5})
-    with pytest.raises(UserError, match=rf"model\.row\.dropout: {usual} before, 0\.5 now"):
+    with pytest.raises(UserError, match=rf"model\.row\.dropout: {default} before, 0\.5 now"):
         begin(pets, tmp_path / "run", model=dropped)
     assert any(isinstance(event, StepEnd) for event in begin(pets, tmp_path / "run"))
     record["training"]["model"]["row"]["lost"] = 5
@@ -139,35 +139,37 @@ def test_the_config_of_a_run_that_saved_nothing_may_change(pets: Path, tmp_path:
 
 
 def test_changed_data_is_refused(tmp_path: Path) -> None:
-    own = tree(tmp_path / "pets")
-    interrupt_at(own, tmp_path / "run", 3)
-    image = own / "cat" / "001.png"
+    data = tree(tmp_path / "pets")
+    interrupt_at(data, tmp_path / "run", 3)
+    image = data / "cat" / "001.png"
     kept = image.read_bytes()
-    image.write_bytes((own / "dog" / "001.png").read_bytes())
-    (own / "cat" / "003.png").write_bytes(kept)  # one of the two is a training image
+    image.write_bytes((data / "dog" / "001.png").read_bytes())
+    (data / "cat" / "003.png").write_bytes(kept)  # one of the two is a training image
     with pytest.raises(UserError, match="the content of the data"):
-        begin(own, tmp_path / "run")
+        begin(data, tmp_path / "run")
 
 
 def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
-    """A lock is of the open file, so that a second one in this process stands for another process."""
+    """Take a second lock in this process, which is as good as in another one: locks belong to open files."""
     run = Run(tmp_path / "run")
     first = begin(pets, run.folder)
     next(iter(first))
     before = (run.folder / "config.json").read_text()
-    with pytest.raises(UserError, match=r"another process is training in .*; wait for it, or give another --out"):
+    with pytest.raises(
+        UserError, match=r"another process is training in .*; wait until it ends, or choose another --out"
+    ):
         next(iter(begin(pets, run.folder)))
     with pytest.raises(UserError, match="another process is training"):
         begin(pets, run.folder, 7)  # nothing is saved yet, but the config is in use
     assert (run.folder / "config.json").read_text() == before
     assert isinstance(list(first)[-1], LegEnd)
     with (run.folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the run has released it
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 6])
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interrupted_run_ends_like_one_that_never_was(
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     step: int, number: int, whole: Path, pets: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -175,7 +177,7 @@ def test_an_interrupted_run_ends_like_one_that_never_was(
         interrupt_at(pets, out, step, number)
         assert lines(out)[-1]["step"] == step and not Run(out).is_finished
         list(begin(pets, out))
-    else:  # nothing is left to be done when the last step is, but to save it
+    else:  # after the last step only its model remains to be written
         with pytest.raises(Interrupted, match="the run is finished"):
             for event in begin(pets, out):
                 if isinstance(event, EpochEnd) and event.at.step == step:
@@ -186,20 +188,20 @@ def test_an_interrupted_run_ends_like_one_that_never_was(
 
 @pytest.fixture(scope="module")
 def whole(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
+    """Train a run that is never stopped."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     list(begin(pets, out))
     return out
 
 
-def test_another_seed_ends_otherwise(whole: Path, pets: Path, tmp_path: Path) -> None:
-    """The twin of the comparisons above: they would see a difference."""
+def test_another_seed_gives_another_model_and_log(whole: Path, pets: Path, tmp_path: Path) -> None:
+    """Check, as a twin of the comparisons above, that a difference would be noticed."""
     list(begin(pets, tmp_path / "run", seed=1))
     assert digest(tmp_path / "run") != digest(whole)
     assert lines(tmp_path / "run") != lines(whole)
 
 
-def test_a_loop_that_is_left_goes_on_from_its_last_save(whole: Path, pets: Path, tmp_path: Path) -> None:
+def test_a_caller_who_stops_iterating_resumes_from_the_last_save(whole: Path, pets: Path, tmp_path: Path) -> None:
     for event in begin(pets, tmp_path / "run"):
         if isinstance(event, StepEnd) and event.at.step == 5:
             break
@@ -218,7 +220,7 @@ def test_a_half_written_line_is_dropped(whole: Path, pets: Path, tmp_path: Path)
     assert lines(tmp_path / "run") == lines(whole)
 
 
-def test_readable_lines_are_whole_objects(tmp_path: Path) -> None:
+def test_only_lines_that_are_complete_objects_are_read(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"a": 1}\n\xff\xfe\n[1]\n\n{"b": 2}\n{"c"')
     assert log_lines(log) == ['{"a": 1}', '{"b": 2}']
@@ -234,23 +236,23 @@ def test_readable_lines_are_whole_objects(tmp_path: Path) -> None:
         ("evaluated", 3, 1, False),
     ],
 )
-def test_what_had_happened_by_a_checkpoint_in_an_epoch(event: str, step: int, batch: int, kept: bool) -> None:
-    stood = RunPosition(stage=0, epoch=1, batch=1, step=3, samples=24)
+def test_records_before_a_checkpoint_within_an_epoch_are_kept(event: str, step: int, batch: int, kept: bool) -> None:
+    at = RunPosition(stage=0, epoch=1, batch=1, step=3, samples=24)
     record = {"event": event, "stage": 0, "epoch": step // 3, "batch": batch, "step": step, "samples": 8 * step}
-    assert is_before(record, stood) is kept
+    assert is_before(record, at) is kept
 
 
-def test_the_next_epoch_had_not_begun_by_a_checkpoint_between_two() -> None:
-    stood = RunPosition(epoch=1, batch=0, step=2, samples=16)
+def test_the_next_epoch_begins_after_a_checkpoint_between_epochs() -> None:
+    at = RunPosition(epoch=1, batch=0, step=2, samples=16)
     record = {"stage": 0, "epoch": 1, "batch": 0, "step": 2, "samples": 16}
-    assert is_before({**record, "event": "saved"}, stood)
-    assert not is_before({**record, "event": "epoch_start"}, stood)
+    assert is_before({**record, "event": "saved"}, at)
+    assert not is_before({**record, "event": "epoch_start"}, at)
 
 
 @pytest.mark.parametrize(
     "content", ["{}", "[]", "{", '{"format": 1, "config": {}, "data": {}}', "\udcff", "[" * 99_999]
 )
-def test_a_config_that_is_not_a_runs_is_left_alone(content: str, pets: Path, tmp_path: Path) -> None:
+def test_a_config_that_is_not_a_run_s_is_left_alone(content: str, pets: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content, errors="surrogateescape")
     before = fingerprint(tmp_path)
     with pytest.raises(UserError, match=r"config\.json is not a run's config"):
@@ -275,22 +277,22 @@ for i, file in enumerate(sys.argv[1:]):
 """
 
 
-def test_input_is_checked_without_asserts_too(pets: Path, tmp_path: Path) -> None:
-    """`python -O` leaves every `assert` out."""
+def test_input_is_checked_without_asserts(pets: Path, tmp_path: Path) -> None:
+    """Read files under `python -O`, which removes every `assert`."""
     next(iter(begin(pets, tmp_path / "run")))
-    whole, files = json.loads((tmp_path / "run" / "config.json").read_text()), list[Path]()
+    config, files = json.loads((tmp_path / "run" / "config.json").read_text()), list[Path]()
     for changed, mapping in (({}, '{"puppy": "dog"}'), ({"format": 99}, '["puppy"]')):
-        for text in (json.dumps(whole | changed), mapping):
+        for text in (json.dumps(config | changed), mapping):
             files.append(tmp_path / f"{len(files)}.json")
             files[-1].write_text(text)
     words = [sys.executable, "-O", "-c", CHECKS_INPUT, *map(str, files)]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert [line.split()[0] for line in said.splitlines()] == ["accepted", "accepted", "refused", "refused"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in printed.splitlines()] == ["accepted", "accepted", "refused", "refused"]
 
 
 def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         begin(pets, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     (tmp_path / "thesis.txt").unlink()
@@ -298,7 +300,7 @@ def test_other_files_are_not_mixed_with_a_run(pets: Path, tmp_path: Path) -> Non
     assert (tmp_path / "config.json").is_file()
 
 
-def test_what_is_wrong_is_found_before_the_directory_is_made(pets: Path, tmp_path: Path) -> None:
+def test_mistakes_are_found_before_the_directory_is_made(pets: Path, tmp_path: Path) -> None:
     choices: dict[str, Any]
     for choices in ({"data": "nowhere"}, {"batch": 17}, {"epochs": 0}, {"preprocess": Preprocess(size=32)}):
         choices = {"data": str(pets), "batch": 8, **choices}

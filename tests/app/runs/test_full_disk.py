@@ -1,4 +1,4 @@
-"""A disk that is full, whenever something is written: one message, and nothing that was good is lost."""
+"""A disk that becomes full at any write: one message, and no good checkpoint is lost."""
 
 import errno
 import os
@@ -25,21 +25,21 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(pets: Path, out: Path) -> list[str]:
-    """Train for two steps an epoch."""
+    """Return a command that trains for two steps an epoch."""
     how = ["--epochs", str(EPOCHS), "--batch", "8", "--keep-checkpoints"]
     return ["train", "mnist-lenet", "--data", str(pets), *how, "--out", str(out)]
 
 
 @pytest.fixture(scope="module")
 def whole(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of a run whose disk was never full."""
+    """Return the digest of a run whose disk was never full."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert main(words(pets, out)) == 0
     return digest(out)
 
 
 class Disk:
-    """Stands in for `os.fsync`, where a full disk shows at the latest: from call `full_from` on there is no room."""
+    """A stand-in for `os.fsync`, where a full disk is noticed at the latest. It fails from call `full_from` on."""
 
     def __init__(self, full_from: int, once: bool = False) -> None:
         self.full_from, self.once, self.calls = full_from, once, 0
@@ -53,7 +53,7 @@ class Disk:
 
 
 def calls_of_a_run(pets: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How often an undisturbed run syncs something."""
+    """Return the number of syncs of an undisturbed run."""
     disk = Disk(10**9)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", disk)
@@ -74,9 +74,9 @@ def test_a_disk_that_is_full_from_some_moment_on(
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", Disk(full_from))
             assert main(words(pets, out)) == 2, full_from
-        told = capsys.readouterr().err
-        assert told.count("imclass: ") == 1 and "Traceback" not in told, told
-        assert "No space left" in told or "disk is full" in told
+        errors = capsys.readouterr().err
+        assert errors.count("imclass: ") == 1 and "Traceback" not in errors, errors
+        assert "No space left" in errors or "disk is full" in errors
         good_before = newest_step(out)
         assert main(words(pets, out)) == 0, full_from  # room was made
         assert digest(out) == whole, full_from
@@ -85,7 +85,7 @@ def test_a_disk_that_is_full_from_some_moment_on(
 
 
 @pytest.mark.parametrize("once", [True, False])
-def test_a_picture_and_a_page_are_not_worth_a_run(
+def test_a_picture_or_a_report_that_cannot_be_written_ends_no_run(
     once: bool, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -94,21 +94,21 @@ def test_a_picture_and_a_page_are_not_worth_a_run(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", Disk(calls - 3, once))
         assert main(words(pets, run)) == 0
-    told = capsys.readouterr().err.splitlines()
-    notes = [line for line in told if line.startswith("note: ") and " (" in line]
+    errors = capsys.readouterr().err.splitlines()
+    notes = [line for line in errors if line.startswith("note: ") and " (" in line]
     assert len(notes) == 2 - once and all("No space left" in note for note in notes)
     assert notes[0].startswith("note: curves.png failed (")
-    assert all(f"imclass report {run} tries again" in note for note in notes[1:])
+    assert all(f"try again with: imclass report {run}" in note for note in notes[1:])
     assert digest(run) == whole and not (run / "curves.png").exists() and (run / "report.html").exists() == once
     assert (tmp_path / "counted" / "curves.png").exists()
     assert main(words(pets, run)) == 0 and (run / "report.html").exists()  # room was made
 
 
-def test_a_stop_that_could_not_save_does_not_say_so(
+def test_the_message_of_a_stop_that_could_not_save_gives_the_reason(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Pressed:
-        """A screen on which Ctrl-C is pressed in the third step, when the disk is full."""
+    class PressingConsumer:
+        """A consumer that fills the disk and presses Ctrl-C in the third step."""
 
         def see(self, event: Event) -> None:
             if isinstance(event, StepEnd) and event.at.step == 3:
@@ -118,14 +118,14 @@ def test_a_stop_that_could_not_save_does_not_say_so(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(verb, "progress_consumer", lambda *_: Pressed())
+    monkeypatch.setattr(verb, "progress_consumer", lambda *_: PressingConsumer())
     assert main(words(pets, tmp_path / "run")) == 75
     assert "stopped at step 3; not saved: [Errno 28] No space left" in capsys.readouterr().err
     assert newest_step(tmp_path / "run") == 2
 
 
 def newest_step(out: Path) -> int:
-    """The step of the newest checkpoint, which must be whole; -1 where there is none."""
+    """Return the step of the newest checkpoint, which must be complete, or -1 without one."""
     kept = Checkpoints(out / "checkpoints")
     found, problems = kept.newest()
     assert problems == ()
@@ -133,7 +133,7 @@ def newest_step(out: Path) -> int:
 
 
 @pytest.mark.parametrize("moment", [5, 9])
-def test_a_checkpoint_that_cannot_be_written_is_passed_over(
+def test_a_checkpoint_that_cannot_be_written_is_skipped(
     moment: int, pets: Path, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_cannot_be_written_is_passed_over(
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 KiB, where one may be mounted."""
+    """Mount a disk of 16 KiB, or skip the test if that is not allowed."""
     place = tmp_path / "tiny"
     place.mkdir()
     mounted = subprocess.run(
@@ -160,7 +160,7 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 
 def resize(place: Path, size: str) -> None:
-    """Make room on the tiny disk, or take it."""
+    """Change the size of the tiny disk."""
     subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)
 
 
@@ -169,9 +169,9 @@ def resize(place: Path, size: str) -> None:
 def test_a_disk_that_is_really_full(kibibytes: int, pets: Path, whole: str, tiny: Path) -> None:
     resize(tiny, f"{kibibytes}k")
     process = start(words(pets, tiny / "run"), tiny)
-    printed, told = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=60)
     assert process.returncode == 2 and printed == ""
-    assert told.count("imclass: ") == 1 and "Traceback" not in told and "Exception" not in told, told
+    assert errors.count("imclass: ") == 1 and "Traceback" not in errors and "Exception" not in errors, errors
     kept = newest_step(tiny / "run")
     assert kept == (2 if kibibytes == 500 else -1)
     resize(tiny, "4m")
@@ -180,8 +180,8 @@ def test_a_disk_that_is_really_full(kibibytes: int, pets: Path, whole: str, tiny
 
 
 @pytest.mark.slow
-def test_a_limit_on_file_sizes_is_told(pets: Path, tmp_path: Path) -> None:
-    """`ulimit -f`: a model file is too large for it, a config is not."""
+def test_a_limit_on_file_sizes_is_reported(pets: Path, tmp_path: Path) -> None:
+    """Set `ulimit -f` so that a config fits, and a model file does not."""
     command = 'ulimit -f 16; exec "$0" -m imclass "$@"'
     done = subprocess.run(
         ["bash", "-c", command, sys.executable, *words(pets, tmp_path / "run")],

@@ -1,4 +1,4 @@
-"""Signals to a real process: it saves, says how to go on, and what comes of that is what would have come anyway."""
+"""Signals to real processes: they save, print how to resume, and resumed runs end with the same bits."""
 
 import itertools
 import json
@@ -23,9 +23,9 @@ from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
 from imclass.training import checkpoint
 from imclass.training.keeper import Keeper
-from tests.support.small import digest, start, tree, untrained, wait_until
+from tests.support.small import digest, save_untrained, start, tree, wait_until
 
-# A data set of the user's own that takes its time over each image, and tells when the test images are looked at.
+# A data set of a plugin that takes some time for each image, and leaves a file when it reads the images of a split.
 SLOW = '''
 import os
 import time
@@ -39,31 +39,31 @@ from imclass.data.sets.folder import DATASETS as FOLDERS
 class Slow:
     """The folder "pets", slowly."""
 
-    def __init__(self, whole):
-        self.whole, self.array, self.origin = whole, None, Origin("slow", "slow", "published")
+    def __init__(self, inner):
+        self.inner, self.array, self.origin = inner, None, Origin("slow", "slow", "published")
 
     def __getattr__(self, name):
-        return getattr(self.whole, name)
+        return getattr(self.inner, name)
 
     def __len__(self):
-        return len(self.whole)
+        return len(self.inner)
 
     def __getitem__(self, i):
-        if i:  # the first is decoded once before training, to see whether there is anything to score
-            Path(f"looking-at-{self.whole.split}").touch()
-        slower = "SECONDS_A_TEST_IMAGE" if i and self.whole.split == "test" else "SECONDS_AN_IMAGE"
-        time.sleep(float(os.environ.get(slower, os.environ.get("SECONDS_AN_IMAGE", "0"))))
-        return self.whole[i]
+        if i:  # the first is decoded once before training, to check that there is anything to score
+            Path(f"reading-{self.inner.split}").touch()
+        variable = "SECONDS_A_TEST_IMAGE" if i and self.inner.split == "test" else "SECONDS_AN_IMAGE"
+        time.sleep(float(os.environ.get(variable, os.environ.get("SECONDS_AN_IMAGE", "0"))))
+        return self.inner[i]
 
 
-def opened(location):
+def open_slow(location):
     from dataclasses import replace
 
     splits = FOLDERS["folder"].open(replace(location, path=Path("pets")))
     return {split: Slow(splits[split]) for split in ("train", "test")}
 
 
-DATASETS = {"slow": DatasetEntry(opened, "pets, slowly")}
+DATASETS = {"slow": DatasetEntry(open_slow, "pets, slowly")}
 '''
 WORDS = shlex.split(
     "train mnist-lenet --data slow --plugins plugins --memory 0"
@@ -73,7 +73,7 @@ WORDS = shlex.split(
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the data set: 16 images to train on and 4 to test."""
+    """Make a folder with the data set: 16 images to train on and 4 to test."""
     world = tmp_path_factory.mktemp("world")
     tree(world / "pets")
     (world / "plugins").mkdir()
@@ -83,49 +83,49 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in that folder, where nobody has looked at the test images yet."""
+    """Change to that folder, and remove the mark of earlier tests."""
     monkeypatch.chdir(world)
-    (world / "looking-at-test").unlink(missing_ok=True)
+    (world / "reading-test").unlink(missing_ok=True)
     return world
 
 
 @pytest.fixture(scope="module")
 def whole(world: Path) -> Path:
-    """A run that was never stopped."""
+    """Train a run that is never stopped."""
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(world)
         assert main([*WORDS, "--out", "whole"]) == 0
     return world / "whole"
 
 
-def test_another_run_ends_otherwise(place: Path, whole: Path) -> None:
-    """The twin of all that follow: they would see a difference."""
+def test_another_seed_gives_another_model(place: Path, whole: Path) -> None:
+    """Check, as a twin of all tests below, that a difference would be noticed."""
     assert main([*WORDS, "--out", "other", "--seed", "1"]) == 0
     assert digest(place / "other") != digest(whole)
 
 
 def steps_done(run: Path) -> int:
-    """How many steps the log tells of."""
+    """Return the number of steps in the log."""
     log = run / "log.jsonl"
     return log.read_text().count('"step_end"') if log.exists() else 0
 
 
 def stop(place: Path, out: str, more: list[str], when: Callable[[], bool], *numbers: int) -> str:
-    """Train, send these signals once `when` holds, and return the command that the process says goes on."""
+    """Train, send these signals once `when` holds, and return the printed command for resuming."""
     process = start([*WORDS, "--out", out, *more], place, {"SECONDS_AN_IMAGE": "0.03"})
     wait_until(when, process)
     for number in numbers:
         process.send_signal(number)
-    printed, told = process.communicate(timeout=60)
-    assert process.returncode == 75, told
-    assert printed == "" and "Traceback" not in told and told.count("imclass: ") == 1
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert printed == "" and "Traceback" not in errors and errors.count("imclass: ") == 1
     assert not (place / out / "model.safetensors").exists()
-    assert "stopped at step " in told and "; saved. To go on: imclass " in told
-    return told.splitlines()[-1].partition("To go on: imclass ")[2]
+    assert "stopped at step " in errors and "; saved. To resume: imclass " in errors
+    return errors.splitlines()[-1].partition("To resume: imclass ")[2]
 
 
 def check_resumed(run: Path, whole: Path, command: str) -> None:
-    """The command ends with the bits of a run that was never stopped."""
+    """Resume with the command, and compare the bits with a run that was never stopped."""
     before = steps_done(run)
     assert 0 < before < 10
     saved = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()][-1]
@@ -154,7 +154,7 @@ def test_a_signal_in_an_epoch(
 
 
 def test_a_signal_in_an_evaluation(place: Path, whole: Path) -> None:
-    command = stop(place, "evaluating", [], (place / "looking-at-test").exists, signal.SIGINT)
+    command = stop(place, "evaluating", [], (place / "reading-test").exists, signal.SIGINT)
     events = [json.loads(line)["event"] for line in (place / "evaluating" / "log.jsonl").read_text().splitlines()]
     assert events[-2:] == ["step_end", "saved"]  # it did not wait for the other images
     check_resumed(place / "evaluating", whole, command)
@@ -165,18 +165,18 @@ def test_a_signal_in_an_evaluation(place: Path, whole: Path) -> None:
 def test_scoring_stops_between_two_images(
     workers: int, watched: bool, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the watch off, which is the twin, it goes on to the end."""
-    real, decode, seen = runs.evaluate, FolderDataset.__getitem__, list[int]()
+    """Check with a twin that scoring goes on to the end without the watch."""
+    real, decode, read = runs.evaluate, FolderDataset.__getitem__, list[int]()
 
-    def pressed(self: FolderDataset, i: int) -> Any:
+    def interrupt(self: FolderDataset, i: int) -> Any:
         if self.split == "test" and steps_done(run):  # the first image is decoded before training as well
-            seen.append(i)
+            read.append(i)
             time.sleep(0.02)
             if i == 0:
-                os.kill(os.getpid(), signal.SIGINT)  # which reaches the main thread, whoever decodes
+                os.kill(os.getpid(), signal.SIGINT)  # it reaches the main thread, whichever thread decodes
         return decode(self, i)
 
-    monkeypatch.setattr(FolderDataset, "__getitem__", pressed)
+    monkeypatch.setattr(FolderDataset, "__getitem__", interrupt)
     if not watched:
         monkeypatch.setattr(runs, "evaluate", lambda *given, **named: real(*given, **{**named, "watch": None}))
     run = place / f"between {workers} {watched}"
@@ -185,25 +185,22 @@ def test_scoring_stops_between_two_images(
         f"train mnist-lenet --data many --epochs 1 --batch 48 --memory 0 --no-pictures --workers {workers}"
     )
     assert main([*words, "--out", str(run)]) == 75
-    assert len(seen) <= 6 if watched else len(seen) == 12
+    assert len(read) <= 6 if watched else len(read) == 12
     assert ("evaluated" in [event["event"] for event in Run(run).events()]) is not watched
 
 
 def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
-    """An image of the held-out part never comes, as on a network that is gone: the first signal waits for it."""
+    """Let a held-out image never arrive, as from a lost network drive, so that the first signal waits for it."""
     process = start([*WORDS, "--workers", "0", "--out", "hung"], place, {"SECONDS_A_TEST_IMAGE": "60"})
-    wait_until((place / "looking-at-test").exists, process)
+    wait_until((place / "reading-test").exists, process)
     process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(signals.REPEAT_SECONDS + 0.2)  # the twin
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=20)[1]
-    assert "\nSIGTERM: saving after this step; a second signal stops at once without saving\n" in told
-    assert (
-        "imclass: stopped at once. To go on: imclass train" in told
-        and process.returncode == 75
-        and "Traceback" not in told
-    )
+    errors = process.communicate(timeout=20)[1]
+    assert "\nSIGTERM: saving after this step; a second signal stops at once without saving\n" in errors
+    assert "imclass: stopped at once. To resume: imclass train" in errors and "Traceback" not in errors
+    assert process.returncode == 75
     assert not list((place / "hung" / "checkpoints").glob("step-*"))
     assert main([*WORDS, "--out", "hung"]) == 0 and digest(place / "hung") == digest(whole)
 
@@ -216,7 +213,7 @@ def test_a_second_signal_stops_at_once(place: Path, whole: Path) -> None:
         "renamed",
     ],
 )
-def test_a_second_signal_while_saving_leaves_whole_checkpoints(
+def test_a_second_signal_while_saving_leaves_complete_checkpoints(
     at: str, place: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, write, sync = f"saving {at}", checkpoint.write_durably, checkpoint.sync_folder
@@ -227,28 +224,28 @@ def test_a_second_signal_while_saving_leaves_whole_checkpoints(
         if here and steps_done(place / out) == 3:
             signal.raise_signal(signal.SIGINT)
 
-    def writing(path: Path, content: bytes) -> None:
+    def write_and_press(path: Path, content: bytes) -> None:
         here = path.name == at and steps_done(place / out) == 3
         write(path, content[: len(content) // 2] if here else content)
         press(here)
 
-    def syncing(folder: Path) -> None:
+    def sync_and_press(folder: Path) -> None:
         sync(folder)
         press(at == "renamed" and folder.name == "checkpoints")
 
-    class Pressed(runs.Log):
+    class PressingLog(runs.Log):
         def see(self, event: Any) -> None:
             super().see(event)
             press(type(event).__name__ == "StepEnd")
 
     with monkeypatch.context() as patched:
         patched.setattr(signals, "REPEAT_SECONDS", 0.0)
-        patched.setattr(runs, "Log", Pressed)
-        patched.setattr(checkpoint, "write_durably", writing)
-        patched.setattr(checkpoint, "sync_folder", syncing)
+        patched.setattr(runs, "Log", PressingLog)
+        patched.setattr(checkpoint, "write_durably", write_and_press)
+        patched.setattr(checkpoint, "sync_folder", sync_and_press)
         assert main([*WORDS, "--out", out]) == 75
     last = newer if at == "renamed" else older
-    message = f"imclass: stopped at once; the last checkpoint is {last.relative_to(place)}. To go on: imclass train"
+    message = f"imclass: stopped at once; the last checkpoint is {last.relative_to(place)}. To resume: imclass train"
     assert message in capsys.readouterr().err
     assert [path.name for path in sorted(kept.glob("step-*"))] == [p.name for p in (older, newer) if p <= last]
     assert all(checkpoint.load_checkpoint(path).tensors for path in kept.glob("step-*"))
@@ -258,7 +255,7 @@ def test_a_second_signal_while_saving_leaves_whole_checkpoints(
 
 
 def ends(run: Path) -> list[dict[str, Any]]:
-    """Return what the log says of the ends of epochs."""
+    """Return the log's records of the ends of epochs."""
     return [event for event in Run(run).events() if event["event"] in ("evaluated", "epoch_end")]
 
 
@@ -282,7 +279,7 @@ def test_a_signal_between_batches_of_held_out_images(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Scoring stops there, and is done again when the run goes on; also in the last epoch."""
+    """Stop scoring there, also in the last epoch, and score the split again on resume."""
     words = [*WORDS, *SPLITS[split], "--out"]
     assert main([*words, f"{split}-whole"]) == 0
     real, calls = runs.evaluate, itertools.count(1)
@@ -291,7 +288,7 @@ def test_a_signal_between_batches_of_held_out_images(
         if given[1].split == split and next(calls) == epoch:
             signal.raise_signal(number)
             named["watch"]()
-            raise AssertionError("it goes on")
+            raise AssertionError("scoring did not stop")
         return real(*given, **named)
 
     out = f"{split}-{epoch}"
@@ -308,7 +305,7 @@ def test_a_signal_between_batches_of_held_out_images(
 def test_a_signal_while_the_weights_to_keep_are_scored(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a validation split test images are scored once, after the last epoch has been saved."""
+    """Use a validation split, so that test images are scored only once, after the last epoch has been saved."""
     words = [*WORDS, *SPLITS["validation"], "--out", "concluding"]
     real = runs.evaluate
 
@@ -322,27 +319,27 @@ def test_a_signal_while_the_weights_to_keep_are_scored(
         patched.setattr(runs, "evaluate", evaluate)
         assert main(words) == 75
     assert not (place / "concluding" / "model.safetensors").exists()
-    assert "saved. To go on" in capsys.readouterr().err
+    assert "saved. To resume" in capsys.readouterr().err
     assert main(words) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_before_the_first_step_ends_it_at_once(
+def test_a_signal_before_the_first_step_ends_the_run_at_once(
     number: int, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All images may be decoded before it, which can take minutes."""
+    """Interrupt the decoding of all images before it, which can take minutes."""
     decode, calls = FolderDataset.__getitem__, itertools.count()
 
-    def pressed(self: FolderDataset, i: int) -> Any:
+    def interrupt(self: FolderDataset, i: int) -> Any:
         if next(calls) == 3:
             signal.raise_signal(number)
         return decode(self, i)
 
-    monkeypatch.setattr(FolderDataset, "__getitem__", pressed)
+    monkeypatch.setattr(FolderDataset, "__getitem__", interrupt)
     words = shlex.split("train mnist-lenet --data pets --workers 0 --epochs 1 --batch 8 --out early")
     shutil.rmtree(place / "early", ignore_errors=True)
     assert main(words) == 75
-    assert "imclass: stopped before the first step. To go on: imclass train" in capsys.readouterr().err
+    assert "imclass: stopped before the first step. To resume: imclass train" in capsys.readouterr().err
     assert next(calls) == 4  # no image was decoded after that
     assert main(words) == 0
 
@@ -354,12 +351,12 @@ def test_a_signal_after_the_last_step_leaves_a_finished_run(
     words, module = [*WORDS, "--epochs", "1", "--out", when], Keeper if when == "finish" else verb
     real = getattr(module, when)
 
-    def pressed(*given: Any) -> Any:
+    def interrupt(*args: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
-        return real(*given)
+        return real(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, when, pressed)
+        patched.setattr(module, when, interrupt)
         assert main(words) == 75
     assert f"imclass: the run is finished: {when}/model.safetensors" in capsys.readouterr().err
     report = place / when / "report.html"
@@ -369,7 +366,7 @@ def test_a_signal_after_the_last_step_leaves_a_finished_run(
 
 @pytest.mark.slow
 def test_nohup_is_respected(place: Path) -> None:
-    """A signal that is ignored when the command begins stays so."""
+    """Check that a signal that is ignored when the command begins stays ignored."""
     words = [*WORDS, "--epochs", "2", "--out", "nohup"]
     ignoring = (
         "import signal, os, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
@@ -381,32 +378,32 @@ def test_nohup_is_respected(place: Path) -> None:
     )  # fmt: skip
     wait_until(lambda: steps_done(place / "nohup") >= 1, process)
     process.send_signal(signal.SIGHUP)
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, told
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, errors
 
 
 @pytest.mark.slow
 def test_the_printed_command_works_in_a_shell(place: Path, whole: Path) -> None:
     run = place / "it's a run"
     command = stop(place, run.name, [], lambda: steps_done(run) >= 1, signal.SIGINT)
-    done = subprocess.run(["bash", "-c", f"python -m imclass {command}"], env=own_python(), cwd=place, check=False)
+    done = subprocess.run(["bash", "-c", f"python -m imclass {command}"], env=python_first(), cwd=place, check=False)
     assert done.returncode == 0
     assert digest(run) == digest(whole)
 
 
-def own_python() -> dict[str, str]:
-    """The environment with this Python first."""
+def python_first() -> dict[str, str]:
+    """Return the environment with this Python first in PATH."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 @pytest.mark.slow
 def test_a_signal_while_a_model_is_evaluated(place: Path) -> None:
-    untrained(place / "model.safetensors")
+    save_untrained(place / "model.safetensors")
     words = shlex.split("evaluate model.safetensors --data slow --plugins plugins --split test")
     process = start(words, place, {"SECONDS_AN_IMAGE": "5"})
-    wait_until((place / "looking-at-test").exists, process)
+    wait_until((place / "reading-test").exists, process)
     process.send_signal(signal.SIGINT)
-    printed, told = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=60)
     assert process.returncode == 75 and printed == ""
-    assert told.splitlines()[-1] == f"imclass: interrupted. To go on: imclass {shlex.join(words)}"
-    assert "Traceback" not in told
+    assert errors.splitlines()[-1] == f"imclass: interrupted. To resume: imclass {shlex.join(words)}"
+    assert "Traceback" not in errors

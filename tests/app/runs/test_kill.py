@@ -1,4 +1,4 @@
-"""SIGKILL at random instants: every run ends with the bits of the run that was never stopped."""
+"""SIGKILL at random moments: every run ends with the bits of a run that was never stopped."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PRECISIONS = {("sgd", 0): "bf16", ("adam", 2048): "bf16"}  # of both optimisers, of both ways to hold images
+PRECISIONS = {("sgd", 0): "bf16", ("adam", 2048): "bf16"}  # one case of each optimiser, with and without memory
 CASES = [
     pytest.param(
         *(optimiser, memory, workers, PRECISIONS.get((optimiser, memory), "fp32")),
@@ -23,7 +23,7 @@ CHAIN = ("chain", 2048, 0, "fp32")
 
 
 def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int, precision: str) -> dict[str, Any]:
-    """What `kill_trials.py` found."""
+    """Run `kill_trials.py` and return its results."""
     generator = np.random.default_rng(0)
     for name, base in (("dark", 40), ("light", 90)):
         (folder / "data" / name).mkdir(parents=True)
@@ -39,14 +39,14 @@ def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int, 
 
 
 def check(found: dict[str, Any], count: int) -> None:
-    """All killed runs end alike, another seed does not, and the kills fell on different places."""
+    """Check that all killed runs end with the same bits, another seed with others, and that kills hit many places."""
     assert len(found["killed"]) == count and set(found["killed"]) == {found["whole"]}
     assert found["other"] != found["whole"]
     assert len(set(found["went on from"])) > count // 4
 
 
 def test_a_few_kills(tmp_path: Path) -> None:
-    """In a chain, which has all there is in one run; the others are slow, and below."""
+    """Kill a chain, which covers everything in one run. The slow tests below cover more cases."""
     check(trials(tmp_path, 2, *CHAIN), 2)
 
 
@@ -58,5 +58,5 @@ def test_twenty_kills(tmp_path: Path, optimiser: str, memory: int, workers: int,
 
 @pytest.mark.slow
 def test_forty_kills_in_a_chain(tmp_path: Path) -> None:
-    """Two legs with different networks and sizes; each keeps its best weights, the second begins at random."""
+    """Kill runs of two legs with different networks and sizes, of which the second begins from random weights."""
     check(trials(tmp_path, 40, *CHAIN), 40)

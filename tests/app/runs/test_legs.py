@@ -1,4 +1,4 @@
-"""A run of several legs: what each begins with, keeps and leaves; best weights, history and optimiser are a leg's."""
+"""Runs of several legs: the weights that each begins with and keeps, its scores, and resuming."""
 
 import json
 import shlex
@@ -55,13 +55,13 @@ CHAIN = """
     RECIPES = {"chain": chain}
 """
 
-Begun: TypeAlias = list[tuple[str, dict[str, Tensor]]]
+Starts: TypeAlias = list[tuple[str, dict[str, Tensor]]]
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
-    """The weights of each leg as it begins, with the leg's name."""
-    found: Begun = []
+def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    """Record the name of each leg and its weights as it begins."""
+    found: Starts = []
     real = State.enter
 
     def enter(self: State, leg: Leg) -> None:
@@ -74,7 +74,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
 
 @pytest.fixture
 def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The command of the chain A -> D, beside a small tree."""
+    """Return the command of the chain A -> D, in a folder with a small tree."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "photos", per_class=16)
     (tmp_path / "plugins").mkdir()
@@ -83,17 +83,17 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_deeper_vgg_begins_with_the_first_and_last_layers_of_a_shallow_one(
-    chain: str, begun: Begun, capsys: pytest.CaptureFixture[str]
+    chain: str, starts: Starts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Simonyan and Zisserman, section 3.1, from one command; each leg is a MODEL."""
+    """Train as in Simonyan and Zisserman, section 3.1, with one command, and use each leg as a MODEL."""
     assert main(shlex.split(f"{chain} run")) == 0
     assert "leg shallow ended: validation" in capsys.readouterr().err
-    (_, _), (name, start) = begun
+    (_, _), (name, start) = starts
     shallow, deep = (read_model(Path("run/legs") / leg / "model.safetensors")[0] for leg in ("01-shallow", "02-deep"))
     assert name == "deep"
     for layer in SEVEN:
         for key in (f"{layer}.weight", f"{layer}.bias"):
-            assert torch.equal(start[key], shallow[key]) and not torch.equal(start[key], deep[key])  # free to move
+            assert torch.equal(start[key], shallow[key]) and not torch.equal(start[key], deep[key])  # it was trained
     assert not any(
         torch.equal(start[f"features.{n}.weight"], deep[f"features.{n}.weight"]) for n in ("conv1_2", "conv4_1")
     )
@@ -106,8 +106,8 @@ def test_a_deeper_vgg_begins_with_the_first_and_last_layers_of_a_shallow_one(
         assert provenance(Path(model)).metrics["test"].measures["top1"] == pytest.approx(first_row(row)["top1"])
 
 
-def test_the_first_stage_may_begin_so_from_a_finished_run(
-    chain: str, begun: Begun, capsys: pytest.CaptureFixture[str]
+def test_the_first_stage_may_take_first_and_last_layers_from_a_finished_run(
+    chain: str, starts: Starts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(shlex.split(f"{chain} run --epochs 1")) == 0
     capsys.readouterr()
@@ -115,19 +115,19 @@ def test_the_first_stage_may_begin_so_from_a_finished_run(
     how = "--data photos --batch 8 --epochs 1 --augment none --precision fp32"
     words = f"train folder --init run/legs/01-shallow --begin first-and-last {deep} {how} --out deeper"
     assert main(shlex.split(words)) == 0
-    assert "begins from run/legs/01-shallow: 14 of 32 tensors taken" in capsys.readouterr().err
-    start, shallow = begun[-1][1], read_model(Path("run/legs/01-shallow/model.safetensors"))[0]
+    assert "begins from run/legs/01-shallow: 14 of 32 tensors copied" in capsys.readouterr().err
+    start, shallow = starts[-1][1], read_model(Path("run/legs/01-shallow/model.safetensors"))[0]
     taken = [name for name in start if torch.equal(start[name], shallow.get(name, start[name] + 1))]
     weights = [name for name in taken if name.endswith(".weight")]
     assert [name.removesuffix(".weight") for name in weights] == SEVEN
 
 
 def first_row(record: Any) -> Any:
-    """The first evaluated row of what `evaluate --json` prints."""
+    """Return the first row of the output of `evaluate --json`."""
     return record["rows"][0] if "rows" in record else record
 
 
-def test_a_chain_that_was_stopped_ends_with_the_same_bits(chain: str, tmp_path: Path) -> None:
+def test_a_resumed_chain_ends_with_the_same_bits(chain: str, tmp_path: Path) -> None:
     assert main(shlex.split(f"{chain} whole")) == 0
     config = Path("whole/config.json")
     for after in (1, 7):  # in the first leg, and in the second
@@ -144,20 +144,20 @@ def test_a_chain_that_was_stopped_ends_with_the_same_bits(chain: str, tmp_path: 
 
 
 def training(folder: Path) -> Training:
-    """The recipe of the chain."""
+    """Return the recipe of the chain."""
     from imclass.app.api import configure
 
     return configure("chain", plugins=folder / "plugins")
 
 
 def narrow(**changes: Any) -> Stage:
-    """A stage of a small LeNet."""
+    """Return a stage of a small LeNet."""
     settings: dict[str, Any] = {"batch": 8, "optimiser": SGD(), "schedule": Constant(rate=0.05)}
     return Stage(**{**settings, **changes})
 
 
-def configured(data: Path, *stages: Stage, **changes: Any) -> Training:
-    """Stages on small photos, with a quarter of train for validation."""
+def make_config(data: Path, *stages: Stage, **changes: Any) -> Training:
+    """Return a config of stages on small photos, with a quarter of train for validation."""
     changes = {"validation": 0.25, **changes}
     return Training(
         "legs", Model("lenet-5", {}, (0.4,), (0.25,)), stages, Preprocess(28, "rgb", "squash"), str(data), **changes
@@ -165,11 +165,11 @@ def configured(data: Path, *stages: Stage, **changes: Any) -> Training:
 
 
 def test_best_weights_and_history_belong_to_one_leg(tmp_path: Path) -> None:
-    """A second leg that only does worse keeps the best of its epochs, not those of the first, of another network."""
+    """Check that a second leg, with another network and worse scores, keeps the best of its own epochs."""
     photos = tree(tmp_path / "photos", per_class=20)
     other = Model("lenet-5", {"widths": (3, 5)}, (0.4,), (0.25,))
     second = narrow(model=other, begin="fresh", schedule=Constant(rate=1e-9), epochs=2)
-    events = list(train(configured(photos, narrow(epochs=6), second), tmp_path / "run"))
+    events = list(train(make_config(photos, narrow(epochs=6), second), tmp_path / "run"))
     first, last = (event for event in events if isinstance(event, LegEnd))
     found = [
         e.result.measures["top1"]
@@ -183,11 +183,11 @@ def test_best_weights_and_history_belong_to_one_leg(tmp_path: Path) -> None:
     assert provenance(tmp_path / "run").metrics["validation"].measures["top1"] == max(found)
 
 
-def test_the_next_leg_begins_from_the_chosen_weights(tmp_path: Path, begun: Begun) -> None:
+def test_the_next_leg_begins_from_the_chosen_weights(tmp_path: Path, starts: Starts) -> None:
     photos = tree(tmp_path / "photos", per_class=20)
     steep = narrow(epochs=3, schedule=Constant(rate=0.02))
-    events = list(train(configured(photos, steep, narrow(optimiser=Adam())), tmp_path / "run"))
-    (_, _), (_, start) = begun
+    events = list(train(make_config(photos, steep, narrow(optimiser=Adam())), tmp_path / "run"))
+    (_, _), (_, start) = starts
     chosen, header = read_model(tmp_path / "run" / "legs" / "01-lenet-5" / "model.safetensors")
     assert header.trained is not None and header.trained.chosen.startswith("best on validation")
     assert all(torch.equal(start[key], chosen[key]) for key in start)
@@ -198,36 +198,36 @@ def test_no_split_is_scored_twice_with_the_same_weights(tmp_path: Path, monkeypa
     photos, scored = tree(tmp_path / "photos", per_class=20), []
     real = runs.evaluate
 
-    def counted(classifier: NetworkClassifier, data: Any, **how: Any) -> Any:
+    def record(classifier: NetworkClassifier, data: Any, **how: Any) -> Any:
         from imclass.core.model_file import tensors_digest
 
         scored.append((data.split, tensors_digest(classifier.network.state_dict())))
         return real(classifier, data, **how)
 
-    monkeypatch.setattr(runs, "evaluate", counted)
-    list(train(configured(photos, narrow(epochs=3), narrow(epochs=2)), tmp_path / "run"))
+    monkeypatch.setattr(runs, "evaluate", record)
+    list(train(make_config(photos, narrow(epochs=3), narrow(epochs=2)), tmp_path / "run"))
     assert len(set(scored)) == len(scored) == 7  # validation five times, test once a leg
     scored.clear()
-    list(train(configured(photos, narrow(epochs=2), validation=0.0), tmp_path / "without"))
+    list(train(make_config(photos, narrow(epochs=2), validation=0.0), tmp_path / "without"))
     assert [split for split, _ in scored] == ["test", "test"] and len(set(scored)) == 2
 
 
 def test_patience_ends_a_leg(tmp_path: Path) -> None:
     photos = tree(tmp_path / "photos", per_class=20)
     stage = narrow(epochs=9, patience=2, schedule=Constant(rate=1e-9))
-    events = list(train(configured(photos, stage, narrow()), tmp_path / "run"))
+    events = list(train(make_config(photos, stage, narrow()), tmp_path / "run"))
     assert [e.at.epoch for e in events if isinstance(e, EpochEnd)] == [0, 1, 2, 3]  # the last of the second leg
     with pytest.raises(UserError, match="--patience 2 needs a validation split"):
-        train(configured(photos, stage, validation=0.0), tmp_path / "none")
+        train(make_config(photos, stage, validation=0.0), tmp_path / "none")
 
 
-def test_the_start_is_scored_and_may_be_chosen(tmp_path: Path, begun: Begun) -> None:
+def test_the_start_is_scored_and_may_be_chosen(tmp_path: Path, starts: Starts) -> None:
     photos = tree(tmp_path / "photos", per_class=20)
     ruinous = narrow(schedule=Constant(rate=30.0), keep_start=True)
-    events = list(train(configured(photos, narrow(epochs=6), ruinous, nonfinite="skip"), tmp_path / "run"))
+    events = list(train(make_config(photos, narrow(epochs=6), ruinous, nonfinite="skip"), tmp_path / "run"))
     second = [e for e in events if isinstance(e, Evaluated) and e.split == "validation" and e.at.stage == 1]
     assert [(e.at.batch, e.best) for e in second] == [(0, True), (3, False)]
-    start, tensors = begun[1][1], read_model(tmp_path / "run" / "model.safetensors")[0]
+    start, tensors = starts[1][1], read_model(tmp_path / "run" / "model.safetensors")[0]
     assert all(torch.equal(start[key], tensors[key]) for key in start)
 
 
@@ -252,7 +252,7 @@ def test_a_schedule_can_read_the_training_errors_of_its_leg(tmp_path: Path) -> N
     photos = tree(tmp_path / "photos", per_class=20)
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "watching.py").write_text(textwrap.dedent(WATCHING))
-    config = configured(photos, narrow(epochs=2), narrow(epochs=3))
+    config = make_config(photos, narrow(epochs=2), narrow(epochs=3))
     override = {"stages.1.schedule.kind": "watching", "stages.1.schedule.rate": 0.01}
     events = list(train(config, tmp_path / "run", plugins=tmp_path / "plugins", override=override))
     errors = [1 - e.measures["top1"] for e in events if isinstance(e, EpochEnd)][2:]
@@ -261,12 +261,12 @@ def test_a_schedule_can_read_the_training_errors_of_its_leg(tmp_path: Path) -> N
     assert 0 < errors[0] < 1
 
 
-def test_a_name_that_is_no_folders_is_refused() -> None:
+def test_a_name_that_cannot_be_a_folder_is_refused() -> None:
     with pytest.raises(UserError, match="name is 'a/b'; it must be letters, digits"):
-        configured(Path("photos"), narrow(name="a/b"))
+        make_config(Path("photos"), narrow(name="a/b"))
 
 
-def test_what_does_not_fit_in_a_later_leg_is_found_before_the_first_step(tmp_path: Path) -> None:
+def test_a_mistake_in_a_later_leg_is_found_before_the_first_step(tmp_path: Path) -> None:
     photos = tree(tmp_path / "photos", per_class=20)
     for second, message in (
         (narrow(model=Model("vgg-a", {"size": 32})), "stage vgg-a: --stages.1.preprocess.size is 28"),
@@ -274,13 +274,13 @@ def test_what_does_not_fit_in_a_later_leg_is_found_before_the_first_step(tmp_pat
         (narrow(model=Model("lenet-5", {"widths": (3, 5)}), begin="first-and-last"), "does not fit"),
     ):
         with pytest.raises(UserError, match=message):
-            train(configured(photos, narrow(), second), tmp_path / "run")
+            train(make_config(photos, narrow(), second), tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
 
 def test_a_leg_is_a_model_in_python(tmp_path: Path) -> None:
     photos = tree(tmp_path / "photos", per_class=20)
-    list(train(configured(photos, narrow(name="one"), narrow(name="two")), tmp_path / "run"))
+    list(train(make_config(photos, narrow(name="one"), narrow(name="two")), tmp_path / "run"))
     classifier = load(tmp_path / "run" / "legs" / "01-one")
     assert isinstance(classifier, NetworkClassifier)
     assert classifier.trained is not None and classifier.trained.data is not None

@@ -1,4 +1,4 @@
-"""A share of train chooses the weights, and then what is reported has chosen nothing, as far as the data allows it."""
+"""The data of a run: the share of train that chooses the weights, and choices that adapt to the data."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ from imclass.training.events import Evaluated
 from tests.support.small import digest, provenance, tree
 
 RUN = "train mnist-lenet --data pets --batch 8 --epochs 2 --out run"
-# A recipe of its own share, as a plugin
+# A plugin's recipe with a share for validation
 RECIPE = """
 from dataclasses import replace
 from imclass.recipes.mnist import RECIPES as OURS
@@ -29,15 +29,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def parts(**counts: int) -> Path:
-    """A tree with parts of its own, so many images a class in each."""
+def make_splits(**counts: int) -> Path:
+    """Make a tree that has its own splits, with these numbers of images a class."""
     for part, count in counts.items():
         tree(Path("pets") / part, per_class=count)
     return Path("pets")
 
 
-def scored(run: str = "run") -> list[tuple[int, str]]:
-    """Epoch and split of each scoring in a run's log."""
+def scorings(run: str = "run") -> list[tuple[int, str]]:
+    """Return epoch and split of each scoring in a run's log."""
     records = map(json.loads, (Path(run) / "log.jsonl").read_text().splitlines())
     return [(r["epoch"], r["split"]) for r in records if r["event"] == "evaluated"]
 
@@ -45,9 +45,9 @@ def scored(run: str = "run") -> list[tuple[int, str]]:
 def test_validation_is_scored_each_epoch_and_test_once(capsys: pytest.CaptureFixture[str]) -> None:
     tree(Path("pets"), per_class=20)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
-    assert scored() == [(0, "validation"), (1, "validation"), (2, "test")]
+    assert scorings() == [(0, "validation"), (1, "validation"), (2, "test")]
     printed = capsys.readouterr().out
-    assert "validation, which chose the weights: top-1" in printed and "8 of 8 evaluated" in printed
+    assert "validation, used to choose the weights: top-1" in printed and "8 of 8 evaluated" in printed
     header = provenance(Path("run"))
     assert header.data is not None and header.data.cut.validation == 0.25
     assert header.data.splits == ("train", "validation", "test")
@@ -80,14 +80,14 @@ def test_the_kept_weights_are_those_that_are_scored_on_test() -> None:
     )
 
 
-def test_what_was_scored_before_a_kill_is_in_the_log_once() -> None:
+def test_scores_from_before_a_kill_are_in_the_log_once() -> None:
     tree(Path("pets"), per_class=20)
     command = shlex.split(f"{RUN} --validation 0.25")
     assert main(command) == 0
     before, header = digest(Path("run")), provenance(Path("run"))
     Path("run/model.safetensors").unlink()  # as if the process had been killed before the model was written
     assert main(command) == 0
-    assert scored() == [(0, "validation"), (1, "validation"), (2, "test")]
+    assert scorings() == [(0, "validation"), (1, "validation"), (2, "test")]
     assert digest(Path("run")) == before and provenance(Path("run")).metrics == header.metrics
 
 
@@ -98,15 +98,15 @@ def test_another_share_is_another_configuration(capsys: pytest.CaptureFixture[st
     assert "validation: 0.25 before, 0.5 now" in capsys.readouterr().err
 
 
-def test_a_trees_own_validation_part_is_reported_where_there_is_no_test_part(
+def test_a_tree_s_validation_split_is_reported_if_it_has_no_test_split(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    parts(train=20, val=5)
+    make_splits(train=20, val=5)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
-    told = capsys.readouterr()
-    assert "pets has a validation split and no test split: it is what is reported, as test" in told.err
-    assert "25 % of train choose the weights" in told.err
-    assert "test: top-1" in told.out and scored()[-1] == (2, "test")
+    printed = capsys.readouterr()
+    assert "pets has a validation split but no test split: that split is reported as test" in printed.err
+    assert "25% of train choose the weights" in printed.err
+    assert "test: top-1" in printed.out and scorings()[-1] == (2, "test")
     page = Path("run/report.html").read_text()
     assert "held-out folder" in page and "It chose nothing" in page
     assert main(["evaluate", "run", "--json"]) == 0
@@ -115,30 +115,30 @@ def test_a_trees_own_validation_part_is_reported_where_there_is_no_test_part(
 
 
 def test_a_tree_with_both_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
-    parts(train=20, val=5, test=5)
+    make_splits(train=20, val=5, test=5)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 2
-    told = capsys.readouterr().err
-    assert "pets has a validation split and a test split of its own, so --validation 0.25 has nothing to cut" in told
+    errors = capsys.readouterr().err
+    assert "pets comes with a validation split and a test split, so --validation 0.25 cannot be used" in errors
     assert not Path("run").exists()
-    with pytest.raises(UserError, match="nothing to cut"):
+    with pytest.raises(UserError, match="cannot be used"):
         train("mnist-lenet", "run", data="pets", batch=8, validation=0.25)
     Path("plugins").mkdir()
     Path("plugins/careful.py").write_text(RECIPE)
     recipe = "train careful --plugins plugins --data pets --batch 8 --epochs 1 --out careful"
     assert main(shlex.split(recipe)) == 0
-    noted = capsys.readouterr().err
-    assert "pets has a validation split of its own: the recipe's share of 25 % of train gives way" in noted
+    errors = capsys.readouterr().err
+    assert "pets comes with a validation split: that split is used instead of the recipe's 25% of train" in errors
     record = json.loads(Path("careful/config.json").read_text())
-    assert record["training"]["validation"] == 0.0 and scored("careful") == [(0, "validation"), (1, "test")]
+    assert record["training"]["validation"] == 0.0 and scorings("careful") == [(0, "validation"), (1, "test")]
     assert main(shlex.split(recipe)) == 0  # it is the same run
 
 
-def test_where_validation_chose_and_nothing_is_left_the_report_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    parts(train=20)
+def test_a_report_on_images_that_chose_the_weights_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    make_splits(train=20)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
     page = Path("run/report.html").read_text()
     assert "The weights were chosen on these images" in page
-    assert "25 % of each class, which a hash of the names took out of the training part" in page
+    assert "25% of each class, which a hash of the names took out of the training part" in page
     capsys.readouterr()
     assert main(["evaluate", "run", "--json"]) == 0
     assert "the weights were chosen on these images" in json.loads(capsys.readouterr().out)["data"]
@@ -150,33 +150,35 @@ def test_where_validation_chose_and_nothing_is_left_the_report_says_so(capsys: p
         ("--validation 1", "--validation is 1.0; it must be at least 0 and below 1"),
         ("--validation -.1", "--validation is -0.1; it must be at least 0 and below 1"),
         ("--validation", "--validation needs a value"),
-        ("--schedule.kind plateau", "cut one from train with --validation 0.1"),
+        ("--schedule.kind plateau", "hold out part of train with --validation 0.1"),
     ],
 )
-def test_a_share_that_cannot_be(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_share_is_refused(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     tree(Path("pets"))
     assert main(shlex.split(f"{RUN} {words}")) == 2
     assert message in capsys.readouterr().err
 
 
-def test_one_image_a_class_spares_none(capsys: pytest.CaptureFixture[str]) -> None:
-    parts(train=1)
+def test_one_image_a_class_leaves_nothing_for_validation(capsys: pytest.CaptureFixture[str]) -> None:
+    make_splits(train=1)
     words: Any = f"{RUN} --validation 0.5 --batch 1"
     assert main(shlex.split(words)) == 2
-    assert "one training image a class, so there is none to spare for validation" in capsys.readouterr().err
+    assert "one training image per class, which leaves nothing for validation" in capsys.readouterr().err
 
 
 def notes(capsys: pytest.CaptureFixture[str], words: str) -> str:
-    """What a dry run notes."""
+    """Return the notes of a dry run."""
     assert main(shlex.split(f"train {words} --data pets --dry-run")) == 0
     return capsys.readouterr().err
 
 
-def test_a_recipes_batch_gives_way_to_few_images_and_a_users_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_s_batch_is_reduced_to_few_images_and_a_user_s_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     tree(Path("pets"), per_class=10)
-    assert "note: the recipe's batch of 64 gives way to all 16 training images" in notes(capsys, "mnist-lenet")
+    assert "note: the recipe's batch of 64 is reduced to 16, the number of training images" in notes(
+        capsys, "mnist-lenet"
+    )
     assert main(shlex.split("train mnist-lenet --data pets --batch 17 --dry-run")) == 2
-    assert "--batch 17 is more than the 16 training images; set it lower" in capsys.readouterr().err
+    assert "--batch 17 is more than the 16 training images; choose a smaller batch" in capsys.readouterr().err
     assert main(shlex.split("train mnist-lenet --data pets --stages.0.batch 17 --dry-run")) == 2
     assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --out few")) == 0
     record = json.loads(Path("few/config.json").read_text())
@@ -185,16 +187,16 @@ def test_a_recipes_batch_gives_way_to_few_images_and_a_users_does_not(capsys: py
     assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --out few")) == 0  # the same run
 
 
-def test_what_is_likely_to_disappoint_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_choices_that_are_likely_to_give_poor_results_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
     tree(Path("pets"), per_class=10)
     long = "mnist-lenet --batch 4 --epochs 3 --schedule.warmup"
     assert "the warm-up takes 5 of 12 steps" in notes(capsys, f"{long} 5")
-    assert "--schedule.warmup 1 takes a tenth" in notes(capsys, f"{long} 13")
+    assert "--schedule.warmup 1 would take a tenth" in notes(capsys, f"{long} 13")
     assert "warm-up" not in notes(capsys, f"{long} 4")
     assert "warm-up" not in notes(capsys, f"{long} 13 --schedule.warmup-share 0.3")
     few = (
-        "16 training images are few for random weights; trained ones are a better beginning: --init googlenet:bvlc, or "
-        "another of `imclass weights`, or a model of yours"
+        "16 training images are few for random weights. Start from trained weights with --init googlenet:bvlc, "
+        "other weights from `imclass weights`, or one of your models"
     )
     assert few in notes(capsys, long.removesuffix(" --schedule.warmup"))
     assert main(shlex.split("train mnist-lenet --dry-run")) == 0

@@ -1,4 +1,4 @@
-"""A stopped run goes on with another execution and ends with the same bits; what decides the result may not change."""
+"""Resuming a stopped run: execution may change without changing bits, and choices that decide the result may not."""
 
 import shlex
 import signal
@@ -11,7 +11,7 @@ from imclass.app.verbs import train as verb
 from imclass.training.events import Event, StepEnd
 from tests.support.small import digest, fingerprint, tree
 
-BEGUN = "train mnist-lenet --data photos --epochs 2 --batch 8 --out"
+COMMAND = "train mnist-lenet --data photos --epochs 2 --batch 8 --out"
 
 
 class Stopper:
@@ -26,14 +26,14 @@ class Stopper:
 
 
 @pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the digest of a whole run; a second one, `part`, was stopped after three of its four steps."""
+def digest_of_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Train the run `whole`, stop the run `part` after three of its four steps, and return the digest of `whole`."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "photos")
-    assert main(shlex.split(f"{BEGUN} whole")) == 0
+    assert main(shlex.split(f"{COMMAND} whole")) == 0
     with monkeypatch.context() as patched:
         patched.setattr(verb, "progress_consumer", lambda *_: Stopper())
-        assert main(shlex.split(f"{BEGUN} part")) == 75
+        assert main(shlex.split(f"{COMMAND} part")) == 75
     assert not Path("part/model.safetensors").exists()
     return digest(Path("whole"))
 
@@ -54,9 +54,9 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "--workers 0 --keep 4 --memory 1 --save-every 1 --data photos/",
     ],
 )
-def test_what_decides_nothing_may_change(other: str, stopped: str) -> None:
-    assert main(shlex.split(f"{BEGUN} part {other}")) == 0
-    assert digest(Path("part")) == stopped
+def test_options_of_execution_may_change(other: str, digest_of_whole: str) -> None:
+    assert main(shlex.split(f"{COMMAND} part {other}")) == 0
+    assert digest(Path("part")) == digest_of_whole
     for kept in ("scores/test.npz", "pictures/index.json", "pictures/00.png"):
         assert Path("part", kept).read_bytes() == Path("whole", kept).read_bytes()
 
@@ -71,21 +71,21 @@ def test_what_decides_nothing_may_change(other: str, stopped: str) -> None:
         ("--workers 1 --nonfinite skip", "nonfinite: stop before, skip now"),
     ],
 )
-def test_what_decides_the_result_may_not(
-    other: str, difference: str, stopped: str, capsys: pytest.CaptureFixture[str]
+def test_choices_that_decide_the_result_may_not_change(
+    other: str, difference: str, digest_of_whole: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree(Path("pictures"))
     before = fingerprint(Path("part"))
-    assert main(shlex.split(f"{BEGUN} part {other}")) == 2
+    assert main(shlex.split(f"{COMMAND} part {other}")) == 2
     message = capsys.readouterr().err
-    assert "part was begun with another configuration" in message and difference in message
+    assert "part was begun with a different configuration" in message and difference in message
     assert "workers" not in message and fingerprint(Path("part")) == before
 
 
-def test_a_run_in_bf16_goes_on_in_bf16(stopped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_bf16_resumes_in_bf16(digest_of_whole: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(verb, "progress_consumer", lambda *_: Stopper())
-        assert main(shlex.split(f"{BEGUN} bf16 --precision bf16")) == 75
-    assert main(shlex.split(f"{BEGUN} whole16 --precision bf16")) == 0
-    assert main(shlex.split(f"{BEGUN} bf16 --precision auto")) == 0
-    assert digest(Path("bf16")) == digest(Path("whole16")) != stopped
+        assert main(shlex.split(f"{COMMAND} bf16 --precision bf16")) == 75
+    assert main(shlex.split(f"{COMMAND} whole16 --precision bf16")) == 0
+    assert main(shlex.split(f"{COMMAND} bf16 --precision auto")) == 0
+    assert digest(Path("bf16")) == digest(Path("whole16")) != digest_of_whole

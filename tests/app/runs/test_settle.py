@@ -1,4 +1,4 @@
-"""What a run computes with is what it recorded, else what is configured, else what a probe found."""
+"""A run's runtime: the recorded one, else the configured one, else the result of a probe."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +25,13 @@ FAST = Arithmetic("bf16", "nhwc")
 
 @pytest.fixture
 def parts(tmp_path: Path) -> tuple[Training, NetworkClassifier, Loader]:
-    """A config that leaves everything open, its network, and its training images."""
+    """Return a config that leaves the precision open, its network, and its training images."""
     config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), batch=8, precision="auto", device="cpu")
     leg = prepare(config, Run(tmp_path / "run"), open_context(), dry=True).legs[0]
     return config, leg.make(), leg.loader
 
 
-def test_what_was_recorded_is_taken_without_a_probe(
+def test_a_recorded_runtime_is_used_without_a_probe(
     parts: tuple[Training, NetworkClassifier, Loader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
@@ -44,7 +44,7 @@ def test_what_was_recorded_is_taken_without_a_probe(
 
 
 @pytest.mark.parametrize(("precision", "arithmetic"), [("fp32", DEFAULT_ARITHMETIC), ("bf16", FAST)])
-def test_a_precision_that_is_configured_is_taken_without_a_probe(
+def test_a_configured_precision_is_used_without_a_probe(
     precision: str,
     arithmetic: Arithmetic,
     parts: tuple[Training, NetworkClassifier, Loader],
@@ -56,7 +56,7 @@ def test_a_precision_that_is_configured_is_taken_without_a_probe(
     assert used.arithmetic == arithmetic and used.device == "cpu" and notes == ()
 
 
-def test_a_probe_decides_on_copies_and_its_trials_are_described(
+def test_a_probe_runs_on_copies_and_its_trials_are_described(
     parts: tuple[Training, NetworkClassifier, Loader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, classifier, loader = parts

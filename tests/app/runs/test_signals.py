@@ -1,4 +1,4 @@
-"""What a signal does to a run, by itself; `test_interrupt.py` sends them to real processes."""
+"""The handlers of signals by themselves; `test_interrupt.py` sends signals to real processes."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ from imclass.core.errors import Interrupted
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """A time that stands still until a test sets it; handlers stand as before when the test has ended."""
+    """Replace the time by one that a test sets, and restore signal handlers after the test."""
     now = [0.0]
     monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
     before = [signal.signal(number, signal.default_int_handler) for number in STOP_SIGNALS]
@@ -27,13 +27,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, clock: list[float]) -> None:
+def test_the_first_signal_is_acknowledged_and_the_next_one_stops_at_once(number: int, clock: list[float]) -> None:
     lines: list[str] = []
     with listen_for_signals(lines.append, lambda: "there is a checkpoint") as stop:
         stop.started = True
-        assert not stop.asked()
+        assert not stop.is_set()
         signal.raise_signal(number)
-        assert stop.asked() and len(lines) == 1
+        assert stop.is_set() and len(lines) == 1
         clock[0] = REPEAT_SECONDS / 2  # one press that is delivered twice
         signal.raise_signal(signal.SIGHUP)
         clock[0] = REPEAT_SECONDS
@@ -43,23 +43,23 @@ def test_the_first_is_acknowledged_and_the_next_one_stops_at_once(number: int, c
     assert signal.getsignal(number) is signal.default_int_handler
 
 
-def test_what_is_said() -> None:
+def test_the_acknowledgement_explains_a_second_signal() -> None:
     interrupted, hung_up = map(signals.acknowledgement, (signal.SIGINT, signal.SIGHUP))
-    assert interrupted.startswith("Ctrl-C: saving after this step; press it again to stop at once")
+    assert interrupted.startswith("Ctrl-C: saving after this step; press Ctrl-C again to stop at once")
     assert hung_up.startswith("SIGHUP: saving after this step; a second signal stops at once")
 
 
-def test_before_there_is_anything_to_save_it_ends_at_once(clock: list[float]) -> None:
+def test_a_run_with_nothing_to_save_ends_at_once(clock: list[float]) -> None:
     lines: list[str] = []
     with listen_for_signals(lines.append) as stop:
         with pytest.raises(Interrupted, match=r"^stopped before the first step$"):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)  # the same one, delivered twice while it ends
-        assert stop.asked() and not lines
+        assert stop.is_set() and not lines
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_a_command_ends_at_any_of_them(number: int, clock: list[float]) -> None:
+def test_each_of_the_signals_ends_other_commands(number: int, clock: list[float]) -> None:
     with interrupt_at_signals():
         with pytest.raises(Interrupted, match=r"^interrupted$"):
             signal.raise_signal(number)
@@ -72,7 +72,7 @@ def test_a_command_ends_at_any_of_them(number: int, clock: list[float]) -> None:
 
 @pytest.mark.parametrize(("raised", "code"), [("KeyboardInterrupt", -signal.SIGINT), ("Interrupted", 75)])
 def test_an_interrupt_within_exec_keeps_the_exit_code(raised: str, code: int, tmp_path: Path) -> None:
-    """The twin shows why a plain one does not do."""
+    """Show with a twin that a `KeyboardInterrupt` loses it."""
     text = "import sys\nfrom imclass.core.errors import Interrupted\ntry:\n    exec('raise ' + sys.argv[1])\n"
     text += "except KeyboardInterrupt:\n    sys.exit(75)"
     (tmp_path / "ending.py").write_text(text)
@@ -80,18 +80,18 @@ def test_an_interrupt_within_exec_keeps_the_exit_code(raised: str, code: int, tm
     assert found.returncode == code
 
 
-def test_without_anybody_to_tell(clock: list[float]) -> None:
+def test_a_signal_needs_no_acknowledgement(clock: list[float]) -> None:
     with listen_for_signals() as stop:
         stop.started = True
         signal.raise_signal(signal.SIGTERM)
-        assert stop.asked()
+        assert stop.is_set()
 
 
-def test_what_is_ignored_stays_so(clock: list[float]) -> None:
+def test_an_ignored_signal_stays_ignored(clock: list[float]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with listen_for_signals() as stop:
         signal.raise_signal(signal.SIGHUP)
-        assert not stop.asked()
+        assert not stop.is_set()
 
 
 def test_outside_the_main_thread_signals_are_left_alone(clock: list[float]) -> None:
@@ -99,7 +99,7 @@ def test_outside_the_main_thread_signals_are_left_alone(clock: list[float]) -> N
 
     def run() -> None:
         with listen_for_signals() as stop:
-            found.extend([signal.getsignal(signal.SIGINT), stop.asked()])
+            found.extend([signal.getsignal(signal.SIGINT), stop.is_set()])
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -1,4 +1,4 @@
-"""Training as the app does it: prepared, watched, chosen by measurement, stopped by a signal."""
+"""Training as a run: consumers, the cut of the data, and the keys and messages that Python shares with a terminal."""
 
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,25 @@ from imclass.training.events import Event
 from tests.support.small import tree
 
 
-def test_users_may_watch_too(tmp_path: Path) -> None:
-    """A consumer of one's own sees what the loop yields, and is closed."""
-
+def test_a_consumer_of_the_user_sees_every_event_and_is_closed(tmp_path: Path) -> None:
     class Watcher:
         def __init__(self) -> None:
-            self.seen: list[Event] = []
+            self.events: list[Event] = []
             self.closed = False
 
         def see(self, event: Event) -> None:
-            self.seen.append(event)
+            self.events.append(event)
 
         def close(self) -> None:
             self.closed = True
 
     watcher, pets = Watcher(), tree(tmp_path / "pets")
     yielded = list(train("mnist-lenet", tmp_path / "run", consumers=[watcher], data=str(pets), epochs=1, batch=8))
-    assert watcher.seen == yielded
+    assert watcher.events == yielded
     assert watcher.closed
 
 
-def test_the_split_seed_alone_decides_what_is_held_out(tmp_path: Path) -> None:
+def test_only_the_split_seed_decides_which_images_are_held_out(tmp_path: Path) -> None:
     pets = tree(tmp_path / "pets")
 
     def facts(**choices: Any) -> DataFacts:
@@ -58,15 +56,15 @@ def test_the_split_seed_alone_decides_what_is_held_out(tmp_path: Path) -> None:
     assert half.digest != first.digest and half.rule == "hash 50/50, seed 0"
 
 
-def test_a_model_is_scored_on_what_its_own_split_held_out(tmp_path: Path) -> None:
+def test_a_model_is_scored_on_the_images_that_its_split_held_out(tmp_path: Path) -> None:
     config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), epochs=1, batch=8)
     list(train(config, tmp_path / "run", split=Share(test=0.4), split_seed=2))
     context = open_context()
     chosen = choose_split({"run": load_classifier(tmp_path / "run", context)}, None, None, context)
-    assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.said
+    assert len(chosen.dataset) == 8 and "hash 60/40, seed 2" in chosen.scope
 
 
-def test_python_takes_the_names_of_the_command_line() -> None:
+def test_python_takes_the_keys_of_the_command_line() -> None:
     dotted: dict[str, Any] = {"schedule.rate": 0.25, "model.widths": (4, 8), "stages.0.augment.pad.pixels": 1}
     found = configure("mnist-lenet", epochs=3, override=dotted)
     assert found == configure("mnist-lenet", epochs=3, **dotted)
@@ -90,7 +88,7 @@ def test_python_takes_the_names_of_the_command_line() -> None:
         ({"keep": 1}, "--keep is 1; it must be at least 2"),
     ],
 )
-def test_python_is_told_what_the_command_line_is_told(choices: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_python_gets_the_messages_of_the_command_line(choices: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         train("mnist-lenet", tmp_path / "run", override=choices)
     assert str(caught.value).startswith(message)

@@ -1,4 +1,4 @@
-"""What is printed, and what `--json` holds."""
+"""An evaluation as printed text and as the record of `--json`."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from imclass.evaluation.measures.single_label import brier_score, class_rows, co
 def evaluation(
     predicted: list[int], labels: list[int], classes: tuple[str, ...], refused: tuple[Refused, ...] = ()
 ) -> Evaluation:
-    """Whose confident predictions are these; the top-5 accuracy is made up."""
+    """Return an evaluation with these confident predictions and an invented top-5 accuracy."""
     scores = 9 * np.eye(len(classes), dtype=np.float32)[predicted]
     hits = float(np.mean(np.array(predicted) == np.array(labels)))
     n = len(labels)
@@ -35,27 +35,27 @@ def evaluation(
 SIX = ("ant", "bee", "cow", "doe", "elk", "fly")
 
 
-def test_summary_says_accuracy_interval_loss_and_counts() -> None:
+def test_the_summary_has_accuracy_interval_loss_and_counts() -> None:
     text = summary_text(evaluation([0, 1, 2, 3, 4, 0, 1, 2, 3, 0], [0, 1, 2, 3, 4, 0, 1, 2, 3, 5], SIX))
-    # intervals as published tables of Wilson's score give them; of 10 images 9.995 are taken for 10
-    assert text.splitlines()[0] == "top-1 90.00 % (59.58 to 98.21), top-5 99.95 % (72.25 to 100.00)"
+    # Intervals are as in published tables of Wilson's score; 9.995 of 10 images count as 10.
+    assert text.splitlines()[0] == "top-1 90.00% (59.58 to 98.21), top-5 99.95% (72.25 to 100.00)"
     recall, rest = text.splitlines()[1].split(" (", 1)
-    assert recall == "mean class recall 83.33 %"  # of five classes all, of the sixth none
-    assert rest.endswith("; in brackets 95 % intervals, Wilson's and the bootstrap's")
+    assert recall == "mean class recall 83.33%"  # of five classes all, of the sixth none
+    assert rest.endswith("; 95% confidence intervals in brackets (Wilson, bootstrap)")
     sure, rest_sure = math.exp(9) / (math.exp(9) + 5), 1 / (math.exp(9) + 5)
     right, wrong = (1 - sure) ** 2 + 5 * rest_sure**2, sure**2 + (1 - rest_sure) ** 2 + 4 * rest_sure**2
     calibration = 100 * abs(sure - 0.9)
     assert text.splitlines()[2:] == [
-        f"cross-entropy 0.2500 nats an image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
-        f"calibration error {calibration:.2f} %",
+        f"cross-entropy 0.2500 per image, Brier score {0.9 * right + 0.1 * wrong:.4f}, "
+        f"calibration error {calibration:.2f}%",
         "10 of 10 evaluated",
     ]
 
 
 @pytest.mark.parametrize("k", [2, 5, 6])
-def test_top_five_of_few_classes_is_not_passed_off_as_a_result(k: int) -> None:
+def test_top_five_of_few_classes_is_not_printed(k: int) -> None:
     first = summary_text(evaluation([0, 1], [0, 0], SIX[:k])).splitlines()[0]
-    assert first.startswith("top-1 ") and (", top-5 99.95 %" in first) == (k > 5)
+    assert first.startswith("top-1 ") and (", top-5 99.95%" in first) == (k > 5)
 
 
 def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:
@@ -68,8 +68,8 @@ def test_refused_files_are_named_and_cannot_write_to_the_terminal() -> None:
 
 def test_class_table_is_aligned_and_shows_a_dash_for_nothing() -> None:
     lines = class_table(evaluation([0, 0, 1], [0, 1, 1], ("ant", "猫", "cow"))).splitlines()
-    assert lines[1].split() == ["ant", "1", "50.00", "%", "100.00", "%", "66.67", "%"]
-    assert lines[2].split() == ["猫", "2", "100.00", "%", "50.00", "%", "66.67", "%"]
+    assert lines[1].split() == ["ant", "1", "50.00%", "100.00%", "66.67%"]
+    assert lines[2].split() == ["猫", "2", "100.00%", "50.00%", "66.67%"]
     assert lines[3].split() == ["cow", "0", "-", "-", "-"]
     assert len({text_width(line) for line in lines}) == 1
     assert len({len(line) for line in lines}) == 2  # counting characters would not have aligned them
@@ -82,7 +82,7 @@ def test_a_small_confusion_matrix_is_shown_whole() -> None:
     assert len({len(line) for line in lines[1:]}) == 1
 
 
-def test_digits_head_their_own_columns() -> None:
+def test_short_names_head_their_columns() -> None:
     digits = tuple("0123456789")
     lines = confusion_table(evaluation([7], [7], digits)).splitlines()
     assert "number" not in lines[0] and tuple(lines[1].split()) == digits
@@ -103,7 +103,7 @@ def test_short_wide_names_are_aligned() -> None:
 
 
 @pytest.mark.parametrize(("k", "whole"), [(20, True), (21, False)])
-def test_the_matrix_gives_way_to_pairs_above_twenty_classes(k: int, whole: bool) -> None:
+def test_pairs_replace_the_matrix_above_twenty_classes(k: int, whole: bool) -> None:
     text = confusion_table(evaluation([0], [1], tuple(f"class {i}" for i in range(k))))
     assert text.startswith("rows: true class" if whole else "most confused of 21 classes")
 
@@ -122,7 +122,7 @@ def test_the_most_confused_pairs_come_first() -> None:
     assert [line.split() for line in lines] == expected
 
 
-def test_no_confusion_is_said() -> None:
+def test_a_matrix_without_mistakes_has_a_message() -> None:
     assert "no image" in confusion_table(evaluation([3], [3], tuple(f"c{i}" for i in range(30))))
 
 
@@ -164,6 +164,6 @@ def test_record_holds_intervals_and_calibration() -> None:
     assert counts[SIX.index(worst["true"]), SIX.index(worst["predicted"])] == worst["images"]
 
 
-def test_five_classes_have_no_interval_of_their_top_five() -> None:
+def test_five_classes_have_no_top_five_interval() -> None:
     assert evaluation_record(evaluation([0, 1], [0, 0], SIX[:5]))["top5_interval"] is None
     assert evaluation_record(evaluation([0, 1], [0, 0], SIX))["top5_interval"] is not None

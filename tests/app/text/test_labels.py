@@ -1,4 +1,4 @@
-"""What is told of images that may have several labels."""
+"""Text and record of an evaluation of images that may have several labels."""
 
 import json
 import math
@@ -21,25 +21,25 @@ def evaluation(thresholds: tuple[float, ...] = ()) -> Evaluation:
     return evaluation_of(("cat", "dog", "猫"), AnyOf(MARKS), SCORES, np.arange(4), 5, refused, thresholds)
 
 
-def test_all_of_it_is_shown() -> None:
-    """By hand: cat is ranked yes, no, yes; dog yes, yes, no; no image has the third."""
+def test_means_classes_and_counts_are_printed() -> None:
+    """Compare with values by hand: cat is ranked yes, no, yes; dog yes, yes, no; no image has the third class."""
     means, table, counts = tables.evaluation_parts(evaluation())
     lines = means.splitlines()
-    assert lines[0] == "mean average precision (mAP) 91.67 % over 2 classes; 1 without images left out"
-    assert lines[2] == "micro F1 80.00 %: precision 66.67 %, recall 100.00 %, at a probability of 0.5"
-    assert lines[3] == "macro F1 90.00 %: precision 83.33 %, recall 100.00 %, at a probability of 0.5"
-    assert lines[4] == "all labels right: 50.00 % of the images" and lines[5].endswith("summed over its classes")
+    assert lines[0] == "mean average precision (mAP) 91.67% over 2 classes; 1 without images are left out"
+    assert lines[2] == "micro F1 80.00%: precision 66.67%, recall 100.00%, at a probability of 0.5"
+    assert lines[3] == "macro F1 90.00%: precision 83.33%, recall 100.00%, at a probability of 0.5"
+    assert lines[4] == "all labels correct: 50.00% of the images" and lines[5].endswith("summed over classes")
     rows = table.splitlines()
-    assert rows[0].split() == ["class", "images", "AP", "AP", "11", "from", "precision", "recall", "F1"]
-    assert rows[1].split()[:4] == ["cat", "2", "83.33", "%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
+    assert rows[0].split() == ["class", "images", "AP", "AP", "11", "threshold", "precision", "recall", "F1"]
+    assert rows[1].split()[:4] == ["cat", "2", "83.33%", "84.85%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]
     assert len({tables.text_width(row) for row in rows}) == 1
     assert counts.splitlines() == ["4 of 5 evaluated, 1 refused", "  refused: x.png: 0 bytes (empty)"]
 
 
 def test_the_models_thresholds_are_named() -> None:
     means, table = labels.label_parts(evaluation((0.9, 0.5, 0.99)))
-    assert "at the model's thresholds" in means and table.splitlines()[1].split()[6] == "0.900"
-    assert labels.headline(evaluation()).startswith("mAP 91.67 %, micro F1 80.00 %, ")
+    assert "at the model's thresholds" in means and table.splitlines()[1].split()[4] == "0.900"
+    assert labels.headline(evaluation()).startswith("mAP 91.67%, micro F1 80.00%, ")
     assert tables.headline(evaluation()) == labels.headline(evaluation())
 
 

@@ -1,4 +1,4 @@
-"""What `doctor` finds, as text."""
+"""The findings of `doctor` as text."""
 
 from typing import Any
 
@@ -42,12 +42,12 @@ def test_every_fact_has_a_line() -> None:
         "environment  OMP_NUM_THREADS=1",
         "proxies      none",
         "",
-        "To look at:",
+        "To fix:",
         "- a\\x1b[31m b. Fix: do it",
     ]
 
 
-def test_what_is_unknown_is_said_so() -> None:
+def test_unknown_facts_are_marked() -> None:
     less: dict[str, Any] = {
         "imclass": None, "libraries": [], "environment": {}, "missing": [], "torch": {"problem": "OSError: no libgomp"},
         "memory": {"total": None, "available": None}, "limits": {"cores": None, "memory": None},
@@ -68,5 +68,5 @@ def test_lines_end_between_libraries_and_not_inside() -> None:
 @pytest.mark.parametrize(
     ("number", "text"), [(None, "unknown"), (0, "0 bytes"), (2**20, "1.0 MiB"), (3 * 2**29, "1.5 GiB")]
 )
-def test_sizes_are_for_people(number: int | None, text: str) -> None:
+def test_sizes_have_units(number: int | None, text: str) -> None:
     assert size_text(number) == text

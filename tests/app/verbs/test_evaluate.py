@@ -1,4 +1,4 @@
-"""`evaluate` of several models and protocols: fused, fitted, calibrated, saved, read back; by one process and two."""
+"""The verb `evaluate` with several models and protocols: fuse, fit, calibrate and save, in one or two processes."""
 
 import io
 import json
@@ -34,10 +34,10 @@ from tests.support.small import CLASSES, picture, start, tree
 RULE = Preprocess(size=28, colour="grey", scale=28)
 
 
-def model(
+def write_model(
     path: Path, seed: int, classes: tuple[str, ...] = CLASSES, mean_image: bool = False, **known: Any
 ) -> NetworkClassifier:
-    """A model file of a LeNet-5 whose weights are drawn from `seed` and tell images apart."""
+    """Write a model file of a LeNet-5 with weights drawn from `seed` that tell images apart."""
     classifier = create(Model("lenet-5", mean=(0.4,), std=(0.25,)), classes, RULE, seed)
     with torch.no_grad():
         for parameter in classifier.network.parameters():
@@ -51,12 +51,12 @@ def model(
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand beside a folder of photos with its own splits and three models, one with its classes in another order."""
+    """Make a folder of photos with splits, and three models, one of them with its classes in another order."""
     monkeypatch.chdir(tmp_path)
     for split, n in (("train", 2), ("validation", 8), ("test", 6)):
         tree(tmp_path / "pets" / split, per_class=n, side=30)
     for seed, name in enumerate("abc"):
-        model(tmp_path / f"{name}.safetensors", seed, CLASSES[::-1] if name == "c" else CLASSES)
+        write_model(tmp_path / f"{name}.safetensors", seed, CLASSES[::-1] if name == "c" else CLASSES)
     return tmp_path
 
 
@@ -64,34 +64,34 @@ PETS = ("--data", "pets")
 MODELS = ("a.safetensors", "b.safetensors", "c.safetensors")
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    """The record of an evaluation."""
+def evaluation_record(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """Return the record of an evaluation."""
     capsys.readouterr()
     assert main(["evaluate", *words, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The message of an evaluation that cannot be."""
+def error_message(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return the message of an evaluation that is refused."""
     capsys.readouterr()
     assert main(["evaluate", *words]) == 2
     return capsys.readouterr().err.partition("imclass: ")[2]
 
 
-def split(name: str) -> Any:
+def pets_split(name: str) -> Any:
     return open_split("pets", name, open_context())
 
 
-def test_several_models_are_shown_and_fused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = told(capsys, *MODELS, *PETS)
+def test_several_models_are_listed_and_fused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = evaluation_record(capsys, *MODELS, *PETS)
     names = [row["name"] for row in record["rows"]]
     assert names == [*MODELS, "fused"]
     for row, path in zip(record["rows"], MODELS, strict=False):
-        alone = evaluate(load_network_classifier(path), split("test"))
+        alone = evaluate(load_network_classifier(path), pets_split("test"))
         assert (row["top1"], row["models"]) == (alone.measures["top1"], [path])
         assert row["loss"] == pytest.approx(alone.measures["loss"], rel=1e-5)
         assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
-    members = [evaluate(load_network_classifier(path), split("test")) for path in MODELS]
+    members = [evaluate(load_network_classifier(path), pets_split("test")) for path in MODELS]
     means = [
         np.mean([np.exp(e.scores[i] - np.logaddexp.reduce(e.scores[i]))[e.targets.numpy()[i]] for e in members])
         for i in range(12)
@@ -100,7 +100,7 @@ def test_several_models_are_shown_and_fused(place: Path, capsys: pytest.CaptureF
     assert (record["evaluated"], record["total"], record["loss"]) == (12, 12, record["rows"][-1]["loss"])
 
 
-def test_rows_stand_beside_each_other(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_model_and_protocol_has_a_row(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", *MODELS[:2], *PETS, "--protocol", "center,flip"]) == 0
     shown = capsys.readouterr()
     heads = [line.split("  ")[0] for line in shown.out.splitlines()[:6]]
@@ -113,41 +113,39 @@ def test_rows_stand_beside_each_other(place: Path, capsys: pytest.CaptureFixture
     assert "evaluating split test of pets, protocol center,flip" in shown.err
 
 
-def test_models_may_stay_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [row["name"] for row in told(capsys, *MODELS, *PETS, "--weights", "none")["rows"]] == [*MODELS]
+def test_models_need_not_be_fused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [row["name"] for row in evaluation_record(capsys, *MODELS, *PETS, "--weights", "none")["rows"]] == [*MODELS]
 
 
 def test_weights_are_fitted_on_validation_and_saved(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(place / "pets" / "validation")
-    tree(
-        place / "pets" / "validation", per_class=8, classes=CLASSES[::-1], side=30
-    )  # where the other is the bright one
-    record = told(capsys, *MODELS, *PETS, "--weights", "fit", "--save", "fused.safetensors")
-    fitted = fit_weights([evaluate(load_network_classifier(path), split("validation")) for path in MODELS])
+    tree(place / "pets" / "validation", per_class=8, classes=CLASSES[::-1], side=30)  # with swapped brightness
+    record = evaluation_record(capsys, *MODELS, *PETS, "--weights", "fit", "--save", "fused.safetensors")
+    fitted = fit_weights([evaluate(load_network_classifier(path), pets_split("validation")) for path in MODELS])
     assert record["rows"][-1]["weights"] == pytest.approx(fitted, rel=1e-5)
     assert fitted != pytest.approx(
-        fit_weights([evaluate(load_network_classifier(path), split("test")) for path in MODELS]), abs=0.01
+        fit_weights([evaluate(load_network_classifier(path), pets_split("test")) for path in MODELS]), abs=0.01
     )
-    again = told(capsys, "fused.safetensors", *PETS)
+    again = evaluation_record(capsys, "fused.safetensors", *PETS)
     assert again["loss"] == pytest.approx(record["loss"], rel=1e-5) and again["confusion"] == record["confusion"]
-    assert again["loss"] != pytest.approx(told(capsys, *MODELS, *PETS)["loss"], rel=1e-4)
+    assert again["loss"] != pytest.approx(evaluation_record(capsys, *MODELS, *PETS)["loss"], rel=1e-4)
 
 
 def test_a_temperature_is_fitted_on_validation_and_saved(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [MODELS[0], *PETS, "--protocol", "flip", "--temperature", "--save", "calm.safetensors"]
-    record = told(capsys, *words)
+    record = evaluation_record(capsys, *words)
     before, after = record["rows"]
-    scores = evaluate(load_network_classifier(MODELS[0]), split("validation"), view_protocols()["flip"])
+    scores = evaluate(load_network_classifier(MODELS[0]), pets_split("validation"), view_protocols()["flip"])
     assert after["temperature"] == pytest.approx(fit_temperature(scores.scores, scores.targets.numpy()), rel=1e-4)
     assert after["name"].startswith("a.safetensors, temperature ")
     assert before["top1"] == after["top1"] and before["loss"] != pytest.approx(after["loss"], rel=1e-3)
-    assert told(capsys, "calm.safetensors", *PETS)["loss"] == pytest.approx(after["loss"], rel=1e-5)
-    fused = told(capsys, *MODELS, *PETS, "--temperature")  # of what was fused
+    assert evaluation_record(capsys, "calm.safetensors", *PETS)["loss"] == pytest.approx(after["loss"], rel=1e-5)
+    fused = evaluation_record(capsys, *MODELS, *PETS, "--temperature")  # of the fused row
     assert [row["name"].split(",")[0] for row in fused["rows"]] == [*MODELS, "fused", "fused"]
 
 
-def test_saved_scores_stand_for_models(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = told(capsys, *MODELS[:2], *PETS, "--protocol", "center,flip", "--save-scores", "scores.npz")
+def test_saved_scores_replace_models(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = evaluation_record(capsys, *MODELS[:2], *PETS, "--protocol", "center,flip", "--save-scores", "scores.npz")
     files = sorted(path.name for path in place.glob("scores*"))
     assert files == [
         "scores.1.a.safetensors-center.npz", "scores.2.b.safetensors-center.npz", "scores.3.a.safetensors-flip.npz",
@@ -155,39 +153,39 @@ def test_saved_scores_stand_for_models(place: Path, capsys: pytest.CaptureFixtur
     ]  # fmt: skip
     shutil.rmtree(place / "pets")
     (place / MODELS[0]).unlink()
-    second = told(capsys, *files[:2])
+    second = evaluation_record(capsys, *files[:2])
     assert second["confusion"] == first["confusion"] or second["loss"] == pytest.approx(first["rows"][4]["loss"])
     assert second["loss"] == pytest.approx(first["rows"][4]["loss"], rel=1e-5)
     assert second["rows"][0]["tested"] == first["rows"][0]["tested"]
-    fused = told(capsys, files[5])
+    fused = evaluation_record(capsys, files[5])
     assert fused["loss"] == pytest.approx(first["loss"], rel=1e-9) and fused["data"] == first["data"]
 
 
-def test_one_row_goes_into_the_file_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
+def test_one_row_is_saved_under_the_given_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation_record(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
     saved = read_scores(place / "scores.npz")
     assert len(saved.names) == 12 and saved.names[0].endswith(".png")
     np.testing.assert_array_equal(
-        saved.evaluation.scores, evaluate(load_network_classifier(MODELS[0]), split("test")).scores
+        saved.evaluation.scores, evaluate(load_network_classifier(MODELS[0]), pets_split("test")).scores
     )
-    mixed = told(capsys, MODELS[1], "scores.npz", *PETS)  # beside a model
-    assert mixed["loss"] == pytest.approx(told(capsys, *MODELS[:2], *PETS)["loss"], rel=1e-5)
+    mixed = evaluation_record(capsys, MODELS[1], "scores.npz", *PETS)  # together with a model
+    assert mixed["loss"] == pytest.approx(evaluation_record(capsys, *MODELS[:2], *PETS)["loss"], rel=1e-5)
 
 
 def test_scores_of_other_images_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
+    evaluation_record(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
     tree(place / "others", per_class=6, side=30)
-    message = refused(capsys, MODELS[1], "scores.npz", "--data", "others")
+    message = error_message(capsys, MODELS[1], "scores.npz", "--data", "others")
     assert "different images" in message
     tree(place / "more" / "train", per_class=1, side=30)
     for name in CLASSES:  # the same numbers of images, under other names
         for i in range(6):
             (place / "more" / "test" / name).mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture(i, side=30)).save(place / "more" / "test" / name / f"other{i}.png")
-    told(capsys, MODELS[1], "--data", "more", "--save-scores", "more.npz")
-    with np.load("scores.npz") as one, np.load("more.npz") as other:  # the twin: ids and labels alone do not tell
+    evaluation_record(capsys, MODELS[1], "--data", "more", "--save-scores", "more.npz")
+    with np.load("scores.npz") as one, np.load("more.npz") as other:  # ids and labels alone do not distinguish them
         assert len(one["ids"]) == len(other["ids"]) and (one["labels"] == other["labels"]).all()
-    assert "only the second has 'test/cat/other0.png'" in refused(capsys, "scores.npz", "more.npz")
+    assert "only the second has 'test/cat/other0.png'" in error_message(capsys, "scores.npz", "more.npz")
 
 
 def test_a_papers_table_is_printed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,12 +195,12 @@ def test_a_papers_table_is_printed(place: Path, capsys: pytest.CaptureFixture[st
     assert "28,32" in shown.out and "12 of 12 evaluated" in shown.err
     assert main(["evaluate", MODELS[0], *PETS, "--table", "3", "--table-format", "csv"]) == 0
     assert '"lenet-5"' in capsys.readouterr().out
-    assert "Table 5" in told(capsys, MODELS[0], *PETS, "--table", "5")["table"]
+    assert "Table 5" in evaluation_record(capsys, MODELS[0], *PETS, "--table", "5")["table"]
 
 
 def test_images_that_rank_differently_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = told(capsys, *MODELS[:2], *PETS, "--changed", "100")
-    first, last = (evaluate(load_network_classifier(path), split("test")) for path in MODELS[:2])
+    record = evaluation_record(capsys, *MODELS[:2], *PETS, "--changed", "100")
+    first, last = (evaluate(load_network_classifier(path), pets_split("test")) for path in MODELS[:2])
     hits = [e.scores.argmax(1) == e.targets.numpy() for e in (first, last)]
     assert len(record["changed"]) <= int((hits[0] != hits[1]).sum())
     for change in record["changed"]:
@@ -212,37 +210,37 @@ def test_images_that_rank_differently_are_named(place: Path, capsys: pytest.Capt
 
 
 def test_pictures_are_drawn(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told(capsys, *MODELS, *PETS, "--plot", "confusion.png", "--reliability", "reliability.png")
+    evaluation_record(capsys, *MODELS, *PETS, "--plot", "confusion.png", "--reliability", "reliability.png")
     for name in ("confusion.png", "reliability.png"):
         with Image.open(place / name) as drawn:
             assert drawn.format == "PNG"
 
 
-def test_a_picture_is_replaced_only_if_it_was_drawn_here(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_pictures_of_ours_are_replaced(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--plot", "--reliability"):
-        told(capsys, MODELS[0], *PETS, option, "drawn.png")  # the second time over the first
+        evaluation_record(capsys, MODELS[0], *PETS, option, "drawn.png")  # the second one replaces the first
         photo = place / "pets" / "test" / "cat" / "000.png"
         before = photo.read_bytes()
-        assert f"{option} {photo} is there already" in refused(capsys, MODELS[0], *PETS, option, str(photo))
+        assert f"{option} {photo} already exists" in error_message(capsys, MODELS[0], *PETS, option, str(photo))
         assert photo.read_bytes() == before
 
 
 class Left(io.StringIO):
-    """Standard output whose reader has left."""
+    """Standard output whose reader has gone."""
 
     def write(self, _: str) -> int:
         raise BrokenPipeError
 
 
-def test_files_are_written_though_nobody_reads_the_result(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_written_even_if_nobody_reads_the_result(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = ("--plot", "p.png", "--save-scores", "s.npz", "--save", "m.safetensors")
     monkeypatch.setattr(sys, "stdout", Left())
     assert main(["evaluate", MODELS[0], *PETS, *files]) == 0
     assert all((place / name).is_file() for name in files[1::2])
 
 
-def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told(capsys, *MODELS, *PETS, "--protocol", "flip", "--save", "fused.safetensors")
+def test_a_fused_model_predicts_and_describes_itself(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation_record(capsys, *MODELS, *PETS, "--protocol", "flip", "--save", "fused.safetensors")
     found = load_any("fused.safetensors")
     assert isinstance(found, Ensemble)
     capsys.readouterr()
@@ -256,33 +254,33 @@ def test_a_fused_model_predicts_and_says_what_it_is(place: Path, capsys: pytest.
     assert about["kind"] == "ensemble" and len(members) == 3 and about["parameters"] == 3 * 43_746
     assert [member["protocol"] for member in members] == ["flip"] * 3
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
-    assert "fused.safetensors is not one network" in capsys.readouterr().err
+    assert "fused.safetensors is not a single network" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
-    assert "the model is not one network and takes no protocol" in capsys.readouterr().err
+    assert "the model is not a single network, so it has no test protocol" in capsys.readouterr().err
 
 
 MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "no model": ((), "name a MODEL"),
-    "twice": (("a.safetensors", "a.safetensors"), "a.safetensors is named twice"),
+    "no model": ((), "specify a MODEL"),
+    "twice": (("a.safetensors", "a.safetensors"), "a.safetensors is given twice"),
     "unknown protocol": (("a.safetensors", *PETS, "--protocol", "centre"), "did you mean 'center'"),
-    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "names one twice"),
+    "protocol twice": (("a.safetensors", *PETS, "--protocol", "flip,flip"), "lists a protocol twice"),
     "scales alone": (("a.safetensors", *PETS, "--scales", "32"), "--scales needs a --protocol"),
     "scales of none": (("a.safetensors", *PETS, "--protocol", "flip", "--scales", "32"), "has no scales"),
     "not numbers": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "28;32"), "whole numbers of pixels"),
     "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "at least the network's native"),
     "other classes": (("a.safetensors", "d.safetensors", *PETS), "Not in the model: 'cat'"),
     "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
-    "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "of one row"),
-    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "row"),
-    "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "is of one row"),
-    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors is there already"),
+    "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "single result"),
+    "save apart": (("a.safetensors", "b.safetensors", *PETS, "--weights", "none", "--save", "x.safetensors"), "single"),
+    "calibrate rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--temperature"), "needs a single result"),
+    "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors already exists"),
     "one file twice": (
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
-        "p.png is named for two things; give each file a name of its own",
+        "two of the arguments point to p.png; give each its own file",
     ),
     "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
-    "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "there is no folder no"),
-    "fit what is told": (
+    "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),
+    "fit the reported split": (
         ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",
     ),
     "empty": (("a.safetensors", "--data", "nothing"), "nothing"),
@@ -291,42 +289,44 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("words", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes_are_told_and_nothing_is_written(
+def test_a_mistake_writes_no_file(
     words: tuple[str, ...], message: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model(place / "d.safetensors", 4, ("bird", "dog"))
-    model(place / "e.safetensors", 5, mean_image=True)
+    write_model(place / "d.safetensors", 4, ("bird", "dog"))
+    write_model(place / "e.safetensors", 5, mean_image=True)
     (place / "nothing").mkdir()
     before = sorted(place.iterdir())
-    assert message in refused(capsys, *words)
+    assert message in error_message(capsys, *words)
     assert sorted(place.iterdir()) == before
 
 
 def test_without_validation_nothing_is_fitted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(place / "pets" / "validation")
     for option in (("--weights", "fit"), ("--temperature",)):
-        assert "pets has no validation split to fit to (it has train, test)" in refused(capsys, *MODELS, *PETS, *option)
+        assert "pets has no validation split to fit to (it has train, test)" in error_message(
+            capsys, *MODELS, *PETS, *option
+        )
 
 
 SCORED = (
-    (("--weights", "fit"), "holds no scores of the validation split"),
-    (("--temperature",), "holds no scores of the validation split"),
-    (("--save", "x.safetensors"), "holds scores and no model"),
+    (("--weights", "fit"), "has no scores for the validation split"),
+    (("--temperature",), "has no scores for the validation split"),
+    (("--save", "x.safetensors"), "holds scores, not a model"),
     (("--protocol", "flip"), "has been scored already"),
-    (("--protocol", "flip,center"), "was scored under one protocol"),
+    (("--protocol", "flip,center"), "has scores under one protocol"),
 )
 
 
 @pytest.mark.parametrize(("words", "message"), SCORED)
-def test_what_saved_scores_cannot_give(
+def test_options_that_need_a_model_refuse_saved_scores(
     words: tuple[str, ...], message: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
-    assert message in refused(capsys, "scores.npz", *words)
+    evaluation_record(capsys, MODELS[0], *PETS, "--save-scores", "scores.npz")
+    assert message in error_message(capsys, "scores.npz", *words)
 
 
-def trained_from(path: Path, seed: int, data: Path) -> None:
-    """A model file that says it was trained from a folder whose split was made by `seed`."""
+def write_trained_model(path: Path, seed: int, data: Path) -> None:
+    """Write a model file that claims to be trained on a folder, cut with the split seed `seed`."""
     training = open_split(str(data), "train", open_context(), Cut(seed=seed))
     origin = training.origin
     facts = DataFacts(
@@ -337,23 +337,25 @@ def trained_from(path: Path, seed: int, data: Path) -> None:
         splits=training.splits,
         cut=Cut(seed=seed),
     )
-    model(path, seed, data=facts, recipe={"data": str(data)})
+    write_model(path, seed, data=facts, recipe={"data": str(data)})
 
 
-def test_members_are_judged_by_what_none_was_trained_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_members_are_scored_on_images_that_none_was_trained_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree(place / "plain", side=30)
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        trained_from(place / f"{name}.safetensors", seed, place / "plain")
-    record = told(capsys, "one.safetensors", "two.safetensors")
+        write_trained_model(place / f"{name}.safetensors", seed, place / "plain")
+    record = evaluation_record(capsys, "one.safetensors", "two.safetensors")
     assert record["total"] == 4 and "held out of training: hash 80/20, seed 3" in record["data"]
-    message = refused(capsys, "one.safetensors", "three.safetensors")
-    assert "one.safetensors and three.safetensors hold out different images" in message and "seed 4" in message
-    assert told(capsys, "one.safetensors", "three.safetensors", "--split", "all")["total"] == 20
-    unaware = told(capsys, MODELS[0], "one.safetensors")  # one that knows nothing of the data takes what is held out
+    message = error_message(capsys, "one.safetensors", "three.safetensors")
+    assert "one.safetensors and three.safetensors have different held-out images" in message and "seed 4" in message
+    assert evaluation_record(capsys, "one.safetensors", "three.safetensors", "--split", "all")["total"] == 20
+    unaware = evaluation_record(capsys, MODELS[0], "one.safetensors")  # a model without provenance follows the other
     assert unaware["total"] == 4 and unaware["data"] == record["data"]
-    assert told(capsys, MODELS[0], "--data", "plain")["total"] == 20  # the twin: alone it takes all
-    told(capsys, "one.safetensors", "two.safetensors", "--save", "fused.safetensors")
-    assert told(capsys, "fused.safetensors")["data"] == record["data"]  # what is saved knows what it was trained on
+    assert evaluation_record(capsys, MODELS[0], "--data", "plain")["total"] == 20  # alone it is scored on all images
+    evaluation_record(capsys, "one.safetensors", "two.safetensors", "--save", "fused.safetensors")
+    assert (
+        evaluation_record(capsys, "fused.safetensors")["data"] == record["data"]
+    )  # the saved model has the provenance
 
 
 def free_port() -> int:
@@ -362,7 +364,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def test_two_processes_tell_what_one_does(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_processes_print_the_result_of_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "pets" / "test" / "dog" / "005.png").write_bytes(b"")
     words = [*MODELS[:2], *PETS, "--weights", "fit", "--json", "--workers", "1"]
     assert main(["evaluate", *words]) == 1
@@ -378,19 +380,22 @@ def test_two_processes_tell_what_one_does(place: Path, capsys: pytest.CaptureFix
     assert together["rows"][-1]["weights"] == pytest.approx(alone["rows"][-1]["weights"], rel=1e-5)
 
 
-def test_images_of_one_class_are_scored_against_the_models(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_of_one_class_are_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree(place / "cats", per_class=6, classes=("cat",), side=30)
     (place / "map.json").write_text("{}")
-    assert "Not in" in refused(capsys, "a.safetensors", "--data", "cats")
-    record = told(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
+    assert "Not in" in error_message(capsys, "a.safetensors", "--data", "cats")
+    record = evaluation_record(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
     assert record["evaluated"] == 6 and record["data"].startswith("all images of cats")
+    assert record["data"].endswith("(the model does not record which images it was trained on)")
     (place / "map.json").write_text('{"cats": "cat"}')
-    assert "--classes maps 'cats', and" in refused(capsys, "a.safetensors", "--data", "cats", "--classes", "map.json")
+    assert "--classes maps 'cats', and" in error_message(
+        capsys, "a.safetensors", "--data", "cats", "--classes", "map.json"
+    )
 
 
-def test_a_folder_called_like_the_data_set_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model(place / "digits.safetensors", 0, tuple("0123456789"))
-    for there in (False, True):
+def test_a_folder_named_like_the_data_set_is_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(place / "digits.safetensors", 0, tuple("0123456789"))
+    for exists in (False, True):
         assert main(["evaluate", "digits.safetensors", "--data", "mnist-sample"]) == 0
-        assert ("note: mnist-sample is the data set of this name" in capsys.readouterr().err) is there
+        assert ("note: mnist-sample means the data set" in capsys.readouterr().err) is exists
         (place / "mnist-sample").mkdir(exist_ok=True)

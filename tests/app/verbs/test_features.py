@@ -1,4 +1,4 @@
-"""`features`: a layer's outputs written as numbers and drawn as a picture."""
+"""The verb `features` writes a layer's outputs as numbers and draws them as a picture."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ from imclass.app.draw.grid import map_grid
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.serving.features import first_maps, layer_outputs
 from imclass.serving.inputs import Files, gather_files
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 from tests.support.tolerance import assert_near
 
 
@@ -21,7 +21,7 @@ from tests.support.tolerance import assert_near
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = tmp_path_factory.mktemp("world")
     tree(world / "pets", per_class=3)
-    untrained(world / "model.safetensors")
+    save_untrained(world / "model.safetensors")
     return world
 
 
@@ -44,11 +44,11 @@ def test_numbers_and_picture_are_written(
     record = json.loads(capsys.readouterr().out)
     found = layer_outputs(classifier, files, "features.0")
     numbers = np.load(out, allow_pickle=False)
-    assert_near(numbers, found.outputs)  # the verb evaluates in another memory order
+    assert_near(numbers, found.outputs)  # the verb computes in another memory order
     expected = map_grid(first_maps(replace(found, outputs=numbers)))
     with Image.open(picture) as drawn:
-        times = drawn.width // expected.shape[1]  # each value is a square of so many pixels
-        np.testing.assert_array_equal(np.asarray(drawn), expected.repeat(times, axis=0).repeat(times, axis=1))
+        side = drawn.width // expected.shape[1]  # the side of the square that each value is drawn as
+        np.testing.assert_array_equal(np.asarray(drawn), expected.repeat(side, axis=0).repeat(side, axis=1))
     assert record == {
         "layer": "features.0", "shape": list(numbers.shape), "grid": list(expected.shape),
         "paths": list(files.paths), "notes": [], "refused": [],
@@ -58,7 +58,7 @@ def test_numbers_and_picture_are_written(
     assert capsys.readouterr().out == f"features.0: {' x '.join(map(str, numbers.shape))}\n{out}\n"
 
 
-def test_files_are_replaced_only_if_they_were_written_here(
+def test_only_files_of_the_same_kind_are_replaced(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["features", str(world / "model.safetensors"), str(world / "pets")]
@@ -67,11 +67,11 @@ def test_files_are_replaced_only_if_they_were_written_here(
         assert main([*words, option, str(file)]) == main([*words, option, str(file)]) == 0
         file.write_text("something of the user's")
         assert main([*words, option, str(file)]) == 2
-        assert f"{option} {file} is there already" in capsys.readouterr().err
+        assert f"{option} {file} already exists" in capsys.readouterr().err
         assert file.read_text() == "something of the user's"
 
 
-def test_the_command_names_bad_files(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_files_are_named(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.png").write_bytes(b"GIF89a")
     words = ["features", str(world / "model.safetensors"), str(world / "pets"), str(tmp_path / "bad.png")]
     assert main([*words, "--out", str(tmp_path / "maps.npy"), "--json"]) == 1

@@ -1,4 +1,4 @@
-"""`imclass models`: the list and the layer table, of three networks so that it does not matter how many exist."""
+"""The verb `models`: the list and the layer table, restricted to three networks so that new ones change nothing."""
 
 import json
 from pathlib import Path
@@ -23,17 +23,17 @@ KNOWN = classifier.networks
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three networks and the plugins'."""
+    """Keep only three networks and those of plugins."""
 
     def networks(context: Context | None = None) -> EntryTable:
-        found, all_of_ours = KNOWN(context), set(KNOWN().entries)
-        kept = {n: entry for n, entry in found.entries.items() if n in FEW or n not in all_of_ours}
-        return EntryTable(found.what, kept, found.failures)
+        table, built_in = KNOWN(context), set(KNOWN().entries)
+        kept = {name: entry for name, entry in table.entries.items() if name in FEW or name not in built_in}
+        return EntryTable(table.what, kept, table.failures)
 
     monkeypatch.setattr(classifier, "networks", networks)
 
 
-def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+def json_record(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     assert main([*words, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -43,15 +43,15 @@ def text(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_the_records_have_what_is_promised(capsys: pytest.CaptureFixture[str]) -> None:
-    records = {record["name"]: record for record in shown(capsys, "models")}
+def test_the_records_are_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    records = {record["name"]: record for record in json_record(capsys, "models")}
     assert set(records) == set(FEW) and all(list(record) == KEYS for record in records.values())
     lenet, vgg, googlenet = (records[name] for name in FEW)
     assert (lenet["input"], lenet["parameters"]) == ([1, 28, 28], 44_426)
     assert lenet["published"] is None
     assert (vgg["paper"], vgg["year"]) == ("arXiv:1409.1556", 2014)
     assert set(vgg["published"]) == {"top1", "top5", "protocol"} and vgg["published"]["top5"] == 10.4
-    assert googlenet["parameters"] == 6_998_552  # without its side outputs
+    assert googlenet["parameters"] == 6_998_552  # without its auxiliary heads
 
 
 def test_the_table_is_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,9 +68,9 @@ def test_the_table_is_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_one_network_has_its_layers(capsys: pytest.CaptureFixture[str]) -> None:
-    record = shown(capsys, "models", "vgg-a")
+    record = json_record(capsys, "models", "vgg-a")
     assert record["row"]["hidden"] == [4096, 4096] and record["stride"] == 32
-    (listed,) = [row for row in shown(capsys, "models") if row["name"] == "vgg-a"]
+    (listed,) = [row for row in json_record(capsys, "models") if row["name"] == "vgg-a"]
     assert {key: record[key] for key in KEYS} == listed and record["receptive_field"] == 150
     layers = {layer["name"]: layer for layer in record["layers"]}
     assert layers["features.conv1_1"] == {
@@ -89,7 +89,7 @@ FEATURES = (
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_each_layer_of_the_table_can_be_given_to_features(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_layer_of_the_table_is_known_to_features(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = text(capsys, "models", name)
     rows = [line.split() for line in lines[lines.index("") + 2 :]]
     entry = ENTRIES[name]
@@ -99,7 +99,7 @@ def test_each_layer_of_the_table_can_be_given_to_features(name: str, capsys: pyt
         assert type(find_layer(network, layer)[1]).__name__ == kind
 
 
-def test_its_table_is_like_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_layer_table_is_that_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
     lines = text(capsys, "models", "vgg-a")
     assert "published.protocol: " in "\n".join(lines)
     head = lines.index("") + 1
@@ -112,13 +112,13 @@ def test_its_table_is_like_the_papers(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows[13] == ["head.fc6", "Linear", "-", "4096", "102,764,544", "102,760,448", "342", "32"]
 
 
-def test_a_mistyped_name_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_name_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "vgg-aa"]) == 2
     assert "no network is named 'vgg-aa'; did you mean 'vgg-a'?" in capsys.readouterr().err
 
 
 def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """To measure all networks takes seconds, so that only one at a time is."""
+    """Check this because measuring all networks takes seconds."""
 
     def fail(*args: object) -> None:
         raise AssertionError("measured")
@@ -129,7 +129,9 @@ def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str], monkeypat
     assert "cannot be built and measured: AssertionError: measured" in capsys.readouterr().err
 
 
-def test_one_network_is_described_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_describing_one_network_does_not_list_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("imclass.app.verbs.models.network_listing", None)
     assert text(capsys, "models", "lenet-5")[0] == "name: lenet-5"
 
@@ -161,7 +163,7 @@ def test_a_network_that_cannot_be_described_is_noted_and_the_others_listed(
     assert "vgg-a" in printed.out and "unlucky" in printed.out and "sizeless" not in printed.out
 
 
-def test_a_network_that_cannot_be_built_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_that_cannot_be_built_is_a_user_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "unlucky.py").write_text(BROKEN)
     assert main(["models", "unlucky", "--plugins", str(tmp_path)]) == 2
     assert "network unlucky cannot be built and measured: ZeroDivisionError: no luck" in capsys.readouterr().err

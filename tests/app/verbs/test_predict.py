@@ -1,4 +1,4 @@
-"""`predict`: every file is answered for, in the order given, in a form that its reader can take."""
+"""The verb `predict` prints a result for every file, in the given order, in a format that its reader can parse."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from imclass.core.contracts import Refused
 from imclass.core.text import escape_formula, printable_text
 from imclass.models.classifier import load_network_classifier
 from imclass.serving.predict import Prediction
-from tests.support.small import lock, picture, tree, untrained
+from tests.support.small import lock, picture, save_untrained, tree
 
 WEIRD = (
     "a b.png",
@@ -40,9 +40,9 @@ WEIRD = (
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four classes, one of which a spreadsheet would run."""
+    """Write a model of four classes, one of them named like a formula."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    untrained(path, ("cat", "dog", '=HYPERLINK("x")', "hen"))
+    save_untrained(path, ("cat", "dog", '=HYPERLINK("x")', "hen"))
     return path
 
 
@@ -54,7 +54,7 @@ def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def weird(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder of images whose names are hard to print."""
+    """Change to a folder of images whose names are hard to print."""
     folder = tmp_path / "weird"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -64,12 +64,12 @@ def weird(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         try:
             (folder / name).write_bytes(content.getvalue())
         except OSError:
-            pytest.skip("this file system does not take every name")
+            pytest.skip("this file system does not accept every name")
     return folder
 
 
 def records(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> list[dict[str, Any]]:
-    """What `predict ... --json` prints."""
+    """Return what `predict ... --json` prints."""
     assert main(["predict", *words, "--json"]) == code
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     return found
@@ -86,11 +86,11 @@ def test_probabilities_are_those_of_the_api(model: Path, pets: Path, capsys: pyt
         probabilities = [c["probability"] for c in record["classes"]]
         assert probabilities == pytest.approx([p for _, p in expected], rel=1e-5)
         assert probabilities == sorted(probabilities, reverse=True)
-        assert sum(probabilities) == pytest.approx(1, rel=1e-5)  # all four are shown
-    assert len({record["classes"][0]["probability"] for record in found}) > 1  # images are told apart
+        assert sum(probabilities) == pytest.approx(1, rel=1e-5)  # all four are printed
+    assert len({record["classes"][0]["probability"] for record in found}) > 1  # the model distinguishes images
 
 
-def test_order_is_as_given(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_order_is_that_of_the_command_line(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["pets/dog/002.png", "pets/cat", "pets/dog/00[13].png", "pets/cat/001.png", "pets/**/003.png"]
     expected = [
         "pets/dog/002.png",
@@ -106,7 +106,7 @@ def test_order_is_as_given(model: Path, pets: Path, capsys: pytest.CaptureFixtur
         assert [record["path"] for record in found] == expected
 
 
-def test_folders_give_their_images_only(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_images_of_a_folder_are_classified(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (pets / "notes.txt").write_text("no image")
     (pets / ".hidden").mkdir()
     (pets / ".hidden" / "a.png").write_bytes((pets / "cat" / "000.png").read_bytes())
@@ -114,17 +114,19 @@ def test_folders_give_their_images_only(model: Path, pets: Path, capsys: pytest.
     found = records(capsys, str(model), "pets")
     assert [record["path"] for record in found] == [f"pets/{c}/00{i}.png" for c in ("cat", "dog") for i in range(4)]
     found = records(capsys, str(model), "pets/.hidden/a.png", "pets/notes.txt", code=1)
-    assert [record["path"] for record in found] == ["pets/.hidden/a.png", "pets/notes.txt"]  # named, so looked at
+    assert [record["path"] for record in found] == ["pets/.hidden/a.png", "pets/notes.txt"]  # they are named explicitly
 
 
-def test_what_is_passed_over_is_said_and_a_locked_folder_is_refused(
+def test_ignored_files_are_noted_and_a_locked_folder_is_refused(
     model: Path, pets: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pets / "bird").symlink_to(pets / "cat")
     (pets / "notes.svg").touch()
     assert len(records(capsys, str(model), "pets")) == 12
     assert main(["predict", str(model), "pets", "--json"]) == 0
-    assert "note: pets: ignored 1 files that are no images by name (1 .svg): 'notes.svg'" in capsys.readouterr().err
+    assert (
+        "note: pets: ignored 1 files without an image file extension (1 .svg): 'notes.svg'" in capsys.readouterr().err
+    )
     lock(monkeypatch, "dog")
     found = records(capsys, str(model), "pets", code=1)
     assert [r["path"] for r in found if "refused" in r] == ["pets/dog"] and len(found) == 9
@@ -133,9 +135,11 @@ def test_what_is_passed_over_is_said_and_a_locked_folder_is_refused(
     assert "note: pets: cannot read 1 folders: 'dog'" in shown and "refused: pets/dog: " in shown
 
 
-def test_bad_files_are_named_and_the_rest_goes_on(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = (pets / "cat" / "000.png").read_bytes()
-    (pets / "cat" / "001.png").write_bytes(whole[:-30])
+def test_bad_files_are_named_and_the_others_classified(
+    model: Path, pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = (pets / "cat" / "000.png").read_bytes()
+    (pets / "cat" / "001.png").write_bytes(good[:-30])
     (pets / "dog" / "000.png").write_bytes(b"")
     (pets / "dog" / "lost.png").symlink_to("nowhere.png")
     before = {path: path.read_bytes() for path in pets.rglob("*.png") if path.is_file()}
@@ -153,19 +157,19 @@ def test_bad_files_are_named_and_the_rest_goes_on(model: Path, pets: Path, capsy
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_nothing_but_bad_files_is_no_crash(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_bad_files_do_not_crash(model: Path, pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (pets / "empty.png").write_bytes(b"")
     (record,) = records(capsys, str(model), "pets/empty.png", code=1)
     assert record["refused"]["code"] == "empty"
 
 
-@pytest.mark.parametrize(("top", "shown"), [(1, 1), (3, 3), (4, 4), (5, 4), (1000, 4)])
+@pytest.mark.parametrize(("top", "printed"), [(1, 1), (3, 3), (4, 4), (5, 4), (1000, 4)])
 def test_top_is_cut_at_the_number_of_classes(
-    top: int, shown: int, model: Path, pets: Path, capsys: pytest.CaptureFixture[str]
+    top: int, printed: int, model: Path, pets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = records(capsys, str(model), "pets/cat/000.png", "--top", str(top))
     probabilities = [c["probability"] for c in found[0]["classes"]]
-    assert len(probabilities) == shown
+    assert len(probabilities) == printed
     assert sum(probabilities) <= 1 + 1e-5
 
 
@@ -200,12 +204,12 @@ def test_weird_names_in_the_table(weird: Path, model: Path, capsys: pytest.Captu
 def test_weird_names_may_be_given(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = records(capsys, str(model), *(f"./{name}" for name in WEIRD))
     assert [record["path"] for record in found] == [f"./{name}" for name in WEIRD]
-    assert main(["predict", str(model), "--json", "--", *WEIRD]) == 0  # after "--" all are names
+    assert main(["predict", str(model), "--json", "--", *WEIRD]) == 0  # all words after "--" are names
     assert [record["path"] for record in json.loads(capsys.readouterr().out)] == list(WEIRD)
 
 
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
-def test_a_formula_is_made_text(cell: str) -> None:
+def test_a_formula_is_escaped(cell: str) -> None:
     assert escape_formula(cell) == f"'{cell}"
     row = next(csv.reader(io.StringIO(as_csv(Prediction(cell, ((cell, 0.5),))), newline="")))
     assert row == [f"'{cell}", "1", f"'{cell}", "0.5"]
@@ -217,7 +221,7 @@ def test_an_image_without_a_class_has_a_line_in_csv() -> None:
 
 
 @pytest.mark.parametrize("cell", ["", "a=1", " =1", "1", "cat.png"])
-def test_other_text_stays(cell: str) -> None:
+def test_other_text_is_unchanged(cell: str) -> None:
     assert escape_formula(cell) == cell
 
 
@@ -237,11 +241,11 @@ def test_evaluate_and_predict_agree(model: Path, pets: Path, capsys: pytest.Capt
     assert result["top1"] == np.trace(matrix) / len(best) and result["total"] == len(best) == 12
 
 
-def test_a_protocol_changes_what_is_seen(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_protocol_changes_the_views(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wide = np.concatenate([picture(1), picture(2, True), picture(3)], axis=1)
     Image.fromarray(wide).save(tmp_path / "wide.png")
     found = [
         records(capsys, str(model), str(tmp_path / "wide.png"), *more)[0]["classes"][0]["probability"]
         for more in ([], ["--protocol", "resize"], ["--protocol", "center"])
     ]
-    assert found[0] == found[1] != found[2]  # the model was made to squash
+    assert found[0] == found[1] != found[2]  # "resize" squashes the image, as the model does

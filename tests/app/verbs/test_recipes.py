@@ -1,17 +1,17 @@
-"""`recipes`: all of them, and one in detail."""
+"""The verb `recipes` lists the recipes and describes one."""
 
 from pathlib import Path
 
 import pytest
 
 from imclass.app.cli.main import main
-from tests.support.command import shown, text
+from tests.support.command import json_output, text
 
 
-def test_recipes_and_one_in_detail(capsys: pytest.CaptureFixture[str]) -> None:
-    (row,) = [row for row in shown(capsys, "recipes") if row["name"] == "mnist-lenet"]
+def test_recipes_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = [row for row in json_output(capsys, "recipes") if row["name"] == "mnist-lenet"]
     assert (row["network"], row["data"]) == ("lenet-5", "mnist-sample") and row["summary"]
-    record = shown(capsys, "recipes", "mnist-lenet")
+    record = json_output(capsys, "recipes", "mnist-lenet")
     assert record["epochs"] == record["config"]["stages"][0]["epochs"] == row["epochs"]
     assert record["about"].startswith(row["summary"])
     assert "config.data: mnist-sample" in text(capsys, "recipes", "mnist-lenet").splitlines()

@@ -1,4 +1,4 @@
-"""`train`: refused images counted at the end, and why training stops by itself."""
+"""The verb `train`: refused images are counted at the end, and a stop is explained."""
 
 import json
 import shlex
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.main import main
-from tests.support.small import trained_on, tree
+from tests.support.small import training_files, tree
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand beside a model that was trained on the folder "pets", and another folder."""
+    """Make a run trained on the folder "pets", and another folder."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets")
     tree(tmp_path / "others", per_class=5)
@@ -20,43 +20,43 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_refusals_are_told_at_the_end_and_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = sorted(set((place / "pets").rglob("*.png")) - trained_on(place / "pets"))[0]
+def test_refusals_are_counted_at_the_end_and_when_the_run_is_finished(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = sorted(set((place / "pets").rglob("*.png")) - training_files(place / "pets"))[0]
     bad.write_bytes(b"")
     words = shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out refusing")
     capsys.readouterr()
     assert main(words) == 1
-    told = capsys.readouterr().out
-    assert "; 3 of 4 evaluated, 1 refused" in told and "refused in all: 1 file\n" in told
-    assert main(words) == 1  # finished, and its refusals are no fewer
+    text = capsys.readouterr().out
+    assert "; 3 of 4 evaluated, 1 refused" in text and "refused in total: 1 file\n" in text
+    assert main(words) == 1  # the run is finished, and its refusals still count
     assert "; 3 of 4 evaluated, 1 refused" in capsys.readouterr().out
-    assert main([*words[:-1], "run"]) == 0  # the twin: finished before there was anything to refuse
+    assert main([*words[:-1], "run"]) == 0  # this run finished before the image was damaged
 
 
-def test_refused_training_images_are_told_again_when_the_run_is_finished(
+def test_refused_training_images_are_counted_again_when_the_run_is_finished(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sorted(trained_on(place / "pets"))[0].write_bytes(b"")
+    sorted(training_files(place / "pets"))[0].write_bytes(b"")
     words = shlex.split("train mnist-lenet --data pets --split-seed 3 --epochs 1 --batch 8 --out refusing")
     for _ in range(2):
         capsys.readouterr()
         assert main(words) == 1
-        assert "refused in all: 1 file\n" in capsys.readouterr().out
+        assert "refused in total: 1 file\n" in capsys.readouterr().out
 
 
-def test_checkpoints_of_a_finished_run_are_removed_and_that_is_said(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_removing_the_checkpoints_of_a_finished_run_is_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split("train mnist-lenet --data pets --epochs 1 --batch 8 --out")
-    note = "note: the checkpoints of a finished run are removed; --keep-checkpoints keeps them"
+    note = "note: the checkpoints of the finished run were removed; --keep-checkpoints keeps them"
     for out, more in (("removing", []), ("keeping", ["--keep-checkpoints"])):
         capsys.readouterr()
         assert main([*words, out, *more]) == 0
         assert capsys.readouterr().err.count(note) == 1 - len(more)
         assert (place / out / "checkpoints").is_dir() == bool(more)
-        assert main([*words, out]) == 0  # it is finished, with and without them
+        assert main([*words, out]) == 0  # the run is finished, with or without them
         shown = capsys.readouterr()
-        assert "begins" not in shown.err and "checkpoints" not in shown.err
+        assert "training" not in shown.err and "checkpoints" not in shown.err
         assert f"finished: {out}/model.safetensors (last step)" in shown.out
 
 
@@ -67,14 +67,14 @@ def test_training_that_diverges_stops_with_the_step_and_its_images(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(shlex.split(DIVERGING)) == 2
-    told = capsys.readouterr().err.partition("imclass: ")[2]
-    assert "is not finite, so training stopped" in told and "Lower --schedule.rate" in told
-    assert told.count(".png") == 1
-    assert "checkpoints" not in told and "another --out" not in told  # there is nothing yet that it could spoil
+    message = capsys.readouterr().err.partition("imclass: ")[2]
+    assert "is not finite, so training stopped" in message and "Lower --schedule.rate" in message
+    assert message.count(".png") == 1
+    assert "checkpoints" not in message and "another --out" not in message  # the folder holds no work yet
     assert not (place / "bad" / "model.safetensors").exists()
 
 
-def test_steps_that_diverge_may_be_passed_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_that_diverge_may_be_skipped(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([*shlex.split(DIVERGING), "--nonfinite", "skip"])
     assert "training stopped" not in capsys.readouterr().err
     events = [json.loads(line) for line in (place / "bad" / "log.jsonl").read_text().splitlines()]
@@ -90,10 +90,10 @@ def test_a_run_inside_its_data_resumes_and_is_never_data(
 ) -> None:
     monkeypatch.chdir(tree(tmp_path / "pets"))
     assert main([*RUN, "--data", "."]) == 0
-    assert "note: the run runs/mnist-lenet lies inside the data" in capsys.readouterr().err
+    assert "note: the run runs/mnist-lenet is inside the data folder" in capsys.readouterr().err
     (tmp_path / "pets" / "runs" / "mnist-lenet" / "model.safetensors").unlink()  # stopped just before its end
     assert main([*RUN, "--data", "."]) == 0
-    assert "ignored 1 folders that are runs of imclass: 'runs/mnist-lenet'" in capsys.readouterr().err
+    assert "ignored 1 folders of imclass runs: 'runs/mnist-lenet'" in capsys.readouterr().err
     assert main(["evaluate", "runs/mnist-lenet", "--plot", "runs/confusion.png", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["total"] == 4 and "has changed" not in record["data"]
@@ -106,9 +106,9 @@ def test_a_run_in_a_class_folder_is_refused(
 ) -> None:
     monkeypatch.chdir(tree(tmp_path / "pets"))
     assert main([*RUN, "--data", ".", "--out", "cat/runs/a"]) == 2
-    assert "--out cat/runs/a lies in the folder of the class 'cat', which is data" in capsys.readouterr().err
-    assert main([*RUN, "--data", ".", "--out", "../cat"]) == 0  # the twin
-    assert "lies inside the data" not in capsys.readouterr().err
+    assert "--out cat/runs/a is in the folder with the images of class 'cat'" in capsys.readouterr().err
+    assert main([*RUN, "--data", ".", "--out", "../cat"]) == 0  # outside of the data
+    assert "is inside the data folder" not in capsys.readouterr().err
     for part in ("train", "test"):
         tree(tmp_path / "birds" / part, classes=("emu", "owl"))
     assert main([*RUN, "--data", "../birds", "--out", "../birds/train/owl/run"]) == 2
@@ -121,7 +121,7 @@ def unreadable(path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["--dry-run"], ["--precision", "auto"]])
-def test_what_cannot_be_read_is_found_before_the_first_step(
+def test_unreadable_splits_are_found_before_the_first_step(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -131,15 +131,15 @@ def test_what_cannot_be_read_is_found_before_the_first_step(
     tree(tmp_path / "one", per_class=1)
     for data, why in (("none", "class 'cat' of"), ("held", "split 'test' of"), ("one", "it has no images")):
         assert main([*RUN[:-1], "2", "--data", data, "--out", f"run-{data}", *words]) == 2
-        told = capsys.readouterr().err
-        assert why in told and "cannot be" in told and not Path(f"run-{data}").exists()
+        message = capsys.readouterr().err
+        assert why in message and "cannot be" in message and not Path(f"run-{data}").exists()
 
 
-def test_a_folder_called_like_the_data_set_is_said(
+def test_a_folder_named_like_the_data_set_is_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for there in (False, True):
+    for exists in (False, True):
         assert main(["train", "mnist-lenet", "--dry-run"]) == 0
-        assert ("for that give ./mnist-sample" in capsys.readouterr().err) is there
+        assert ("to read it, give ./mnist-sample" in capsys.readouterr().err) is exists
         (tmp_path / "mnist-sample").mkdir(exist_ok=True)

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from imclass.app import load as opened
 from imclass.app.cli.main import main
+from imclass.app.load import is_published
 from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
@@ -23,7 +23,7 @@ from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import NetworkClassifier, create, load_network_classifier, networks
 from imclass.models.foreign import published
 from imclass.models.foreign.export import export_network
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.small import tree
 from tests.support.tolerance import assert_near
 
@@ -32,34 +32,35 @@ NET = "resnet-cifar-20"
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand beside theirs.th, a state dict of a network for CIFAR-10 under akamaster's names."""
+    """Write theirs.th, a state dict of a network for CIFAR-10 with akamaster's names."""
     monkeypatch.chdir(tmp_path)
-    found = create(published_row(), [f"class {k}" for k in range(10)], seed=5)
-    torch.save(
-        {"state_dict": {f"module.{n}": t for n, t in export_network(found, "akamaster").tensors.items()}}, "theirs.th"
-    )
+    classifier = create(published_model(), [f"class {k}" for k in range(10)], seed=5)
+    tensors = export_network(classifier, "akamaster").tensors
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in tensors.items()}}, "theirs.th")
     return tmp_path
 
 
-def published_row() -> Any:
-    """The network with the row that akamaster's weights want."""
+def published_model() -> Any:
+    """Return the network with the row that akamaster's weights need."""
     return Model(NET, {"zeros": "both"})
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    """What a command prints; on standard error, where it is refused."""
+    """Return what a command prints, on standard error if it is refused."""
     capsys.readouterr()
     assert main(list(words)) == code
     out = capsys.readouterr()
     return out.out or out.err
 
 
-def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_verified_imported_and_exported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digest = file_digest(Path("theirs.th"))
-    assert "it would be loaded" in run(capsys, "weights", "verify", "theirs.th", "--as", NET)
-    said = run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--from", "akamaster")
-    assert f"{NET} under akamaster's names: 116 of 116 tensors fit" in said
-    assert "m.safetensors: 'airplane', 'automobile', 'bird' and 7 more" in said
+    assert "the file can be imported" in run(capsys, "weights", "verify", "theirs.th", "--as", NET)
+    printed = run(
+        capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", "--from", "akamaster"
+    )
+    assert f"{NET} under akamaster's names: 116 of 116 tensors fit" in printed
+    assert "m.safetensors: 'airplane', 'automobile', 'bird' and 7 more" in printed
     assert load_network_classifier("m.safetensors").row["zeros"] == "both"
     for out in ("back.pth", "back.safetensors"):
         words = ("weights", "export", "m.safetensors", "--format", "akamaster", "--out", out, "--json")
@@ -73,7 +74,7 @@ def test_a_file_is_taken_in_looked_at_and_given_out(place: Path, capsys: pytest.
     assert file_digest(Path("theirs.th")) == digest
 
 
-def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_is_imported_again_without_options(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("names.json").write_text(json.dumps([f"kind {k}" for k in range(10)]))
     choices = ("--classes", "names.json", "--preprocess", "imagenet-bicubic")
     run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors", *choices)
@@ -86,16 +87,16 @@ def test_an_export_needs_no_options_to_come_back(place: Path, capsys: pytest.Cap
         Path("again.SAFETENSORS").unlink()
 
 
-def digest(found: NetworkClassifier) -> str:
-    return tensors_digest(found.network.state_dict())
+def digest(classifier: NetworkClassifier) -> str:
+    return tensors_digest(classifier.network.state_dict())
 
 
-def test_one_of_two_sets_of_weights_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_chooses_between_two_sets_of_weights(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.load("theirs.th", weights_only=True)["state_dict"]
     torch.save({"model": state, "model_ema": {n: t * 2 for n, t in state.items()}}, "two.PTH")
     words = ("weights", "verify", "two.PTH", "--as", NET)
-    assert "several sets of weights, 'model', 'model_ema'; take one with --key model" in run(capsys, *words, code=2)
-    assert "'model_ema' is taken, 'model' passed over" in run(capsys, *words, "--key", "model_ema")
+    assert "several sets of weights, 'model', 'model_ema'; choose one with --key model" in run(capsys, *words, code=2)
+    assert "'model_ema' is used, 'model' ignored" in run(capsys, *words, "--key", "model_ema")
     run(capsys, "weights", "import", *words[2:], "--key", "model_ema", "--out", "m.safetensors")
     first, theirs = (
         next(t for t in tensors.values() if t.dim() == 4)
@@ -104,19 +105,19 @@ def test_one_of_two_sets_of_weights_is_named(place: Path, capsys: pytest.Capture
     assert torch.equal(first, 2 * theirs)
 
 
-def test_what_does_not_fit_is_told_and_not_loaded(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tensors_that_do_not_fit_are_listed_and_not_loaded(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.load("theirs.th", weights_only=True)["state_dict"]
     state["extra.weight"] = state.pop("module.linear.bias")
     torch.save(state, "odd.pth")
     record = json.loads(run(capsys, "weights", "verify", "odd.pth", "--as", NET, "--json", code=2))
-    assert not record["loads"] and record["fit"] == 0  # the prefix is no longer on all names
+    assert not record["loads"] and record["fit"] == 0  # the prefix is missing from one name
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     torch.save(state, "odd.pth")
     record = json.loads(run(capsys, "weights", "verify", "odd.pth", "--as", NET, "--json", code=2))
     assert (record["missing"], record["extra"]) == (["linear.bias (our head.2.bias)"], ["extra.weight"])
     assert "1 extra: 'extra.weight'" in run(capsys, "weights", "verify", "odd.pth", "--as", NET, code=2)
-    said = run(capsys, "weights", "import", "odd.pth", "--as", NET, "--out", "m.safetensors", code=2)
-    assert said.startswith("imclass: odd.pth was not loaded.") and not Path("m.safetensors").exists()
+    printed = run(capsys, "weights", "import", "odd.pth", "--as", NET, "--out", "m.safetensors", code=2)
+    assert printed.startswith("imclass: odd.pth was not loaded.") and not Path("m.safetensors").exists()
 
 
 def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,16 +129,16 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     for file in ("list.json", "lines.txt", "spaces.txt"):
         assert json.loads(run(capsys, *words, file, "--json"))["classes"] == names
         kept = Path("m.safetensors").read_bytes()
-        assert "m.safetensors is there already" in run(capsys, *words, file, code=2)
+        assert "m.safetensors already exists" in run(capsys, *words, file, code=2)
         assert Path("m.safetensors").read_bytes() == kept
         Path("m.safetensors").unlink()
     for content, message in (
-        ('{"a": 1}', "must be a JSON list of names, or one name a line"),
-        ("[1, 2]", "must be a JSON list of names"),
-        ("a\na\n", "class 'a' is named twice"),
+        ('{"a": 1}', "must contain a JSON list of class names, or one name per line"),
+        ("[1, 2]", "must contain a JSON list of class names"),
+        ("a\na\n", "class 'a' occurs twice"),
         ("a\n\nb\n", "name 2 is blank"),
         ('["a", " "]', "name 2 is blank"),
-        ("a\nb\n", "the file has 10 classes, and --classes names 2"),
+        ("a\nb\n", "the file has 10 classes, but --classes lists 2"),
     ):
         Path("bad").write_text(content)
         assert message in run(capsys, *words, "bad", code=2)
@@ -148,26 +149,28 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
     [
         ("import", "name the file: imclass weights import FILE"),
         ("export", "name the model: imclass weights export MODEL"),
-        ("import theirs.th", "imclass weights import needs --as NETWORK"),
-        ("import theirs.th --as resnet-cifar-20", "imclass weights import needs --out MODEL"),
+        ("import theirs.th", "imclass weights import requires --as NETWORK"),
+        ("import theirs.th --as resnet-cifar-20", "imclass weights import requires --out MODEL"),
         (
             "import theirs.th --as resnet-cifar-21 --out m.safetensors",
             "no network is named 'resnet-cifar-21'; did you mean",
         ),
-        ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: there is no folder no"),
-        ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no names of that library"),
-        ("verify none.th --as resnet-cifar-20", "there is no file none.th"),
-        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: its suffix says what is written"),
-        ("improt theirs.th", "no published file of weights is named 'improt'; did you mean 'import'"),
-        ("import theirs.th --form timm", "there is no option --form; did you mean"),
+        ("import theirs.th --as resnet-cifar-20 --out no/m", "--out no/m: the folder no does not exist"),
+        ("import theirs.th --as resnet-cifar-20 --out m.safetensors --from timn", "no counterpart in that library"),
+        ("verify none.th --as resnet-cifar-20", "none.th is not a file"),
+        ("export theirs.th --format akamaster --out a.bin", "--out a.bin: the file extension determines the format"),
+        ("improt theirs.th", "no published weight file is named 'improt'; did you mean 'import'"),
+        ("import theirs.th --form timm", "unknown option --form; did you mean"),
     ],
 )
-def test_mistakes_are_one_message(words: str, message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = run(capsys, "weights", *words.split(), code=2)
-    assert message in said and "Traceback" not in said
+def test_a_mistake_yields_one_message(
+    words: str, message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = run(capsys, "weights", *words.split(), code=2)
+    assert message in printed and "Traceback" not in printed
 
 
-def test_the_table_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_published_weights_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(run(capsys, "weights", "--json"))
     assert {"googlenet:bvlc", "resnet-50-v1.5:torchvision", "vgg-d:torchvision"} <= {row["name"] for row in rows}
     detail = json.loads(run(capsys, "weights", "googlenet:bvlc", "--json"))
@@ -177,7 +180,7 @@ def test_the_table_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def in_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file as if it were the published one, in the store."""
+    """Put the file into the store, as if it were the published one."""
     folder = place / "store" / "weights" / NET
     folder.mkdir(parents=True)
     (folder / "akamaster.th").write_bytes(Path("theirs.th").read_bytes())
@@ -190,13 +193,13 @@ def in_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_photo_is_classified_with_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save("photo.png")
     words = ("photo.png", "--store", str(in_store), "--offline", "--format", "csv")
-    said = run(capsys, "predict", f"{NET}:akamaster", *words)
+    printed = run(capsys, "predict", f"{NET}:akamaster", *words)
     run(capsys, "weights", "import", "theirs.th", "--as", NET, "--out", "m.safetensors")
-    assert said == run(capsys, "predict", "m.safetensors", *words)
-    assert said.count("\n") == 6 and '1,"ship",' in said
+    assert printed == run(capsys, "predict", "m.safetensors", *words)
+    assert printed.count("\n") == 6 and '1,"ship",' in printed
 
 
-def test_info_tells_of_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_describes_published_weights(in_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--store", str(in_store), "--offline", "--json")
     record = json.loads(run(capsys, "info", f"{NET}:akamaster", *words))
     assert (record["body"]["network"], record["licence"], record["parameters"]) == (NET, "BSD-2-Clause", 269_722)
@@ -208,29 +211,29 @@ def test_published_weights_can_be_exported(in_store: Path, capsys: pytest.Captur
     assert "116 tensors of akamaster's resnet20" in run(capsys, "weights", "export", f"{NET}:akamaster", *words)
 
 
-def test_weights_that_are_not_there_are_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_weights_are_explained(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (32, 32)).save("photo.png")
     words = ("predict", "photo.png", "--store", "empty", "--offline")
-    said = run(capsys, words[0], "resnet-18:torchvision", *words[1:], code=2)
-    assert "By hand: save https://download.pytorch.org/models/resnet18-f37072fd.pth as" in said
+    printed = run(capsys, words[0], "resnet-18:torchvision", *words[1:], code=2)
+    assert "By hand: save https://download.pytorch.org/models/resnet18-f37072fd.pth as" in printed
     assert "did you mean 'googlenet:bvlc'" in run(capsys, words[0], "googlenet:bvcl", *words[1:], code=2)
 
 
 def test_a_network_alone_has_no_weights(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("photo.png")
     assert main(["predict", "googlenet", "photo.png"]) == 2
-    said = capsys.readouterr().err
-    assert "googlenet is a network without weights" in said and "googlenet:bvlc" in said
+    printed = capsys.readouterr().err
+    assert "googlenet is a network without weights" in printed and "googlenet:bvlc" in printed
     Path("googlenet").mkdir()
     assert main(["predict", "googlenet", "photo.png"]) == 2
-    assert "without weights" not in capsys.readouterr().err  # a folder of that name is meant
+    assert "without weights" not in capsys.readouterr().err  # the folder of that name takes precedence
 
 
-def test_a_file_of_that_name_comes_first(place: Path) -> None:
-    assert opened.is_published("googlenet:bvlc")
-    assert not opened.is_published("googlenet") and not opened.is_published("runs:1/model.safetensors")
+def test_a_file_of_that_name_takes_precedence(place: Path) -> None:
+    assert is_published("googlenet:bvlc")
+    assert not is_published("googlenet") and not is_published("runs:1/model.safetensors")
     Path("googlenet:bvlc").write_bytes(b"")
-    assert not opened.is_published("googlenet:bvlc")
+    assert not is_published("googlenet:bvlc")
 
 
 def test_help_does_not_import_torch(capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,25 +247,22 @@ def test_help_does_not_import_torch(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture
-def normed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand beside photos and a model with batch norms that have seen some training."""
+def with_norms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write photos, and a model whose batch norms have been trained."""
     monkeypatch.chdir(tmp_path)
     tree(tmp_path / "pets" / "test", per_class=4, side=40)
     tree(tmp_path / "pets" / "train", per_class=2, side=40)
-    found = create(Model("vgg-bn-drop", narrow(networks()["vgg-bn-drop"])), ("cat", "dog"))
-    trained(found.network)
-    known = Provenance(chosen="last step")
-    replace(found, trained=known, trained_on=np.arange(3, dtype=np.uint64), licence="CC0").save(
-        tmp_path / "m.safetensors"
-    )
+    classifier = create(Model("vgg-bn-drop", narrow(networks()["vgg-bn-drop"])), ("cat", "dog"))
+    imitate_training(classifier.network)
+    contents = np.arange(3, dtype=np.uint64)
+    classifier = replace(classifier, trained=Provenance(chosen="last step"), trained_on=contents, licence="CC0")
+    classifier.save(tmp_path / "m.safetensors")
     return tmp_path
 
 
-def test_a_folded_model_is_saved_and_read_back_with_the_same_scores(
-    normed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
-    assert said == "f.safetensors: 14 of 14 batch norms folded\n"
+def test_a_folded_model_has_the_same_scores(with_norms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
+    assert printed == "f.safetensors: 14 of 14 batch norms folded\n"
     original, folded = load_network_classifier("m.safetensors"), load_network_classifier("f.safetensors")
     assert folded.folded and not original.folded and batch_norms(folded.network) == ()
     assert (folded.trained, folded.licence) == (original.trained, "CC0")
@@ -279,27 +279,29 @@ def test_a_folded_model_is_saved_and_read_back_with_the_same_scores(
     assert json.loads(run(capsys, "info", "f.safetensors", "--json"))["body"]["folded"] is True
 
 
-def test_a_folded_model_may_be_a_member(normed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folded_model_may_be_a_member(with_norms: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
     run(capsys, "evaluate", "m.safetensors", "f.safetensors", "--data", "pets", "--save", "both.safetensors")
     members = load_any("both.safetensors").networks()
     assert [len(batch_norms(member.network)) for member in members.values()] == [14, 0]
 
 
-def test_the_tensors_of_a_folded_network_are_not_those_of_its_row(normed: Path) -> None:
-    """The twin: if the body did not say that it is folded, the file could not be read."""
+def test_the_tensors_of_a_folded_network_are_not_those_of_its_row(with_norms: Path) -> None:
+    """Check that a file whose body does not record the folding cannot be read."""
     tensors, header = load_network_classifier("m.safetensors").fold().pack()
-    save_model(normed / "x.safetensors", tensors, replace(header, body=header.body | {"folded": False}))
+    save_model(with_norms / "x.safetensors", tensors, replace(header, body=header.body | {"folded": False}))
     with pytest.raises(UserError, match="the file was written for another network"):
         load_network_classifier("x.safetensors")
 
 
-def test_what_cannot_be_folded_or_begun_from_is_told(normed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folded_model_is_neither_folded_again_nor_trained(
+    with_norms: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
-    assert "has no batch norm, so there is nothing to fold" in run(
+    assert "has no batch norm, so nothing can be folded" in run(
         capsys, "weights", "fold", "f.safetensors", "--out", "g.safetensors", code=2
     )
-    assert "imclass weights fold needs --out FILE" in run(capsys, "weights", "fold", "m.safetensors", code=2)
+    assert "imclass weights fold requires --out FILE" in run(capsys, "weights", "fold", "m.safetensors", code=2)
     words = ("train", "folder", "--data", "pets", "--init", "f.safetensors", "--dry-run")
     assert "--init f.safetensors is folded for inference and cannot be trained" in run(capsys, *words, code=2)
     assert not Path("g.safetensors").exists()

@@ -1,4 +1,4 @@
-"""Random parts of images: their distribution, their place, and that they fit."""
+"""Random crops: their distribution, their position, and that they fit."""
 
 import math
 
@@ -14,13 +14,13 @@ GOOGLENET = Area()
 
 
 def boxes(height: int, width: int, *rules: Area, ids: int = 200) -> np.ndarray:
-    """Return left, top, right, bottom, a row an image."""
+    """Return left, top, right and bottom, with a row for each image."""
     found = choose(np.full((ids, 2), (height, width)), rules, Draws(0), np.arange(ids)).boxes
     assert found is not None
     return found
 
 
-def test_parts_keep_to_area_and_aspect_and_reach_every_edge() -> None:
+def test_crops_respect_area_and_aspect_and_reach_every_edge() -> None:
     height, width = 300, 400
     left, top, right, bottom = boxes(height, width, GOOGLENET, ids=2000).T
     assert min(left.min(), top.min()) >= 0 and right.max() <= width and bottom.max() <= height
@@ -34,7 +34,7 @@ def test_parts_keep_to_area_and_aspect_and_reach_every_edge() -> None:
     assert max(left.min(), top.min(), width - right.max(), height - bottom.max()) < 1
 
 
-def test_a_part_does_not_depend_on_how_many_are_chosen() -> None:
+def test_a_crop_does_not_depend_on_the_other_images() -> None:
     rng = np.random.default_rng(0)
     sizes, ids = rng.integers(1, 500, (300, 2)), rng.integers(0, 2**62, 300)
     whole = choose(sizes, (GOOGLENET,), Draws(4, 2), ids).boxes
@@ -45,7 +45,7 @@ def test_a_part_does_not_depend_on_how_many_are_chosen() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (2, 3), (10, 1000), (1000, 10)])
-def test_images_that_no_part_fits_give_their_centre(height: int, width: int) -> None:
+def test_an_image_that_no_random_crop_fits_gives_its_centre(height: int, width: int) -> None:
     image, preprocess = np.zeros((height, width, 3), np.uint8), Preprocess(size=8, resize="squash")
     for id in range(30):
         windows = choose(np.array([[height, width]]), (Area(area=(0.9, 1.0)),), Draws(0), np.array([id]))
@@ -59,7 +59,7 @@ def test_images_that_no_part_fits_give_their_centre(height: int, width: int) -> 
             assert max(right - left, bottom - top) == pytest.approx(min(height, width) * 4 / 3)
 
 
-def test_a_part_that_did_not_fit_is_drawn_again_with_the_next_numbers() -> None:
+def test_a_crop_that_does_not_fit_is_drawn_again_with_the_next_numbers() -> None:
     rule, tried = Area(area=(0.5, 1.0), aspect=(1.0, 3.0)), 0
     found = boxes(100, 100, rule)
     ((_, draws),) = scope_draws((rule,), Draws(0))
@@ -76,7 +76,7 @@ def test_a_part_that_did_not_fit_is_drawn_again_with_the_next_numbers() -> None:
     assert tried > 20
 
 
-def test_a_second_area_is_a_part_of_the_first() -> None:
+def test_a_second_area_crops_the_first() -> None:
     one, two = boxes(300, 400, GOOGLENET), boxes(300, 400, GOOGLENET, Area(area=(0.25, 0.25), aspect=(1.0, 1.0)))
     assert (two[:, :2] >= one[:, :2]).all() and (two[:, 2:] <= one[:, 2:]).all()
     (w, h), (v, u) = (one[:, 2:] - one[:, :2]).T, (two[:, 2:] - two[:, :2]).T
@@ -84,6 +84,6 @@ def test_a_second_area_is_a_part_of_the_first() -> None:
     assert fits.any() and (u * v)[fits] == pytest.approx(0.25 * (w * h)[fits])
 
 
-def test_a_whole_image_is_its_own_part() -> None:
+def test_a_crop_of_the_full_area_is_the_image() -> None:
     whole = boxes(30, 30, Area(area=(1.0, 1.0), aspect=(1.0, 1.0)))
     assert np.array_equal(whole, np.full((200, 4), (0, 0, 30, 30)))

@@ -1,4 +1,4 @@
-"""Colours: each rule sees one view as it lies in memory, and the views that came in stay as they are."""
+"""Colour rules change one view at a time, and leave the array that they are given unchanged."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,7 @@ IDS = np.arange(10, 15)
 
 @dataclass(frozen=True)
 class Brighten(Augment):
-    """A number added in place."""
+    """A random level added in place."""
 
     kind: ClassVar[str] = "brighten"
     most: int = 50
@@ -31,7 +31,7 @@ class Brighten(Augment):
 
 @dataclass(frozen=True)
 class Wrong(Augment):
-    """A result that is not a view."""
+    """A rule whose result is not a view."""
 
     kind: ClassVar[str] = "wrong"
 
@@ -49,12 +49,14 @@ def test_each_view_is_changed_by_its_draws() -> None:
     assert np.array_equal(one[0], found[3])
 
 
-def test_without_colours_views_are_passed_on() -> None:
+def test_without_colour_rules_the_same_array_is_returned() -> None:
     assert paint(VIEWS, (Flip(),), Draws(1), IDS) is VIEWS
 
 
-def test_a_view_that_is_none_is_refused() -> None:
-    with pytest.raises(UserError, match=r"the augmentation wrong made \(4, 6, 3\) float64 of an image \(4, 6, 3\)"):
+def test_a_result_of_another_type_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"the augmentation wrong turned a view of \(4, 6, 3\) uint8 into \(4, 6, 3\) float"
+    ):
         paint(VIEWS, (Wrong(),), Draws(1), IDS)
 
 

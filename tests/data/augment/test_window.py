@@ -1,4 +1,4 @@
-"""Windows against plain loops over pixels, and the choices of flip and pad against the randomness they must follow."""
+"""Windows compared with plain loops over pixels, and the choices of flip and pad with their distributions."""
 
 import itertools
 from typing import Any
@@ -39,24 +39,24 @@ def augment(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: n
 
 
 def by_loop(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
-    """Trace each pixel back through the rules, the last one first, to where in the image it comes from."""
+    """Trace each pixel back through the rules, the last rule first, to its place in the image."""
     n, channels, height, width = images.shape
     out = np.zeros(images.shape, np.uint8)
     for i, c, h, w in itertools.product(range(n), range(channels), range(height), range(width)):
         one, y, x = ids[i : i + 1], h, w
-        for rule, own in reversed(list(scope_draws(rules, draws))):
+        for rule, scoped in reversed(list(scope_draws(rules, draws))):
             if isinstance(rule, Flip):
-                x = width - 1 - x if own.uniform(one, "mirror")[0] < rule.probability else x
+                x = width - 1 - x if scoped.uniform(one, "mirror")[0] < rule.probability else x
             elif isinstance(rule, Pad):
                 span = 2 * rule.pixels + 1
-                y += int(own.uniform(one, "top")[0] * span) - rule.pixels
-                x += int(own.uniform(one, "left")[0] * span) - rule.pixels
+                y += int(scoped.uniform(one, "top")[0] * span) - rule.pixels
+                x += int(scoped.uniform(one, "left")[0] * span) - rule.pixels
         out[i, c, h, w] = images[i, c, y, x] if 0 <= y < height and 0 <= x < width else FILL[c]
     return out
 
 
 @pytest.mark.parametrize("rules", RULES)
-def test_a_batch_is_what_a_loop_over_pixels_gives(rules: tuple[Augment, ...]) -> None:
+def test_a_batch_equals_a_loop_over_pixels(rules: tuple[Augment, ...]) -> None:
     images, ids = batch(6), np.arange(100, 106)
     before = images.copy()
     found = augment(images, rules, Draws(5, 2), ids)
@@ -65,7 +65,7 @@ def test_a_batch_is_what_a_loop_over_pixels_gives(rules: tuple[Augment, ...]) ->
     assert np.array_equal(found, images) == (rules == ())
 
 
-def test_a_sample_is_the_same_in_any_company() -> None:
+def test_a_sample_does_not_depend_on_the_rest_of_the_batch() -> None:
     images, ids, rules = batch(50), np.arange(50), (Flip(), Pad())
     whole = augment(images, rules, Draws(1, 1), ids)
     order = np.random.default_rng(0).permutation(50)
@@ -79,20 +79,20 @@ def test_an_empty_batch_stays_empty() -> None:
     assert augment(batch(0), (Flip(), Pad(), Area()), Draws(0, 0), np.zeros(0, np.int64)).shape == (0, 3, 12, 12)
 
 
-def test_order_matters_to_geometry_and_not_to_draws() -> None:
+def test_the_order_of_rules_changes_the_geometry_but_not_the_draws() -> None:
     ids = np.arange(200)
 
-    def chosen(*rules: Augment) -> Windows:
+    def windows(*rules: Augment) -> Windows:
         return choose(sizes(200), rules, Draws(3), ids)
 
-    flip, pad, both, back = chosen(Flip()), chosen(Pad()), chosen(Flip(), Pad()), chosen(Pad(), Flip())
+    flip, pad, both, back = windows(Flip()), windows(Pad()), windows(Flip(), Pad()), windows(Pad(), Flip())
     assert np.array_equal(both.mirrored, flip.mirrored) and np.array_equal(back.mirrored, flip.mirrored)
     assert np.array_equal(back.left, pad.left) and np.array_equal(both.top, pad.top)
     assert np.array_equal(both.left, np.where(flip.mirrored, -pad.left, pad.left))
     assert not np.array_equal(both.left, back.left)
 
 
-def test_two_of_a_kind_draw_each_for_itself() -> None:
+def test_two_rules_of_a_kind_draw_independently() -> None:
     ids = np.arange(4000)
     two = choose(sizes(4000), (Pad(pixels=1), Pad(pixels=1)), Draws(3), ids).top
     counts = np.bincount(two + 2, minlength=5) / 4000
@@ -124,17 +124,17 @@ def test_without_boxes_a_view_is_the_evaluation_view() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     preprocess, one = Preprocess(size=16, scale=20), np.arange(1)
 
-    def seen(*rules: Augment) -> Any:
+    def view(*rules: Augment) -> Any:
         return render_view(image, choose(np.array([[40, 60]]), rules, Draws(0), one), preprocess)
 
-    assert np.array_equal(seen(Flip(), Pad()), preprocess(image))
-    assert not np.array_equal(seen(Area()), preprocess(image))
+    assert np.array_equal(view(Flip(), Pad()), preprocess(image))
+    assert not np.array_equal(view(Area()), preprocess(image))
     assert has_source_boxes((Flip(), Area())) and not has_source_boxes((Flip(), Pad())) and not has_source_boxes(())
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
-def test_a_view_is_its_box_resized_by_pillow(colour: Any, channels: Any) -> None:
+def test_a_view_equals_its_box_resized_by_pillow(colour: Any, channels: Any) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     preprocess = Preprocess(16, colour, scale=20, interpolation="bicubic", channels=channels)
     for id in range(20):

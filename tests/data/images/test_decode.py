@@ -1,4 +1,4 @@
-"""The decode function gives the pixels, or refuses with a reason; nothing else comes out of it."""
+"""The decode function returns the pixels, or refuses a file with a reason. It does nothing else."""
 
 import io
 import os
@@ -23,28 +23,34 @@ from imclass.data.images import decode as images
 from imclass.data.images.decode import decode
 from tests.support import formats
 from tests.support.corpus import (
-    accepted,
+    accepted_files,
     chunk,
     exif,
     foreign,
     huge,
     jpeg,
-    oriented,
+    oriented_files,
     outcome,
     picture,
-    refused,
+    refused_files,
     rgb_png,
     with_segment,
     write_corpus,
 )
 
 SOURCE = str(Path(images.__file__).parents[3])
-KINDS = {**accepted(), **oriented(), **refused(), **formats.accepted(), **formats.refused()}
-HUGE = {name: content for name, content in formats.huge().items() if name not in formats.refused()}
+KINDS = {
+    **accepted_files(),
+    **oriented_files(),
+    **refused_files(),
+    **formats.accepted_formats(),
+    **formats.refused_formats(),
+}
+HUGE = {name: content for name, content in formats.huge().items() if name not in formats.refused_formats()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_gives_its_pixels_or_its_code(kind: str) -> None:
+def test_each_file_is_decoded_or_refused_with_its_code(kind: str) -> None:
     content, expected = KINDS[kind]
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -58,14 +64,14 @@ def test_each_kind_gives_its_pixels_or_its_code(kind: str) -> None:
     assert np.abs(found.astype(int) - expected.pixels.astype(int)).max() <= expected.tolerance
 
 
-def test_the_corpus_has_many_kinds_of_both_sorts(tmp_path: Path) -> None:
+def test_the_corpus_has_many_good_and_many_bad_files(tmp_path: Path) -> None:
     written = write_corpus(tmp_path)
     assert len(written) >= 80 and {p.name for p in tmp_path.iterdir()} == set(written)
     assert sum(e.accepted for e in written.values()) >= 40
     assert len([e for e in written.values() if not e.accepted]) >= 40
 
 
-def test_files_and_bytes_are_decoded_alike(tmp_path: Path) -> None:
+def test_a_file_and_its_bytes_are_decoded_the_same_way(tmp_path: Path) -> None:
     for name, expected in write_corpus(tmp_path).items():
         by_path, by_bytes = outcome(tmp_path / name), outcome((tmp_path / name).read_bytes())
         assert type(by_path) is type(by_bytes), name
@@ -73,7 +79,7 @@ def test_files_and_bytes_are_decoded_alike(tmp_path: Path) -> None:
         assert expected.codes or not isinstance(by_path, str)
 
 
-def test_the_file_is_named_by_its_path_or_as_asked(tmp_path: Path) -> None:
+def test_errors_call_the_file_by_its_path_or_by_the_given_name(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"")
     with pytest.raises(BadImage, match=r"a\.jpg") as bad:
@@ -87,7 +93,7 @@ def test_the_file_is_named_by_its_path_or_as_asked(tmp_path: Path) -> None:
     assert bad.value.path == "<bytes>"
 
 
-def test_sixteen_bits_keep_their_levels_where_pillow_alone_may_clip() -> None:
+def test_sixteen_bits_are_scaled_where_pillow_alone_may_clip() -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     file = io.BytesIO()
     Image.fromarray(ramp).save(file, "PNG")
@@ -96,7 +102,7 @@ def test_sixteen_bits_keep_their_levels_where_pillow_alone_may_clip() -> None:
     assert (np.diff(found[:, :, 0].ravel().astype(int)) >= 0).all()
 
 
-def test_transparency_is_white_where_convert_alone_would_show_what_lies_under_it() -> None:
+def test_transparent_pixels_are_white_where_convert_alone_would_show_their_colour() -> None:
     file = io.BytesIO()
     Image.new("RGBA", (4, 4), (200, 0, 0, 0)).save(file, "PNG")
     assert (decode(file.getvalue()) == 255).all()
@@ -117,7 +123,7 @@ def test_other_formats_are_not_tried_although_pillow_reads_them() -> None:
     assert outcome(content) == "unsupported"
 
 
-class TestWhatIsNoFile:
+class TestUnusualPaths:
     def test_missing(self, tmp_path: Path) -> None:
         assert outcome(tmp_path / "a.jpg") == "missing"
 
@@ -178,7 +184,7 @@ def test_a_file_too_large_is_refused_by_its_size_without_being_read(tmp_path: Pa
     assert outcome(b"BM".ljust(images.MAX_FILE_BYTES + 1)) == "too-large"
 
 
-def test_the_size_caps_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_above_the_size_limits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     content = rgb_png(picture())
     assert isinstance(outcome(content), np.ndarray)
     monkeypatch.setattr(images, "MAX_PIXELS", 16 * 24 - 1)
@@ -190,13 +196,13 @@ def test_the_size_caps_decide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sizes_are_checked_again_after_the_reader_has_seen_them() -> None:
     larger = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0))
-    assert outcome(rgb_png(picture(), larger)) == "too-many-pixels"  # a second header, and it is the one that counts
+    assert outcome(rgb_png(picture(), larger)) == "too-many-pixels"  # of two headers, the decoder uses the second
 
 
 def test_truncated_images_are_refused_even_where_another_library_allowed_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = KINDS["cut at 90 %.jpg"][0]
+    cut = KINDS["cut at 90%.jpg"][0]
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    assert Image.open(io.BytesIO(cut)).convert("RGB").size == (40, 40)  # what it would have come to
+    assert Image.open(io.BytesIO(cut)).convert("RGB").size == (40, 40)  # the twin: Pillow would accept it
     assert outcome(cut) == "truncated"
 
 
@@ -215,8 +221,8 @@ def test_a_decoder_out_of_memory_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -
         decode(rgb_png(picture()))
 
 
-def test_bombs_take_no_memory(tmp_path: Path) -> None:
-    """The peak of a whole process, decoders' own memory included."""
+def test_decompression_bombs_take_little_memory(tmp_path: Path) -> None:
+    """Measure the peak memory of a process, which includes that of the decoders."""
     program = (
         "import resource, sys\nfrom pathlib import Path\nfrom imclass.core.errors import BadImage\n"
         "from imclass.data.images.decode import decode\n"
@@ -238,7 +244,7 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
     assert int(rise) < 20_000  # KiB
 
 
-def test_threads_see_what_one_thread_sees() -> None:
+def test_many_threads_decode_the_same_pixels_as_one() -> None:
     contents = [content for content, _ in KINDS.values()] * 3
     alone = [outcome(content) for content in contents]
     with warnings.catch_warnings():
@@ -248,8 +254,8 @@ def test_threads_see_what_one_thread_sees() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def damaged(content: bytes, changes: list[tuple[float, int]], keep: float) -> bytes:
-    """`content` with some bytes changed, and cut."""
+def damage(content: bytes, changes: list[tuple[float, int]], keep: float) -> bytes:
+    """Return `content` with some bytes changed, and cut to a share."""
     changed = bytearray(content)
     for share, value in changes:
         changed[int(share * (len(changed) - 1))] = value
@@ -266,17 +272,15 @@ SHARES = st.floats(0, 1) | st.floats(0, 0.05)
     changes=st.lists(st.tuples(SHARES, st.integers(0, 255)), max_size=12),
     keep=st.just(1.0) | st.floats(0, 1),
 )
-def test_whatever_is_done_to_a_file_an_image_or_a_refusal_comes_out(
-    content: bytes, changes: list[tuple[float, int]], keep: float
-) -> None:
+def test_a_damaged_file_is_decoded_or_refused(content: bytes, changes: list[tuple[float, int]], keep: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = outcome(damaged(content, changes, keep))
+        found = outcome(damage(content, changes, keep))
     assert isinstance(found, str) or (found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(start=st.sampled_from([content[:16] for content in SEEDS]), rest=st.binary(max_size=200))
-def test_random_bytes_behind_a_good_beginning_are_refused_or_decoded(start: bytes, rest: bytes) -> None:
+def test_random_bytes_after_a_valid_start_are_decoded_or_refused(start: bytes, rest: bytes) -> None:
     found = outcome(start + rest)
     assert isinstance(found, str) or found.shape[2] == 3

@@ -1,4 +1,4 @@
-"""TIFF, AVIF, HEIC and PPM: what the corpus of files does not show."""
+"""TIFF, AVIF, HEIC and PPM: cases that the corpus of files does not have."""
 
 import io
 import shlex
@@ -14,9 +14,9 @@ from imclass.core.errors import BadImage
 from imclass.data.images import decode as images
 from imclass.data.images.decode import decode, pixels_of, read_image_file
 from imclass.data.images.heif import sequence_size, sequence_sizes
-from tests.support.corpus import jpeg, noisy, outcome, picture, rgb_png, saved
+from tests.support.corpus import encode, jpeg, noisy, outcome, picture, rgb_png
 from tests.support.formats import avifs, huge, netpbms, tiffs, wide_header
-from tests.support.small import tree, untrained
+from tests.support.small import save_untrained, tree
 
 
 def test_pillow_alone_shows_sixteen_bits_with_white_at_zero_inverted() -> None:
@@ -26,7 +26,7 @@ def test_pillow_alone_shows_sixteen_bits_with_white_at_zero_inverted() -> None:
     assert np.array_equal(255 - alone, expected.pixels[..., 0]) and not np.array_equal(alone, expected.pixels[..., 0])
 
 
-def test_a_stream_larger_than_its_boxes_say_is_found_in_its_header() -> None:
+def test_the_size_of_a_stream_that_is_larger_than_its_boxes_is_read_from_its_header() -> None:
     assert sequence_size(wide_header()) == (40_000, 40_000)
     plain = avifs()["plain.avif"][0]
     stream = plain[plain.index(b"mdat") + 4 :]
@@ -34,7 +34,7 @@ def test_a_stream_larger_than_its_boxes_say_is_found_in_its_header() -> None:
     assert outcome(huge()["huge stream.avif"]) == "too-many-pixels"
 
 
-def test_what_pillow_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pillow_without_avif_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
     with pytest.raises(BadImage, match="built without AVIF; install one with it: pip install --upgrade pillow") as bad:
         decode(avifs()["plain.avif"][0], "a.avif")
@@ -58,7 +58,7 @@ class TestHEIC:
         monkeypatch.setattr(heif, "HeifImageFile", None)
         assert outcome(content) == "too-many-pixels"
 
-    def test_without_its_library_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_its_library_the_error_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
         content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + (36).to_bytes(4, "big") + b"meta" + bytes(4)
         content += (24).to_bytes(4, "big") + b"iprp" + (20).to_bytes(4, "big") + b"ipco"
@@ -69,41 +69,41 @@ class TestHEIC:
             decode(content)
 
 
-class TestCaps:
+class TestLimits:
     def test_more_pixels_may_be_allowed(self) -> None:
         content = rgb_png(picture())
-        with pytest.raises(BadImage, match=r"at most 383 in all .*, and more with --max-megapixels above 0\.000383"):
-            decode(content, most_pixels=24 * 16 - 1)
-        assert decode(content, most_pixels=24 * 16).shape == (16, 24, 3)
+        with pytest.raises(BadImage, match=r"at most 383 in all .*; set --max-megapixels above 0\.000383"):
+            decode(content, max_pixels=24 * 16 - 1)
+        assert decode(content, max_pixels=24 * 16).shape == (16, 24, 3)
 
     @pytest.mark.parametrize("name", ["plain.tif", "plain.pgm", "plain.avif"])
-    def test_every_format_keeps_to_it(self, name: str) -> None:
+    def test_every_format_respects_the_limit(self, name: str) -> None:
         content = {**tiffs(), **netpbms(), **avifs()}[name][0]
         with pytest.raises(BadImage, match="24 x 16 pixels"):
-            decode(content, most_pixels=24 * 16 - 1)
+            decode(content, max_pixels=24 * 16 - 1)
 
-    def test_sides_and_bytes_grow_with_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_limits_of_sides_and_bytes_grow_with_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         long = rgb_png(np.zeros((1, 16_385, 3), np.uint8))
         assert outcome(long) == "too-many-pixels"
-        assert decode(long, most_pixels=60_000_000).shape == (1, 16_385, 3)
+        assert decode(long, max_pixels=60_000_000).shape == (1, 16_385, 3)
         monkeypatch.setattr(images, "MAX_FILE_BYTES", 100)
         (tmp_path / "a.jpg").write_bytes(bytes(150))
-        with pytest.raises(BadImage, match=r"150 bytes; at most 100 are read, and more with --max-megapixels above 50"):
+        with pytest.raises(BadImage, match=r"150 bytes; at most 100 are read; set --max-megapixels above 50"):
             read_image_file(tmp_path / "a.jpg")
-        assert len(read_image_file(tmp_path / "a.jpg", most=75_000_000)) == 150
+        assert len(read_image_file(tmp_path / "a.jpg", max_pixels=75_000_000)) == 150
 
 
-class TestPicturesOfPillow:
-    def test_they_are_as_their_files(self) -> None:
+class TestPillowImages:
+    def test_their_pixels_are_those_of_their_files(self) -> None:
         for content in (
             jpeg(),
-            saved(picture(), "PNG"),
+            encode(picture(), "PNG"),
             tiffs()["sixteen bits.tif"][0],
             tiffs()["orientation 6.tif"][0],
         ):
             assert np.array_equal(pixels_of(Image.open(io.BytesIO(content)), "a"), decode(content))
 
-    def test_what_cannot_be_decoded_is_refused(self) -> None:
+    def test_an_image_that_cannot_be_decoded_is_refused(self) -> None:
         with pytest.raises(BadImage, match="the image cannot be decoded"):
             pixels_of(Image.open(io.BytesIO(noisy("JPEG")[:-400])), "a")
         with pytest.raises(BadImage, match="floating-point"):
@@ -121,18 +121,18 @@ class TestCommandLine:
             Image.open(path).save(path.with_suffix(".ppm"))
             path.unlink()
         assert main(["data", "check", "signs"]) == 0
-        assert "all is well: each of the 8 images of 2 classes can be read" in capsys.readouterr().out
+        assert "no problems found: all 8 images of 2 classes can be read" in capsys.readouterr().out
         assert main(shlex.split("train mnist-lenet --data signs --epochs 1 --batch 4 --out run")) == 0
         assert main(["evaluate", "run"]) == 0
         assert "2 of 2 evaluated" in capsys.readouterr().out
 
-    def test_every_verb_that_reads_images_can_raise_the_cap(
+    def test_every_verb_that_reads_images_can_raise_the_limit(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(images, "MAX_PIXELS", 100)  # images have 144
         tree(tmp_path / "pets", per_class=4)
-        untrained(tmp_path / "m.safetensors")
+        save_untrained(tmp_path / "m.safetensors")
         verbs = [
             "data check pets",
             "predict m.safetensors pets",
@@ -147,5 +147,7 @@ class TestCommandLine:
         capsys.readouterr()
         assert main(["predict", "m.safetensors", "pets", "--max-megapixels", "0"]) == 2
         assert "--max-megapixels is 0.0; it must be a number above 0" in capsys.readouterr().err
-        assert main([*shlex.split(verbs[-1]), "--max-megapixels", "9"]) == 2  # a run goes on with what it began with
+        assert (
+            main([*shlex.split(verbs[-1]), "--max-megapixels", "9"]) == 2
+        )  # a run is resumed with the value it began with
         assert "max_megapixels: 0.000144 before, 9.0 now" in capsys.readouterr().err

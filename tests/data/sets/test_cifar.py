@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their four forms, made small by the tests; what is wrong with a file is said."""
+"""CIFAR-10 and CIFAR-100 in their four forms, made small by the tests, and the messages for files that are wrong."""
 
 import gzip
 import hashlib
@@ -32,7 +32,7 @@ REAL = os.environ.get("IMCLASS_REAL_STORE", "")
 
 
 def small(name: str) -> CifarSet:
-    """The set with few images a file, which is the only thing that differs."""
+    """Return a set that differs from the published one only in that its files have few images."""
     published = SETS[name]
     editions = [
         replace(e, batches={split: tuple(replace(b, count=SMALL[b.count], md5="") for b in batches)
@@ -43,13 +43,13 @@ def small(name: str) -> CifarSet:
 
 
 def images_of(batch: BatchFile, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of 3,072 pixel bytes and labels that depend on the file's name alone; the end of the name does not count."""
+    """Return rows of 3,072 pixel bytes, and labels. They depend only on the file's name without its suffix."""
     rng = np.random.default_rng(list(batch.name.removesuffix(".bin").encode()))
     return rng.integers(0, 256, (batch.count, IMAGE_BYTES), np.uint8), rng.integers(0, classes, batch.count)
 
 
 def files(name: str, edition: int) -> dict[str, bytes]:
-    """The files of a small edition; 0 is the binary one."""
+    """Return the files of a small edition by name. Edition 0 is the binary one."""
     published = small(name)
     kind, classes = published.editions[edition], published.classes
     made = {}
@@ -81,7 +81,7 @@ def tar(content: dict[str, bytes], *extra: tarfile.TarInfo, level: int = 1) -> b
 
 
 def put(store: Path, name: str, form: str = "binary") -> Path:
-    """Put a small set into the store in one of its forms; returns its folder, or the archive."""
+    """Put a small set into the store in one of its forms. Return its folder or its archive."""
     number = FORMS.index(form) // 2
     edition = SETS[name].editions[number]
     home = store / name
@@ -100,22 +100,22 @@ def place(tmp_path: Path) -> DataLocation:
     return DataLocation(Store(tmp_path / "store", offline=True))
 
 
-def opened(tmp_path: Path, name: str, split: str = "train") -> ArrayDataset:
+def open_small(tmp_path: Path, name: str, split: str = "train") -> ArrayDataset:
     return small(name).open_split(place(tmp_path).store, split)
 
 
-def refused(tmp_path: Path, name: str, split: str = "train") -> str:
+def refusal(tmp_path: Path, name: str, split: str = "train") -> str:
     with pytest.raises(UserError) as caught:
-        opened(tmp_path, name, split)
+        open_small(tmp_path, name, split)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", SETS)
-def test_every_form_holds_the_same_images(tmp_path: Path, name: str, form: str) -> None:
+def test_every_form_gives_the_same_images(tmp_path: Path, name: str, form: str) -> None:
     put(tmp_path / "store", name, form)
     for split in ("train", "test"):
-        data = opened(tmp_path, name, split)
+        data = open_small(tmp_path, name, split)
         assert isinstance(data, Dataset)
         batches = small(name).editions[0].batches[split]
         pairs = [images_of(batch, len(data.classes)) for batch in batches]
@@ -135,7 +135,7 @@ def test_the_form_does_not_change_the_digest(tmp_path: Path, name: str) -> None:
     digests = set()
     for form in FORMS:
         put(tmp_path / form / "store", name, form)
-        digests.add((opened(tmp_path / form, name).digest(), opened(tmp_path / form, name, "test").digest()))
+        digests.add((open_small(tmp_path / form, name).digest(), open_small(tmp_path / form, name, "test").digest()))
     assert len(digests) == 1
 
 
@@ -152,13 +152,13 @@ def test_the_published_sizes_and_names() -> None:
             assert totals == {"train": 50_000, "test": 10_000}
         assert published.download.url.endswith(published.editions[0].archive)
         assert published.download.path == f"{published.name}/{published.editions[0].archive}"
-    assert CIFAR10.editions[0].form.most(10_000) == 30_730_000
+    assert CIFAR10.editions[0].form.max_bytes(10_000) == 30_730_000
 
 
-def test_the_public_path_wants_the_published_size(tmp_path: Path) -> None:
+def test_opened_by_name_files_must_have_the_published_size(tmp_path: Path) -> None:
     folder = put(tmp_path / "store", "cifar10")
     context = Context(Store(tmp_path / "store", offline=True))
-    with pytest.raises(UserError, match=r"test_batch\.bin has 12,292 bytes, fewer than the 30,730,000 wanted"):
+    with pytest.raises(UserError, match=r"test_batch\.bin has 12,292 bytes, fewer than the expected 30,730,000"):
         open_split("cifar10", "test", context)
     (folder / "test_batch.bin").write_bytes(bytes(30_730_000))
     data = open_split("cifar10", "test", context)
@@ -167,7 +167,7 @@ def test_the_public_path_wants_the_published_size(tmp_path: Path) -> None:
     assert note.startswith("test_batch.bin is not the published file") and "803d5f7f4d78ea53de84dbe85f74fb6d" in note
 
 
-def test_a_changed_file_is_used_and_said(tmp_path: Path) -> None:
+def test_a_changed_file_is_used_and_noted(tmp_path: Path) -> None:
     put(tmp_path / "store", "cifar10")
     published = small("cifar10")
     edition = published.editions[0]
@@ -179,7 +179,7 @@ def test_a_changed_file_is_used_and_said(tmp_path: Path) -> None:
 
 
 class TestOrder:
-    def test_files_before_archives_and_binary_before_python(self, tmp_path: Path) -> None:
+    def test_folders_come_before_archives_and_binary_before_python(self, tmp_path: Path) -> None:
         published, store = small("cifar10"), place(tmp_path).store
         home = tmp_path / "store" / "cifar10"
         put(tmp_path / "store", "cifar10", "python archive")
@@ -193,24 +193,24 @@ class TestOrder:
     def test_an_archive_is_unpacked_once(self, tmp_path: Path) -> None:
         archive = put(tmp_path / "store", "cifar10", "binary archive")
         before = archive.read_bytes()
-        opened(tmp_path, "cifar10")
+        open_small(tmp_path, "cifar10")
         assert archive.read_bytes() == before
         assert sorted(p.name for p in archive.parent.iterdir()) == ["cifar-10-batches-bin", archive.name]
         archive.write_bytes(b"no longer an archive")
-        assert len(opened(tmp_path, "cifar10", "test")) == 4
+        assert len(open_small(tmp_path, "cifar10", "test")) == 4
 
-    def test_a_faster_process_may_unpack_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_process_may_unpack_it_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(tmp_path / "store", "cifar10", "binary archive")
         extract = cifar.extract
 
-        def beaten(*arguments: Any) -> list[Path]:
+        def extract_twice(*arguments: Any) -> list[Path]:
             extract(*arguments)
             return extract(*arguments)
 
-        monkeypatch.setattr(cifar, "extract", beaten)
-        assert len(opened(tmp_path, "cifar10", "test")) == 4
+        monkeypatch.setattr(cifar, "extract", extract_twice)
+        assert len(open_small(tmp_path, "cifar10", "test")) == 4
 
-    def test_get_has_nothing_to_do_where_the_set_is(self, tmp_path: Path) -> None:
+    def test_get_does_not_download_a_set_that_is_in_the_store(self, tmp_path: Path) -> None:
         put(tmp_path / "store", "cifar100", "binary archive")
         small("cifar100").get(place(tmp_path))
         assert (tmp_path / "store" / "cifar100" / "cifar-100-binary" / "train.bin").exists()
@@ -218,8 +218,8 @@ class TestOrder:
 
 class TestMissing:
     @pytest.mark.parametrize("name", SETS)
-    def test_the_message_says_what_to_put_where(self, tmp_path: Path, name: str) -> None:
-        message = refused(tmp_path, name)
+    def test_the_message_names_files_and_where_to_put_them(self, tmp_path: Path, name: str) -> None:
+        message = refusal(tmp_path, name)
         published, home = SETS[name], tmp_path / "store" / name
         for edition in published.editions:
             assert str(home / edition.folder) in message
@@ -228,19 +228,19 @@ class TestMissing:
         assert not (tmp_path / "store").exists()
 
     @pytest.mark.parametrize("form", ["binary", "python"])
-    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path, form: str) -> None:
+    def test_a_missing_file_is_named(self, tmp_path: Path, form: str) -> None:
         folder = put(tmp_path / "store", "cifar10", form)
         third = next(folder.glob("data_batch_3*"))
         third.unlink()
-        assert f"there is no file {third}" in refused(tmp_path, "cifar10")
-        assert len(opened(tmp_path, "cifar10", "test")) == 4  # which needs other files
+        assert f"{third} is missing" in refusal(tmp_path, "cifar10")
+        assert len(open_small(tmp_path, "cifar10", "test")) == 4  # which needs other files
         third.mkdir()
-        assert f"there is no file {third}" in refused(tmp_path, "cifar10")
+        assert f"{third} is missing" in refusal(tmp_path, "cifar10")
 
-    def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
+    def test_a_file_instead_of_the_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "store" / "cifar10").mkdir(parents=True)
         (tmp_path / "store" / "cifar10" / "cifar-10-batches-bin").write_bytes(b"")
-        assert "there is no file" in refused(tmp_path, "cifar10")
+        assert "is missing" in refusal(tmp_path, "cifar10")
 
     def test_it_is_downloaded_and_verified(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         archive = put(tmp_path / "elsewhere", "cifar10", "binary archive").read_bytes()
@@ -268,115 +268,120 @@ class TestMissing:
 class TestDamage:
     @pytest.mark.parametrize(
         ("change", "words"),
-        [(lambda c: c[:-1], "12,291 bytes, fewer than the 12,292"), (lambda c: c + b"\0", "more than the 12,292")],
+        [
+            (lambda c: c[:-1], "12,291 bytes, fewer than the expected 12,292"),
+            (lambda c: c + b"\0", "more than the expected 12,292"),
+        ],
     )
-    def test_a_binary_file_of_another_size(self, tmp_path: Path, change: Callable[[bytes], bytes], words: str) -> None:
+    def test_a_binary_file_of_another_size_is_refused(
+        self, tmp_path: Path, change: Callable[[bytes], bytes], words: str
+    ) -> None:
         file = put(tmp_path / "store", "cifar10") / "test_batch.bin"
         file.write_bytes(change(file.read_bytes()))
-        message = refused(tmp_path, "cifar10", "test")
+        message = refusal(tmp_path, "cifar10", "test")
         assert words in message and str(file) in message
 
-    def test_a_file_of_cifar_10_among_those_of_cifar_100(self, tmp_path: Path) -> None:
+    def test_a_file_of_cifar_10_among_those_of_cifar_100_is_refused(self, tmp_path: Path) -> None:
         file = put(tmp_path / "store", "cifar100") / "test.bin"
         file.write_bytes(files("cifar10", 0)["test_batch.bin"])
-        assert "fewer than the 12,296" in refused(tmp_path, "cifar100", "test")
+        assert "fewer than the expected 12,296" in refusal(tmp_path, "cifar100", "test")
 
     @pytest.mark.parametrize(("name", "at"), [("cifar10", 0), ("cifar100", 1)])
-    def test_a_label_without_a_class(self, tmp_path: Path, name: str, at: int) -> None:
+    def test_a_label_without_a_class_is_refused(self, tmp_path: Path, name: str, at: int) -> None:
         folder = put(tmp_path / "store", name)
         file = next(folder.glob("test*.bin"))
         content = bytearray(file.read_bytes())
         content[2 * (IMAGE_BYTES + 1 + at) + at] = len(SETS[name].classes)
         file.write_bytes(content)
-        message = refused(tmp_path, name, "test")
+        message = refusal(tmp_path, name, "test")
         assert f"{file}: image 2 has the label {len(SETS[name].classes)}" in message
 
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({b"data": None}, "holds no 'data' of 4 x 3,072 bytes"),
-            ({b"data": np.zeros((5, IMAGE_BYTES), np.uint8)}, "holds no 'data' of 4 x 3,072"),
-            ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "holds no 'data' of 4 x 3,072"),
+            ({b"data": None}, "has no 'data' of 4 x 3,072 bytes"),
+            ({b"data": np.zeros((5, IMAGE_BYTES), np.uint8)}, "has no 'data' of 4 x 3,072"),
+            ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "has no 'data' of 4 x 3,072"),
             ({b"data": np.zeros((4, IMAGE_BYTES), np.float32)}, "another type than unsigned bytes"),
-            ({b"labels": [1, 2, 3]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, -1]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 256]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 2.0]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, True]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 9 ** 999_9]}, "holds no 'labels' of 4 numbers"),
-            ({b"labels": [1, 2, 3, 10]}, "image 3 has the label 10, and the classes are 0 to 9"),
-            ({b"labels": np.arange(4, dtype=np.uint8)}, "holds no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, -1]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 256]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 2.0]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, True]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 9 ** 999_9]}, "has no 'labels' of 4 numbers"),
+            ({b"labels": [1, 2, 3, 10]}, "image 3 has the label 10, but the classes are 0 to 9"),
+            ({b"labels": np.arange(4, dtype=np.uint8)}, "has no 'labels' of 4 numbers"),
         ],
     )  # fmt: skip
-    def test_a_pickle_that_does_not_fit(self, tmp_path: Path, change: dict[bytes, Any], words: str) -> None:
+    def test_a_pickle_of_other_data_is_refused(self, tmp_path: Path, change: dict[bytes, Any], words: str) -> None:
         file = put(tmp_path / "store", "cifar10", "python") / "test_batch"
         whole = {b"data": np.zeros((4, IMAGE_BYTES), np.uint8), b"labels": [1, 2, 3, 4]}
         file.write_bytes(pickle.dumps(whole, 2))
-        assert opened(tmp_path, "cifar10", "test").targets.numpy().tolist() == [1, 2, 3, 4]
+        assert open_small(tmp_path, "cifar10", "test").targets.numpy().tolist() == [1, 2, 3, 4]
         file.write_bytes(pickle.dumps(whole | change, 2))
-        message = refused(tmp_path, "cifar10", "test")
+        message = refusal(tmp_path, "cifar10", "test")
         assert words in message and str(file) in message
 
-    def test_a_pickle_that_attacks_is_named(self, tmp_path: Path) -> None:
+    def test_a_malicious_pickle_is_refused(self, tmp_path: Path) -> None:
         file = put(tmp_path / "store", "cifar100", "python") / "meta"
         file.write_bytes(f"cos\nmkdir\n(S'{tmp_path / 'evil'}'\ntR.".encode())
-        message = refused(tmp_path, "cifar100")
+        message = refusal(tmp_path, "cifar100")
         assert str(file) in message and "os.mkdir" in message and not (tmp_path / "evil").exists()
 
     def test_a_pickle_that_is_too_large_is_not_read(self, tmp_path: Path) -> None:
         file = put(tmp_path / "store", "cifar10", "python") / "test_batch"
         os.truncate(file, 1 << 40)
-        assert "has 1,099,511,627,776 bytes, more than" in refused(tmp_path, "cifar10", "test")
+        assert "has 1,099,511,627,776 bytes, more than" in refusal(tmp_path, "cifar10", "test")
 
     def test_an_unreadable_file_is_not_called_damaged(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def forbidden(path: Path) -> bytes:
+        def refuse(path: Path) -> bytes:
             raise PermissionError(13, "Permission denied")
 
         put(tmp_path / "store", "cifar10")
-        monkeypatch.setattr(Path, "read_bytes", forbidden)
-        assert "cannot be read (Permission denied)" in refused(tmp_path, "cifar10")
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+        assert "cannot be read (Permission denied)" in refusal(tmp_path, "cifar10")
 
 
 class TestNames:
     @pytest.mark.parametrize("form", ["binary", "python"])
-    def test_without_their_file_they_are_the_published_ones(self, tmp_path: Path, form: str) -> None:
+    def test_without_their_file_the_published_names_are_used(self, tmp_path: Path, form: str) -> None:
         folder = put(tmp_path / "store", "cifar100", form)
         (folder / ("meta" if form == "python" else "fine_label_names.txt")).unlink()
-        assert opened(tmp_path, "cifar100").classes == CIFAR100.classes
+        assert open_small(tmp_path, "cifar100").classes == CIFAR100.classes
 
     @pytest.mark.parametrize("form", ["binary", "python"])
-    def test_others_are_used_and_said(self, tmp_path: Path, form: str) -> None:
+    def test_other_names_are_used_and_noted(self, tmp_path: Path, form: str) -> None:
         folder = put(tmp_path / "store", "cifar100", form)
         names = ["Apfel", *CIFAR100.classes[1:]]
         file = folder / ("meta" if form == "python" else "fine_label_names.txt")
         file.write_bytes(
             pickle.dumps({"fine_label_names": names}, 2) if form == "python" else "\r\n".join(names).encode()
         )
-        data = opened(tmp_path, "cifar100")
+        data = open_small(tmp_path, "cifar100")
         assert data.classes == tuple(names)
-        assert data.origin.notes == (f"{file.name} names other classes than the published one",)
+        assert data.origin.notes == (f"{file.name} lists other classes than the published file",)
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"apple\npear\n", "names 2 classes, and cifar100 has 100"),
-            (b"", "names 0 classes"),
-            (b"a\n" * 100, "class 'a' is named twice"),
-            (b"\xff\xfe\n" * 100, "names that are not text"),
-            (b"a" * (1 << 20) + b"\n", "more than the 1,048,576 wanted"),
+            (b"apple\npear\n", "lists 2 classes, but cifar100 has 100"),
+            (b"", "lists 0 classes"),
+            (b"a\n" * 100, "class 'a' occurs twice"),
+            (b"\xff\xfe\n" * 100, "names that are not UTF-8 text"),
+            (b"a" * (1 << 20) + b"\n", "more than the expected 1,048,576"),
         ],
     )
-    def test_a_file_of_something_else(self, tmp_path: Path, content: bytes, words: str) -> None:
+    def test_a_file_without_names_is_refused(self, tmp_path: Path, content: bytes, words: str) -> None:
         file = put(tmp_path / "store", "cifar100") / "fine_label_names.txt"
         file.write_bytes(content)
-        message = refused(tmp_path, "cifar100")
+        message = refusal(tmp_path, "cifar100")
         assert words in message and str(file) in message
 
     @pytest.mark.parametrize("names", [None, "abc", [1, 2], {"a": "b"}])
-    def test_a_pickle_of_something_else(self, tmp_path: Path, names: Any) -> None:
+    def test_a_pickle_without_names_is_refused(self, tmp_path: Path, names: Any) -> None:
         file = put(tmp_path / "store", "cifar100", "python") / "meta"
         file.write_bytes(pickle.dumps({"fine_label_names": names}, 2))
-        assert f"{file} holds no list 'fine_label_names'" in refused(tmp_path, "cifar100")
+        assert f"{file} has no list 'fine_label_names'" in refusal(tmp_path, "cifar100")
 
 
 def odd(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -391,7 +396,7 @@ ATTACKS = {
     "two dots": (odd("cifar-10-batches-bin/../../../evil"), "leads out of its folder"),
     "an absolute path": (odd("/evil"), "is not a relative path"),
     "a device": (odd("cifar-10-batches-bin/data_batch_1.bin", tarfile.CHRTYPE), "is a character device"),
-    "a duplicate": (odd("cifar-10-batches-bin/DATA_batch_1.bin"), "would take the place of"),
+    "a duplicate": (odd("cifar-10-batches-bin/DATA_batch_1.bin"), "would overwrite"),
 }
 
 
@@ -401,39 +406,39 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 
 class TestAttacks:
     @pytest.mark.parametrize("kind", ATTACKS)
-    def test_an_archive_that_attacks_writes_nothing(self, tmp_path: Path, kind: str) -> None:
+    def test_a_malicious_archive_writes_nothing(self, tmp_path: Path, kind: str) -> None:
         info, words = ATTACKS[kind]
         archive = put(tmp_path / "store", "cifar10", "binary archive")
         inside = {f"cifar-10-batches-bin/{name}": content for name, content in files("cifar10", 0).items()}
         archive.write_bytes(tar(inside, info))
         before = everything(tmp_path)
-        message = refused(tmp_path, "cifar10")
+        message = refusal(tmp_path, "cifar10")
         assert words in message and str(archive) in message and "nothing was unpacked" in message
         assert everything(tmp_path) == before
         archive.write_bytes(tar(inside))  # the twin
-        assert len(opened(tmp_path, "cifar10")) == 20
+        assert len(open_small(tmp_path, "cifar10")) == 20
 
-    def test_a_bomb_is_cut_off(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unpacking_a_bomb_stops_early(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         archive = put(tmp_path / "store", "cifar10", "binary archive")
         archive.write_bytes(tar({"cifar-10-batches-bin/zeros": bytes(24 << 20)}, level=9))
         before = everything(tmp_path)
-        assert archive.stat().st_size < 1 << 17 and "unpacks to more than" in refused(tmp_path, "cifar10")
+        assert archive.stat().st_size < 1 << 17 and "unpacks to more than" in refusal(tmp_path, "cifar10")
         assert everything(tmp_path) == before
         put(tmp_path / "store", "cifar10", "binary archive")
         monkeypatch.setattr(cifar, "MAX_UNPACKED_BYTES", 50_000)
-        assert "unpacks to more than the 50,000 bytes" in refused(tmp_path, "cifar10")
+        assert "unpacks to more than 50,000 bytes" in refusal(tmp_path, "cifar10")
         monkeypatch.setattr(cifar, "MAX_UNPACKED_BYTES", 1 << 20)
-        assert len(opened(tmp_path, "cifar10")) == 20
+        assert len(open_small(tmp_path, "cifar10")) == 20
 
-    def test_an_archive_of_something_else(self, tmp_path: Path) -> None:
+    def test_an_archive_of_other_files_is_refused(self, tmp_path: Path) -> None:
         archive = put(tmp_path / "store", "cifar10", "binary archive")
         archive.write_bytes(tar({"other/file": b"abc"}))
-        assert f"{archive} does not hold the folder cifar-10-batches-bin" in refused(tmp_path, "cifar10")
+        assert f"{archive} does not contain the folder cifar-10-batches-bin" in refusal(tmp_path, "cifar10")
 
-    def test_a_page_saved_as_the_archive(self, tmp_path: Path) -> None:
+    def test_a_web_page_saved_as_the_archive_is_refused(self, tmp_path: Path) -> None:
         archive = put(tmp_path / "store", "cifar10", "binary archive")
         archive.write_bytes(gzip.compress(b"<html>not found</html>"))
-        assert f"{archive} is damaged" in refused(tmp_path, "cifar10")
+        assert f"{archive} is damaged" in refusal(tmp_path, "cifar10")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""IDX files, read right or refused by name; MNIST and its sample."""
+"""IDX files are read or refused by name; MNIST and its sample."""
 
 import gzip
 import hashlib
@@ -31,8 +31,8 @@ def write(path: Path, content: bytes, packed: bool = False) -> Path:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("array", [ARRAY, ARRAY.ravel(), ARRAY[:0], np.zeros((1, 28, 28), np.uint8)])
-def test_what_was_written_is_read(tmp_path: Path, array: np.ndarray, packed: bool) -> None:
-    found = read_idx(write(tmp_path / "a", idx(array), packed))  # packed or not is seen from the content
+def test_an_array_is_read_back(tmp_path: Path, array: np.ndarray, packed: bool) -> None:
+    found = read_idx(write(tmp_path / "a", idx(array), packed))  # the content shows whether it is packed
     assert found.dtype == np.uint8 and found.shape == array.shape and (found == array).all()
     found[...] = 0  # tensors made of it may be written to
 
@@ -43,9 +43,9 @@ MISTAKES = {
     "text": (b"<!DOCTYPE html>", "is not an IDX file: it begins with 3c21444f"),
     "no axes": (b"\0\0\x08\0", "is not an IDX file"),
     "floats": (idx(ARRAY, 0x0D), "IDX type 0x0d"),
-    "cut header": (idx(ARRAY)[:9], "ends within its header"),
-    "cut": (idx(ARRAY)[:-1], "announces 2 x 3 x 4 values and holds 23"),
-    "longer": (idx(ARRAY) + b"\0", "announces 2 x 3 x 4 values and holds more than 24"),
+    "cut header": (idx(ARRAY)[:9], "is truncated in its header"),
+    "cut": (idx(ARRAY)[:-1], "declares 2 x 3 x 4 values but contains 23"),
+    "longer": (idx(ARRAY) + b"\0", "declares 2 x 3 x 4 values but contains more than 24"),
     "bomb": (b"\0\0\x08\3" + b"\xff" * 12, "at most 2,147,483,648 are read"),
     "cut gzip": (gzip.compress(idx(ARRAY))[:-9], "cannot be read"),
     "flipped gzip": (gzip.compress(idx(ARRAY))[:-6] + b"\0\0\0\0\0\0", "cannot be read"),
@@ -56,7 +56,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_a_file_that_is_not_whole_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
     content, words = MISTAKES[kind]
     with pytest.raises(UserError, match=re.escape(words)) as error:
         read_idx(write(tmp_path / "some-ubyte", content))
@@ -69,8 +69,8 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
             read_idx(path)
 
 
-def stored(folder: Path, name: str = "mnist", packed: bool = False) -> DataLocation:
-    """A store with a small set in MNIST's layout."""
+def write_store(folder: Path, name: str = "mnist", packed: bool = False) -> DataLocation:
+    """Write a store with a small set in MNIST's layout."""
     rng = np.random.default_rng(0)
     for prefix, n in (("train", 30), ("t10k", 12)):
         images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
@@ -83,7 +83,7 @@ def stored(folder: Path, name: str = "mnist", packed: bool = False) -> DataLocat
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_files_in_the_store_are_used_as_they_are(tmp_path: Path, name: str, packed: bool) -> None:
-    place = stored(tmp_path, name, packed)
+    place = write_store(tmp_path, name, packed)
     source = mnist.DATASETS[name]
     train, test = source.open(place)["train"], source.open(place)["test"]
     assert isinstance(train, Dataset) and isinstance(test, Dataset)
@@ -102,8 +102,8 @@ def test_files_in_the_store_are_used_as_they_are(tmp_path: Path, name: str, pack
         source.get(place)  # nothing to fetch, so nothing forbidden offline
 
 
-def test_the_digest_sees_labels_and_pixels(tmp_path: Path) -> None:
-    place = stored(tmp_path)
+def test_the_digest_depends_on_labels_and_pixels(tmp_path: Path) -> None:
+    place = write_store(tmp_path)
     before = mnist.MNIST.open(place)["train"].digest()
     labels = tmp_path / "mnist" / "train-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\0")
@@ -113,7 +113,7 @@ def test_the_digest_sees_labels_and_pixels(tmp_path: Path) -> None:
     assert len({before, relabelled, mnist.MNIST.open(place)["train"].digest()}) == 3
 
 
-def test_a_file_that_is_in_no_store_and_cannot_be_fetched_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_and_cannot_be_downloaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mnist/train-images-idx3-ubyte\.gz"):
         mnist.MNIST.open(DataLocation(Store(tmp_path, offline=True)))["train"]
 
@@ -121,15 +121,15 @@ def test_a_file_that_is_in_no_store_and_cannot_be_fetched_is_named(tmp_path: Pat
 @pytest.mark.parametrize(
     ("file", "array", "words"),
     [
-        ("train-labels-idx1-ubyte", np.full(30, 10, np.uint8), "has the label 10, and mnist has classes 0 to 9"),
+        ("train-labels-idx1-ubyte", np.full(30, 10, np.uint8), "has the label 10, but mnist has classes 0 to 9"),
         ("train-labels-idx1-ubyte", np.zeros(29, np.uint8), "has 30 images and .* has 29 labels"),
         ("train-labels-idx1-ubyte", np.zeros((30, 1, 1), np.uint8), "not labels"),
         ("train-images-idx3-ubyte", np.zeros(30, np.uint8), "not images"),
         ("train-images-idx3-ubyte", np.zeros((0, 28, 28), np.uint8), "not images"),
     ],
 )
-def test_files_that_do_not_fit_each_other_are_named(tmp_path: Path, file: str, array: np.ndarray, words: str) -> None:
-    place = stored(tmp_path)
+def test_files_that_do_not_fit_together_are_named(tmp_path: Path, file: str, array: np.ndarray, words: str) -> None:
+    place = write_store(tmp_path)
     write(tmp_path / "mnist" / file, idx(array))
     with pytest.raises(UserError, match=words) as error:
         mnist.MNIST.open(place)["train"]
@@ -137,7 +137,7 @@ def test_files_that_do_not_fit_each_other_are_named(tmp_path: Path, file: str, a
 
 
 class TestSample:
-    def test_it_is_ten_thousand_and_two_thousand_digits(self, tmp_path: Path) -> None:
+    def test_it_has_ten_thousand_and_two_thousand_digits(self, tmp_path: Path) -> None:
         place = DataLocation(Store(tmp_path / "nowhere", offline=True))
         source = mnist_sample.DATASETS["mnist-sample"]
         train, test = source.open(place)["train"], source.open(place)["test"]

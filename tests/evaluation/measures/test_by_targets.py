@@ -1,4 +1,4 @@
-"""What is measured follows what is known of the images."""
+"""The measures of an evaluation follow the kind of its targets."""
 
 import numpy as np
 import pytest
@@ -14,17 +14,19 @@ ONE, ANY = OneOf(np.array([0, 1, 0])), AnyOf(np.array([[1, 0], [0, 1], [0, 0]], 
 
 def test_each_kind_has_its_measures() -> None:
     one = evaluation_of(("a", "b"), ONE, SCORES, IDS, 3)
-    several = evaluation_of(("a", "b"), ANY, SCORES, IDS, 4, thresholds=(0.7, 0.5))
+    multi = evaluation_of(("a", "b"), ANY, SCORES, IDS, 4, thresholds=(0.7, 0.5))
     assert one.main == "top1" and list(one.measures) == ["loss", "top1", "top5"] and one.thresholds == ()
-    assert several.main == "map" and several.measures["map"] == 1.0 and several.thresholds == (0.7, 0.5)
-    assert several.measures["exact"] == pytest.approx(2 / 3) and several.tally == "3 of 4 evaluated"
-    assert evaluation_of(("a", "b"), ANY, SCORES, IDS, 4).measures["micro_f1"] < several.measures["micro_f1"]
+    assert multi.main == "map" and multi.measures["map"] == 1.0 and multi.thresholds == (0.7, 0.5)
+    assert multi.measures["exact"] == pytest.approx(2 / 3) and multi.tally == "3 of 4 evaluated"
+    assert evaluation_of(("a", "b"), ANY, SCORES, IDS, 4).measures["micro_f1"] < multi.measures["micro_f1"]
 
 
-def test_a_model_of_the_other_kind_is_one_message() -> None:
+def test_a_model_of_the_other_kind_is_refused() -> None:
     check_link("softmax", ONE, "photos")
     check_link("sigmoid", ANY, "photos.csv")
-    with pytest.raises(UserError, match=r"gives each image one class, and the images of photos\.csv may have several"):
+    with pytest.raises(
+        UserError, match=r"predicts one class for each image, but the images of photos\.csv may have several"
+    ):
         check_link("softmax", ANY, "photos.csv")
     with pytest.raises(UserError, match="any number of classes, and the images of photos have one each; train a model"):
         check_link("sigmoid", ONE, "photos")

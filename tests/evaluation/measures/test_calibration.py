@@ -1,4 +1,4 @@
-"""Calibration error against a plain loop, the fitted temperature against scipy's minimum."""
+"""The calibration error equals a plain loop, and the fitted temperature scipy's minimum."""
 
 import math
 
@@ -19,7 +19,7 @@ from imclass.evaluation.measures.single_label import confidence, cross_entropy, 
 
 
 def overconfident(gap: float, mistakes: float, n: int = 2000, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Log-scores that favour a class by `gap`, the wrong one for a share of the images; and labels."""
+    """Return log-scores that favour a class by `gap`, a wrong one for a share `mistakes` of the images; and labels."""
     random = np.random.default_rng(0)
     labels = random.integers(0, k, n)
     chosen = np.where(random.random(n) < mistakes, random.integers(0, k, n), labels)
@@ -29,7 +29,7 @@ def overconfident(gap: float, mistakes: float, n: int = 2000, k: int = 10) -> tu
 
 
 def loop(scores: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Guo et al., equation 3, image by image."""
+    """Compute equation 3 of Guo et al. image by image."""
     sure, right = confidence(scores).tolist(), (predictions(scores) == labels).tolist()
     total = 0.0
     for m in range(1, bins + 1):
@@ -48,7 +48,7 @@ def test_the_calibration_error_is_a_plain_loop(gap: float, mistakes: float) -> N
 
 
 def test_a_bin_ends_where_the_next_begins() -> None:
-    """Confidences of exactly 1/2 and 1, in two bins: (0, 1/2] and (1/2, 1]."""
+    """Put confidences of exactly 1/2 and 1 into two bins, (0, 1/2] and (1/2, 1]."""
     scores = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1e4], [0.0, 1e4], [0.0, 1e4]], np.float32)
     found = reliability(scores, np.array([0, 1, 1, 1, 0]), bins=2)
     assert found.counts.tolist() == [2, 3]
@@ -56,7 +56,7 @@ def test_a_bin_ends_where_the_next_begins() -> None:
     assert found.error == pytest.approx(3 / 5 * 1 / 3)
 
 
-def test_empty_bins_are_unknown_and_do_not_count() -> None:
+def test_empty_bins_are_nan_and_do_not_count() -> None:
     found = reliability(np.array([[0.0, 1e4]], np.float32), np.array([1]))
     assert math.isnan(found.accuracy[0]) and found.accuracy[14] == 1.0 and found.error == 0.0
     assert Reliability(np.zeros(2, np.int64), np.full(2, math.nan), np.full(2, math.nan)).error == 0.0
@@ -76,7 +76,7 @@ def test_the_temperature_is_scipys_minimum(gap: float, mistakes: float) -> None:
 
 
 def test_newtons_method_alone_would_leave_the_range() -> None:
-    """The twin of the bracket: from temperature 1 its first step is to a negative one."""
+    """Show that the bracket matters: from temperature 1 the first step of Newton's method leads to a negative one."""
     scores, labels = overconfident(50.0, 0.2)
     slope, curvature = calibration.loss_derivatives(scores, labels, 1.0)
     assert 1.0 - slope / curvature < 0 < fit_temperature(scores, labels)
@@ -97,12 +97,12 @@ def test_the_temperature_stays_in_its_range() -> None:
     assert fit_temperature(right, labels) == fit_temperature(1000 * right, labels) == MIN_TEMPERATURE
     assert fit_temperature(-right, labels) == MAX_TEMPERATURE
     assert fit_temperature(np.zeros((300, 10), np.float32), labels) == 1.0
-    with pytest.raises(UserError, match="no image to fit a temperature"):
+    with pytest.raises(UserError, match="cannot be fitted without images"):
         fit_temperature(np.zeros((0, 10), np.float32), labels[:0])
 
 
 def test_the_temperature_undoes_a_known_one_and_changes_no_ranking() -> None:
-    """Labels are drawn from the posterior of the scores; three times the scores are too sure by a temperature of 3."""
+    """Draw labels by the probabilities of scores, and multiply the scores by 3: a temperature of 3 undoes that."""
     random = np.random.default_rng(0)
     scores = random.normal(size=(20_000, 5)) * 1.5
     noise = random.gumbel(size=scores.shape)  # the class of the highest sum is a draw from the softmax

@@ -1,4 +1,4 @@
-"""The paired test against scipy, plain counting and its own equations."""
+"""The paired test equals scipy's, plain counts and its equations."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,10 @@ from imclass.evaluation.measures.comparison import NamedScores, changes, compare
 CLASSES = ("ant", "bee", "cow")
 
 
-def judged(
+def named_scores(
     name: str, predicted: list[int], labels: list[int], images: list[str], classes: tuple[str, ...] = CLASSES
 ) -> NamedScores:
-    """Whose confident predictions are these."""
+    """Return scores with these confident predictions."""
     scores = 9 * np.eye(len(classes), dtype=np.float32)[predicted]
     n = len(labels)
     return NamedScores(name, evaluation_of(classes, OneOf(np.array(labels)), scores, np.arange(n), n), tuple(images))
@@ -26,7 +26,9 @@ def random_pair(n: int = 400) -> tuple[NamedScores, NamedScores]:
     labels = random.integers(0, 3, n)
     guesses = [np.where(random.random(n) < share, labels, random.integers(0, 3, n)) for share in (0.6, 0.7)]
     images = [f"{i}.png" for i in range(n)]
-    a, b = (judged(name, guess.tolist(), labels.tolist(), images) for name, guess in zip("ab", guesses, strict=True))
+    a, b = (
+        named_scores(name, guess.tolist(), labels.tolist(), images) for name, guess in zip("ab", guesses, strict=True)
+    )
     return a, b
 
 
@@ -36,7 +38,7 @@ def test_mcnemars_p_is_scipys_binomial_test(a: int, b: int) -> None:
 
 
 def test_mcnemar_by_hand() -> None:
-    """Of ten coins at most one or at least nine heads: 2 (1 + 10) / 1024."""
+    """Compare with the chance of at most one or at least nine heads among ten coins: 2 (1 + 10) / 1024."""
     assert mcnemar_p_value(1, 9) == 22 / 1024
     assert mcnemar_p_value(0, 0) == mcnemar_p_value(7, 7) == 1.0
 
@@ -55,8 +57,8 @@ def test_the_comparison_counts_image_by_image() -> None:
     assert (found.images, found.only_a, found.only_b) == (400, 0, 0)
 
 
-def test_the_interval_is_a_paired_one() -> None:
-    """As scipy's bootstrap of the differences; that of two independent samples would be wider by far."""
+def test_the_interval_is_paired() -> None:
+    """Compare with scipy's bootstrap of the differences; one of two independent samples would be much wider."""
     a, b = random_pair()
     pairs = pair_images(a, b)
     gained = pairs.right_b.astype(float) - pairs.right_a
@@ -68,34 +70,34 @@ def test_the_interval_is_a_paired_one() -> None:
 
 
 def test_images_are_joined_by_name_and_class() -> None:
-    a = judged("a", [0, 1, 2, 0], [0, 1, 2, 0], ["1", "2", "3", "4"])
-    b = judged("b", [0, 2, 1, 1], [0, 2, 1, 1], ["4", "3", "2", "9"])
+    a = named_scores("a", [0, 1, 2, 0], [0, 1, 2, 0], ["1", "2", "3", "4"])
+    b = named_scores("b", [0, 2, 1, 1], [0, 2, 1, 1], ["4", "3", "2", "9"])
     pairs = pair_images(a, b)
     assert pairs.images == ("2", "3", "4") and pairs.right_a.all() and pairs.right_b.all()
     assert (pairs.only_a, pairs.only_b) == (1, 1)
-    relabelled = judged("b", [0, 2, 1, 1], [1, 2, 1, 1], ["4", "3", "2", "9"])
-    assert pair_images(a, relabelled).images == ("2", "3")  # the twin: "4" is of another class there
+    relabelled = named_scores("b", [0, 2, 1, 1], [1, 2, 1, 1], ["4", "3", "2", "9"])
+    assert pair_images(a, relabelled).images == ("2", "3")  # "4" has another class there
 
 
 def test_other_orders_of_classes_do_not_matter() -> None:
-    a = judged("a", [0, 1, 2], [0, 1, 2], ["1", "2", "3"])
-    b = judged("b", [2, 0, 0], [2, 0, 1], ["1", "2", "3"], ("bee", "cow", "ant"))
+    a = named_scores("a", [0, 1, 2], [0, 1, 2], ["1", "2", "3"])
+    b = named_scores("b", [2, 0, 0], [2, 0, 1], ["1", "2", "3"], ("bee", "cow", "ant"))
     pairs = pair_images(a, b)
     assert pairs.predicted_b.tolist() == [0, 1, 1] and pairs.right_b.tolist() == [True, True, False]
     assert [c.predicted_b for c in changes(pairs, 5)] == ["bee"]
 
 
-def test_other_classes_no_common_image_and_twins_are_refused() -> None:
-    a = judged("run-a", [0], [0], ["1"])
+def test_other_classes_no_common_image_and_duplicates_are_refused() -> None:
+    a = named_scores("run-a", [0], [0], ["1"])
     with pytest.raises(UserError, match="only run-a has 'cow', only b has 'doe', 'elk'"):
-        pair_images(a, judged("b", [0], [0], ["1"], ("ant", "bee", "doe", "elk")))
+        pair_images(a, named_scores("b", [0], [0], ["1"], ("ant", "bee", "doe", "elk")))
     with pytest.raises(UserError, match="no image in common: '1' of run-a is not among the 1 images of b"):
-        pair_images(a, judged("b", [0], [0], ["2"]))
+        pair_images(a, named_scores("b", [0], [0], ["2"]))
     with pytest.raises(UserError, match="b has the image '1' twice"):
-        pair_images(a, judged("b", [0, 1], [0, 0], ["1", "1"]))
+        pair_images(a, named_scores("b", [0, 1], [0, 0], ["1", "1"]))
 
 
-def test_changes_are_the_largest_moves_and_no_others() -> None:
+def test_changes_are_the_largest_moves_and_nothing_else() -> None:
     labels, images = np.array([0, 0, 0, 0]), ("same", "moved", "swapped", "far")
     first = np.array([[3, 2, 1], [1, 3, 2], [1, 3, 2], [3, 2, 1]], np.float32)
     second = np.array([[6, 2, 1], [2, 3, 1], [1, 2, 3], [1, 2, 3]], np.float32)

@@ -1,4 +1,4 @@
-"""Intervals cover what they say: Wilson's equation, and a bootstrap drawn by a plain loop."""
+"""Intervals: Wilson's solves its equation, and the bootstrap equals scipy's and a plain loop."""
 
 import math
 
@@ -14,26 +14,26 @@ from imclass.evaluation.measures.single_label import (
 )
 
 
-def scored(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_scores(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     return random.normal(size=(n, k)).astype(np.float32), random.integers(0, k, n)
 
 
-def test_wilson_solves_its_own_equation() -> None:
-    """The ends are the shares p with |p - hits/n| = z sqrt(p (1 - p) / n)."""
+def test_wilsons_ends_solve_its_equation() -> None:
+    """Check that the ends are the shares p with |p - hits/n| = z sqrt(p (1 - p) / n)."""
     for hits, n in ((984, 1000), (1, 7), (50, 100)):
         for end in wilson_interval(hits, n):
             assert abs(end - hits / n) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / n), rel=1e-12)
 
 
-def test_wilson_at_the_ends() -> None:
+def test_wilson_for_no_hits_and_for_all() -> None:
     low, high = wilson_interval(10, 10)
     assert high == 1.0 and 0.7 < low < 0.75
     assert wilson_interval(0, 10) == (0.0, pytest.approx(1 - low))
     assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
-def test_the_bootstrap_covers_what_scipys_does() -> None:
+def test_the_bootstrap_agrees_with_scipys() -> None:
     values = np.random.default_rng(0).exponential(size=400)
 
     def mean(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
@@ -48,11 +48,9 @@ def test_the_bootstrap_covers_what_scipys_does() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 5 * 60, 2**20])
-def test_the_bootstrap_is_a_plain_loop_however_many_draws_go_together(
-    at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bootstrap_is_a_plain_loop_for_any_chunk_of_draws(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "DRAWS_PER_CHUNK", at_once)
-    scores, labels = scored(60, 4)
+    scores, labels = random_scores(60, 4)
     right = predictions(scores) == labels
     random, means = np.random.default_rng(7), []
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Measures of several labels an image against scikit-learn, and by hand."""
+"""Measures of images with several labels agree with scikit-learn and with counts by hand."""
 
 import math
 
@@ -20,8 +20,8 @@ from imclass.models.thresholds import decide, probabilities
 from tests.support.tolerance import assert_near
 
 
-def scored(seed: int, n: int = 200, k: int = 6, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Random logits and marks: a tenth was not judged, and the last class has no images."""
+def random_logits(seed: int, n: int = 200, k: int = 6, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return random logits and marks; a tenth of the marks is -1, and the last class has no images."""
     random = np.random.default_rng(seed)
     marks = (random.random((n, k)) < 0.3).astype(np.int8)
     marks[:, -1] = 0
@@ -33,7 +33,7 @@ def scored(seed: int, n: int = 200, k: int = 6, ties: bool = False) -> tuple[np.
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("ties", [False, True])
 def test_average_precision_is_scikit_learns(seed: int, ties: bool) -> None:
-    scores, marks = scored(seed, ties=ties)
+    scores, marks = random_logits(seed, ties=ties)
     rows, expected = label_rows(scores, marks), []
     for k, row in enumerate(rows[:-1]):
         judged = marks[:, k] >= 0
@@ -44,9 +44,9 @@ def test_average_precision_is_scikit_learns(seed: int, ties: bool) -> None:
     assert_near(measures(scores, marks)["map"], np.mean(expected), within=1e-12)  # the class without images is left out
 
 
-def test_what_was_not_judged_changes_nothing() -> None:
-    """The twin: counted as no, it does."""
-    scores, marks = scored(4)
+def test_marks_that_were_not_judged_change_nothing() -> None:
+    """Show also that counting them as "no" would change the measures."""
+    scores, marks = random_logits(4)
     other = np.where(marks < 0, np.float32(50), scores)
     assert measures(other, marks) == pytest.approx(measures(scores, marks))
     assert measures(other, np.maximum(marks, 0))["map"] < measures(scores, np.maximum(marks, 0))["map"] - 0.05
@@ -67,14 +67,14 @@ def test_eleven_recalls_by_hand(order: list[int], expected: float) -> None:
     assert average_precision_11(scores, np.array(order) == 1) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_recall_that_is_a_tenth_counts_for_that_tenth() -> None:
-    """Three of ten positives first: recall 0.3 is reached there, although 3 x 0.1 is more than 0.3 in floats."""
+def test_a_recall_of_exactly_a_tenth_counts_for_it() -> None:
+    """Rank three of ten positives first: recall 0.3 is reached there, although 3 x 0.1 exceeds 0.3 in floats."""
     order = [1, 1, 1, *[0] * 100, *[1] * 7]
     found = average_precision_11(-np.arange(110, dtype=np.float32), np.array(order) == 1)
     assert found == pytest.approx((4 * 1 + 7 * 10 / 110) / 11, rel=1e-12) and 3 * 0.1 > 0.3
 
 
-def test_equal_scores_have_one_place_in_the_ranking() -> None:
+def test_equal_scores_share_a_place_in_the_ranking() -> None:
     positive = np.array([True, False, False, True])
     assert average_precision(np.zeros(4, np.float32), positive) == average_precision_11(np.zeros(4), positive) == 0.5
     assert math.isnan(average_precision(np.zeros(4), np.zeros(4, bool)))
@@ -83,7 +83,7 @@ def test_equal_scores_have_one_place_in_the_ranking() -> None:
 
 @pytest.mark.parametrize("thresholds", [(), (0.2, 0.4, 0.5, 0.6, 0.7, 0.3)])
 def test_f1_precision_and_recall_are_scikit_learns(thresholds: tuple[float, ...]) -> None:
-    scores, marks = scored(2)
+    scores, marks = random_logits(2)
     yes = decide(probabilities(scores), thresholds)
     judged = marks >= 0
     together = oracle.precision_recall_fscore_support(marks[judged] == 1, yes[judged], average="binary")
@@ -101,7 +101,7 @@ def test_f1_precision_and_recall_are_scikit_learns(thresholds: tuple[float, ...]
 
 
 def test_all_measures_without_unjudged_marks_are_scikit_learns() -> None:
-    scores, marks = scored(5)
+    scores, marks = random_logits(5)
     marks = np.maximum(marks, 0)[:, :-1]
     scores = scores[:, :-1]
     found, yes = measures(scores, marks), scores >= 0
@@ -113,17 +113,17 @@ def test_all_measures_without_unjudged_marks_are_scikit_learns() -> None:
     assert_near(found["loss"], expected, within=1e-12)
 
 
-def test_loss_stays_finite_for_logits_that_are_sure_and_wrong() -> None:
+def test_the_loss_of_confident_mistakes_is_finite() -> None:
     assert binary_cross_entropy(np.array([[-500.0, 500.0]]), np.array([[1, 1]], np.int8)) == pytest.approx(500)
     assert binary_cross_entropy(np.array([[-500.0, 0.0]]), np.array([[-1, 0]], np.int8)) == pytest.approx(math.log(2))
 
 
-def test_exact_is_of_judged_classes() -> None:
+def test_exact_match_counts_only_judged_classes() -> None:
     scores, marks = np.array([[3.0, -3.0], [3.0, 3.0]]), np.array([[1, -1], [1, 0]], np.int8)
     assert exact_match_ratio(scores, marks) == 0.5 and exact_match_ratio(scores, np.abs(marks)) == 0.0
 
 
-def test_without_positives_there_is_no_mean() -> None:
+def test_means_without_positives_are_nan() -> None:
     found = measures(np.zeros((3, 2), np.float32), np.zeros((3, 2), np.int8))
     assert (
         math.isnan(found["map"]) and math.isnan(found["macro_f1"]) and found["loss"] == pytest.approx(2 * math.log(2))

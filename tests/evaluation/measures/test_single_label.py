@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and plain loops."""
+"""Measures of images with one label agree with scikit-learn and with plain loops."""
 
 import math
 
@@ -22,14 +22,14 @@ from imclass.evaluation.measures.single_label import (
 from tests.support.tolerance import assert_near
 
 
-def scored(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_scores(n: int = 500, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     return random.normal(size=(n, k)).astype(np.float32), random.integers(0, k, n)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 6])
 def test_top_k_is_scikit_learns(k: int) -> None:
-    scores, labels = scored()
+    scores, labels = random_scores()
     expected = oracle.top_k_accuracy_score(labels, scores, k=k, normalize=False, labels=np.arange(7))
     assert top_k_hits(scores, labels, k) == expected
 
@@ -49,18 +49,18 @@ def test_top_k_is_a_plain_loop_where_scores_tie() -> None:
 
 
 def test_top_k_of_all_classes_is_everything() -> None:
-    scores, labels = scored(k=3)
+    scores, labels = random_scores(k=3)
     assert top_k_hits(scores, labels, 5) == len(labels)
 
 
 def test_top_one_is_the_trace_of_the_confusion_matrix() -> None:
-    scores, labels = scored()
-    scores = scores.round()  # many ties: both must break them alike
+    scores, labels = random_scores()
+    scores = scores.round()  # many ties: both must break them the same way
     assert confusion_counts(predictions(scores), labels, 7).trace() == top_k_hits(scores, labels, 1)
 
 
 def test_cross_entropy_is_scikit_learns_and_torchs() -> None:
-    scores, labels = scored()
+    scores, labels = random_scores()
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
     loss = cross_entropy(scores, labels)
     assert loss == pytest.approx(oracle.log_loss(labels, posteriors, labels=np.arange(7)), rel=1e-12)
@@ -68,7 +68,7 @@ def test_cross_entropy_is_scikit_learns_and_torchs() -> None:
     assert loss == pytest.approx(float(expected), rel=1e-12)
 
 
-def test_cross_entropy_survives_scores_whose_exponentials_do_not() -> None:
+def test_cross_entropy_is_finite_for_scores_whose_exponentials_overflow() -> None:
     scores = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         naive = np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True))
@@ -76,14 +76,14 @@ def test_cross_entropy_survives_scores_whose_exponentials_do_not() -> None:
     assert cross_entropy(scores, np.array([1, 1])) == 5000.0
 
 
-def test_cross_entropy_leaves_the_scores_alone() -> None:
+def test_cross_entropy_does_not_change_the_scores() -> None:
     scores = np.ones((3, 2))
     cross_entropy(scores, np.zeros(3, np.int64))
     assert (scores == 1).all()
 
 
 def test_confusion_is_scikit_learns() -> None:
-    scores, labels = scored()
+    scores, labels = random_scores()
     predicted = predictions(scores)
     found = confusion_counts(predicted, labels, 9)  # two classes have neither images nor predictions
     assert (found == oracle.confusion_matrix(labels, predicted, labels=range(9))).all()
@@ -91,7 +91,7 @@ def test_confusion_is_scikit_learns() -> None:
 
 
 def test_per_class_is_scikit_learns() -> None:
-    scores, labels = scored(60)
+    scores, labels = random_scores(60)
     labels = np.where(labels == 3, 2, labels)  # class 3 has no images, but predictions
     predicted = np.where(predictions(scores) == 5, 6, predictions(scores))  # class 5 has images, but no predictions
     rows = class_rows(confusion_counts(predicted, labels, 8))  # class 7 has neither
@@ -102,7 +102,7 @@ def test_per_class_is_scikit_learns() -> None:
     assert rows[5].f1 == 0.0
 
 
-def test_ranks_are_places_in_a_stable_sort() -> None:
+def test_ranks_are_positions_in_a_stable_sort() -> None:
     random = np.random.default_rng(2)
     scores, labels = random.integers(0, 4, (200, 6)).astype(np.float32), random.integers(0, 6, 200)
     places = [
@@ -113,31 +113,31 @@ def test_ranks_are_places_in_a_stable_sort() -> None:
 
 
 def test_brier_is_a_plain_loop_and_twice_scikit_learns_for_two_classes() -> None:
-    scores, labels = scored(5000, 2)  # more images than are held at a time
+    scores, labels = random_scores(5000, 2)  # more images than are held at a time
     posteriors = torch.from_numpy(scores).double().softmax(1).numpy()
     assert brier_score(scores, labels) == pytest.approx(
         2 * oracle.brier_score_loss(labels, posteriors[:, 1]), rel=1e-12
     )
-    scores, labels = scored(50)
+    scores, labels = random_scores(50)
     rows = torch.from_numpy(scores).double().softmax(1).tolist()
     loop = sum((p - (k == label)) ** 2 for row, label in zip(rows, labels, strict=True) for k, p in enumerate(row))
     assert brier_score(scores, labels) == pytest.approx(loop / 50, rel=1e-12)
 
 
-def test_brier_of_perfection_and_of_its_opposite() -> None:
+def test_brier_score_of_the_best_and_the_worst() -> None:
     labels = np.array([0, 1])
     assert brier_score(np.array([[1e4, 0.0], [0.0, 1e4]], np.float32), labels) == 0.0
     assert brier_score(np.array([[0.0, 1e4], [1e4, 0.0]], np.float32), labels) == 2.0
 
 
-def test_confidence_is_the_highest_posterior() -> None:
-    scores, _ = scored(5000)
+def test_confidence_is_the_highest_probability() -> None:
+    scores, _ = random_scores(5000)
     expected = torch.from_numpy(scores).double().softmax(1).amax(1).numpy()
     assert_near(confidence(scores), expected, within=1e-12)
 
 
 def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
-    scores, labels = scored(200)
+    scores, labels = random_scores(200)
     labels = np.where(labels == 3, 2, labels)  # a class without images does not count
     predicted = np.where(predictions(scores) == 3, 2, predictions(scores))
     found = mean_class_recall(confusion_counts(predicted, labels, 7))
@@ -146,7 +146,7 @@ def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
 
 
 def test_most_confused_pairs_are_those_of_a_sort() -> None:
-    scores, labels = scored(300, 5)
+    scores, labels = random_scores(300, 5)
     counts = confusion_counts(predictions(scores), labels, 5)
     cells = [(-counts[t, p], t, p) for t in range(5) for p in range(5) if t != p]
     assert confused_pairs(counts, 4) == tuple((t, p, -n, (labels == t).sum()) for n, t, p in sorted(cells)[:4])

@@ -1,4 +1,4 @@
-"""Published numbers as the papers print them, and what was measured in its place."""
+"""Published numbers as the papers print them, with measured ones in their places."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.papers import resnet, vgg
 from imclass.evaluation.papers.render import TABLES, ErrorInterval, Measurement, measurement_of, net_of, render_table
 from imclass.evaluation.papers.table import Net
-from imclass.evaluation.papers.table import RowSubject as What  # pytest takes a name with Test for its own
+from imclass.evaluation.papers.table import RowSubject as What  # pytest would collect a name that begins with Test
 from imclass.evaluation.protocols.center import Center
 from imclass.evaluation.protocols.dense import DENSE, RESNET_MULTISCALE
 from imclass.evaluation.score import view_protocols
@@ -26,19 +26,19 @@ D_256 = What((Net("vgg-d", (256,), (256,)),), "dense", "runs/d")
 
 
 def one(tested: What = D_256, data: str = "imagenet validation", top5: bool = True) -> Measurement:
-    """A measured row."""
+    """Return a measurement."""
     return Measurement(
         tested, data, 9_990, 10_000, ErrorInterval(24.5, 23.0, 26.0), ErrorInterval(7.25, 6.5, 8.0) if top5 else None
     )
 
 
 def cells(text: str, first: str) -> list[list[str]]:
-    """Return the words of each line that begins so."""
+    """Return the words of each line that begins with `first`."""
     return [line.split() for line in text.splitlines() if line.startswith(f"{first} ")]
 
 
-def test_the_networks_here_tell_the_same_published_errors() -> None:
-    """Two files that were written apart: the networks' own entries and the tables."""
+def test_networks_and_tables_have_the_same_published_errors() -> None:
+    """Compare two places that were written separately: the entries of networks and the tables."""
     entries = networks().entries
     compared = 0
     for row in (*vgg.SINGLE_SCALE.rows, *resnet.SINGLE_MODELS.rows, *resnet.CIFAR_RESULTS.rows):
@@ -52,7 +52,7 @@ def test_the_networks_here_tell_the_same_published_errors() -> None:
 
 
 def net_is_first(tested: What) -> bool:
-    """Whether this row is the one at S = Q = 256, which entries quote."""
+    """Return whether this row is the one at S = Q = 256, which entries quote."""
     return [(net.train, net.test) for net in tested.nets] == [((256,), (256,))]
 
 
@@ -63,7 +63,7 @@ def test_every_network_and_protocol_of_the_tables_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_unmeasured_cells_say_so_and_lines_fit_100_columns(name: str) -> None:
+def test_unmeasured_cells_are_marked_and_lines_fit_100_columns(name: str) -> None:
     text = render_table(name, [])
     assert text.count("not run") == 2 * sum(len(table.rows) for table in TABLES[name])
     assert "Published errors in %: " in text and "Wilson" not in text
@@ -73,12 +73,12 @@ def test_unmeasured_cells_say_so_and_lines_fit_100_columns(name: str) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_a_row_of_the_same_network_and_scales_stands_beside_the_published_one() -> None:
+def test_the_same_network_and_scales_share_the_published_line() -> None:
     text = render_table("3", [one()])
-    beside = [row for row in cells(text, "D") if "24.50" in row]
-    assert beside == [["D", "256", "256", "27.0", "8.8", "24.50", "7.25", "imagenet"]]
+    shared = [row for row in cells(text, "D") if "24.50" in row]
+    assert shared == [["D", "256", "256", "27.0", "8.8", "24.50", "7.25", "imagenet"]]
     assert "validation [1]" in text and text.count("not run") == 2 * 11
-    assert "[1] runs/d on imagenet validation: dense, S 256, Q 256; top-1 error 24.50 % (23.00 to 26.00)" in text
+    assert "[1] runs/d on imagenet validation: dense, S 256, Q 256; top-1 error 24.50% (23.00 to 26.00)" in text
     assert "9,990 of 10,000 images" in " ".join(text.split())
 
 
@@ -97,10 +97,10 @@ def test_other_scales_get_a_line_below_their_network_with_their_data() -> None:
         What((Net("vgg-d", (256,), (256,)),), "center", "x"),  # another protocol
         What((Net("vgg-d-bn", (256,), (256,)),), "dense", "x"),  # another network
         What((Net("vgg-d", (256,), (256,)), Net("vgg-e", (256,), (256,))), "dense", "x"),  # a fusion
-        What((), "", "x"),  # something that is no network
+        What((), "", "x"),  # not a network
     ],
 )
-def test_what_matches_nothing_comes_last(tested: What) -> None:
+def test_a_row_without_a_match_comes_last(tested: What) -> None:
     lines = render_table("3", [one(tested)]).splitlines()
     last = (
         lines.index(next(line for line in lines if line.startswith("[1]"))) - 2
@@ -138,7 +138,7 @@ def test_six_scales_are_not_the_four_of_the_published_row() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_scales_that_a_paper_fixes_are_stated(name: str) -> None:
-    """So that a run at other scales is never shown as a published one."""
+    """Check this so that a run at other scales is never shown as a published one."""
     open_rows = {
         (net.network, row.tested.protocol)
         for table in TABLES[name]
@@ -159,8 +159,8 @@ def test_scales_that_a_paper_fixes_are_stated(name: str) -> None:
         ("7", "alexnet-2012", "tencrop"),
     ],
 )
-def test_our_default_is_the_published_one_except_overfeat_s(table: str, network: str, protocol: str) -> None:
-    """The scales of our protocols against those of the tables, and other ones against both."""
+def test_our_default_scales_are_published_except_overfeats(table: str, network: str, protocol: str) -> None:
+    """Compare the scales of our protocols with those of the tables, and other scales with both."""
     size = networks()[network].row.size
     classifier = sketch(Model(network), tuple("abcdef"), Preprocess(size, scale=256))
     default = net_of(classifier, view_protocols()[protocol])
@@ -195,7 +195,7 @@ def test_few_classes_have_no_top_five_error() -> None:
     assert "top-5 error 0 by definition" in " ".join(text.split())
 
 
-def test_csv_is_numbers_and_names_that_are_no_formulas() -> None:
+def test_csv_has_numbers_and_names_without_formulas() -> None:
     tested = What((Net("lenet-5", (32,), (32,)),), "", "=1+1")
     rows = list(csv.DictReader(io.StringIO(render_table("3", [one(), one(tested, '@data, "x"\n')], "csv"))))
     assert len(rows) == 13
@@ -217,7 +217,7 @@ def test_markdown_keeps_names_in_their_cells() -> None:
 
 
 def test_an_unknown_table_is_named_with_its_neighbours() -> None:
-    with pytest.raises(UserError, match="--table is resnets; there is no such table; did you mean 'resnet'"):
+    with pytest.raises(UserError, match="--table resnets is unknown; did you mean 'resnet'"):
         render_table("resnets", [])
 
 
@@ -239,7 +239,7 @@ def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
     )
 
 
-def test_a_network_tells_its_scales() -> None:
+def test_a_network_has_its_scales() -> None:
     classifier = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", scale=32))
     assert net_of(classifier, None) == net_of(classifier, DENSE) == Net("lenet-5", (32,), (32,))
     assert net_of(classifier, replace(DENSE, scales=(32, 40))) == Net("lenet-5", (32,), (32, 40))

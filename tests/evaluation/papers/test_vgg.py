@@ -1,4 +1,4 @@
-"""The VGG paper's tables, written down a second time."""
+"""The VGG paper's tables equal a second transcript."""
 
 import pytest
 
@@ -45,14 +45,14 @@ def test_tables_five_to_seven_are_the_papers() -> None:
     ]
 
 
-def test_the_papers_own_claims_hold_between_its_tables() -> None:
-    """Section 4: the best nets of Tables 4 to 6 return in Tables 5 to 7; several scales are better than one."""
-    single, several = (
+def test_the_papers_claims_hold_between_its_tables() -> None:
+    """Check section 4: the best nets of Tables 4 to 6 are in Tables 5 to 7, and several scales are better than one."""
+    single, multiple = (
         {r.tested.nets[0].network + str(r.tested.nets[0].train): r for r in t.rows}
         for t in (vgg.SINGLE_SCALE, vgg.MULTI_SCALE)
     )
-    for net, row in several.items():
+    for net, row in multiple.items():
         assert float(row.numbers[0]) < float(single[net].numbers[0])
-    assert several["vgg-e(256, 512)"].numbers == vgg.METHOD.rows[3].numbers
+    assert multiple["vgg-e(256, 512)"].numbers == vgg.METHOD.rows[3].numbers
     assert vgg.FUSION.rows[3].numbers == vgg.STATE_OF_THE_ART.rows[0].numbers
     assert vgg.METHOD.rows[5].numbers == vgg.STATE_OF_THE_ART.rows[1].numbers[:2]

@@ -1,4 +1,4 @@
-"""Single-view protocols against a plain loop over Pillow and numpy."""
+"""Single-view protocols equal a plain loop over Pillow and numpy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from imclass.evaluation.protocols.center import PROTOCOLS, Center, Resize
 from imclass.models.views.batches import score_one_view
 from tests.support.stubs import StubNetwork
 from tests.support.tolerance import near
-from tests.support.viewers import Linear, ragged
+from tests.support.viewers import Linear, ragged_images
 
 SIZE = 12
 LARGER = Preprocess(size=SIZE, scale=16)
@@ -24,7 +24,7 @@ Rules = Literal["none", "squash", "shorter"]
 
 @dataclass
 class Pixels(StubNetwork):
-    """Scores are the first pixels of the view, so that a test sees what the classifier saw."""
+    """A network whose scores are the first pixels of the view, so that a test sees what the classifier saw."""
 
     classes: tuple[str, ...] = ("a", "b", "c")
     preprocess: Preprocess = LARGER
@@ -51,7 +51,7 @@ def center_by_hand(image: np.ndarray, q: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("scale", "q"), [(None, 16), (12, 12), (20, 20)])
 def test_center_is_a_plain_loop(scale: int | None, q: int) -> None:
-    images, classifier = ragged((30, 40, 3), (25, 13, 3), (7, 9, 3)), Pixels()
+    images, classifier = ragged_images((30, 40, 3), (25, 13, 3), (7, 9, 3)), Pixels()
     scores = Center(scale)(classifier, images)
     expected = np.stack([center_by_hand(image, q) for image in images])
     assert (classifier.seen[0].numpy() == expected).all()
@@ -59,7 +59,7 @@ def test_center_is_a_plain_loop(scale: int | None, q: int) -> None:
 
 
 def test_resize_is_a_plain_loop() -> None:
-    images, classifier = ragged((30, 40, 3), (25, 13, 3)), Pixels()
+    images, classifier = ragged_images((30, 40, 3), (25, 13, 3)), Pixels()
     Resize()(classifier, images)
     squashed = [np.asarray(Image.fromarray(i).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for i in images]
     assert (classifier.seen[0].numpy() == np.stack(squashed).transpose(0, 3, 1, 2)).all()
@@ -67,9 +67,9 @@ def test_resize_is_a_plain_loop() -> None:
 
 @pytest.mark.parametrize("rule", get_args(Rules))
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-def test_an_image_of_the_native_size_is_taken_as_it_is(protocol: Center | Resize, rule: Rules) -> None:
+def test_an_image_of_the_native_size_stays_unchanged(protocol: Center | Resize, rule: Rules) -> None:
     classifier = Pixels(preprocess=Preprocess(size=SIZE, scale=SIZE if rule == "shorter" else 256, resize=rule))
-    images = ragged((SIZE, SIZE, 3))
+    images = ragged_images((SIZE, SIZE, 3))
     protocol(classifier, images)
     assert (classifier.seen[0][0].numpy() == images[0].transpose(2, 0, 1)).all()
 
@@ -90,7 +90,7 @@ def test_colour_and_channel_order_are_the_models() -> None:
     grey = Pixels(preprocess=Preprocess(size=SIZE, scale=16, colour="grey"))
     bgr = Pixels(preprocess=Preprocess(size=SIZE, scale=16, channels="bgr"))
     rgb = Pixels()
-    images = ragged((20, 20, 3))
+    images = ragged_images((20, 20, 3))
     for classifier in (grey, bgr, rgb):
         Center()(classifier, images)
     assert grey.seen[0].shape == (1, 1, SIZE, SIZE)
@@ -99,11 +99,11 @@ def test_colour_and_channel_order_are_the_models() -> None:
 
 def test_a_scale_below_the_native_size_is_named() -> None:
     with pytest.raises(UserError, match=r"Q is 10 pixels.* at least .* 12"):
-        Center(10)(Pixels(), ragged((20, 20, 3)))
+        Center(10)(Pixels(), ragged_images((20, 20, 3)))
 
 
-def test_with_flip_the_posteriors_of_crop_and_mirror_are_averaged() -> None:
-    classifier, images = Linear(LARGER, gain=4), ragged((30, 40, 3), (25, 13, 3))
+def test_flip_averages_the_probabilities_of_crop_and_mirror() -> None:
+    classifier, images = Linear(LARGER, gain=4), ragged_images((30, 40, 3), (25, 13, 3))
     crops = torch.from_numpy(np.stack([center_by_hand(image, 16) for image in images]))
     both = torch.stack([classifier.scores(crops), classifier.scores(crops.flip(3))])
     found = Center(flip=True)(classifier, images).softmax(1)

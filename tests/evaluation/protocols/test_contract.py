@@ -1,4 +1,4 @@
-"""What holds for every protocol there is."""
+"""Properties that every protocol has."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from imclass.models.views import batches as views
 from imclass.models.views.scales import replace_scales
 from tests.support.narrowed import REAL, small
 from tests.support.tolerance import near
-from tests.support.viewers import Constant, Linear, ragged
+from tests.support.viewers import Constant, Linear, ragged_images
 
 RULE = Preprocess(size=14, scale=17)
 FOUND = {**view_protocols().entries, "center, flip": Center(flip=True)}
@@ -29,38 +29,38 @@ def protocol(request: pytest.FixtureRequest) -> Iterator[ViewProtocol]:
     yield OF_VIEWS[request.param]
 
 
-def test_every_protocol_of_the_issue_is_there() -> None:
+def test_every_protocol_of_the_papers_is_there() -> None:
     names = "center resize flip shift6 tencrop googlenet144 vgg-multicrop dense dense+multicrop overfeat"
     assert set(names.split()) | {"resnet-multiscale"} <= set(FOUND) and not view_protocols().failures
 
 
-def test_a_constant_classifier_says_the_same_under_every_protocol(protocol: ViewProtocol) -> None:
+def test_a_constant_classifier_has_the_same_scores_under_every_protocol(protocol: ViewProtocol) -> None:
     classifier = Constant(RULE)
-    found = protocol(classifier, ragged(*SHAPES)).softmax(1)
+    found = protocol(classifier, ragged_images(*SHAPES)).softmax(1)
     assert near(found, torch.tensor(classifier.value).softmax(0).expand_as(found))
 
 
 def test_logits_of_several_labels_stay_logits(protocol: ViewProtocol) -> None:
-    """Probabilities of each class by itself are averaged; a softmax would make them add up to 1."""
+    """Check that each class is averaged separately; a softmax would make probabilities add up to 1."""
     classifier = Constant(RULE, link="sigmoid")
-    found = protocol(classifier, ragged(*SHAPES))
+    found = protocol(classifier, ragged_images(*SHAPES))
     assert near(found, torch.tensor(classifier.value).expand_as(found))
-    images = ragged(*SHAPES)
+    images = ragged_images(*SHAPES)
     one, other = Linear(RULE, gain=4, link="sigmoid"), Linear(RULE, gain=4)
     assert not near(protocol(one, images).sigmoid().sum(1), torch.ones(len(SHAPES)), 0.05)
     assert near(protocol(other, images).softmax(1).sum(1), torch.ones(len(SHAPES)))  # the twin
 
 
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_posteriors_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
+def test_probabilities_sum_to_one(protocol: ViewProtocol, colour: str) -> None:
     rule = Preprocess(size=14, scale=17, colour="grey" if colour == "grey" else "rgb")
-    scores = protocol(Linear(rule), ragged(*SHAPES))
+    scores = protocol(Linear(rule), ragged_images(*SHAPES))
     assert scores.dtype == torch.float32 and scores.isfinite().all()
     assert near(scores.softmax(1).sum(1), torch.ones(len(SHAPES)))
 
 
 def test_neither_order_nor_grouping_matters(protocol: ViewProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
+    classifier, images = Linear(RULE, gain=4), ragged_images(*SHAPES)
     together = protocol(classifier, images).softmax(1)
     alone = torch.cat([protocol(classifier, [image]) for image in images]).softmax(1)
     backwards = protocol(classifier, images[::-1]).softmax(1).flip(0)
@@ -80,14 +80,14 @@ def test_an_image_without_detail_has_the_score_of_its_one_view(protocol: ViewPro
 
 @pytest.mark.parametrize("name", [name for name, p in OF_VIEWS.items() if hasattr(p, "scales")])
 def test_the_same_scale_twice_is_that_scale(name: str) -> None:
-    classifier, images = Linear(RULE, gain=4), ragged(*SHAPES)
+    classifier, images = Linear(RULE, gain=4), ragged_images(*SHAPES)
     once, twice, other = (replace_scales(OF_VIEWS[name], q)(classifier, images) for q in ((17,), (17, 17), (17, 20)))
     assert near(once, twice) and not near(once, other, 1e-3)
 
 
 @pytest.mark.parametrize(("name", "row"), REAL)
-def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) -> None:
-    classifier, images = small(name, **row), ragged((80, 70, 3), (80, 70, 3), (70, 80, 1))
+def test_grouping_does_not_matter_to_real_networks(name: str, row: dict[str, Any]) -> None:
+    classifier, images = small(name, **row), ragged_images((80, 70, 3), (80, 70, 3), (70, 80, 1))
     for title, protocol in FOUND.items():
         if (name, title) == ("resnet-cifar-20", "overfeat"):
             continue  # it has no pooling to be made finer
@@ -96,7 +96,7 @@ def test_real_networks_do_not_care_for_grouping(name: str, row: dict[str, Any]) 
         assert near(together, alone), title
 
 
-def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol) -> None:
+def test_batches_stay_small_for_any_number_of_views(protocol: ViewProtocol) -> None:
     class Sizes(Linear):
         def scores(self, images: torch.Tensor) -> torch.Tensor:
             assert images.nbytes <= views.BATCH_BYTES + images[0].nbytes
@@ -107,16 +107,16 @@ def test_batches_stay_small_whatever_the_number_of_views(protocol: ViewProtocol)
             return self.scores(images)[:, :, None, None]
 
     classifier = Sizes(Preprocess(size=224, scale=256))
-    protocol(classifier, ragged((256, 300, 3)) * 40)
+    protocol(classifier, ragged_images((256, 300, 3)) * 40)
     assert len(classifier.seen) > 1
 
 
-def test_a_posterior_of_nothing_keeps_a_finite_score() -> None:
+def test_a_probability_of_zero_keeps_a_finite_score() -> None:
     certain = posterior(torch.tensor([[2000.0, 0.0, 1999.0]]))
     assert certain[0, 1] == 0 and certain.log()[0, 1] == -torch.inf
     scores = scores_of(certain)
     assert scores.isfinite().all() and near(scores.softmax(1).double(), certain)
 
 
-def test_what_is_no_number_stays_none() -> None:
+def test_nan_stays_nan() -> None:
     assert scores_of(posterior(torch.tensor([[torch.nan, 0.0]]))).isnan().all()

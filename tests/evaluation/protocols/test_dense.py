@@ -1,4 +1,4 @@
-"""Dense protocols on real networks, small ones, and against a plain loop."""
+"""Dense protocols on small copies of real networks, and against a plain loop."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.models.classifier import NetworkClassifier, create, sketch
 from tests.support.narrowed import REAL, small
 from tests.support.tolerance import near
-from tests.support.viewers import Linear, ragged
+from tests.support.viewers import Linear, ragged_images
 
 RULE = Preprocess(size=8, scale=10)
 
@@ -26,10 +26,10 @@ RULE = Preprocess(size=8, scale=10)
 def test_dense_at_the_native_size_is_the_center_crop(name: str, row: dict[str, Any]) -> None:
     classifier = small(name, **row)
     size = classifier.preprocess.size
-    images = ragged((40, 40, 3), (size, size, 3), (90, 90, 3))
+    images = ragged_images((40, 40, 3), (size, size, 3), (90, 90, 3))
     found = replace(DENSE, scales=(size,))(classifier, images)
     assert near(found, Center(size, flip=True)(classifier, images))
-    assert found.std(1).min() > 0.1  # they are not all alike
+    assert found.std(1).min() > 0.1  # they differ
     assert not near(found, replace(DENSE, scales=(size + 36,))(classifier, images), 1e-3)
 
 
@@ -42,7 +42,7 @@ def test_the_class_map_of_vgg_has_a_side_of_q_by_32_less_6() -> None:
 
 
 def test_dense_is_a_plain_loop() -> None:
-    classifier, images = Linear(RULE, gain=4), ragged((40, 55, 3), (60, 33, 3), (40, 55, 3))
+    classifier, images = Linear(RULE, gain=4), ragged_images((40, 55, 3), (60, 33, 3), (40, 55, 3))
     found = replace(DENSE, scales=(10, 12))(classifier, images)
     for image, row in zip(images, found, strict=True):
         total = torch.zeros(3, dtype=torch.float64)
@@ -54,42 +54,42 @@ def test_dense_is_a_plain_loop() -> None:
         assert near(row.softmax(0).double(), total / 4)
 
 
-def test_without_scales_q_is_the_models_own() -> None:
-    images = ragged((40, 55, 3))
+def test_without_scales_q_is_the_training_scale() -> None:
+    images = ragged_images((40, 55, 3))
     assert torch.equal(DENSE(Linear(RULE), images), replace(DENSE, scales=(10,))(Linear(RULE), images))
     none = Preprocess(size=8, resize="none")
     assert torch.equal(DENSE(Linear(none), images), replace(DENSE, scales=(8,))(Linear(none), images))
 
 
-def test_both_is_the_mean_of_both_posteriors() -> None:
-    classifier, images = Linear(RULE, gain=4), ragged((40, 55, 3), (60, 33, 3))
+def test_dense_multicrop_averages_both_probabilities() -> None:
+    classifier, images = Linear(RULE, gain=4), ragged_images((40, 55, 3), (60, 33, 3))
     dense, crops = (replace(p, scales=(10, 12))(classifier, images).softmax(1) for p in (DENSE, VGG_MULTICROP))
     both = replace(DENSE_MULTICROP, scales=(10, 12))(classifier, images).softmax(1)
     assert near(both, (dense + crops) / 2) and not near(dense, crops, 1e-3)
 
 
-def test_an_image_is_rescaled_once_a_scale_whatever_looks_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_rescaled_once_for_each_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[tuple[int, int]] = []
-    resize = Preprocess.to
+    resize = Preprocess.resize_to
 
-    def counted(self: Preprocess, image: np.ndarray, height: int, width: int) -> np.ndarray:
+    def count_resize(self: Preprocess, image: np.ndarray, height: int, width: int) -> np.ndarray:
         sizes.append((height, width))
         return resize(self, image, height, width)
 
-    monkeypatch.setattr(Preprocess, "to", counted)
-    replace(DENSE_MULTICROP, scales=(10, 12))(Linear(RULE), ragged((20, 20, 3), (40, 40, 3)))
+    monkeypatch.setattr(Preprocess, "resize_to", count_resize)
+    replace(DENSE_MULTICROP, scales=(10, 12))(Linear(RULE), ragged_images((20, 20, 3), (40, 40, 3)))
     assert sorted(s for s in sizes if s != (8, 8)) == [(10, 10), (10, 10), (12, 12), (12, 12)]
 
 
 def test_images_of_one_shape_go_together() -> None:
     classifier = Linear(RULE)
-    DENSE(classifier, ragged((40, 55, 3), (33, 60, 3), (40, 55, 3), (80, 110, 3)))
+    DENSE(classifier, ragged_images((40, 55, 3), (33, 60, 3), (40, 55, 3), (80, 110, 3)))
     assert [tuple(batch.shape) for batch in classifier.seen] == [(3, 3, 10, 14)] * 2 + [(1, 3, 10, 18)] * 2
 
 
 def test_resnets_scales_are_in_proportion() -> None:
     classifier = Linear(Preprocess(size=7, scale=8))
-    RESNET_MULTISCALE(classifier, ragged((30, 30, 3)))
+    RESNET_MULTISCALE(classifier, ragged_images((30, 30, 3)))
     assert [batch.shape[-1] for batch in classifier.seen] == [7, 7, 8, 8, 12, 12, 15, 15, 20, 20]
 
 
@@ -99,16 +99,16 @@ def with_mean_image() -> NetworkClassifier:
     return classifier
 
 
-def test_a_mean_image_is_told_before_any_image_is_seen() -> None:
+def test_a_mean_image_is_refused_before_any_image_is_read() -> None:
     with pytest.raises(UserError, match="mean image of 32 x 32"):
         replace(DENSE, scales=(40,)).check(with_mean_image())
     assert DENSE(with_mean_image(), []).shape == (0, 2)  # at its own size it can be dense
-    assert DENSE(with_mean_image(), ragged((64, 64, 3))).shape == (1, 2)
+    assert DENSE(with_mean_image(), ragged_images((64, 64, 3))).shape == (1, 2)
 
 
-def test_a_padded_batch_would_change_what_a_network_says() -> None:
+def test_padding_a_batch_would_change_the_scores() -> None:
     classifier = small("resnet-cifar-20")
-    image = ragged((40, 52, 3))[0]
+    image = ragged_images((40, 52, 3))[0]
     padded = nn.functional.pad(torch.from_numpy(image.transpose(2, 0, 1).copy())[None], (0, 8, 0, 12))
     alone = classifier.dense(padded[:, :, :40, :52]).mean((2, 3))
     assert not near(alone, classifier.dense(padded).mean((2, 3)), 1e-3)

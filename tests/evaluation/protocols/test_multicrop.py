@@ -1,4 +1,4 @@
-"""Every view of the multi-crop protocols against a plain loop over Pillow and numpy."""
+"""Every view of the multi-crop protocols equals that of a plain loop over Pillow and numpy."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from imclass.evaluation.protocols.multicrop import GOOGLENET_144, PROTOCOLS, TEN
 from imclass.evaluation.score import view_protocols
 from imclass.models.views.posteriors import MeanPosterior
 from tests.support.tolerance import near
-from tests.support.viewers import Linear, ragged, views
+from tests.support.viewers import Linear, ragged_images, views
 
 SIZE = 14
 RULE = Preprocess(size=SIZE, scale=17)
@@ -33,7 +33,7 @@ def five(square: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def square_at(image: np.ndarray, place: int) -> np.ndarray:
-    """Of three squares the first (0), the middle (1) or the last (2)."""
+    """Return the first (0), the middle (1) or the last (2) of three squares."""
     height, width = image.shape[:2]
     side, at = min(height, width), abs(height - width) * place // 2
     return image[:, at : at + side] if width > height else image[at : at + side]
@@ -75,10 +75,10 @@ CASES = [
 
 @pytest.mark.parametrize(("protocol", "loop", "count"), CASES, ids=["10", "144", "50", "150"])
 @pytest.mark.parametrize("shape", [(40, 55, 3), (60, 33, 3), (25, 25, 3)], ids=["wide", "upright", "square"])
-def test_views_and_posteriors_are_a_plain_loop(
+def test_views_and_probabilities_are_a_plain_loop(
     protocol: MeanPosterior, loop: Loop, count: int, shape: tuple[int, int, int]
 ) -> None:
-    classifier, images = Linear(RULE, gain=4), ragged(shape)
+    classifier, images = Linear(RULE, gain=4), ragged_images(shape)
     expected = [view for crop in loop(images[0]) for view in (crop, crop[:, ::-1])]
     batch = torch.from_numpy(np.stack(expected).transpose(0, 3, 1, 2).copy())
     found = protocol(classifier, images)
@@ -90,5 +90,5 @@ def test_views_and_posteriors_are_a_plain_loop(
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_crops_of_several_images_share_a_batch(name: str) -> None:
     classifier, found = Linear(RULE), view_protocols()
-    found[name](classifier, ragged((40, 55, 3), (30, 30, 3)))
+    found[name](classifier, ragged_images((40, 55, 3), (30, 30, 3)))
     assert len(classifier.seen) == 2 * (4 if name == "googlenet144" else 1)  # the crops and their mirrors, a scale

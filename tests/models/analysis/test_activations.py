@@ -1,4 +1,4 @@
-"""A named layer's outputs, unaltered by the layers after it."""
+"""Outputs of a named layer, unaltered by the layers after it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.support.tolerance import assert_near
 
 
 class Rectified:
-    """A classifier whose second layer overwrites what its first gave out, and whose third takes no part."""
+    """A classifier whose second layer overwrites the first one's output, and whose third is not used."""
 
     def __init__(self) -> None:
         self.network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
@@ -25,7 +25,7 @@ class Rectified:
             return self.network[1](self.network[0](views))
 
 
-def test_a_later_layer_does_not_alter_what_was_seen() -> None:
+def test_a_later_layer_does_not_alter_the_output() -> None:
     tiny: Any = Rectified()
     views = torch.linspace(-1, 1, 12).reshape(4, 3)
     with torch.no_grad():
@@ -33,16 +33,16 @@ def test_a_later_layer_does_not_alter_what_was_seen() -> None:
     assert (expected < 0).any()
     unhooked = output_of.__wrapped__ if hasattr(output_of, "__wrapped__") else output_of
     assert_near(unhooked(tiny, tiny.network[0], views), expected)
-    seen: list[Tensor] = []  # the twin: without a copy it is altered
-    tiny.network[0].register_forward_hook(lambda *a: seen.append(a[2].detach()))
+    outputs: list[Tensor] = []  # the twin: without a copy it is altered
+    tiny.network[0].register_forward_hook(lambda *a: outputs.append(a[2].detach()))
     tiny.scores(views)
-    assert (seen[0] >= 0).all()
+    assert (outputs[0] >= 0).all()
 
 
-def test_a_layer_that_takes_no_part_is_a_user_error() -> None:
+def test_a_layer_that_is_not_used_is_a_user_error() -> None:
     tiny: Any = Rectified()
     unhooked = output_of.__wrapped__ if hasattr(output_of, "__wrapped__") else output_of
-    with pytest.raises(UserError, match="takes no part"):
+    with pytest.raises(UserError, match="is not used when images are classified"):
         unhooked(tiny, tiny.network.idle, torch.zeros(1, 3))
     assert len(tiny.network.idle._forward_hooks) == 0
 
@@ -52,13 +52,13 @@ def test_layers_are_found_by_name() -> None:
     assert find_layer(network, "head") == ("head", network.get_submodule("head"))
     with pytest.raises(UserError, match=r"no layer 'featuers'; did you mean 'features'"):
         find_layer(network, "featuers")
-    with pytest.raises(UserError, match=r"no convolution; name a layer with --layer: 0, 1"):
+    with pytest.raises(UserError, match=r"no convolution; choose a layer with --layer: 0, 1"):
         find_layer(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), None)
 
 
 @pytest.mark.parametrize(("name", "first"), [("googlenet", "features.conv1"), ("inception-v3", "features.Conv2d_1a")])
-def test_the_first_convolution_is_none_of_an_auxiliary_head(name: str, first: str) -> None:
+def test_the_first_convolution_is_not_one_of_an_auxiliary_head(name: str, first: str) -> None:
     small = networks()[name].small
     network = create(Model(name, dict(small)), ["a", "b"]).network
-    assert next(iter(network.named_children()))[0] == "sides"  # the twin: they stand first
+    assert next(iter(network.named_children()))[0] == "sides"  # the twin: auxiliary heads come first
     assert find_layer(network, None)[0].startswith(first)

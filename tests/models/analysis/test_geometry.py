@@ -1,4 +1,4 @@
-"""Receptive fields against perturbed pixels, papers and Google's library; multiply-adds against a plain count."""
+"""Receptive fields compared with perturbed pixels, papers and Google's library; multiply-adds with a plain count."""
 
 from collections.abc import Callable
 from functools import cache
@@ -19,7 +19,7 @@ from tests.support.outline import outline
 
 
 class Stack(Network):
-    """Any features on 1 x 64 x 64 pixels; spatial mean; FC."""
+    """Any features on 64 x 64 pixels; spatial mean; FC."""
 
     def __init__(self, *features: nn.Module, w_in: int = 1) -> None:
         super().__init__(64, w_in)
@@ -27,8 +27,8 @@ class Stack(Network):
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(2))
 
 
-class Do(nn.Module):
-    """A function as a layer."""
+class Lambda(nn.Module):
+    """A layer that calls a function."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class Do(nn.Module):
         return self.function(maps)
 
 
-class Beside(nn.Module):
-    """Branches, and how their results are joined."""
+class Branches(nn.Module):
+    """Branches, whose results a function joins."""
 
     def __init__(self, join: Callable[[list[Tensor]], Tensor], *branches: nn.Module) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ def stack(*features: nn.Module, w_in: int = 1) -> Stack:
 
 
 def conv(w_in: int, w_out: int, kernel: Any, stride: int = 1, **options: Any) -> nn.Conv2d:
-    """Without biases."""
+    """Return a convolution without biases."""
     return nn.Conv2d(w_in, w_out, kernel, stride, bias=False, **options)
 
 
 def same(w_in: int, w_out: int, stride: int = 1) -> nn.Conv2d:
-    """3x3, padded."""
+    """Return a 3x3 convolution with padding."""
     return conv(w_in, w_out, 3, stride, padding=1)
 
 
@@ -73,8 +73,8 @@ def add(maps: list[Tensor]) -> Tensor:
     return maps[0] + maps[1]
 
 
-def halved(maps: Tensor) -> Tensor:
-    """Option A's shortcut."""
+def option_a(maps: Tensor) -> Tensor:
+    """Compute the shortcut of option A (He et al., CVPR 2016, section 3.3)."""
     return functional.pad(maps[:, :, ::2, ::2], (0, 0, 0, 0, 0, 1))
 
 
@@ -86,34 +86,34 @@ CASES: dict[str, Callable[[], list[nn.Module]]] = {
     "grouped and depthwise": lambda: [conv(1, 4, 3, 2), conv(4, 4, 3, groups=4), conv(4, 8, 3, groups=2)],
     "1x7 and 7x1 in turn": lambda: [conv(1, 2, (1, 7), padding=(0, 3)), conv(2, 1, (7, 1), 2), conv(1, 1, (1, 3))],
     "1x7 and 7x1 side by side": lambda: [
-        conv(1, 2, 1, 2), Beside(cat, conv(2, 2, (1, 7), padding=(0, 3)), conv(2, 1, (7, 1), padding=(3, 0))),
+        conv(1, 2, 1, 2), Branches(cat, conv(2, 2, (1, 7), padding=(0, 3)), conv(2, 1, (7, 1), padding=(3, 0))),
     ],
     "branches of one stride": lambda: [
-        Beside(cat, same(1, 2, 2), nn.MaxPool2d(2), conv(1, 1, 1, 2)), conv(4, 2, 3),
+        Branches(cat, same(1, 2, 2), nn.MaxPool2d(2), conv(1, 1, 1, 2)), conv(4, 2, 3),
     ],
-    "option A": lambda: [conv(1, 2, 3), Beside(add, nn.Sequential(same(2, 3, 2), same(3, 3)), Do(halved))],
+    "option A": lambda: [conv(1, 2, 3), Branches(add, nn.Sequential(same(2, 3, 2), same(3, 3)), Lambda(option_a))],
     "a shortcut that sees more": lambda: [
-        conv(1, 2, 3), Beside(add, same(2, 2, 2), nn.Sequential(nn.AvgPool2d(4, 2, 1), conv(2, 2, 1))),
+        conv(1, 2, 3), Branches(add, same(2, 2, 2), nn.Sequential(nn.AvgPool2d(4, 2, 1), conv(2, 2, 1))),
     ],
     "dense concatenation": lambda: [
-        conv(1, 1, 3, 2), Beside(cat, nn.Identity(), same(1, 2)), Beside(cat, nn.Identity(), same(3, 2)),
+        conv(1, 1, 3, 2), Branches(cat, nn.Identity(), same(1, 2)), Branches(cat, nn.Identity(), same(3, 2)),
     ],
-    "slices that begin later": lambda: [conv(1, 2, 3), Do(lambda maps: maps[:, 1:, 5::3, -40:]), conv(1, 2, 3)],
-    "padding of its own": lambda: [Do(lambda maps: functional.pad(maps, (3, 0, 1, 2))), conv(1, 2, 5, 2)],
-    "channels split": lambda: [conv(1, 4, 3), Do(lambda maps: maps.unflatten(1, (2, 2)).sum(1)), conv(2, 2, 3, 2)],
+    "slices that begin later": lambda: [conv(1, 2, 3), Lambda(lambda maps: maps[:, 1:, 5::3, -40:]), conv(1, 2, 3)],
+    "separate padding": lambda: [Lambda(lambda maps: functional.pad(maps, (3, 0, 1, 2))), conv(1, 2, 5, 2)],
+    "channels split": lambda: [conv(1, 4, 3), Lambda(lambda maps: maps.unflatten(1, (2, 2)).sum(1)), conv(2, 2, 3, 2)],
 }  # fmt: skip
 
 
-def stacked(case: str) -> Stack:
-    """In float64, with positive weights: what is seen counts, and nothing cancels."""
+def make_stack(case: str) -> Stack:
+    """Return a stack in float64 with equal positive weights, so that every pixel counts and no effects cancel."""
     network = stack(*CASES[case]()).double()
     for weight in network.parameters():
         nn.init.constant_(weight.data, 0.5)
     return network
 
 
-def seen(network: Stack, at: int, axis: int) -> tuple[int, int]:
-    """The first and last row (or column) of pixels that can change the output at row (or column) `at`."""
+def visible_pixels(network: Stack, at: int, axis: int) -> tuple[int, int]:
+    """Return the first and last row (or column) of pixels that can change the output at row (or column) `at`."""
     images = torch.rand(65, 1, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     images[:] = images[:1]
     for i in range(64):
@@ -125,24 +125,24 @@ def seen(network: Stack, at: int, axis: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_fields_are_what_pixels_reach(case: str) -> None:
-    network = stacked(case)
+def test_fields_are_the_pixels_that_change_the_output(case: str) -> None:
+    network = make_stack(case)
     steps = [step for step in flow(network) if step.layer.startswith("features")]
     shape = steps[-1].outputs[0].shape
     field = receptive_fields(flow(network))[steps[-1].outputs[0].number]
-    for axis, side, told in zip((2, 3), shape[2:], field, strict=True):
+    for axis, side, found in zip((2, 3), shape[2:], field, strict=True):
         at = side // 2
-        low, high = told.jump * at + told.low, told.jump * at + told.high
-        assert 0 < low <= high < 63, "the image is too small to tell"
-        assert seen(network, at, axis) == (low, high)
-        assert seen(network, at - 1, axis) == (low - told.jump, high - told.jump)
+        low, high = found.jump * at + found.low, found.jump * at + found.high
+        assert 0 < low <= high < 63, "the image is too small for this test"
+        assert visible_pixels(network, at, axis) == (low, high)
+        assert visible_pixels(network, at - 1, axis) == (low - found.jump, high - found.jump)
 
 
 def field(*features: nn.Module) -> int:
     return measure(stack(*features)).receptive_field
 
 
-def test_two_of_3x3_see_5x5_and_three_7x7() -> None:
+def test_two_3x3_layers_see_5x5_and_three_see_7x7() -> None:
     """Simonyan and Zisserman 2015, section 2.3."""
     layers = [conv(1, 1, 3) for _ in range(3)]
     assert [field(*layers[:n]) for n in (1, 2, 3)] == [3, 5, 7] == [field(conv(1, 1, k)) for k in (3, 5, 7)]
@@ -160,7 +160,7 @@ def geometry(name: str) -> Geometry:
         ("vgg-c", 156, 348), ("vgg-d", 212, 404), ("vgg-e", 268, 460), ("vgg-d-bn", 212, 404),
     ],
 )  # fmt: skip
-def test_vgg_sees(name: str, pool5: int, fc6: int) -> None:
+def test_receptive_fields_of_vgg(name: str, pool5: int, fc6: int) -> None:
     found = geometry(name)
     assert (found.receptive_field, found.stride) == (pool5, 32)
     assert [layer.receptive_field for layer in found.layers if layer.kind == "Linear"] == [(fc6, fc6)] * 3
@@ -177,34 +177,34 @@ def test_vgg_sees(name: str, pool5: int, fc6: int) -> None:
         ),
     ],
 )  # fmt: skip
-def test_networks_see_what_googles_library_computed(name: str, pixels: int) -> None:
-    """The table of google-research/receptive_field (Araujo, Norris and Sim, Distill 2019): last maps, stride 32."""
+def test_fields_of_the_last_maps_agree_with_google_s_library(name: str, pixels: int) -> None:
+    """Compare with the table of google-research/receptive_field (Araujo, Norris and Sim, Distill 2019), stride 32."""
     found = geometry(name)
     assert (found.receptive_field, found.stride) == (pixels, 32)
 
 
 def test_alexnet_layer_by_layer() -> None:
-    """The same table, by end point."""
+    """Compare with the same table, by end point."""
     layers = [layer for layer in geometry("alexnet").layers if layer.name.startswith("features") and layer.kernel]
     assert [layer.receptive_field[0] for layer in layers] == [11, 19, 51, 67, 99, 131, 163, 195]
     assert [layer.stride for layer in layers] == [(s, s) for s in (4, 8, 8, 16, 16, 16, 16, 32)]
 
 
 @pytest.mark.parametrize(
-    ("name", "lecture", "computed"),
+    ("name", "published", "computed"),
     [
         ("resnet-18", 1.8, 1.814), ("resnet-34", 3.6, 3.664), ("resnet-50", 3.8, 3.858), ("resnet-101", 7.6, 7.570),
         ("resnet-152", 11.3, 11.282),
     ],
 )  # fmt: skip
-def test_residual_networks_cost_what_the_table_says(name: str, lecture: float, computed: float) -> None:
+def test_multiply_adds_of_residual_networks_agree_with_the_paper(name: str, published: float, computed: float) -> None:
     """He et al., CVPR 2016, Table 1, in billions of multiply-adds."""
     macs = geometry(name).macs / 1e9
-    assert macs == pytest.approx(lecture, rel=0.02) and round(macs, 3) == computed
+    assert macs == pytest.approx(published, rel=0.02) and round(macs, 3) == computed
 
 
 def test_layers_of_vgg_d() -> None:
-    """3 x 3 x w_in x w_out weights at each position; Table 2's parameters."""
+    """Expect 3 x 3 x w_in x w_out multiply-adds at each position, and Table 2's parameters."""
     found = geometry("vgg-d")
     first, *_, last = found.layers
     assert (first.name, first.kind, first.kernel) == ("features.conv1_1", "Conv2d", (3, 3))
@@ -217,14 +217,14 @@ def test_layers_of_vgg_d() -> None:
     assert [layer.output[1] for layer in pools] == [112, 56, 28, 14, 7] and {layer.macs for layer in pools} == {0}
 
 
-def test_activations_are_the_outputs_of_convolutions_and_fully_connected_layers() -> None:
+def test_activations_are_the_outputs_of_convolutions_and_linear_layers() -> None:
     network = stack(conv(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), conv(4, 6, 3))
     found = measure(network)
     assert found.activations == 4 * 62 * 62 + 6 * 29 * 29 + 2
     assert [layer.activations for layer in found.layers] == [4 * 62**2] * 2 + [4 * 31**2, 6 * 29**2, 6, 6, 2]
 
 
-def test_a_group_multiplies_only_its_own() -> None:
+def test_grouped_convolutions_multiply_only_within_groups() -> None:
     network = stack(conv(4, 8, 3, groups=2), conv(8, 8, 5, groups=8), w_in=4)
     assert [layer.macs for layer in measure(network).layers[:2]] == [8 * 62**2 * 9 * 2, 8 * 58**2 * 25]
 
@@ -238,7 +238,7 @@ def test_side_outputs_are_not_counted(name: str) -> None:
     assert not [layer.name for layer in found.layers if layer.name.startswith("sides")]
 
 
-def test_a_layer_used_twice_has_its_parameters_once() -> None:
+def test_the_parameters_of_a_layer_used_twice_count_once() -> None:
     shared = conv(2, 2, 3)
     network = stack(conv(1, 2, 3), shared, shared)
     layers = measure(network).layers[:3]
@@ -246,12 +246,12 @@ def test_a_layer_used_twice_has_its_parameters_once() -> None:
     assert [layer.receptive_field[0] for layer in layers] == [3, 5, 7]
 
 
-def test_maps_that_lead_on_have_the_shapes_that_are_told() -> None:
+def test_each_layer_takes_the_output_shape_of_the_one_before() -> None:
     for before, after in pairwise(geometry("overfeat-accurate").layers):
         assert before.output == after.input
 
 
-def test_the_network_is_left_as_it_was() -> None:
+def test_the_network_is_unchanged() -> None:
     network = stack(conv(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5))
     network.train()
     network.features[1].eval()
@@ -263,7 +263,7 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_what_is_not_known_is_named() -> None:
+def test_an_unknown_operation_is_named() -> None:
     network = stack(conv(1, 2, 3), nn.Upsample(scale_factor=2))
     with pytest.raises(ValueError, match=r"'upsample_nearest2d'.*'features.1'"):
         measure(network)

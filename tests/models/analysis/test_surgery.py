@@ -1,4 +1,4 @@
-"""Folded networks give the same scores; each cell of a fine map is the network on its window; dense is the head's."""
+"""Folding keeps scores, and each position of a fine map is the network's score on its window."""
 
 import numpy as np
 import pytest
@@ -13,15 +13,15 @@ from imclass.models.analysis.geometry import measure
 from imclass.models.analysis.surgery import absorb, batch_norms, fine_network, fold_batch_norms
 from imclass.models.classifier import create, networks
 from imclass.models.network import Network
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.outline import outline
 from tests.support.tolerance import assert_near, near
 
 
 def network(name: str) -> Network:
-    """A narrow copy in evaluation mode, as after some training."""
+    """Return a narrow copy in evaluation mode, with weights as after some training."""
     made = create(Model(name, narrow(networks()[name])), ["cat", "cow", "dog"]).network
-    return trained(made)
+    return imitate_training(made)
 
 
 def images(made: Network, n: int = 2, more: int = 0) -> Tensor:
@@ -30,7 +30,7 @@ def images(made: Network, n: int = 2, more: int = 0) -> Tensor:
 
 
 class Pair(Network):
-    """3x3, BN; twice, as `blocks` may join them; spatial mean; FC."""
+    """A block; spatial mean; FC."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__(8, 3)
@@ -38,36 +38,41 @@ class Pair(Network):
         self.head = nn.Sequential(nn.AvgPool2d(8, stride=1), nn.Flatten(), nn.Linear(3, 2))
 
 
-class Two(nn.Module):
-    """Two ways to use a convolution and a batch norm that must not be folded."""
+class Unfoldable(nn.Module):
+    """A convolution and a batch norm, used so that they must not be folded."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, case: str) -> None:
         super().__init__()
-        self.way = way
+        self.case = case
         self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         found = self.conv(maps)
-        if self.way == "the output goes elsewhere too":
+        if self.case == "the output has another use":
             return self.norm(found) + found
-        if self.way == "the convolution is used twice":
+        if self.case == "the convolution is used twice":
             return self.conv(self.norm(found))
-        if self.way == "the norm is used twice":
+        if self.case == "the norm is used twice":
             return self.norm(self.norm(found))
-        return self.norm(found.relu_())  # "something is between"
+        return self.norm(found.relu_())
 
 
-WAYS = ["the output goes elsewhere too", "the convolution is used twice", "the norm is used twice", "between"]
+CASES = [
+    "the output has another use",
+    "the convolution is used twice",
+    "the norm is used twice",
+    "a layer is in between",
+]
 
 
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("vgg-bn-drop", 14, 0),  # all there are: convolutions and one fully connected layer, with biases
+        ("vgg-bn-drop", 14, 0),  # after convolutions and one linear layer, with biases
         ("resnet-cifar-20-b", 9, 0),  # projections
         ("googlenet-bn", 57, 0),  # branches
         ("vgg-d", 0, 0),
-        ("densenet-cifar-bc-100-12", 9, 6),  # those before their convolutions stay, but one follows each 1x1
+        ("densenet-cifar-bc-100-12", 9, 6),  # batch norms before convolutions stay, but one follows each 1x1
         ("wide-resnet-28-10", 7, 3),
     ],
 )
@@ -83,8 +88,8 @@ def test_folding_changes_no_score(name: str, before: int, after: int) -> None:
     assert tensors_digest(original.state_dict()) == digest
 
 
-def test_at_full_size_vgg_bn_drop_has_14_batch_norms_and_then_none() -> None:
-    original = trained(create("vgg-bn-drop", ["cat", "dog"]).network)
+def test_all_14_batch_norms_of_vgg_bn_drop_are_folded() -> None:
+    original = imitate_training(create("vgg-bn-drop", ["cat", "dog"]).network)
     assert len(batch_norms(original)) == 14 and batch_norms(fold_batch_norms(original)) == ()
 
 
@@ -97,8 +102,8 @@ def test_side_outputs_are_left_out_and_the_original_keeps_them() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_the_fold_is_the_formula(bias: bool) -> None:
-    """W' = W gamma / sqrt(var + eps), b' = (b - mean) gamma / sqrt(var + eps) + beta, by numpy."""
+def test_folding_follows_the_formula(bias: bool) -> None:
+    """W' = W gamma / sqrt(var + eps), b' = (b - mean) gamma / sqrt(var + eps) + beta, computed by numpy."""
     layer, norm = nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4, eps=0.01)
     for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
         assert tensor is not None
@@ -111,20 +116,20 @@ def test_the_fold_is_the_formula(bias: bool) -> None:
     assert_near(layer.bias.detach(), (b - mean) * gamma / np.sqrt(var + 0.01) + beta)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_what_cannot_be_folded_is_left(way: str) -> None:
-    original = trained(Pair(Two(way)))
+@pytest.mark.parametrize("case", CASES)
+def test_a_batch_norm_that_cannot_be_folded_remains(case: str) -> None:
+    original = imitate_training(Pair(Unfoldable(case)))
     folded, batch = fold_batch_norms(original), images(original)
     assert batch_norms(folded) == ("features.0.norm",)
     assert torch.equal(folded(batch), original(batch))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_folding_it_all_the_same_would_be_wrong(way: str) -> None:
-    original = trained(Pair(Two(way)))
+@pytest.mark.parametrize("case", CASES)
+def test_folding_it_anyway_would_be_wrong(case: str) -> None:
+    original = imitate_training(Pair(Unfoldable(case)))
     batch, before = images(original), original(images(original))
     block = original.features[0]
-    assert isinstance(block, Two)
+    assert isinstance(block, Unfoldable)
     absorb(block.conv, block.norm)
     block.set_submodule("norm", nn.Identity())
     assert not near(original(batch), before, 1e-3)
@@ -137,7 +142,7 @@ def test_statistics_of_the_batch_cannot_be_folded() -> None:
 
 
 def window_scores(made: Network, pool: str, maps: Tensor, side: int, at: tuple[int, int]) -> Tensor:
-    """The rest of a network, from its pooling on, on a window of the maps before it."""
+    """Return the scores of the rest of a network, from its pooling on, for a window of the maps before it."""
     y, x = at
     names = [name for name, _ in made.features.named_children()]
     rest = made.features[names.index(pool) :]
@@ -148,7 +153,7 @@ def window_scores(made: Network, pool: str, maps: Tensor, side: int, at: tuple[i
     ("name", "pool", "factor"),
     [("alexnet", "pool5", 2), ("overfeat-accurate", "pool6", 3), ("vgg-a", "pool5", 2), ("lenet-5", "5", 2)],
 )
-def test_each_cell_of_the_fine_map_is_the_network_on_its_window(name: str, pool: str, factor: int) -> None:
+def test_each_position_of_the_fine_map_is_the_network_on_its_window(name: str, pool: str, factor: int) -> None:
     """OverFeat, section 3.3: the same maps before the last pooling, and every offset of it."""
     original = network(name)
     with torch.no_grad():
@@ -171,8 +176,8 @@ def test_each_cell_of_the_fine_map_is_the_network_on_its_window(name: str, pool:
 @pytest.mark.parametrize(
     "name", ["googlenet", "resnet-50", "densenet-cifar-bc-100-12", "nin-cifar", "vgg-bn-drop", "zfnet-a"]
 )
-def test_the_fine_map_holds_the_coarse_one(name: str) -> None:
-    """Also where padded and strided convolutions, branches and border windows follow the pooling."""
+def test_the_fine_map_contains_the_coarse_one(name: str) -> None:
+    """Include networks with padded and strided convolutions, branches and border windows after the pooling."""
     original = network(name)
     with torch.no_grad():
         copy, batch = fine_network(original), images(original, 1, more=64)
@@ -186,8 +191,8 @@ def test_the_fine_map_holds_the_coarse_one(name: str) -> None:
         assert_near(copy.embed(native), original.embed(native))
 
 
-def test_every_offset_of_a_pooling_that_dilated_layers_follow() -> None:
-    """The odd cells of a dense block behind the pooling: the network on maps that begin one row and column later."""
+def test_layers_after_the_pooling_are_dilated_correctly() -> None:
+    """Compare the odd positions after a dense block with the network on maps that begin one row and column later."""
     original = network("densenet-cifar-bc-100-12")
     with torch.no_grad():
         copy, batch = fine_network(original), images(original, 1, more=64)
@@ -206,32 +211,32 @@ def test_every_offset_of_a_pooling_that_dilated_layers_follow() -> None:
 @pytest.mark.parametrize(
     ("name", "coarse", "finer"), [("alexnet", 32, 16), ("overfeat-fast", 32, 16), ("overfeat-accurate", 36, 12)]
 )
-def test_the_stride_is_that_of_the_layers_before_the_pooling(name: str, coarse: int, finer: int) -> None:
+def test_the_fine_stride_is_that_of_the_layers_before_the_pooling(name: str, coarse: int, finer: int) -> None:
     original = outline(networks()[name])
     assert (measure(original).stride, measure(fine_network(original)).stride) == (coarse, finer)
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "message"),
     [
         ("resnet-cifar-20", "no pooling of stride 2 or more"),
-        ("small-resnet", "not everything goes through the last pooling"),
-        ("inception-v3", "not everything goes through the last pooling"),
+        ("small-resnet", "some data bypasses the last pooling"),
+        ("inception-v3", "some data bypasses the last pooling"),
     ],
 )
-def test_a_network_without_such_a_pooling_has_no_fine_form(name: str, why: str) -> None:
-    with pytest.raises(UserError, match=why):
+def test_a_network_without_such_a_pooling_has_no_fine_form(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         fine_network(network(name))
 
 
-def test_the_fine_form_is_made_once() -> None:
+def test_a_fine_network_has_no_finer_form() -> None:
     with pytest.raises(UserError, match="already"):
         fine_network(fine_network(network("alexnet")))
 
 
 @pytest.mark.parametrize("pixels", [224, 256, 288, 352, 384, 416, 512])
-def test_score_maps_of_vgg_have_q_32_6_cells_a_side(pixels: int) -> None:
-    """Simonyan and Zisserman 2015, section 3.2, at full size and without computing anything."""
+def test_score_maps_of_vgg_have_q_over_32_minus_6_positions_a_side(pixels: int) -> None:
+    """Simonyan and Zisserman 2015, section 3.2, at full size on the "meta" device."""
     with torch.no_grad():
         dense = outline(networks()["vgg-d"]).dense(torch.empty(1, 3, pixels, pixels + 64, device="meta"))
     assert dense.shape == (1, 1000, pixels // 32 - 6, (pixels + 64) // 32 - 6)
@@ -239,7 +244,7 @@ def test_score_maps_of_vgg_have_q_32_6_cells_a_side(pixels: int) -> None:
 
 @pytest.mark.parametrize("name", ["vgg-a", "alexnet", "overfeat-fast"])
 def test_a_dense_position_is_the_head_on_a_window_of_the_maps(name: str) -> None:
-    """Of the maps and not of the image: at the border of a crop a padded convolution sees zeros, not neighbours."""
+    """Check that a window of the image differs: at its border a padded convolution sees zeros, not neighbours."""
     made = network(name)
     with torch.no_grad():
         batch = images(made, 1, more=96)

@@ -1,4 +1,4 @@
-"""Narrow 1 x 1 convolutions with a stride: the same numbers, and never the kernel that writes beyond its buffer."""
+"""Narrow 1 x 1 convolutions with a stride: correct numbers without the kernel that writes beyond its buffer."""
 
 import os
 import subprocess
@@ -38,15 +38,17 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
         (16, 1, {"stride": 2}),
     ],
 )
-def test_it_is_the_convolution(channels: int, groups: int, options: dict[str, Any], order: torch.memory_format) -> None:
-    """In float64, where both ways are PyTorch's own loops."""
+def test_the_result_is_the_convolution(
+    channels: int, groups: int, options: dict[str, Any], order: torch.memory_format
+) -> None:
+    """Compare in float64, which PyTorch computes without oneDNN."""
     for height, width in ((8, 8), (7, 9), (1, 1)):
-        given: list[Any] = [
+        arguments: list[Any] = [
             draw(3, channels, height, width).contiguous(memory_format=order),
             draw(8, channels // groups, 1, 1, seed=1),
             draw(8, seed=2),
         ]
-        ours, theirs = ([each.clone().requires_grad_() for each in given] for _ in range(2))
+        ours, theirs = ([each.clone().requires_grad_() for each in arguments] for _ in range(2))
         found = convolve(*ours, groups=groups, **options)  # type: ignore[misc]
         wanted = functional.conv2d(*theirs, groups=groups, **options)  # type: ignore[call-overload]
         assert_near(found, wanted, within=1e-12)
@@ -75,12 +77,14 @@ def test_gradients_keep_their_memory_order() -> None:
         ((8, 15, 1, 3), 2, 0, False),
     ],
 )
-def test_which_are_avoided(weight: tuple[int, ...], stride: Any, padding: Any, expected: bool) -> None:
+def test_the_rule_covers_narrow_strided_1x1_convolutions(
+    weight: tuple[int, ...], stride: Any, padding: Any, expected: bool
+) -> None:
     assert can_overflow(torch.zeros(1, weight[1], 8, 8), torch.zeros(weight), stride, padding) == expected
 
 
 class Plugin(nn.Module):
-    """Shortcuts as a plugin may write them, by layer and by function, on grey or coloured images and narrow maps."""
+    """A network with shortcuts as a plugin may write them: by layer and by function, on images and narrow maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,43 +96,43 @@ class Plugin(nn.Module):
         return functional.conv2d(maps, self.third, stride=2).mean((2, 3))
 
 
-class Watched(TorchDispatchMode):
-    """What PyTorch is asked for, below everything that this package can change: the convolutions' arguments."""
+class ConvolutionRecorder(TorchDispatchMode):
+    """A mode that records the arguments of convolutions where PyTorch dispatches them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[Sequence[Any]] = []
+        self.calls: list[Sequence[Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.convolution.default:
-            self.seen.append(args)
+            self.calls.append(args)
         return func(*args, **(kwargs or {}))
 
     def dangerous(self) -> Iterator[tuple[int, ...]]:
-        """Shapes of the weights of convolutions that oneDNN's issue 6035 is about."""
-        for maps, weight, _, stride, *_ in self.seen:
+        """Yield the weights' shapes of the convolutions that oneDNN's issue 6035 is about."""
+        for maps, weight, _, stride, *_ in self.calls:
             last = any(each.is_contiguous(memory_format=CHANNELS_LAST) for each in (maps, weight))
             if last and weight.shape[1] < 16 and weight.shape[2:] == (1, 1) and max(stride) > 1:
                 yield tuple(weight.shape)
 
 
-def watch(arithmetic: Arithmetic) -> list[tuple[int, ...]]:
-    """Shapes of the dangerous convolutions of a forward pass."""
+def dangerous_shapes(arithmetic: Arithmetic) -> list[tuple[int, ...]]:
+    """Return the weights' shapes of the dangerous convolutions in a forward pass."""
     network = set_memory_format(Plugin(), arithmetic)
-    with Watched() as watched:
+    with ConvolutionRecorder() as recorder:
         forward(network, draw(8, 3, 32, 32).float(), arithmetic)
-    assert len(watched.seen) == 3
-    return list(watched.dangerous())
+    assert len(recorder.calls) == 3
+    return list(recorder.dangerous())
 
 
 @pytest.mark.parametrize("arithmetic", [FP32[1], *BF16], ids=str)
 def test_no_dangerous_convolution_reaches_pytorch(arithmetic: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert watch(arithmetic) == []
-    monkeypatch.setattr(convolutions, "can_overflow", lambda *given: False)  # the twin: without the rule all three do
-    assert watch(arithmetic) == [(12, 3, 1, 1), (8, 12, 1, 1), (4, 8, 1, 1)]
+    assert dangerous_shapes(arithmetic) == []
+    monkeypatch.setattr(convolutions, "can_overflow", lambda *args: False)  # the twin: without the rule all three do
+    assert dangerous_shapes(arithmetic) == [(12, 3, 1, 1), (8, 12, 1, 1), (4, 8, 1, 1)]
 
 
-# A process of its own, because the kernel ends it or spoils its memory.
+# It runs in a process of its own, because a wrong kernel may end the process or change its memory.
 CHILD = """
 import torch
 from torch.nn import functional
@@ -155,8 +159,11 @@ print("alive")
 
 
 @pytest.mark.parametrize("instructions", ["AVX2", "DEFAULT"])
-def test_a_process_that_trains_one_lives_and_is_right(instructions: str) -> None:
-    """Without the rule it dies of a signal: with AVX2 from 2 to 7 channels, with AVX-512 up to 15 on large maps."""
+def test_a_process_that_trains_such_layers_survives_with_correct_gradients(instructions: str) -> None:
+    """Train them in a child, which a signal kills without the rule.
+
+    With AVX2 that happens for 2 to 7 channels, with AVX-512 for up to 15 on large maps.
+    """
     limited = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"} if instructions == "AVX2" else {}
     done = subprocess.run(
         [sys.executable, "-c", CHILD], env=os.environ | limited, capture_output=True, text=True, timeout=300

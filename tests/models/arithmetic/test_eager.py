@@ -1,4 +1,4 @@
-"""The engine that a network has by default: the network itself, and in bf16 a copy of it with rounded weights."""
+"""The default engine: the network itself, and in bf16 a copy with rounded weights."""
 
 import copy
 
@@ -26,8 +26,8 @@ def views(side: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (5, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
-def by_hand(original: Network) -> Network:
-    """A copy whose convolutions and linear layers are in bf16, in channels last."""
+def round_by_hand(original: Network) -> Network:
+    """Return a copy in channels last whose convolutions and linear layers are in bf16."""
     rounded = copy.deepcopy(original).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     for layer in rounded.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -37,14 +37,14 @@ def by_hand(original: Network) -> Network:
 
 
 @pytest.mark.parametrize("arithmetic", [DEFAULT_ARITHMETIC, CHANNELS_LAST])
-def test_it_is_the_network_in_evaluation_mode(arithmetic: Arithmetic) -> None:
+def test_the_engine_is_the_network_in_evaluation_mode(arithmetic: Arithmetic) -> None:
     original = network().train()
     engine = eager_engine(original, arithmetic)
     found, maps = engine.scores(views()), engine.dense(views(40))
     assert not original.training and not found.requires_grad and found.dtype == torch.float32
     with torch.no_grad():
-        laid_out = (views(side).contiguous(memory_format=arithmetic.memory_format) for side in (32, 40))
-        assert torch.equal(found, original(next(laid_out))) and torch.equal(maps, original.dense(next(laid_out)))
+        small, large = (views(side).contiguous(memory_format=arithmetic.memory_format) for side in (32, 40))
+        assert torch.equal(found, original(small)) and torch.equal(maps, original.dense(large))
 
 
 def test_in_bf16_a_copy_computes_and_the_network_keeps_its_weights() -> None:
@@ -52,7 +52,7 @@ def test_in_bf16_a_copy_computes_and_the_network_keeps_its_weights() -> None:
     before = tensors_digest(original.state_dict())
     found = eager_engine(original, BF16).scores(views())
     with torch.no_grad():
-        expected = by_hand(original)(views().contiguous(memory_format=torch.channels_last)).float()
+        expected = round_by_hand(original)(views().contiguous(memory_format=torch.channels_last)).float()
     assert torch.equal(found, expected) and tensors_digest(original.state_dict()) == before
     assert not torch.equal(found, eager_engine(original, CHANNELS_LAST).scores(views()))
 
@@ -60,12 +60,12 @@ def test_in_bf16_a_copy_computes_and_the_network_keeps_its_weights() -> None:
 def test_the_engine_of_another_network_computes_in_the_same_arithmetic() -> None:
     first, other = network(), network(1)
     for arithmetic in (DEFAULT_ARITHMETIC, BF16):
-        engine = eager_engine(first, arithmetic).of(other)
+        engine = eager_engine(first, arithmetic).for_network(other)
         assert engine.arithmetic == arithmetic
         assert torch.equal(engine.scores(views()), eager_engine(other, arithmetic).scores(views()))
 
 
-def test_a_classifier_keeps_to_its_network() -> None:
+def test_a_classifier_s_engine_follows_its_network() -> None:
     classifier = create(Model("resnet-cifar-20"), ("cat", "dog"))
     assert isinstance(classifier.engine, EagerEngine) and classifier.engine.network is classifier.network
     other = classifier.with_network(network(1))

@@ -1,4 +1,4 @@
-"""Arithmetic: what bf16 changes and what it must not, and how it is chosen."""
+"""Arithmetic: the gradients of bf16, and the probe that chooses between precisions and layouts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -41,16 +41,16 @@ def test_gradients_reach_the_float32_weights(network: nn.Module) -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.inner(images.to(next(self.parameters()).dtype))
 
-    whole = Cast().eval()
-    exact = torch.autograd.grad(forward(whole, IMAGES, DEFAULT_ARITHMETIC).square().sum(), list(whole.parameters()))
-    found = torch.autograd.grad(forward(whole, IMAGES, BF16[0]).float().square().sum(), list(whole.parameters()))
+    cast = Cast().eval()
+    exact = torch.autograd.grad(forward(cast, IMAGES, DEFAULT_ARITHMETIC).square().sum(), list(cast.parameters()))
+    found = torch.autograd.grad(forward(cast, IMAGES, BF16[0]).float().square().sum(), list(cast.parameters()))
     for a, b in zip(exact, found, strict=True):
         assert b.dtype == torch.float32 and (a - b).norm() < 0.05 * a.norm()
     assert any(not torch.equal(a, b) for a, b in zip(exact, found, strict=True))  # it really was another arithmetic
 
 
-def fake(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wrong: set[Arithmetic]) -> None:
-    """Times and scores as given."""
+def fake_trials(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wrong: set[Arithmetic]) -> None:
+    """Replace measured times by these, and the scores of some candidates by wrong ones."""
     exact = torch.tensor([[1.0, -1.0]])
     monkeypatch.setattr(precision, "training_steps", lambda n, i, y, candidates: [lambda a=a: a for a in candidates])
     monkeypatch.setattr(precision, "time_call", lambda step: seconds[step()])
@@ -63,33 +63,35 @@ def fake(monkeypatch: pytest.MonkeyPatch, seconds: dict[Arithmetic, float], wron
     ("seconds", "wrong", "expected"),
     [
         ((1.0, 0.8, 0.3), (), BF16[0]),
-        ((1.0, 0.8, 0.3), (BF16[0],), FP32[1]),  # the fastest computes something else
+        ((1.0, 0.8, 0.3), (BF16[0],), FP32[1]),  # the fastest has wrong scores
         ((1.0, 0.8, 9.0), (), FP32[1]),
-        ((1.0, 0.99, 0.97), (), DEFAULT_ARITHMETIC),  # not worth it
+        ((1.0, 0.99, 0.97), (), DEFAULT_ARITHMETIC),  # too little is gained
         ((1.0, 0.5, 0.49), (), FP32[1]),
     ],
 )
-def test_the_fastest_that_computes_the_same_is_taken(
+def test_the_fastest_with_correct_scores_is_chosen(
     network: nn.Module,
     monkeypatch: pytest.MonkeyPatch,
     seconds: tuple[float, ...],
     wrong: tuple[Arithmetic, ...],
     expected: Arithmetic,
 ) -> None:
-    fake(monkeypatch, dict(zip(FP32 + BF16, seconds, strict=True)), set(wrong))
+    fake_trials(monkeypatch, dict(zip(FP32 + BF16, seconds, strict=True)), set(wrong))
     chosen, trials = probe(network, IMAGES, LABELS)
     assert chosen == expected and [t.seconds for t in trials] == list(seconds)
 
 
-def test_scores_that_are_not_numbers_are_never_taken(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake(monkeypatch, dict.fromkeys(FP32 + BF16, 1.0) | {BF16[0]: 0.1}, set())
+def test_a_candidate_whose_scores_are_not_numbers_is_not_chosen(
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_trials(monkeypatch, dict.fromkeys(FP32 + BF16, 1.0) | {BF16[0]: 0.1}, set())
     monkeypatch.setattr(
         precision, "trial_scores", lambda n, i, a: torch.tensor([[math.nan if a.precision == "bf16" else 1.0]])
     )
     assert probe(network, IMAGES, LABELS)[0] == DEFAULT_ARITHMETIC
 
 
-def test_a_real_probe_touches_nothing_and_measures_each(network: nn.Module) -> None:
+def test_a_real_probe_measures_each_candidate_and_leaves_the_network_unchanged(network: nn.Module) -> None:
     before = {k: v.clone() for k, v in network.state_dict().items()}
     chosen, trials = probe(network, IMAGES, LABELS, FP32)
     assert [t.arithmetic for t in trials] == list(FP32) and chosen in FP32
@@ -97,7 +99,7 @@ def test_a_real_probe_touches_nothing_and_measures_each(network: nn.Module) -> N
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_a_hopeless_candidate_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_that_is_far_too_slow_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
     assert race([clock.step(1.0), clock.step(9.0), clock.step(11.0)]) == [1.0, 9.0, 11.0]
@@ -105,10 +107,10 @@ def test_a_hopeless_candidate_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Clock:
-    """A clock that only steps move, and another process that makes them take twice as long for part of each period."""
+    """A clock that advances with steps only, which take twice as long while another process is busy in each period."""
 
-    def __init__(self, busy: float = 0.0, period: float = 1.0, began: float = 0.0) -> None:
-        self.now, self.busy, self.period = began, busy, period
+    def __init__(self, busy: float = 0.0, period: float = 1.0, start: float = 0.0) -> None:
+        self.now, self.busy, self.period = start, busy, period
 
     def step(self, seconds: float) -> Callable[[], None]:
         def work() -> None:
@@ -118,29 +120,29 @@ class Clock:
         return work
 
 
-def one_after_another(steps: Sequence[Callable[[], None]]) -> list[float]:
-    """What `race` must not do: all calls of a step before the next one's."""
+def measure_in_turn(steps: Sequence[Callable[[], None]]) -> list[float]:
+    """Measure all calls of a step before the next one's, as `race` must not do."""
     return [min([time_call(step) for _ in range(1 + precision.REPEATS)][1:]) for step in steps]
 
 
 def test_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process is at work for six of every fourteen seconds; whenever it begins, the order is the same."""
+    """Let another process be busy for six of every fourteen seconds, beginning at any time."""
 
-    def order(measure: Callable[[Sequence[Callable[[], None]]], list[float]], began: int) -> list[int]:
-        clock = Clock(busy=6, period=14, began=began)
+    def order(measure: Callable[[Sequence[Callable[[], None]]], list[float]], start: int) -> list[int]:
+        clock = Clock(busy=6, period=14, start=start)
         monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
-        seconds = measure([clock.step(taken) for taken in (1.2, 1.0, 0.8)])
+        seconds = measure([clock.step(duration) for duration in (1.2, 1.0, 0.8)])
         return sorted(range(3), key=seconds.__getitem__)
 
-    assert [order(race, began) for began in range(14)] == [[2, 1, 0]] * 14
-    misled = [order(one_after_another, began) != [2, 1, 0] for began in range(14)]
-    assert sum(misled) > 4  # the twin: by itself, one candidate meets all of the noise
+    assert [order(race, start) for start in range(14)] == [[2, 1, 0]] * 14
+    wrong = [order(measure_in_turn, start) != [2, 1, 0] for start in range(14)]
+    assert sum(wrong) > 4  # the twin: measured in turn, one candidate may meet all of the noise
 
 
 def test_a_probe_holds_the_gradients_of_one_copy(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[nn.Module] = []
     real = precision.set_memory_format
-    monkeypatch.setattr(precision, "set_memory_format", lambda *given: copies.append(real(*given)) or copies[-1])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(precision, "set_memory_format", lambda *args: copies.append(real(*args)) or copies[-1])  # type: ignore[func-returns-value]
     for step in training_steps(network, IMAGES, LABELS, FP32 + BF16):
         step()
         assert all(p.grad is None for copy in copies for p in copy.parameters())

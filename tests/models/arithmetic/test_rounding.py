@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in bf16: what is rounded, and the two ways to the weights' gradient."""
+"""Convolutions and linear layers in bf16: rounding, and the two algorithms for the weights' gradient."""
 
 from typing import Any
 
@@ -15,17 +15,17 @@ ONE = (1, 1)
 
 
 def draw(*shape: int, seed: int = 0, last: bool = True) -> Tensor:
-    """Normal numbers that bf16 holds exactly."""
+    """Return normal numbers that bf16 can represent exactly."""
     generator = torch.Generator().manual_seed(seed)
     numbers = torch.randn(shape, generator=generator).bfloat16().float()
     return numbers.contiguous(memory_format=torch.channels_last) if last and len(shape) == 4 else numbers
 
 
-def test_what_is_rounded_and_what_is_not() -> None:
+def test_only_convolutions_and_linear_layers_round() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
-    seen: list[tuple[str, torch.dtype]] = []
+    types: list[tuple[str, torch.dtype]] = []
     for layer in network:
-        layer.register_forward_hook(lambda m, inputs, out: seen.append((type(m).__name__, out.dtype)))
+        layer.register_forward_hook(lambda m, inputs, out: types.append((type(m).__name__, out.dtype)))
     with Bf16Rounding():
         images = torch.rand(2, 3, 8, 8)
         network(images)
@@ -33,7 +33,7 @@ def test_what_is_rounded_and_what_is_not() -> None:
         assert functional.conv2d(images, torch.rand(4, 3, 3, 3), None, 1, "same").dtype == torch.bfloat16
         assert functional.conv2d(images, weight=torch.rand(4, 3, 3, 3), bias=torch.rand(4)).dtype == torch.bfloat16
     kinds = {"Conv2d", "BatchNorm2d", "ReLU", "Flatten", "Linear"}
-    assert {name for name, dtype in seen if dtype == torch.bfloat16} == kinds  # what follows takes what it gets
+    assert {name for name, dtype in types if dtype == torch.bfloat16} == kinds  # later layers keep the type
     assert all(p.dtype == torch.float32 for p in network.parameters())
     assert network(images).dtype == torch.float32  # and afterwards nothing is rounded
 
@@ -51,7 +51,7 @@ def test_what_is_rounded_and_what_is_not() -> None:
 def test_gradients_of_small_maps_are_those_of_the_convolution(
     kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], size: tuple[int, int], last: bool
 ) -> None:
-    """Against PyTorch's own in float64."""
+    """Compare with PyTorch's gradients in float64."""
     inputs = [draw(3, 6, *size, last=last), draw(5, 6, *kernel, seed=1, last=last), draw(5, seed=2)]
     ours = [each.clone().requires_grad_() for each in inputs]
     exact = [each.double().requires_grad_() for each in inputs]
@@ -61,21 +61,21 @@ def test_gradients_of_small_maps_are_those_of_the_convolution(
     weights = draw(*wanted.shape, seed=3)
     (found.float() * weights).sum().backward()
     (wanted * weights).sum().backward()
-    assert_near(found.double(), wanted, within=0.03)  # bf16 rounds by up to 0.004, and three times
+    assert_near(found.double(), wanted, within=0.03)  # bf16 rounds by up to 0.004, three times
     for a, b in zip(ours, exact, strict=True):
         assert a.grad is not None and b.grad is not None and a.grad.dtype == torch.float32
         assert_near(a.grad.double(), b.grad, within=0.03)
 
 
-def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[tuple[int, ...]] = []
+def test_only_small_maps_use_the_matrix_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
     real = SmallMaps.apply
 
-    def noted(maps: Tensor, *others: Any) -> Any:
-        taken.append(tuple(maps.shape))
+    def record(maps: Tensor, *others: Any) -> Any:
+        shapes.append(tuple(maps.shape))
         return real(maps, *others)
 
-    monkeypatch.setattr(rounding.SmallMaps, "apply", noted)
+    monkeypatch.setattr(rounding.SmallMaps, "apply", record)
     layer, wide = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=2, dilation=2)
     with Bf16Rounding():
         for side in (2, 3, 4):
@@ -84,25 +84,25 @@ def test_which_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         nn.Conv2d(4, 4, 1)(torch.rand(1, 4, 2, 2))
         nn.Conv2d(4, 4, 3, padding=1, groups=2)(torch.rand(1, 4, 2, 2))
         nn.Conv2d(4, 4, 3, stride=2, padding=1)(torch.rand(1, 4, 4, 4))
-    assert taken == [(1, 4, 2, 2), (1, 4, 4, 4)]
+    assert shapes == [(1, 4, 2, 2), (1, 4, 4, 4)]
 
 
-@pytest.mark.parametrize("asked", range(3), ids=["maps", "weight", "bias"])
-def test_a_gradient_that_is_not_asked_for_is_not_made(asked: int) -> None:
+@pytest.mark.parametrize("needed", range(3), ids=["maps", "weight", "bias"])
+def test_only_the_gradients_that_are_needed_are_computed(needed: int) -> None:
     inputs = [draw(2, 4, 3, 3).bfloat16(), draw(4, 4, 3, 3).bfloat16(), draw(4).bfloat16()]
-    inputs[asked].requires_grad_()
+    inputs[needed].requires_grad_()
     SmallMaps.apply(*inputs, ONE, ONE).float().sum().backward()
-    assert [each.grad is not None for each in inputs] == [i == asked for i in range(3)]
+    assert [each.grad is not None for each in inputs] == [i == needed for i in range(3)]
 
 
-def test_windows_are_what_unfold_sees() -> None:
+def test_windows_agree_with_unfold() -> None:
     maps = draw(2, 3, 6, 7)
-    seen: Any = windows(maps, (3, 2), (2, 1), (1, 0))
+    found: Any = windows(maps, (3, 2), (2, 1), (1, 0))
     oracle = functional.unfold(maps, (3, 2), padding=(1, 0), stride=(2, 1))  # N, C h w, positions
-    n, height, width = seen.shape[:3]
-    torch.testing.assert_close(seen.permute(0, 5, 3, 4, 1, 2).reshape(n, -1, height * width), oracle, rtol=0, atol=0)
+    n, height, width = found.shape[:3]
+    torch.testing.assert_close(found.permute(0, 5, 3, 4, 1, 2).reshape(n, -1, height * width), oracle, rtol=0, atol=0)
 
 
-def test_a_gpu_keeps_its_own_way() -> None:
+def test_other_devices_leave_small_maps_to_pytorch() -> None:
     maps, weight = torch.empty(1, 4, 2, 2, device="meta"), torch.empty(4, 4, 3, 3, device="meta")
     assert not has_few_positions(maps, weight, None, ONE, ONE, ONE, 1)

@@ -1,4 +1,4 @@
-"""What images a library's weights expect, folded into a network's own normalisation."""
+"""Inputs that a library's weights expect, folded into a network's normalisation."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.support.tolerance import assert_near, near
 
 
 def test_blue_green_red_and_values_to_255_are_folded(tmp_path: Path) -> None:
-    """Against the network as it was trained: on B, G, R values from 0 to 255 minus a mean."""
+    """Compare with the network on the values that it was trained on: B, G, R from 0 to 255 minus a mean."""
     torch.save(akamaster_state(), tmp_path / "a.th")
     record = {
         "channels": "bgr",
@@ -44,7 +44,7 @@ def test_blue_green_red_and_values_to_255_are_folded(tmp_path: Path) -> None:
 
 
 def test_torchvision_s_transform_input_is_in_the_buffers() -> None:
-    """Its formula, after ImageNet's normalisation, is (x - 0.5) / 0.5: what "inception" says."""
+    """Check that its formula, after ImageNet's normalisation, is (x - 0.5) / 0.5, as in "inception"."""
     images = torch.rand(2, 3, 4, 4, dtype=torch.float64)
     mean, std = (torch.tensor(INPUTS["imagenet"][key], dtype=torch.float64).view(-1, 1, 1) for key in ("mean", "std"))
     transformed = (images - mean) / std * (std / 0.5) + (mean - 0.5) / 0.5
@@ -52,8 +52,7 @@ def test_torchvision_s_transform_input_is_in_the_buffers() -> None:
     torch.testing.assert_close((images - found["mean"]) / found["std"], transformed)
 
 
-def test_weights_for_cifar_see_the_whole_of_a_large_photo(tmp_path: Path) -> None:
-    """And an image of CIFAR as it is."""
+def test_weights_for_cifar_see_all_of_a_large_photo_and_small_images_unchanged(tmp_path: Path) -> None:
     torch.save(akamaster_state(), tmp_path / "a.th")
     found, _ = import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN))
     photo = np.zeros((320, 480, 3), np.uint8)
@@ -74,12 +73,12 @@ def test_every_named_input_can_be_used(name: str) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"mean": [104, 117, 123]}, "mean is .104.0, 117.0, 123.0., of pixel values up to 255; say so with"),
-        ({"mean": [0.1, 0.2]}, "must have 1 value, or 3"),
-        ({"std": [0.0]}, "std is .0.0,.; it must be positive"),
-        ({"mean": [0.4], "std": [58.4, 57.1, 57.4]}, "std is .58.4, 57.1, 57.4., of pixel values up to 255; say so"),
+        ({"mean": [104, 117, 123]}, 'mean is .104.0, 117.0, 123.0., for pixel values up to 255. Add "unit": 255'),
+        ({"mean": [0.1, 0.2]}, "must have 1 value each, or 3"),
+        ({"std": [0.0]}, "std is .0.0,.; all of its values must be positive"),
+        ({"mean": [0.4], "std": [58.4, 57.1, 57.4]}, "std is .58.4, 57.1, 57.4., for pixel values up to 255. Add"),
         ({"mean": [float("nan")]}, "mean.0 is nan; it must be a finite number"),
-        ({"size": 64}, "size is 64, and the network takes 32"),
+        ({"size": 64}, "size is 64, but the network expects 32"),
         ({"resise": "none"}, "no field 'preprocess.resise'; did you mean 'resize'"),
         ({"unit": 100}, "unit is 100"),
     ],
@@ -89,14 +88,14 @@ def test_wrong_inputs_are_named(record: dict[str, Any], message: str, tmp_path: 
     (tmp_path / "own.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=message):
         import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, inputs=tmp_path / "own.json"))
-    with pytest.raises(UserError, match="no file and no known name; did you mean 'imagenet'"):
+    with pytest.raises(UserError, match="neither a file nor a known name; did you mean 'imagenet'"):
         import_weights(tmp_path / "a.th", "resnet-cifar-20", ImportOptions(classes=TEN, inputs="imagenett"))
 
 
-def test_own_means_in_a_file_are_kept(tmp_path: Path) -> None:
+def test_mean_and_std_in_a_file_are_kept(tmp_path: Path) -> None:
     original = lenet()
     original.network.normalise((0.25,), (0.5,))
     torch.save(original.network.state_dict(), tmp_path / "a.pth")
-    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
+    found, match = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
-    assert fit.notes == ("mean and std are the file's own",)
+    assert match.notes == ("mean and std come from the file",)

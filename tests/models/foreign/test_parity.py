@@ -1,4 +1,4 @@
-"""22 networks of torchvision and timm: ours have their names and shapes, and with their weights give their scores."""
+"""Parity with 22 networks of torchvision and timm: tensor names, shapes, and scores with the same weights."""
 
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,24 @@ import torch
 from imclass.app.cli.main import main
 from imclass.models.classifier import load_network_classifier, networks, row_of
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.fit import meta_tensors
+from imclass.models.foreign.matching import meta_tensors
 from tests.support import filled
 
-RECORDED = filled.recorded()
+RECORDED = filled.recorded_networks()
 ENTRIES: dict[str, NetworkEntry] = networks().entries
-LARGE = 24_000_000  # parameters; above that a network is in the slow set
-# Slow too, because resnext50_32x4d, densenet121 and resnet18 are not.
+LARGE = 24_000_000  # parameters; larger networks are in the slow set
+# In the slow set as well: resnext50_32x4d, densenet121 and resnet18 stand for them in the quick one.
 REPEATS = ("torchvision.densenet169", "torchvision.resnet34", "torchvision.resnet50")
 
 
 def ours(key: str) -> str:
-    """Our name of a recorded network."""
+    """Return our name of a recorded network."""
     library, name = key.split(".", 1)
     return next(n for n, e in ENTRIES.items() if library in e.foreign and e.foreign[library].name == name)
 
 
 def cases() -> list[Any]:
-    """Return the recorded networks; those that are large or repeat another's form are marked slow."""
+    """Return the recorded networks. Those that are large or repeat another's form are marked slow."""
     return [
         pytest.param(key, marks=[pytest.mark.slow] if known["parameters"] > LARGE or key in REPEATS else [])
         for key, known in RECORDED.items()
@@ -45,8 +45,8 @@ def test_names_and_shapes_are_theirs(key: str) -> None:
 
 @pytest.mark.parametrize("key", cases())
 def test_their_weights_give_their_scores(key: str, tmp_path: Path) -> None:
-    """Through the command line, as a user would: relative root mean square of the difference at most 1e-5."""
-    state = {name: torch.from_numpy(v) for name, v in filled.filled(RECORDED[key]["state"]).items()}
+    """Import weights on the command line and compare scores: a relative rms difference of at most 1e-5."""
+    state = {name: torch.from_numpy(v) for name, v in filled.fill_tensors(RECORDED[key]["state"]).items()}
     file, model = tmp_path / ("theirs.pth" if "resnet" in key else "theirs.safetensors"), tmp_path / "ours.safetensors"
     torch.save(state, file) if file.suffix == ".pth" else safetensors.torch.save_file(state, file)
     del state

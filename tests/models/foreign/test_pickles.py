@@ -1,4 +1,4 @@
-"""PyTorch's pickles give their tensors, also among objects of other classes, and nothing that they name is run."""
+"""Reading PyTorch's pickles: tensors are found among objects of other classes, and no code that they name is run."""
 
 import argparse
 import collections
@@ -22,7 +22,7 @@ from imclass.models.foreign.readers import read_tensors
 
 
 class Settings(dict[str, Any]):
-    """A dictionary whose entries are attributes, too, as configuration libraries have them."""
+    """A dictionary whose entries are also attributes, as in configuration libraries."""
 
 
 class Trainer:
@@ -33,15 +33,15 @@ class Trainer:
 
 
 class Witness:
-    """A class that notes when an object of it is made from a file."""
+    """A class that records when an object of it is made from a file."""
 
-    made: ClassVar[list[str]] = []
+    events: ClassVar[list[str]] = []
 
     def __init__(self) -> None:
         self.rate = 0.1
 
     def __setstate__(self, state: object) -> None:
-        self.made.append("made")
+        self.events.append("made")
 
 
 class Phase(enum.Enum):
@@ -49,7 +49,7 @@ class Phase(enum.Enum):
 
 
 class Call:
-    """Is what a function returns, called when it is unpickled, with attributes and entries set afterwards."""
+    """An object whose unpickling calls a function and then sets attributes and entries on the result."""
 
     def __init__(self, function: Any, *arguments: Any, attributes: Any = None, entries: Any = None) -> None:
         self.reduced = function, arguments, attributes, None, entries
@@ -58,8 +58,8 @@ class Call:
         return self.reduced
 
 
-def carelessly(held: Any) -> Any:
-    """Return what an unpickler without care makes of an object's pickle."""
+def load_carelessly(held: Any) -> Any:
+    """Pickle an object and load it with Python's unrestricted unpickler."""
     return type("Careless", (pickle.Unpickler,), {})(io.BytesIO(pickle.dumps(held))).load()
 
 
@@ -77,24 +77,23 @@ OBJECTS = {
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", OBJECTS)
-def test_objects_beside_the_weights_are_left_out_and_named(name: str, zipped: bool, tmp_path: Path) -> None:
+def test_objects_next_to_the_weights_are_left_out_and_named(name: str, zipped: bool, tmp_path: Path) -> None:
     state = {"w": torch.arange(3.0)}
-    torch.save(
-        {"args": OBJECTS[name], "state_dict": state}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped
-    )  # fmt: skip
+    content = {"args": OBJECTS[name], "state_dict": state}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     held = read_tensors(tmp_path / "a.pth")
     assert torch.equal(held.tensors["w"], state["w"])
     assert held.notes[0].startswith("objects of ") and repr(name) in held.notes[0]
-    assert held.notes[1] == "'state_dict' is taken, 'args' passed over"
+    assert held.notes[1] == "'state_dict' is used, 'args' ignored"
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_no_object_of_a_class_that_a_file_names_is_made(zipped: bool, tmp_path: Path) -> None:
+def test_classes_that_a_file_names_are_not_instantiated(zipped: bool, tmp_path: Path) -> None:
     torch.save({"w": torch.ones(1), "x": Witness()}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    Witness.made.clear()
-    assert set(read_tensors(tmp_path / "a.pth").tensors) == {"w"} and not Witness.made
-    carelessly(Witness())
-    assert Witness.made
+    Witness.events.clear()
+    assert set(read_tensors(tmp_path / "a.pth").tensors) == {"w"} and not Witness.events
+    load_carelessly(Witness())
+    assert Witness.events
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -118,19 +117,19 @@ def test_functions_that_a_file_calls_are_not_run(
     except UserError as refused:
         assert "nothing in it was run" in str(refused)
     assert not marker.exists()
-    carelessly(held["x"])
+    load_carelessly(held["x"])
     assert marker.exists()  # the file was a real danger
 
 
-def test_attributes_cannot_stand_for_methods(tmp_path: Path) -> None:
-    """A pickle may give an ordered dictionary any attribute, such as `items`."""
+def test_attributes_cannot_replace_methods(tmp_path: Path) -> None:
+    """Give an ordered dictionary attributes such as `items`, as a pickle may."""
     attributes = dict.fromkeys(("items", "get", "values", "keys", "__iter__", "_metadata"), "no method")
     state = Call(collections.OrderedDict, attributes=attributes, entries=iter([("w", torch.ones(1))]))
     torch.save(state, tmp_path / "a.pth")
     assert set(read_tensors(tmp_path / "a.pth").tensors) == {"w"}
 
 
-def test_names_are_asked_for_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_number_of_stand_ins_is_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     torch.save({"w": torch.ones(1), "a": argparse.Namespace(p=Path("x"))}, tmp_path / "a.pth")
     assert read_pickle(tmp_path / "a.pth")[1] == ("argparse.Namespace", "pathlib.PosixPath")
     monkeypatch.setattr(pickles, "MAX_STAND_INS", 1)
@@ -138,18 +137,14 @@ def test_names_are_asked_for_a_limited_number_of_times(monkeypatch: pytest.Monke
         read_pickle(tmp_path / "a.pth")
 
 
-def test_what_stands_in_is_forgotten_afterwards(tmp_path: Path) -> None:
+def test_stand_ins_are_forgotten_afterwards(tmp_path: Path) -> None:
     torch.save({"a": argparse.Namespace()}, tmp_path / "a.pth")
     read_pickle(tmp_path / "a.pth")
-    assert "argparse.Namespace" not in [name for _, name in map(named, torch.serialization.get_safe_globals())]
-
-
-def named(known: Any) -> tuple[Any, str]:
-    """Return what PyTorch may load, with the name that it was given for it, if any."""
-    return known if isinstance(known, tuple) else (known, "")
+    named = [entry for entry in torch.serialization.get_safe_globals() if isinstance(entry, tuple)]
+    assert "argparse.Namespace" not in [name for _, name in named]
 
 
 def test_a_pickled_network_gives_no_tensors(tmp_path: Path) -> None:
     torch.save({"model": nn.Linear(1, 1), "epoch": 1}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"holds no tensors by name, but 'model' .*; save model.state_dict"):
+    with pytest.raises(UserError, match=r"contains no named tensors, but 'model' .*. Save model.state_dict"):
         read_tensors(tmp_path / "a.pth")

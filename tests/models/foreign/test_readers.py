@@ -1,4 +1,4 @@
-"""Files of weights, read without trust: each kind, names as scripts leave them, and what is refused."""
+"""Readers of weight files: each kind of file, the names that scripts leave in them, and files that are refused."""
 
 import io
 import pickle
@@ -22,18 +22,18 @@ from imclass.models.foreign.readers import read_tensors
 from tests.support.foreign_weights import TEN, lenet, weights_of
 
 
-def test_what_training_scripts_wrap_around_is_taken_off(tmp_path: Path) -> None:
+def test_wrappers_of_training_scripts_are_removed(tmp_path: Path) -> None:
     original = lenet()
     wrapped = {f"module.{name}": tensor for name, tensor in weights_of(original).items()}
     torch.save({"epoch": 3, "best": torch.tensor(0.5), "state_dict": wrapped}, tmp_path / "a.pth")
-    found, fit = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
+    found, match = import_weights(tmp_path / "a.pth", "lenet-5", ImportOptions(classes=TEN))
     assert tensors_digest(found.network.state_dict()) == tensors_digest(original.network.state_dict())
-    assert fit.notes[0] == "'state_dict' is taken, 'epoch', 'best' passed over"
-    assert fit.notes[1] == "all names begin with 'module.', which is left off"
+    assert match.notes[0] == "'state_dict' is used, 'epoch', 'best' ignored"
+    assert match.notes[1] == "all names begin with 'module.', which is removed"
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net.", "network.", "module.model.", "_orig_mod.module."])
-def test_a_prefix_of_all_names_is_left_off(prefix: str, tmp_path: Path) -> None:
+def test_a_prefix_of_all_names_is_removed(prefix: str, tmp_path: Path) -> None:
     """Modules that hold the network as an attribute put its name first."""
     original = lenet()
     torch.save({prefix + name: tensor for name, tensor in weights_of(original).items()}, tmp_path / "a.pth")
@@ -47,18 +47,18 @@ def test_a_prefix_of_some_names_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["state_dict_ema", "ema", "params", "model_state", "network", "generator"])
-def test_the_only_entry_that_holds_tensors_is_taken(key: str, tmp_path: Path) -> None:
+def test_the_only_entry_that_holds_tensors_is_used(key: str, tmp_path: Path) -> None:
     optimiser = {"state": {0: {"momentum": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
     torch.save({key: {"w": torch.ones(2)}, "optimizer": optimiser, "epoch": 3}, tmp_path / "a.pth")
     held = read_tensors(tmp_path / "a.pth")
     assert set(held.tensors) == {"w"}
-    assert held.notes == (f"{key!r} is taken, 'optimizer', 'epoch' passed over",)
+    assert held.notes == (f"{key!r} is used, 'optimizer', 'epoch' ignored",)
 
 
 @pytest.mark.parametrize("keys", [("state_dict", "state_dict_ema"), ("student", "teacher"), ("params", "params_ema")])
-def test_where_two_entries_compete_it_is_asked_which(keys: tuple[str, str], tmp_path: Path) -> None:
+def test_two_possible_entries_need_a_key(keys: tuple[str, str], tmp_path: Path) -> None:
     torch.save({key: {"w": torch.full((1,), i)} for i, key in enumerate(keys)}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=f"several sets of weights, '{keys[0]}', '{keys[1]}'; take one with --key"):
+    with pytest.raises(UserError, match=f"several sets of weights, '{keys[0]}', '{keys[1]}'; choose one with --key"):
         read_tensors(tmp_path / "a.pth")
     for i, key in enumerate(keys):
         assert read_tensors(tmp_path / "a.pth", key).tensors["w"].item() == i
@@ -66,7 +66,7 @@ def test_where_two_entries_compete_it_is_asked_which(keys: tuple[str, str], tmp_
         read_tensors(tmp_path / "a.pth", f"{keys[0]}s")
 
 
-def test_a_name_for_weights_comes_before_other_tensors_by_name(tmp_path: Path) -> None:
+def test_an_entry_named_for_weights_comes_before_other_tensors(tmp_path: Path) -> None:
     held = {"state_dict": {"w": torch.ones(1)}, "queue": {"keys": torch.ones(1)}, "best": torch.ones(())}
     torch.save(held, tmp_path / "a.pth")
     assert set(read_tensors(tmp_path / "a.pth").tensors) == {"w"}
@@ -75,9 +75,9 @@ def test_a_name_for_weights_comes_before_other_tensors_by_name(tmp_path: Path) -
     assert set(read_tensors(tmp_path / "plain.pth").tensors) == {"w"}
 
 
-def test_entries_are_for_pytorch_files_alone(tmp_path: Path) -> None:
+def test_a_key_is_only_for_pytorch_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", allow_pickle=False, w=np.ones(1))
-    with pytest.raises(UserError, match=r"--key ema: .* holds tensors alone"):
+    with pytest.raises(UserError, match=r"--key ema: .* contains only tensors"):
         read_tensors(tmp_path / "a.npz", "ema")
 
 
@@ -90,17 +90,17 @@ def test_a_suffix_may_be_in_capitals(name: str, tmp_path: Path) -> None:
 
 
 def as_npz(state: Mapping[str, Tensor], path: Path) -> None:
-    with path.open("wb") as file:  # NumPy would add a suffix of its own
+    with path.open("wb") as file:  # given a path, NumPy would add a suffix
         np.savez(file, allow_pickle=False, **{name: tensor.numpy() for name, tensor in state.items()})
 
 
-def test_the_old_names_of_densenet_are_understood(tmp_path: Path) -> None:
+def test_densenet_s_old_names_are_converted(tmp_path: Path) -> None:
     torch.save({"denselayer1.norm.1.weight": torch.ones(1), "classifier.1.weight": torch.ones(1)}, tmp_path / "a.pth")
     assert set(read_tensors(tmp_path / "a.pth").tensors) == {"denselayer1.norm1.weight", "classifier.1.weight"}
 
 
 class Command:
-    """Runs a command when it is unpickled without care."""
+    """An object that runs a command when it is unpickled without care."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -124,14 +124,14 @@ def test_a_pickle_that_would_run_code_is_refused(zipped: bool, tmp_path: Path) -
 
 
 class Storage:
-    """What a pickle calls a storage by: nothing but the words of its persistent id."""
+    """A storage, reduced to the words of its persistent id."""
 
     def __init__(self, *words: Any) -> None:
         self.words = words
 
 
-class Rebuilt:
-    """A tensor as PyTorch pickles it, of any claimed shape."""
+class RebuiltTensor:
+    """A tensor as PyTorch pickles it, with any claimed shape."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -145,26 +145,27 @@ class Pickler(pickle.Pickler):
         return held.words if isinstance(held, Storage) else None
 
 
-def claimed(values: int, shape: tuple[int, ...], old: bool) -> bytes:
-    """A pickle of one tensor "w" that claims a storage of so many values, and a shape."""
+def claiming_pickle(values: int, shape: tuple[int, ...], old: bool) -> bytes:
+    """Return a pickle of one tensor "w" that claims a storage of this number of values, and this shape."""
     storage = Storage("storage", torch.FloatStorage, "0", "cpu", values, *[None] * old)
     file = io.BytesIO()
-    Pickler(file, 2).dump(OrderedDict(w=Rebuilt(storage, 0, shape, (1,), False, OrderedDict())))
+    Pickler(file, 2).dump(OrderedDict(w=RebuiltTensor(storage, 0, shape, (1,), False, OrderedDict())))
     return file.getvalue()
 
 
 def old_file(path: Path, values: int, shape: tuple[int, ...]) -> None:
-    """The format before PyTorch 1.6, with four values."""
+    """Write a file in the format before PyTorch 1.6, with four values."""
     info = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     head = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, info))
-    path.write_bytes(head + claimed(values, shape, True) + pickle.dumps(["0"], 2) + struct.pack("<q", 4) + bytes(16))
+    content = claiming_pickle(values, shape, old=True)
+    path.write_bytes(head + content + pickle.dumps(["0"], 2) + struct.pack("<q", 4) + bytes(16))
 
 
 def new_file(path: Path, values: int, shape: tuple[int, ...]) -> None:
-    """The zip format, with four values."""
+    """Write a file in the zip format, with four values."""
     with zipfile.ZipFile(path, "w") as archive:
         parts = {
-            "data.pkl": claimed(values, shape, False),
+            "data.pkl": claiming_pickle(values, shape, old=False),
             "byteorder": b"little",
             "version": b"3\n",
             "data/0": bytes(16),
@@ -177,17 +178,17 @@ def new_file(path: Path, values: int, shape: tuple[int, ...]) -> None:
 def test_tensors_larger_than_the_file_are_refused(write: Callable[..., None], tmp_path: Path) -> None:
     write(tmp_path / "good.pth", 4, (4,))
     assert read_tensors(tmp_path / "good.pth").tensors["w"].tolist() == [0, 0, 0, 0]
-    huge = 1 << 40  # values: 4 TiB, which no allocation here survives
+    huge = 1 << 40  # values, 4 TiB: allocating them would fail
     for name, values, shape in (("both", huge, (huge,)), ("shape", 4, (huge,)), ("storage", huge, (4,))):
         write(tmp_path / f"{name}.pth", values, shape)
-        if name == "storage" and write is new_file:  # a view of what is there
+        if name == "storage" and write is new_file:  # a zip file's storage is cut to the bytes that are there
             continue
         with pytest.raises(UserError, match=r"refused|cannot be read"):
             read_tensors(tmp_path / f"{name}.pth")
 
 
 def npy(shape: str, content: bytes, kind: str = "'<f4'") -> bytes:
-    """An array's file with this header."""
+    """Return an .npy file with this header."""
     header = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + content
 
@@ -204,7 +205,7 @@ def test_archives_that_declare_too_much_are_refused(tmp_path: Path) -> None:
     assert read_tensors(good).tensors["w"].shape == (2, 2)
     bomb = npz(tmp_path / "bomb.npz", ("w.npy", npy("(10000000,)", bytes(40_000_000))))
     assert bomb.stat().st_size < 100_000
-    with pytest.raises(UserError, match="refused, and nothing of it was unpacked: it declares 1 arrays of 40,000,"):
+    with pytest.raises(UserError, match="refused and nothing in it was unpacked: it declares 1 arrays of 40,000,"):
         read_tensors(bomb)
     for shape in ("(1000000000000,)", "(1000000, 1000000, 1000000)", "(-4,)"):
         with pytest.raises(UserError, match="cannot be read as a NumPy archive of arrays"):
@@ -221,12 +222,12 @@ def test_archives_that_declare_too_much_are_refused(tmp_path: Path) -> None:
         ("w.txt", npy("(4,)", bytes(16))),
     ],
 )
-def test_archives_of_other_things_are_refused(member: tuple[str, bytes], tmp_path: Path) -> None:
+def test_archives_of_anything_but_arrays_of_numbers_are_refused(member: tuple[str, bytes], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.npz"):
         read_tensors(npz(tmp_path / "a.npz", member))
 
 
-def test_columns_first_and_big_ends_first_are_read_right(tmp_path: Path) -> None:
+def test_column_major_and_big_endian_arrays_are_read_correctly(tmp_path: Path) -> None:
     array = np.arange(6, dtype=">f4").reshape(2, 3)
     np.savez(tmp_path / "a.npz", allow_pickle=False, a=array, b=np.asfortranarray(array))
     for tensor in read_tensors(tmp_path / "a.npz").tensors.values():
@@ -235,7 +236,7 @@ def test_columns_first_and_big_ends_first_are_read_right(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.npz", "a.pth", "a.th"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 a photo", b"PK\x03\x04 half an archive", bytes(1000)])
-def test_files_that_are_not_what_they_say_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name} cannot be read as"):
         read_tensors(tmp_path / name)
@@ -244,16 +245,16 @@ def test_files_that_are_not_what_they_say_are_refused(name: str, content: bytes,
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.pth", "there is no file"),
-        (".", "there is no file"),
-        ("a.caffemodel", "must be made into an .npz"),
-        ("a.onnx", "is no kind of weights"),
+        ("none.pth", "none.pth is not a file"),
+        (".", "is not a file"),
+        ("a.caffemodel", "convert a caffemodel to an .npz"),
+        ("a.onnx", ".onnx files cannot be read as weights"),
         (
             "whole.pth",
-            "holds no tensors by name, but objects of 'torch.nn.modules.linear.Linear'; save model.state_dict",
+            "contains no named tensors, but objects of 'torch.nn.modules.linear.Linear'. Save model.state_dict",
         ),
-        ("list.pth", "holds a list, not tensors by name"),
-        ("empty.pth", r"holds no tensors by name, but 'epoch' \(int\), 'args' \(a dictionary of 1\); save"),
+        ("list.pth", "contains a list, not named tensors"),
+        ("empty.pth", r"contains no named tensors, but 'epoch' \(int\), 'args' \(a dictionary of 1\). Save"),
         ("huge.safetensors", "cannot be read as a safetensors file"),
     ],
 )

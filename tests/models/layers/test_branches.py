@@ -1,4 +1,4 @@
-"""Branches and what they are made of: against plain formulas, and how many maps come out against a forward pass."""
+"""Convolutions, chains and branches against plain formulas, and output widths against a forward pass."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ from tests.support.tolerance import assert_near
         (Conv(6, (1, 7), valid=True), (9, 3)),
     ],
 )  # fmt: skip
-def test_a_convolution_keeps_the_size_unless_it_is_valid_or_strided(conv: Conv, side: tuple[int, int]) -> None:
+def test_a_convolution_keeps_the_size_unless_valid_or_strided(conv: Conv, side: tuple[int, int]) -> None:
     unit = conv(3, 1.0)
     assert [name for name, _ in unit.named_children()] == ["conv", "bn", "relu"]
     assert unit(torch.zeros(2, 3, 9, 9)).shape == (2, 6, *side)
@@ -49,11 +49,11 @@ def test_a_convolution_has_either_batch_norm_or_biases() -> None:
     ("w_out", "width", "expected"),
     [(64, 1.0, 64), (64, 0.5, 32), (64, 0.125, 8), (48, 0.125, 8), (4, 0.5, 4), (100, 0.33, 33), (64, 2.0, 128)],
 )
-def test_widths_are_multiplied_down_to_eight(w_out: int, width: float, expected: int) -> None:
+def test_widths_are_scaled_but_not_below_eight(w_out: int, width: float, expected: int) -> None:
     assert scale_width(w_out, width) == expected
 
 
-def test_branches_stand_side_by_side_in_their_order() -> None:
+def test_branches_are_concatenated_in_order() -> None:
     torch.manual_seed(0)
     block = branches(one=[Conv(4, 1)], pool=[POOL, spec_of(lambda: nn.Upsample(size=6))], two=[Conv(5, 3), Conv(6, 3)])
     module, maps = block(3, 1.0).eval(), torch.rand(2, 3, 6, 6)
@@ -65,12 +65,12 @@ def test_branches_stand_side_by_side_in_their_order() -> None:
     assert not torch.equal(reordered(maps), expected)
 
 
-def test_a_branch_of_one_part_is_that_part_and_a_longer_one_is_numbered() -> None:
+def test_a_branch_of_one_layer_is_that_layer_and_longer_ones_are_numbered() -> None:
     module = branches(one=[Conv(4, 1)], two=[MEAN_POOL, Conv(4, 1)])(3, 1.0)
     assert {name.rsplit(".", 2)[0] for name in module.state_dict()} == {"one", "two.1"}
 
 
-def test_maps_out_is_what_comes_out() -> None:
+def test_maps_out_is_the_width_of_the_output() -> None:
     fork = branches(a=[Conv(5, (1, 3))], b=[Conv(6, (3, 1))])
     parts = (
         Conv(8, 3),
@@ -81,7 +81,7 @@ def test_maps_out_is_what_comes_out() -> None:
     for n in range(len(parts) + 1):
         layers = chain(3, 1.0, *parts[:n])
         assert maps_out(layers, 3) == layers(torch.zeros(2, 3, 8, 8)).shape[1]
-    assert maps_out(chain(3, 0.5, *parts), 3) == 5 + 6 + 8  # eight is the least there is of larger widths
+    assert maps_out(chain(3, 0.5, *parts), 3) == 5 + 6 + 8  # wider layers keep at least eight maps
 
 
 def test_a_stack_is_named_and_can_be_cut_after_a_name() -> None:
@@ -104,9 +104,9 @@ def test_the_mean_leaves_padding_out() -> None:
     assert np.abs(padded[:, :, 0] - expected[:, :, 0]).min() > 0.05
 
 
-def test_maps_too_small_for_an_auxiliary_head_are_an_error_that_names_the_smallest_size() -> None:
+def test_maps_too_small_for_an_auxiliary_head_are_refused_with_the_smallest_size() -> None:
     layers = nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(5, 3))
     assert auxiliary_side(layers, 10, 3) == 1
     assert auxiliary_side(layers, 28, 3) == 4
-    with pytest.raises(ValueError, match=r"size is 9, and the smallest that works is 10 with auxiliary heads.*no-aux"):
+    with pytest.raises(ValueError, match=r"size is 9, but the smallest that works is 10 with auxiliary heads.*no-aux"):
         auxiliary_side(layers, 9, 3)

@@ -1,4 +1,4 @@
-"""Heads at every position of larger maps, against plain loops over windows; what hidden layers stand between."""
+"""Heads at every position of larger maps against plain loops over windows, and the order of their layers."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,10 @@ def maps(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("side", "dilation"), [(1, 1), (2, 1), (3, 1), (3, 2), (2, 3)])
-@pytest.mark.parametrize("columns", [heads.STRIP_ELEMENTS, 1])  # all rows at a time, and one
-def test_slide_is_a_loop_over_windows(side: int, dilation: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [heads.STRIP_ELEMENTS, 1])  # all rows at once, and one at a time
+def test_slide_matches_a_loop_over_windows(
+    side: int, dilation: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(heads, "STRIP_ELEMENTS", columns)
     torch.manual_seed(0)
     large, layer = maps(2, 4, 7, 9), nn.Linear(4 * side**2, 5)
@@ -32,7 +34,7 @@ def test_slide_is_a_loop_over_windows(side: int, dilation: int, columns: int, mo
 
 
 @pytest.mark.parametrize(("side", "dilation"), [(1, 1), (3, 1), (2, 3)])
-def test_the_spread_mean_is_a_loop_over_windows(side: int, dilation: int) -> None:
+def test_the_dilated_mean_matches_a_loop_over_windows(side: int, dilation: int) -> None:
     large = maps(2, 3, 6, 8).numpy()
     found = dilated_mean(torch.from_numpy(large), side, dilation).numpy()
     reach = dilation * (side - 1)
@@ -41,7 +43,7 @@ def test_the_spread_mean_is_a_loop_over_windows(side: int, dilation: int) -> Non
         for x in range(8 - reach):
             expected[:, :, y, x] = large[:, :, y : y + reach + 1 : dilation, x : x + reach + 1 : dilation].mean((2, 3))
     assert_near(found, expected)
-    if dilation > 1:  # the twin: neighbours have another mean
+    if dilation > 1:  # adjacent values have another mean
         near_by = dilated_mean(torch.from_numpy(large), side, 1).numpy()[:, :, : 6 - reach, : 8 - reach]
         assert not near(near_by, expected, 1e-3)
 
@@ -53,7 +55,7 @@ def test_the_spread_mean_is_a_loop_over_windows(side: int, dilation: int) -> Non
         (True, ["drop6", "fc6", "relu6", "drop7", "fc7", "relu7"]),
     ],
 )
-def test_dropout_is_of_what_a_hidden_layer_gives_or_takes(drop_inputs: bool, hidden: list[str]) -> None:
+def test_dropout_is_after_or_before_each_hidden_layer(drop_inputs: bool, hidden: list[str]) -> None:
     head = fully_connected(12, (8, 6), 3, drop_inputs=drop_inputs)
     assert [name for name, _ in head.named_children()] == ["flatten", *hidden, "fc8"]
     assert [tuple(m.weight.shape) for m in head if isinstance(m, nn.Linear)] == [(8, 12), (6, 8), (3, 6)]

@@ -1,4 +1,4 @@
-"""Initial weights have the spread and the biases that the papers give, and are found by name."""
+"""Initial weights have the papers' spread and biases, and initialisers are found by name."""
 
 import math
 
@@ -22,7 +22,7 @@ from tests.support.narrow import narrow
 
 
 def layers() -> nn.Sequential:
-    """5 convolutions and 3 fully connected layers, wide enough for statistics."""
+    """Return 5 convolutions and 3 fully connected layers, wide enough for statistics."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 64, 7), nn.Conv2d(64, 64, 3, groups=4), nn.BatchNorm2d(64), nn.Conv2d(64, 96, 3, bias=False),
@@ -36,7 +36,7 @@ def weights(network: nn.Module) -> list[Tensor]:
 
 
 def biases(network: nn.Module) -> list[float | None]:
-    """The value that all biases of a layer have, None where it has none."""
+    """Return the value that all biases of each layer share, or None for a layer without biases."""
     found: list[float | None] = []
     for m in network.modules():
         if isinstance(m, nn.Conv2d | nn.Linear):
@@ -47,7 +47,7 @@ def biases(network: nn.Module) -> list[float | None]:
 
 
 def test_glorot_is_uniform_over_the_sum_of_both_fans() -> None:
-    """Variance 2 / (fan-in + fan-out), equation 12, by the bound of equation 16; a group's fans are its own."""
+    """Equation 16 has the bound, and equation 12 the variance 2 / (fan-in + fan-out). Fans are those of one group."""
     network = layers()
     init_glorot(network)
     fans = [(147, 64 * 49), (144, 144), (576, 864), (864, 576), (576, 576), (64, 400), (400, 300), (300, 10)]
@@ -69,7 +69,7 @@ def test_he_draws_every_layer_from_its_fan_in() -> None:
     assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
 
 
-def test_networks_that_begin_with_he_s_convolutions_keep_the_rest() -> None:
+def test_init_he_convolutions_keeps_the_fully_connected_layers() -> None:
     network, before = layers(), layers()
     init_he_convolutions(network)
     for weight, fan_in in zip(weights(network)[:5], FAN_INS, strict=False):
@@ -89,7 +89,7 @@ def test_an_initialiser_draws_every_layer_of_a_network(kind: str, name: str) -> 
 
 
 @pytest.mark.parametrize("std", [0.01, 0.1])
-def test_normal_has_its_standard_deviation(std: float) -> None:
+def test_init_normal_has_the_given_standard_deviation(std: float) -> None:
     network = layers()
     init_normal(network, std)
     for weight in weights(network):
@@ -97,14 +97,14 @@ def test_normal_has_its_standard_deviation(std: float) -> None:
     assert biases(network) == [0, 0, None, 0, 0, 0, 0, 0]
 
 
-def test_a_hundredth_as_variance_would_explode() -> None:
-    """Why the VGG paper's 0.01 is taken for the standard deviation: the third convolution's outputs, either way."""
+def test_activations_would_explode_if_a_hundredth_were_the_variance() -> None:
+    """Compare outputs of the fourth convolution: the VGG paper's 0.01 must be the standard deviation."""
     network = layers()
-    maps, grown = torch.rand(1, 3, 30, 30), []
+    maps, spreads = torch.rand(1, 3, 30, 30), []
     for std in (0.01, 0.1):
         init_normal(network, std)
-        grown.append(network[4](network[3](network[2].eval()(network[1](network[0](maps))))).std().item())
-    assert grown[0] < 0.1 and grown[1] > 100 * grown[0]
+        spreads.append(network[4](network[3](network[2].eval()(network[1](network[0](maps))))).std().item())
+    assert spreads[0] < 0.1 and spreads[1] > 100 * spreads[0]
 
 
 def test_alexnet_has_biases_of_one_in_five_layers() -> None:
@@ -133,17 +133,17 @@ def test_on_the_meta_device_nothing_is_drawn() -> None:
 
 def test_a_model_takes_an_initialiser_by_name() -> None:
     row = narrow(networks()["vgg-a"])
-    own, other, again = (
+    default, other, again = (
         create(Model("vgg-a", row, initialiser=name), ["cat", "dog"], seed=3).network
         for name in ("", "glorot", "glorot")
     )
     assert [torch.equal(a, b) for a, b in zip(weights(other), weights(again), strict=True)] == [True] * 11
-    assert not any(torch.equal(a, b) for a, b in zip(weights(own), weights(other), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(weights(default), weights(other), strict=True))
     first = weights(other)[0]
     assert first.abs().max() <= math.sqrt(6 / (first[0].numel() + first[:, 0].numel()))
 
 
-def test_an_unknown_initialiser_is_known_before_anything_is_built() -> None:
+def test_an_unknown_initialiser_is_refused_before_anything_is_built() -> None:
     for make in (create, sketch):
         with pytest.raises(UserError, match=r"no initialiser is named 'glorrot'; did you mean 'glorot'\?"):
             make(Model("vgg-a", initialiser="glorrot"), ["cat", "dog"])

@@ -1,4 +1,4 @@
-"""Local response normalisation against the paper's formula, written as loops."""
+"""Local response normalisation matches the paper's formula, written as loops."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.support.tolerance import assert_near, near
 
 
 def by_hand(maps: np.ndarray, n: int, k: float, alpha: float, beta: float) -> np.ndarray:
-    """Krizhevsky et al. 2012, section 3.3: channel i sees those from i - n / 2 to i + n / 2."""
+    """Sum the squares of channels i - n / 2 to i + n / 2 for channel i (Krizhevsky et al. 2012, section 3.3)."""
     channels, found = maps.shape[1], np.empty_like(maps)
     for i in range(channels):
         first, last = max(0, i - n // 2), min(channels - 1, i + (n - 1) // 2)
@@ -24,12 +24,12 @@ def maps(dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("n", "k", "alpha", "beta"), [(5, 2.0, 1e-4, 0.75), (3, 1.0, 1e-2, 0.5), (4, 1.0, 1e-3, 1.0)])
-def test_it_is_the_papers_formula(n: int, k: float, alpha: float, beta: float) -> None:
+def test_it_matches_the_formula_of_the_paper(n: int, k: float, alpha: float, beta: float) -> None:
     found = local_response_norm(maps(), n, k, alpha, beta).numpy()
     assert_near(found, by_hand(maps().numpy(), n, k, alpha, beta), within=1e-12)
 
 
-def test_the_constants_are_the_papers_unless_told_otherwise() -> None:
+def test_the_default_constants_are_those_of_the_paper() -> None:
     assert_near(LocalResponseNorm()(maps()).numpy(), by_hand(maps().numpy(), 5, 2.0, 1e-4, 0.75), within=1e-12)
 
 
@@ -39,8 +39,8 @@ def test_pytorch_divides_alpha_by_n() -> None:
     assert not near(functional.local_response_norm(maps(), 5, 1e-4, 0.75, 2.0), ours, 1e-3)
 
 
-def test_bfloat16_is_rounded_twice() -> None:
-    """Sums are in float32; the divisor and the result are rounded, each by at most 2**-8."""
+def test_bfloat16_is_rounded_only_twice() -> None:
+    """Sums are in float32. The divisor and the result are rounded, each by at most 2**-8."""
     rounded = maps(torch.bfloat16)
     found = local_response_norm(rounded, 5, 2.0, 1e-4, 0.75)
     assert found.dtype == torch.bfloat16

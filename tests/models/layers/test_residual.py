@@ -1,4 +1,4 @@
-"""Parts of residual networks: shortcuts against loops, blocks against their formulas, published sizes, names."""
+"""Shortcuts match loops, blocks match their formulas, and sizes and foreign names are the published ones."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from tests.support.tolerance import assert_near
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("before", [0, 1])
-def test_option_a_is_a_plain_loop(layout: torch.memory_format, before: int) -> None:
+def test_option_a_matches_a_plain_loop(layout: torch.memory_format, before: int) -> None:
     maps = torch.randn(2, 3, 6, 8).contiguous(memory_format=layout)
     expected = np.zeros((2, 5, 3, 4), np.float32)
     for c in range(3):
@@ -38,16 +38,15 @@ def test_option_a_is_a_plain_loop(layout: torch.memory_format, before: int) -> N
     assert short(maps).is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize(("option", "same", "wider", "smaller"), [("A", 0, 0, 0), ("B", 0, 48, 40), ("C", 24, 48, 40)])
-def test_a_projection_stands_where_the_option_says(option: str, same: int, wider: int, smaller: int) -> None:
-    """4 maps to 4, to 8, and to 4 at stride 2: a 1x1 without bias has w_in * w_out numbers, its BN 2 * w_out."""
+@pytest.mark.parametrize(("option", "same", "wider", "smaller"), [("A", 0, 0, 0), ("B", 0, 48, 24), ("C", 24, 48, 24)])
+def test_the_option_decides_where_shortcuts_project(option: str, same: int, wider: int, smaller: int) -> None:
+    """4 maps to 4, to 8, and to 4 at stride 2: a 1x1 without bias has w_in * w_out parameters, its BN 2 * w_out."""
     kinds = [shortcut(4, 4, 1, option), shortcut(4, 8, 1, option), shortcut(4, 4, 2, option)]  # type: ignore[arg-type]
-    smaller = smaller and 4 * 4 + 2 * 4
     assert [count(kind) for kind in kinds] == [same, wider, smaller]
     assert [tuple(kind(torch.rand(1, 4, 6, 6)).shape[1:]) for kind in kinds] == [(4, 6, 6), (8, 6, 6), (4, 3, 3)]
 
 
-def test_zeros_may_stand_at_both_ends() -> None:
+def test_zeros_can_be_added_at_both_ends() -> None:
     end, both = shortcut(4, 8, 2, "A"), shortcut(4, 8, 2, "A", "both")
     maps = torch.rand(1, 4, 6, 6)
     assert torch.equal(end(maps)[:, :4], both(maps)[:, 2:6])
@@ -59,7 +58,7 @@ def test_a_bottleneck_has_the_published_number_of_parameters() -> None:
     assert count(block) == 256 * 64 + 9 * 64 * 64 + 64 * 256 + 2 * (64 + 64 + 256) == 70_400
 
 
-def test_a_bottleneck_is_its_formula_and_leaves_its_input_alone() -> None:
+def test_a_bottleneck_matches_its_formula_and_keeps_its_input() -> None:
     torch.manual_seed(0)
     block, maps = Bottleneck(8, 4, 8, (1, 1), nn.Identity(), groups=2).eval(), torch.randn(2, 8, 6, 6)
     before = maps.clone()
@@ -70,14 +69,14 @@ def test_a_bottleneck_is_its_formula_and_leaves_its_input_alone() -> None:
 
 
 @pytest.mark.parametrize("strides", [(2, 1), (1, 2)])
-def test_the_stride_stands_in_the_1x1_or_in_the_3x3(strides: tuple[int, int]) -> None:
+def test_the_stride_can_be_in_the_1x1_or_the_3x3(strides: tuple[int, int]) -> None:
     block = Bottleneck(4, 4, 8, strides, shortcut(4, 8, 2, "B"))
     assert [m.stride[0] for m in block.residual if isinstance(m, nn.Conv2d)] == [*strides, 1]
     assert block(torch.rand(1, 4, 7, 7)).shape == (1, 8, 4, 4)
 
 
-def test_a_pre_activation_unit_is_its_formula() -> None:
-    """Where it projects both paths see the activation; where it does not the shortcut is the identity itself."""
+def test_a_pre_activation_unit_matches_its_formula() -> None:
+    """Both paths see the activation if the unit projects; otherwise the shortcut is the identity."""
     torch.manual_seed(0)
     for w_out in (4, 6):
         first, second = nn.Conv2d(4, w_out, 3, padding=1, bias=False), nn.Conv2d(w_out, w_out, 3, padding=1, bias=False)
@@ -100,7 +99,7 @@ def test_projections_of_pre_activation_units_have_no_batch_norm() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 31, 32, 33, 224])
 @pytest.mark.parametrize("kernel", [3, 7])
-def test_sides_are_those_of_the_layers(size: int, kernel: int) -> None:
+def test_last_side_is_the_side_of_the_maps(size: int, kernel: int) -> None:
     def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
         return Bottleneck(w_in, 1, widths[-1], (1, stride), shortcut(w_in, widths[-1], stride, "B"))
 
@@ -108,11 +107,11 @@ def test_sides_are_those_of_the_layers(size: int, kernel: int) -> None:
     assert last_side(size, 3, kernel) == map_side(layers, size, 3)  # type: ignore[arg-type]
 
 
-def test_a_size_or_stage_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="size is 0, and the smallest that works is 1"):
+def test_a_size_of_zero_and_an_empty_stage_are_refused() -> None:
+    with pytest.raises(ValueError, match="size is 0, but the smallest that works is 1"):
         last_side(0, 3, 3)
     for blocks in ((2, 0), (2,), (2, 2, 2)):
-        with pytest.raises(ValueError, match=r"blocks are \(2,.*\), and must be 2 numbers, each of at least one"):
+        with pytest.raises(ValueError, match=r"blocks are \(2,.*\); they must be 2 numbers, each at least 1"):
             stages(4, blocks, ((4,), (4,)), lambda w_in, widths, stride: nn.Identity())
 
 
@@ -134,5 +133,5 @@ def test_the_stems_are_those_of_imagenet_and_cifar() -> None:
         ("head.2.bias", "fc.bias"),
     ],
 )
-def test_torchvision_calls_it(ours: str, theirs: str) -> None:
+def test_names_are_those_of_torchvision(ours: str, theirs: str) -> None:
     assert torchvision_name(ours) == theirs

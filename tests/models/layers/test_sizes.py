@@ -1,4 +1,4 @@
-"""Sides of maps against a forward pass; the smallest size that works, and what is left as it was."""
+"""Sides of maps match a forward pass, the smallest size is found, and layers are not changed."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from imclass.models.layers.sizes import BatchNormBypass, map_side, side_or_none,
 
 
 def features() -> nn.Sequential:
-    """7x7/2 without padding, batch norm, 3x3/2 max-pooling, 3x3."""
+    """Return 7x7/2 without padding, BN, ReLU, 3x3/2 max pooling, 3x3."""
     return nn.Sequential(nn.Conv2d(3, 4, 7, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(4, 2, 3))
 
 
@@ -18,31 +18,31 @@ def test_the_side_is_that_of_a_forward_pass(size: int) -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_the_smallest_size_is_the_first_of_all_that_works(side: int) -> None:
+def test_the_smallest_size_is_the_first_that_works(side: int) -> None:
     sizes = [size for size in range(1, 60) if (side_or_none(features(), size, 3) or 0) >= side]
     assert smallest_size(features(), 8, 3, side) == smallest_size(features(), 500, 3, side) == sizes[0]
 
 
-def test_a_size_that_is_too_small_names_the_smallest() -> None:
-    with pytest.raises(RuntimeError):  # as it would be without the check
+def test_a_size_that_is_too_small_is_refused_with_the_smallest() -> None:
+    with pytest.raises(RuntimeError):  # PyTorch's error without the check
         features()(torch.zeros(2, 3, 18, 18))
     assert side_or_none(features(), 18, 3) is None
-    with pytest.raises(ValueError, match=r"size is 18, and the smallest that works is 19$"):
+    with pytest.raises(ValueError, match=r"size is 18, but the smallest that works is 19$"):
         map_side(features(), 18, 3)
 
 
-def test_layers_that_do_not_fit_together_work_at_no_size() -> None:
+def test_layers_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(ValueError, match="no size works"):
         smallest_size(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3)), 8, 3)
 
 
-def test_a_batch_norm_of_other_maps_is_named() -> None:
-    with pytest.raises(ValueError, match="a batch norm of 5 maps gets 4"):
+def test_a_batch_norm_for_another_number_of_maps_is_refused() -> None:
+    with pytest.raises(ValueError, match="a batch norm for 5 maps receives 4"):
         map_side(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5)), 8, 3)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_layers_are_left_as_they_were(training: bool) -> None:
+def test_the_layers_are_not_changed(training: bool) -> None:
     layers = features().train(training)
     before = {name: tensor.clone() for name, tensor in layers.state_dict().items()}
     map_side(layers, 40, 3)
@@ -51,7 +51,7 @@ def test_the_layers_are_left_as_they_were(training: bool) -> None:
     assert all(not p.is_meta for p in layers.parameters())
 
 
-def test_batch_norms_are_passed_over_only_inside() -> None:
+def test_batch_norms_are_skipped_only_inside_the_bypass() -> None:
     layers, maps = nn.BatchNorm2d(2).eval(), torch.full((1, 2, 2, 2), 3.0)
     layers.running_mean = torch.ones(2)
     with BatchNormBypass():

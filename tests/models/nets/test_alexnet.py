@@ -1,4 +1,4 @@
-"""AlexNet: counts by hand, the paper's maps, groups, order of layers and initial biases, torchvision's names."""
+"""AlexNet: parameters by hand, the paper's maps, groups, order of layers, initial biases and torchvision's names."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ TINY = Row(size=67, widths=(4, 4, 8, 8, 4), hidden=(6, 6), groups=2)
 
 
 def by_hand(widths: tuple[int, ...], groups: int) -> int:
-    """Weights and biases; convolutions 2, 4 and 5 see the maps of their group."""
+    """Count weights and biases; convolutions 2, 4 and 5 see only the maps of their group."""
     w1, w2, w3, w4, w5 = widths
     convolutions = (3 * 121 + 1) * w1 + (w1 // groups * 25 + 1) * w2 + (w2 * 9 + 1) * w3
     convolutions += (w3 // groups * 9 + 1) * w4 + (w4 // groups * 9 + 1) * w5
@@ -35,20 +35,20 @@ def test_parameters_are_those_of_the_layers_by_hand(
     assert count(outline(NETS[name])) == by_hand(widths, groups) == known == NETS[name].parameters
 
 
-def test_maps_are_as_in_figure_2() -> None:
+def test_maps_are_those_of_figure_2() -> None:
     found = shapes(outline(NETS["alexnet-2012"]))
     names = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")
     channels, sides = (96, 96, 256, 256, 384, 384, 256, 256), (55, 27, 27, 13, 13, 13, 13, 6)
     assert [found[name] for name in names] == list(zip(channels, sides, strict=True))
 
 
-def test_the_lecture_pads_224_pixels_to_the_same_maps() -> None:
+def test_padding_gives_the_lectures_network_the_same_sides_at_224_pixels() -> None:
     found = shapes(outline(NETS["alexnet"]))
     assert [found[f"conv{n}"] for n in range(1, 6)] == [(64, 55), (192, 27), (384, 13), (256, 13), (256, 13)]
     assert found["pool5"] == (256, 6)
 
 
-def test_without_padding_224_pixels_would_not_do() -> None:
+def test_without_padding_224_pixels_would_give_other_maps() -> None:
     with torch.device("meta"):
         network = AlexNet(Row(size=224))
     assert shapes(network)["conv1"] == (96, 54)
@@ -63,7 +63,7 @@ def test_normalisation_follows_the_first_two_relus() -> None:
     assert not any(isinstance(m, LocalResponseNorm) for m in outline(NETS["alexnet"]).modules())
 
 
-def test_dropout_is_after_the_hidden_layers_in_2012_and_before_them_in_the_lecture() -> None:
+def test_dropout_is_after_hidden_layers_in_2012_and_before_them_in_the_lecture() -> None:
     kinds = [type(m) for m in outline(NETS["alexnet-2012"]).head]
     assert kinds == [nn.Flatten, nn.Linear, nn.ReLU, Dropout, nn.Linear, nn.ReLU, Dropout, nn.Linear]
     kinds = [type(m) for m in outline(NETS["alexnet"]).head]
@@ -73,8 +73,8 @@ def test_dropout_is_after_the_hidden_layers_in_2012_and_before_them_in_the_lectu
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_group_of_convolution_2_does_not_see_the_other_s_maps(groups: int) -> None:
-    """What figure 2 draws as two towers; in one piece every map sees all."""
+def test_a_group_of_convolution_2_does_not_see_the_maps_of_the_other(groups: int) -> None:
+    """Groups are the two towers of figure 2; without groups every output sees all maps."""
     torch.manual_seed(0)
     layer = AlexNet(Row(67, TINY.widths, TINY.hidden, groups=groups)).features.get_submodule("conv2")
     maps = torch.rand(1, 4, 7, 7)
@@ -85,7 +85,7 @@ def test_a_group_of_convolution_2_does_not_see_the_other_s_maps(groups: int) -> 
     assert moved.tolist() == [True, True, groups == 1, groups == 1]
 
 
-def test_it_begins_as_section_5_says() -> None:
+def test_initial_weights_are_those_of_section_5() -> None:
     torch.manual_seed(0)
     network = AlexNet(Row(size=67, hidden=(64, 64)))
     biases = {name.split(".")[1]: p for name, p in network.named_parameters() if name.endswith("bias")}
@@ -105,14 +105,14 @@ def test_a_size_that_leaves_nothing_is_refused(padding: int, least: int) -> None
     assert network(torch.zeros(1, 3, least, least)).shape == (1, 3)
 
 
-def test_torchvision_calls_its_tensors_so() -> None:
+def test_names_are_those_of_torchvision() -> None:
     foreign = NETS["alexnet"].foreign["torchvision"]
     layers = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
     ours = [name for name, _ in outline(NETS["alexnet"]).named_parameters()]
     assert [foreign.rename(name) for name in ours] == [f"{x}.{leaf}" for x in layers for leaf in ("weight", "bias")]
 
 
-def test_the_published_errors_are_those_of_torchvision_s_file() -> None:
+def test_the_errors_are_those_of_the_weights_of_torchvision() -> None:
     errors, file = NETS["alexnet"].result, PUBLISHED_WEIGHTS["alexnet:torchvision"]
     assert errors is not None and file.top5 is not None
     assert (errors.top1, errors.top5) == (round(100 - file.top1, 2), round(100 - file.top5, 2))

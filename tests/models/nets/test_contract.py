@@ -1,4 +1,4 @@
-"""What every network there is must do, whoever wrote it: found in the folder, built narrow through its row, asked."""
+"""The contract that every network in the folder must fulfil, checked on narrow copies built from its row."""
 
 import copy
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from imclass.models.classifier import NetworkClassifier, create, load_network_cl
 from imclass.models.entry import NetworkEntry
 from imclass.models.layers.sizes import BatchNormBypass
 from imclass.models.network import Network
-from tests.support.narrow import narrow, trained
+from tests.support.narrow import imitate_training, narrow
 from tests.support.tolerance import assert_near, near
 
 ENTRIES: dict[str, NetworkEntry] = networks().entries
@@ -30,22 +30,22 @@ every_network = pytest.mark.parametrize("name", sorted(ENTRIES))
 
 
 def form(entry: NetworkEntry) -> tuple[Any, ...]:
-    """Return what decides the code that builds a network: its class, its row's switches, how many stages, what is 0."""
+    """Return what decides the code path of a constructor: class, switches of the row, numbers of stages, zeros."""
     return entry.build, *(kind(field) for field in astuple(entry.row))
 
 
 def kind(field: Any) -> Any:
-    """Return a switch as it is, of a number whether it is 0, of a tuple its length and the kind of its first item."""
+    """Return a switch unchanged, whether a number is 0, or a tuple's length and the kind of its first item."""
     if isinstance(field, tuple):
         return len(field), *(kind(item) for item in field[:1])
     return field if isinstance(field, bool | str) else field == 0
 
 
 def forms() -> Iterator[Any]:
-    """Yield every network, and mark slow those that repeat the form of one before them."""
+    """Yield every network, and mark those slow that have the form of an earlier one."""
     seen = set()
     for name, entry in sorted(ENTRIES.items()):
-        # Another size of the same form: narrow it is nearly always the very same network.
+        # Narrow copies of two sizes of the same form are nearly always the same network.
         yield pytest.param(name, marks=[pytest.mark.slow] if form(entry) in seen else [])
         seen.add(form(entry))
 
@@ -54,7 +54,7 @@ every_form = pytest.mark.parametrize("name", list(forms()))
 
 
 def by_file() -> Iterator[Any]:
-    """Yield every network, and mark slow all but one of each file: for what costs much and depends on no switch."""
+    """Yield every network, and mark all but one of each file slow: for costly tests that depend on no switch."""
     seen = set()
     for name, entry in sorted(ENTRIES.items()):
         yield pytest.param(name, marks=[pytest.mark.slow] if entry.build.__module__ in seen else [])
@@ -64,17 +64,17 @@ def by_file() -> Iterator[Any]:
 one_of_each_file = pytest.mark.parametrize("name", list(by_file()))
 
 
-def made(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
+def create_narrow(name: str, classes: int = 10, seed: int = 0) -> NetworkClassifier:
     return create(Model(name, narrow(ENTRIES[name])), [f"class {k}" for k in range(classes)], seed=seed)
 
 
 @cache
 def original(name: str) -> NetworkClassifier:
-    return made(name)
+    return create_narrow(name)
 
 
 def classifier(name: str) -> NetworkClassifier:
-    """Return a copy, because a test may change it, and copying is several times as fast as making another."""
+    """Return a copy that a test may change, since copying is several times as fast as building a network."""
     return copy.deepcopy(original(name))
 
 
@@ -84,20 +84,20 @@ def pictures(network: Network, n: int = 4) -> Tensor:
 
 
 def learn(network: Network, images: Tensor) -> None:
-    """One backward pass of the mean loss."""
+    """Run one backward pass of the mean loss."""
     network.zero_grad()
     functional.cross_entropy(network(images).float(), torch.arange(len(images)) % 2).backward()
 
 
 def gradients(network: Network) -> dict[str, float]:
-    """The largest size of each parameter's gradient; NaN where there is none or it is not finite."""
+    """Return the largest magnitude of each parameter's gradient, or NaN for a missing or non-finite one."""
     return {
         name: p.grad.abs().max().item() if p.grad is not None and p.grad.isfinite().all() else float("nan")
         for name, p in network.named_parameters()
     }
 
 
-def test_every_class_and_switch_stays_in_the_fast_set() -> None:
+def test_the_fast_set_covers_every_class_and_switch() -> None:
     fast = {name for name, *_ in (p.values for p in forms() if not p.marks)}
     assert {form(ENTRIES[name]) for name in fast} == {form(entry) for entry in ENTRIES.values()}
     assert {"vgg-a", "vgg-a-bn", "vgg-a-lrn", "resnet-101", "resnet-18", "resnet-18-a", "alexnet-2012"} <= fast
@@ -110,7 +110,7 @@ full_size = [pytest.param(name, marks=[pytest.mark.slow] if name in DEEPEST else
 
 
 @pytest.mark.parametrize("name", full_size)
-def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
+def test_at_full_size_it_has_the_stated_parameters_and_scores(name: str) -> None:
     entry = ENTRIES[name]
     with torch.device("meta"):
         network = entry.build(entry.row, entry.classes, entry.w_in).eval()
@@ -124,61 +124,61 @@ def test_at_full_size_it_has_its_parameters_and_scores(name: str) -> None:
 
 @every_network
 def test_a_copy_can_be_narrow(name: str) -> None:
-    network = made(name, classes=ENTRIES[name].classes).network
+    network = create_narrow(name, classes=ENTRIES[name].classes).network
     assert sum(p.numel() for p in network.parameters()) < max(200_000, ENTRIES[name].parameters // 8)
 
 
 @every_network
-def test_its_row_can_be_written_down(name: str) -> None:
+def test_its_row_survives_json(name: str) -> None:
     row = ENTRIES[name].row
     assert row_of(ENTRIES[name], to_json(row), name) == row
 
 
 @every_form
 @pytest.mark.parametrize("classes", [2, pytest.param(1000, marks=pytest.mark.slow)])
-def test_one_image_has_a_score_a_class(name: str, classes: int) -> None:
-    found = made(name, classes)
+def test_one_image_has_one_score_per_class(name: str, classes: int) -> None:
+    found = create_narrow(name, classes)
     assert found.scores(pictures(found.network, n=1)).shape == (1, classes)
 
 
 @every_form
 @pytest.mark.parametrize("w_in", [1, 3])
-def test_images_may_be_grey_or_coloured(name: str, w_in: int) -> None:
+def test_images_can_be_grey_or_coloured(name: str, w_in: int) -> None:
     entry = ENTRIES[name]
-    network = trained(entry.build(type(entry.row)(**asdict(entry.row) | narrow(entry)), 5, w_in))
+    network = imitate_training(entry.build(type(entry.row)(**asdict(entry.row) | narrow(entry)), 5, w_in))
     assert network(pictures(network, 2)).shape == (2, 5)
 
 
 @every_form
 def test_the_gradient_reaches_every_parameter(name: str) -> None:
-    """In evaluation mode: in training a bias before batch norm has none but rounding."""
-    network = trained(classifier(name).network)
+    """Evaluation mode, because in training the gradient of a bias before batch norm is only rounding error."""
+    network = imitate_training(classifier(name).network)
     learn(network, pictures(network, 8))
     assert [name for name, largest in gradients(network).items() if not largest > 0] == []
 
 
 @one_of_each_file
-def test_the_gradient_of_training_is_finite(name: str) -> None:
+def test_gradients_in_training_are_finite(name: str) -> None:
     network = classifier(name).network.train()
     learn(network, pictures(network, 8))
     assert [name for name, largest in gradients(network).items() if not largest < 1e4] == []
 
 
-def test_a_parameter_without_a_gradient_would_be_seen() -> None:
-    """Two kinds: one that is not used, and those behind a batch norm that multiplies by 0, which `trained` undoes."""
+def test_a_parameter_without_a_gradient_would_be_noticed() -> None:
+    """There are two kinds: unused ones, and those before a batch norm that multiplies by 0, which `trained` undoes."""
     network = classifier("small-resnet").network.eval()
     network.register_parameter("spare", nn.Parameter(torch.ones(1)))
     learn(network, pictures(network, 8))
     without = {name for name, largest in gradients(network).items() if not largest > 0}
     assert {"spare", "features.6.residual.0.weight"} <= without
-    learn(trained(network), pictures(network, 8))
+    learn(imitate_training(network), pictures(network, 8))
     assert [name for name, largest in gradients(network).items() if not largest > 0] == ["spare"]
 
 
 @one_of_each_file
 def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
     found = classifier(name)
-    images = pictures(trained(found.network))
+    images = pictures(imitate_training(found.network))
     found.save(tmp_path / "model.safetensors")
     loaded = load_network_classifier(tmp_path)
     assert torch.equal(loaded.scores(images), found.scores(images))
@@ -187,7 +187,7 @@ def test_a_file_keeps_the_scores(name: str, tmp_path: Path) -> None:
 
 @every_form
 def test_dense_at_the_native_size_is_forward(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     images = pictures(network)
     dense = network.dense(images)
     assert dense.shape == (4, 10, 1, 1)
@@ -196,7 +196,7 @@ def test_dense_at_the_native_size_is_forward(name: str) -> None:
 
 @every_form
 def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     side = 2 * network.size
     scores = network.dense(torch.rand(1, network.w_in, side, side))
     assert scores.shape[:2] == (1, 10)
@@ -205,8 +205,8 @@ def test_dense_of_a_larger_image_is_a_map(name: str) -> None:
 
 
 @every_form
-def test_embed_is_a_vector_an_image(name: str) -> None:
-    network = trained(classifier(name).network)
+def test_embed_returns_one_vector_per_image(name: str) -> None:
+    network = imitate_training(classifier(name).network)
     embedded = network.embed(pictures(network))
     assert (embedded.ndim, len(embedded)) == (2, 4)
     if isinstance(network.head[-1], nn.Linear):  # NIN ends in class maps and their mean, with a ReLU between
@@ -215,28 +215,28 @@ def test_embed_is_a_vector_an_image(name: str) -> None:
 
 @one_of_each_file
 def test_the_seed_decides_the_weights(name: str) -> None:
-    three = (original(name), made(name), made(name, seed=4))
+    three = (original(name), create_narrow(name), create_narrow(name, seed=4))
     one, same, other = (tensors_digest(found.network.state_dict()) for found in three)
     assert one == same != other
 
 
 @one_of_each_file
 def test_gradients_keep_channels_last(name: str) -> None:
-    """One layer that hands back another memory order slows whatever came before it."""
+    """A layer that returns gradients in another memory order slows down all layers before it."""
     arithmetic, wrong = Arithmetic("bf16", "nhwc"), []
 
     def watch(layer: nn.Module, inputs: tuple[Tensor, ...], maps: Tensor) -> None:
-        def look(gradient: Tensor) -> None:
+        def check(gradient: Tensor) -> None:
             if min(gradient.shape[1], gradient.shape[2] * gradient.shape[3]) > 1 and gradient.stride(1) > 1:
                 wrong.append(layer)
 
         if maps.requires_grad:
-            maps.register_hook(look)
+            maps.register_hook(check)
 
     network = classifier(name).network
     set_memory_format(network, arithmetic).train()
     leaves = [layer for layer in network.features.modules() if not list(layer.children())]
-    for layer in leaves[:-1]:  # what the last one gets back may come from a flat vector
+    for layer in leaves[:-1]:  # the gradient of the last layer may come from a flat vector
         layer.register_forward_hook(watch)
     images = pictures(network)
     scores = outputs(forward(network, images, arithmetic))
@@ -245,8 +245,8 @@ def test_gradients_keep_channels_last(name: str) -> None:
 
 
 @every_form
-def test_training_differs_by_dropout_and_batch_norm_alone(name: str) -> None:
-    network = trained(classifier(name).network)
+def test_training_differs_only_by_dropout_and_batch_norm(name: str) -> None:
+    network = imitate_training(classifier(name).network)
     images = pictures(network)
     evaluated = network(images)
     network.train()
@@ -266,24 +266,24 @@ def test_scoring_changes_nothing(name: str) -> None:
 
 @every_form
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(name: str) -> None:
-    network = trained(classifier(name).network)
+    network = imitate_training(classifier(name).network)
     images = pictures(network)
     assert_near(network(images[1:2]), network(images)[1:2])
 
 
 @every_form
-def test_an_image_that_is_too_small_is_an_error(name: str) -> None:
-    network = trained(classifier(name).network)
+def test_an_image_that_is_too_small_is_refused(name: str) -> None:
+    network = imitate_training(classifier(name).network)
     side = network.size // 4
-    with pytest.raises(UserError, match="the network takes"):
+    with pytest.raises(UserError, match="the network expects"):
         network(torch.zeros(1, network.w_in, side, side))
 
 
 @one_of_each_file
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_other_arithmetic_gives_nearly_the_same_scores_and_every_gradient(name: str, precision: str) -> None:
-    """Channels last; in bf16 the convolutions' and linear layers' weights are rounded copies, the rest is float32."""
-    network = trained(classifier(name).network)
+def test_other_arithmetic_gives_similar_scores_and_every_gradient(name: str, precision: str) -> None:
+    """Channels last. In bf16 convolutions and linear layers have rounded copies of weights; the rest is float32."""
+    network = imitate_training(classifier(name).network)
     images, exact = pictures(network, 8), network(pictures(network, 8))
     scores = forward(network.to(memory_format=torch.channels_last), images, Arithmetic(precision, "nhwc"))  # type: ignore[call-overload]
     assert scores.dtype == (torch.float32 if precision == "fp32" else torch.bfloat16)
@@ -298,10 +298,12 @@ def test_other_arithmetic_gives_nearly_the_same_scores_and_every_gradient(name: 
 
 
 @every_network
-def test_class_tensors_alone_follow_the_number_of_classes(name: str) -> None:
-    """For two numbers of classes that are no other length of a narrow network."""
+def test_only_class_tensors_depend_on_the_number_of_classes(name: str) -> None:
+    """The numbers of classes are chosen so that no other dimension of a narrow network has the same length."""
     entry, shapes = ENTRIES[name], {}
-    heads = {"aux": True, "size": entry.row.size} if "aux" in asdict(entry.row) else {}  # smaller ones have none
+    heads = (
+        {"aux": True, "size": entry.row.size} if "aux" in asdict(entry.row) else {}
+    )  # smaller images allow no auxiliary heads
     row = row_of(entry, narrow(entry) | heads, name)
     for classes in (37, 41):
         with torch.device("meta"):

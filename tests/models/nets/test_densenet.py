@@ -1,4 +1,4 @@
-"""DenseNet: parameters by hand, depths, what a layer adds, transitions, dropout, names in torchvision."""
+"""DenseNet: parameters by hand, depths, growth, transitions, dropout, names in torchvision."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ every_network = pytest.mark.parametrize("name", sorted(MILLIONS))
 
 
 def by_hand(name: str) -> int:
-    """A layer's BN sees all that came before; BC has a 1x1 to 4k maps, and halves the maps between blocks."""
+    """Count the parameters: a layer sees all maps before it; BC has a 1x1 to 4k maps and halves between blocks."""
     cifar, bc = name.startswith("cifar"), not name.startswith("cifar") or "bc" in name
     depth = int(name.split("-")[-2 if cifar else -1])
     k = int(name.split("-")[-1]) if cifar else 48 if name == "161" else 32
@@ -38,7 +38,7 @@ def by_hand(name: str) -> int:
 
 
 @every_network
-def test_parameters_are_the_tables_by_hand(name: str) -> None:
+def test_parameters_are_those_of_the_tables_by_hand(name: str) -> None:
     entry = NETS[f"densenet-{name}"]
     assert count(outline(entry)) == by_hand(name) == entry.parameters
     digits = len(str(MILLIONS[name]).split(".")[1])
@@ -69,7 +69,7 @@ def test_maps_are_those_of_table_1() -> None:
 
 @pytest.mark.parametrize("bc", [True, False])
 def test_a_layer_keeps_its_input_and_adds_k_maps(bc: bool) -> None:
-    """Equation 2: layer n sees the maps of all before it."""
+    """Equation 2: a layer sees the maps of all layers before it."""
     torch.manual_seed(0)
     layer, maps = DenseLayer(6, Row(4, (1,), bc)).eval(), torch.randn(2, 6, 5, 5)
     before = maps.clone()
@@ -83,7 +83,7 @@ def test_a_layer_keeps_its_input_and_adds_k_maps(bc: bool) -> None:
     assert [m.out_channels for m in layer.new if isinstance(m, nn.Conv2d)] == ([16, 4] if bc else [4])
 
 
-def test_dropout_follows_every_convolution_but_the_first() -> None:
+def test_dropout_follows_every_convolution_except_the_first() -> None:
     network = DenseNet(Row(4, (2, 1), stem_kernel=3, dropout=0.2, size=8))
     layers = [m for m in network.features.modules() if isinstance(m, nn.Conv2d | Dropout)]
     assert [type(m) for m in layers] == [nn.Conv2d, *[nn.Conv2d, Dropout] * (2 * 3 + 1)]
@@ -95,8 +95,8 @@ def test_the_last_maps_are_normalised_and_rectified() -> None:
     assert names == ["conv0", "denseblock1", "transition1", "denseblock2", "norm3", "relu"]
 
 
-def test_a_size_that_is_too_small_names_the_smallest() -> None:
-    with pytest.raises(ValueError, match="size is 3, and the smallest that works is 4"):
+def test_a_size_that_is_too_small_is_refused_with_the_smallest() -> None:
+    with pytest.raises(ValueError, match="size is 3, but the smallest that works is 4"):
         DenseNet(Row(4, (1, 1, 1), stem_kernel=3, size=3))
     assert DenseNet(Row(4, (1, 1, 1), stem_kernel=3, size=4)).eval()(torch.rand(1, 3, 4, 4)).shape == (1, 1000)
 
@@ -112,12 +112,12 @@ def test_a_size_that_is_too_small_names_the_smallest() -> None:
         ("head.2.weight", "classifier.weight"),
     ],
 )
-def test_torchvision_calls_it(ours: str, theirs: str) -> None:
+def test_names_are_those_of_torchvision(ours: str, theirs: str) -> None:
     entry = NETS["densenet-121"]
     assert entry.foreign["torchvision"].rename(ours) == theirs
     assert ours in outline(entry).state_dict()
 
 
-def test_only_the_networks_for_imagenet_are_torchvisions() -> None:
+def test_torchvision_has_only_the_networks_for_imagenet() -> None:
     named = {name: entry.foreign["torchvision"].name for name, entry in NETS.items() if entry.foreign}
     assert named == {f"densenet-{d}": f"densenet{d}" for d in TABLE_1}

@@ -1,4 +1,4 @@
-"""GoogLeNet: Table 1 by hand, 22 layers, where normalisation and auxiliary heads sit, names in other libraries."""
+"""GoogLeNet: Table 1 by hand, 22 layers, normalisation and auxiliary heads, names in other libraries."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ NARROW = Row(size=80, width=0.125)
 
 
 def convolutions(kernel: int = 25) -> list[tuple[int, int, int]]:
-    """Maps in, elements of the kernel, maps out."""
+    """Return (maps in, elements of the kernel, maps out) of each convolution in Table 1."""
     layers = list(STEM)
     for w_in, one, reduce3, three, reduce5, five, projection in TABLE.values():
         layers += [(w_in, 1, one), (w_in, 1, reduce3), (reduce3, 9, three)]
@@ -42,7 +42,7 @@ def convolutions(kernel: int = 25) -> list[tuple[int, int, int]]:
 
 
 def naive() -> tuple[list[tuple[int, int, int]], dict[str, int]]:
-    """The same of figure 2a's blocks, and the maps that each gives out."""
+    """Return the same for the blocks of figure 2a, and each block's number of output maps."""
     layers, maps, w_in = list(STEM), {}, 192
     for name, (_, one, _, three, _, five, _) in TABLE.items():
         layers += [(w_in, 1, one), (w_in, 9, three), (w_in, 25, five)]
@@ -51,14 +51,14 @@ def naive() -> tuple[list[tuple[int, int, int]], dict[str, int]]:
     return layers, maps
 
 
-def total(layers: list[tuple[int, int, int]], w_out: int, beside: int = 1) -> int:
-    """Parameters with so many numbers a map `beside` its kernel (a bias: 1; batch norm: 2), and the classifier's."""
-    return sum((w_in * kernel + beside) * out for w_in, kernel, out in layers) + (w_out + 1) * 1000
+def total(layers: list[tuple[int, int, int]], w_out: int, extra: int = 1) -> int:
+    """Count parameters with `extra` numbers per map (1 for a bias, 2 for batch norm), including the classifier."""
+    return sum((w_in * kernel + extra) * out for w_in, kernel, out in layers) + (w_out + 1) * 1000
 
 
-def heads(*maps: int, beside: int = 1) -> int:
-    """Parameters of auxiliary heads on so many maps."""
-    return sum((w_in + beside) * 128 + (2048 + 1) * 1024 + (1024 + 1) * 1000 for w_in in maps)
+def heads(*maps: int, extra: int = 1) -> int:
+    """Count the parameters of auxiliary heads on these numbers of maps."""
+    return sum((w_in + extra) * 128 + (2048 + 1) * 1024 + (1024 + 1) * 1000 for w_in in maps)
 
 
 def main(network: Network) -> int:
@@ -71,13 +71,13 @@ def test_parameters_are_those_of_table_1_by_hand() -> None:
     assert count(network) == 6_998_552 + heads(512, 528) == 13_378_280
 
 
-def test_parameters_of_torchvisions_variant_by_hand() -> None:
+def test_parameters_of_the_variant_of_torchvision_are_those_by_hand() -> None:
     network = outline(NETS["googlenet-bn"])
     assert main(network) == total(convolutions(9), 1024, 2) == NETS["googlenet-bn"].parameters == 6_624_904
-    assert count(network) == 6_624_904 + heads(512, 528, beside=2) == 13_004_888
+    assert count(network) == 6_624_904 + heads(512, 528, extra=2) == 13_004_888
 
 
-def test_naive_blocks_pile_up_maps_and_parameters() -> None:
+def test_naive_blocks_accumulate_maps_and_parameters() -> None:
     layers, maps = naive()
     network = outline(NETS["googlenet-naive"])
     assert main(network) == total(layers, maps["5b"]) == NETS["googlenet-naive"].parameters
@@ -97,7 +97,7 @@ def test_maps_are_those_of_table_1() -> None:
     assert shapes(outline(NETS["googlenet-bn"])) == {k: v for k, v in found.items() if not k.startswith("norm")}
 
 
-def test_pooling_that_drops_a_window_that_is_not_full_would_not_give_table_1() -> None:
+def test_pooling_without_incomplete_windows_would_not_give_table_1() -> None:
     network = outline(NETS["googlenet"])
     for layer in network.features:
         if isinstance(layer, nn.MaxPool2d):
@@ -107,7 +107,7 @@ def test_pooling_that_drops_a_window_that_is_not_full_would_not_give_table_1() -
 
 
 def depth(layer: nn.Module) -> int:
-    """Layers with weights on the longest way through."""
+    """Count the layers with weights on the longest path."""
     if isinstance(layer, Branches):
         return max(depth(branch) for branch in layer.values())
     if isinstance(layer, nn.Sequential):
@@ -127,7 +127,7 @@ def rates(layers: nn.Module) -> list[float]:
     return [layer.p for layer in layers.modules() if isinstance(layer, Dropout)]
 
 
-def test_layers_stand_in_the_published_order() -> None:
+def test_layers_are_in_the_published_order() -> None:
     network = outline(NETS["googlenet"])
     names = [name for name, _ in network.features.named_children()]
     assert names[:7] == ["conv1", "pool1", "norm1", "conv2", "conv3", "norm2", "pool2"]
@@ -139,7 +139,7 @@ def test_layers_stand_in_the_published_order() -> None:
     assert rates(network.sides) == [0.7, 0.7]
 
 
-def test_torchvisions_variant_differs_as_it_says() -> None:
+def test_the_variant_of_torchvision_differs_as_documented() -> None:
     network = outline(NETS["googlenet-bn"])
     kinds = {type(m) for m in network.modules()}
     assert LocalResponseNorm not in kinds
@@ -159,7 +159,7 @@ def narrow() -> GoogLeNet:
     return GoogLeNet(NARROW, classes=5)
 
 
-def test_a_block_is_its_four_branches_side_by_side(narrow: GoogLeNet) -> None:
+def test_a_block_concatenates_its_four_branches(narrow: GoogLeNet) -> None:
     block, maps = narrow.features.get_submodule("inception3a"), torch.rand(2, 24, 7, 7)
 
     def unit(name: str, x: Tensor) -> Tensor:
@@ -177,13 +177,13 @@ def test_a_block_is_its_four_branches_side_by_side(narrow: GoogLeNet) -> None:
     assert [x.shape[1] for x in expected] == [8, 16, 8, 8]
 
 
-def test_a_naive_block_hands_pooled_maps_on() -> None:
+def test_a_naive_block_passes_pooled_maps_on() -> None:
     block = GoogLeNet(replace(NARROW, reduced=False), 5).features.get_submodule("inception3a")
     maps = torch.rand(2, 24, 7, 7)
     assert_near(block(maps)[:, -24:], functional.max_pool2d(maps, 3, 1, 1))
 
 
-def test_there_are_three_scores_while_training_and_one_afterwards(narrow: GoogLeNet) -> None:
+def test_training_has_three_outputs_and_evaluation_has_one(narrow: GoogLeNet) -> None:
     images = torch.rand(4, 3, 80, 80)
     scores = narrow.train()(images)
     assert isinstance(scores, tuple)
@@ -194,7 +194,7 @@ def test_there_are_three_scores_while_training_and_one_afterwards(narrow: GoogLe
 
 
 @pytest.mark.parametrize(("name", "maps"), [("inception4a", 512), ("inception4d", 528)])
-def test_an_auxiliary_head_is_section_5s(name: str, maps: int) -> None:
+def test_an_auxiliary_head_is_that_of_section_5(name: str, maps: int) -> None:
     side = outline(NETS["googlenet"]).sides[name]
     x, found = torch.empty(1, maps, 14, 14, device="meta"), []
     for layer in side.children():
@@ -207,7 +207,7 @@ def test_an_auxiliary_head_is_section_5s(name: str, maps: int) -> None:
     assert (pool.kernel_size, pool.stride) == (5, 3)
 
 
-def test_an_auxiliary_head_sees_its_own_block(narrow: GoogLeNet) -> None:
+def test_an_auxiliary_head_sees_the_maps_of_its_block(narrow: GoogLeNet) -> None:
     images = torch.rand(2, 3, 80, 80)
     narrow.train()
     for layer in narrow.modules():
@@ -234,22 +234,22 @@ def test_the_gradient_of_the_weighted_loss_reaches_every_parameter(name: str) ->
 
 
 @pytest.mark.parametrize("size", [79, 112, 160])
-def test_it_works_at_other_sizes(size: int) -> None:
+def test_other_sizes_work(size: int) -> None:
     network = GoogLeNet(replace(NARROW, size=size), 5)
     scores = network.train()(torch.rand(2, 3, size, size))
     assert [s.shape for s in scores] == [(2, 5)] * 3
 
 
-def test_maps_too_small_for_the_auxiliary_heads_are_named() -> None:
+def test_maps_too_small_for_the_auxiliary_heads_are_refused() -> None:
     classes = ["a", "b"]
-    with pytest.raises(UserError, match=r"size is 78, and the smallest that works is 79 with auxiliary heads"):
+    with pytest.raises(UserError, match=r"size is 78, but the smallest that works is 79 with auxiliary heads"):
         create(Model("googlenet", {"size": 78, "width": 0.125}), classes)
     assert create(Model("googlenet", {"size": 78, "width": 0.125, "aux": False}), classes).network.sides.keys() == set()
-    with pytest.raises(UserError, match=r"size is 30, and the smallest that works is 31$"):
+    with pytest.raises(UserError, match=r"size is 30, but the smallest that works is 31$"):
         create(Model("googlenet", {"size": 30, "width": 0.125, "aux": False}), classes)
 
 
-def test_weights_and_biases_begin_as_in_caffes_model(narrow: GoogLeNet) -> None:
+def test_initial_weights_and_biases_are_those_of_the_caffe_model(narrow: GoogLeNet) -> None:
     zeros = []
     for name, layer in narrow.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -261,7 +261,7 @@ def test_weights_and_biases_begin_as_in_caffes_model(narrow: GoogLeNet) -> None:
     assert zeros == ["sides.inception4a.fc2", "sides.inception4d.fc2", "head.3"]
 
 
-def test_caffe_calls_the_tensors_by_layer_and_column_of_the_table() -> None:
+def test_caffe_names_tensors_by_layer_and_column_of_the_table() -> None:
     caffe = NETS["googlenet"].foreign["caffe"]
     columns = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
     layers = ["conv1.7x7_s2", "conv2.3x3_reduce", "conv2.3x3", "loss3.classifier"]
@@ -278,7 +278,7 @@ def test_caffe_calls_the_tensors_by_layer_and_column_of_the_table() -> None:
     assert [(m.k, m.alpha * m.n) for m in norms] == [(1.0, pytest.approx(1e-4))] * 2
 
 
-def test_torchvision_calls_the_tensors_by_branch() -> None:
+def test_torchvision_names_tensors_by_branch() -> None:
     rename = NETS["googlenet-bn"].foreign["torchvision"].rename
     state = outline(NETS["googlenet-bn"]).state_dict()
     theirs = {rename(name): tuple(t.shape) for name, t in state.items() if name not in ("mean", "std")}
@@ -291,12 +291,12 @@ def test_torchvision_calls_the_tensors_by_branch() -> None:
     assert theirs["fc.bias"] == (1000,)
 
 
-def test_the_published_error_is_the_papers() -> None:
+def test_the_error_is_that_of_the_paper() -> None:
     assert NETS["googlenet"].result == PaperResult(top5=10.07, protocol="1 crop")
     assert NETS["googlenet-naive"].result is NETS["googlenet-bn"].result is None
 
 
-def test_it_can_learn_eight_images_by_heart() -> None:
+def test_it_can_memorise_eight_images() -> None:
     torch.manual_seed(0)
     network = GoogLeNet(replace(NETS["googlenet-bn"].row, size=32, width=0.125, dropout=0.0, aux=False), 8)
     images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)

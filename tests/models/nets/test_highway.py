@@ -1,4 +1,4 @@
-"""Highway networks: parameters by hand, the gate against its equation, how it begins."""
+"""Highway networks: parameters by hand, the gate against its equation, initial weights."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests.support.tolerance import assert_near
 NARROW = Row((4, 6, 8), (2, 1, 1), hidden=5, size=8)
 
 
-def test_parameters_are_those_by_hand() -> None:
+def test_parameters_are_those_of_the_layers_by_hand() -> None:
     total, w_in = 0, 3
     for width, gated in ((32, 4), (80, 5), (128, 5)):
         total += (9 * w_in + 1) * width + gated * 2 * (9 * width + 1) * width
@@ -21,8 +21,8 @@ def test_parameters_are_those_by_hand() -> None:
     assert count(outline(NETS["highway-19"])) == total == NETS["highway-19"].parameters == 2_256_838
 
 
-def test_it_has_nineteen_layers() -> None:
-    """A gated layer is one: its two convolutions stand side by side."""
+def test_it_has_19_layers() -> None:
+    """A gated layer counts as one, because its two convolutions are parallel."""
     network = outline(NETS["highway-19"])
     gated = [m for m in network.modules() if isinstance(m, GatedConvolution)]
     plain = [m for m in (*network.features, *network.head) if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -52,14 +52,14 @@ def test_the_gate_mixes_the_transform_and_the_input() -> None:
 
 
 @pytest.mark.parametrize(("bias", "carried"), [(-30.0, True), (30.0, False)])
-def test_a_shut_gate_carries_and_an_open_one_transforms(bias: float, carried: bool) -> None:
+def test_a_closed_gate_carries_and_an_open_one_transforms(bias: float, carried: bool) -> None:
     layer, maps = GatedConvolution(3), torch.randn(2, 3, 5, 5)
     nn.init.constant_(layer.gate.get_parameter("0.bias"), bias)
     assert_near(layer(maps), maps if carried else layer.transform(maps))
 
 
-def test_it_begins_by_carrying_most_of_its_input() -> None:
-    """Gate biases are -2, the other biases 0; the first and the last weights are N(0, 0.05^2), the rest He's."""
+def test_gates_begin_mostly_closed() -> None:
+    """Gate biases are -2, other biases 0. First and last weights are drawn from N(0, 0.05^2), the rest are He's."""
     torch.manual_seed(0)
     network = Highway(Row((32, 80, 128), (1, 1, 1)))
     for name, parameter in network.named_parameters():
@@ -75,7 +75,7 @@ def test_it_begins_by_carrying_most_of_its_input() -> None:
         assert weights.std().item() == pytest.approx((2 / (9 * 80)) ** 0.5, rel=0.02)
 
 
-def test_dropout_stands_before_each_plain_convolution_and_the_last_layer() -> None:
+def test_dropout_is_before_each_plain_convolution_and_the_last_layer() -> None:
     network = Highway(NARROW)
     kinds = [type(m) for m in network.features]
     assert [kinds[i + 1] for i, kind in enumerate(kinds) if kind is Dropout] == [nn.Conv2d] * 3
@@ -83,7 +83,7 @@ def test_dropout_stands_before_each_plain_convolution_and_the_last_layer() -> No
     assert {m.p for m in network.modules() if isinstance(m, Dropout)} == {0.2}
 
 
-def test_a_size_that_is_too_small_names_the_smallest() -> None:
-    with pytest.raises(ValueError, match="size is 3, and the smallest that works is 4"):
+def test_a_size_that_is_too_small_is_refused_with_the_smallest() -> None:
+    with pytest.raises(ValueError, match="size is 3, but the smallest that works is 4"):
         Highway(Row((4, 6, 8), (1, 1, 1), size=3))
     assert Highway(Row((4, 6, 8), (1, 1, 1), size=4)).eval()(torch.rand(1, 3, 4, 4)).shape == (1, 10)

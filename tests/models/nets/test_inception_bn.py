@@ -13,7 +13,7 @@ from imclass.models.layers.normalisation import LocalResponseNorm
 from imclass.models.nets.inception_bn import NETS, InceptionBN, Row
 from tests.support.outline import count, outline, shapes
 
-# 1x1; 3x3 reduce, 3x3; double 3x3 reduce, double 3x3; pool projection: 0 where the pooled maps go on as they are.
+# 1x1; 3x3 reduce, 3x3; double 3x3 reduce, double 3x3; pool projection, or 0 for none.
 FIGURE_5 = {
     "3a": (64, 64, 64, 64, 96, 32), "3b": (64, 64, 96, 64, 96, 64), "3c": (0, 128, 160, 64, 96, 0),
     "4a": (224, 64, 96, 96, 128, 128), "4b": (192, 96, 128, 96, 128, 128), "4c": (160, 128, 160, 128, 160, 128),
@@ -24,7 +24,7 @@ SIDES = {"3a": 28, "3b": 28, "3c": 14, "4a": 14, "4b": 14, "4c": 14, "4d": 14, "
 
 
 def by_hand(projection: int) -> tuple[int, dict[str, tuple[int, int]]]:
-    """Parameters, with batch norm's two numbers a map, and each block's maps and side."""
+    """Return the parameters, with batch norm's two numbers per map, and each block's maps and side."""
     layers, maps, w_in = [(3, 49, 64), (64, 1, 64), (64, 9, 192)], {}, 192
     for name, (one, reduce3, three, reduce_double, double, pool) in FIGURE_5.items():
         pool = projection if name in ("4c", "4d") else pool
@@ -53,7 +53,7 @@ def blocks(features: nn.Sequential) -> dict[str, nn.Module]:
     return {name: features.get_submodule(f"inception{name}") for name in FIGURE_5}
 
 
-def test_only_3c_and_4e_have_a_stride_and_maximum_pooling_beside_5b() -> None:
+def test_only_3c_and_4e_have_a_stride_and_they_and_5b_have_max_pooling() -> None:
     strides, maxima, widths = [], [], []
     for name, block in blocks(outline(NETS["inception-bn"]).features).items():
         strides += [name] if any(isinstance(m, nn.Conv2d) and m.stride == (2, 2) for m in block.modules()) else []
@@ -63,7 +63,7 @@ def test_only_3c_and_4e_have_a_stride_and_maximum_pooling_beside_5b() -> None:
     assert maxima == ["3c", "4e", "5b"]
 
 
-def test_every_convolution_has_batch_norm_and_there_is_nothing_else_of_googlenet() -> None:
+def test_every_convolution_has_batch_norm_and_other_parts_of_googlenet_are_absent() -> None:
     network = outline(NETS["inception-bn"])
     kinds = [type(m) for m in network.modules()]
     assert kinds.count(nn.Conv2d) == kinds.count(nn.BatchNorm2d) == kinds.count(nn.ReLU) == 3 + 8 * 7 + 2 * 5
@@ -79,7 +79,7 @@ def test_maps_of_odd_sides_fit_together(size: int) -> None:
     assert network(torch.rand(1, 3, size, size)).shape == (1, 5)
 
 
-def test_pooling_unlike_the_convolutions_beside_it_would_not_fit_maps_of_odd_sides() -> None:
+def test_pooling_padded_unlike_the_convolutions_would_not_fit_odd_sides() -> None:
     network = InceptionBN(Row(size=97, width=0.125), 5).eval()
     block = network.features.get_submodule("inception3c")
     maps = torch.rand(1, 40, 13, 13)
@@ -91,16 +91,16 @@ def test_pooling_unlike_the_convolutions_beside_it_would_not_fit_maps_of_odd_sid
 
 def test_a_size_below_the_smallest_is_refused() -> None:
     assert InceptionBN(Row(size=7, width=0.125), 5).eval()(torch.rand(1, 3, 7, 7)).shape == (1, 5)
-    with pytest.raises(ValueError, match="size is 6, and the smallest that works is 7"):
+    with pytest.raises(ValueError, match="size is 6, but the smallest that works is 7"):
         InceptionBN(replace(Row(), size=6, width=0.125), 5)
 
 
-def test_convolutions_begin_at_two_over_fan_in() -> None:
+def test_convolutions_begin_with_variance_two_over_fan_in() -> None:
     torch.manual_seed(0)
     for layer in InceptionBN(Row(size=32, width=0.25), 5).modules():
         if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 1000:
             assert layer.weight.var().item() == pytest.approx(2 / layer.weight[0].numel(), rel=0.25)
 
 
-def test_the_published_errors_are_the_papers() -> None:
+def test_the_errors_are_those_of_the_paper() -> None:
     assert NETS["inception-bn"].result == PaperResult(25.2, 7.82, "1 crop")

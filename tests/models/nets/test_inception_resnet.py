@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2: the released network's layers by hand, how residuals are scaled and added, timm's names."""
+"""Inception-ResNet-v2: the released network's layers by hand, scaled residuals, timm's names."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_there_are_10_20_and_10_blocks_with_their_scales(full: Network) -> None:
 
 def test_the_number_of_blocks_is_in_the_row() -> None:
     with torch.device("meta"):
-        network = InceptionResNet(Row(width=0.125, blocks=(5, 10, 5)), 3)  # as figure 15 has it
+        network = InceptionResNet(Row(width=0.125, blocks=(5, 10, 5)), 3)  # as in figure 15
     assert [m.scale for m in residuals(network)] == [0.17] * 5 + [0.10] * 10 + [0.20] * 4 + [1.0]
 
 
@@ -78,7 +78,7 @@ def test_a_block_adds_its_scaled_residual(name: str, w_in: int, last: bool) -> N
     assert torch.equal(block(maps), maps if last else maps.relu())
 
 
-def test_the_head_keeps_eight_tenths(full: Network) -> None:
+def test_the_head_has_a_mean_over_8_by_8_and_dropout_of_a_fifth(full: Network) -> None:
     assert [type(m) for m in full.head] == [nn.AvgPool2d, Dropout, nn.Flatten, nn.Linear]
     assert (full.head[0].kernel_size, full.head[1].p) == (8, 0.2)
     assert full.sides.keys() == set()
@@ -94,7 +94,7 @@ def test_weights_begin_by_glorots_rule() -> None:
             assert layer.bias is None or (layer.bias == 0).all()
 
 
-def test_timm_calls_the_tensors_by_branch(full: Network) -> None:
+def test_timm_names_tensors_by_branch(full: Network) -> None:
     rename = NETS["inception-resnet-v2"].foreign["timm"].rename
     state = {name: t for name, t in full.state_dict().items() if name not in ("mean", "std")}
     theirs = {rename(name): tuple(t.shape) for name, t in state.items()}
@@ -111,9 +111,9 @@ def test_timm_calls_the_tensors_by_branch(full: Network) -> None:
 
 def test_sizes_down_to_75_work() -> None:
     assert InceptionResNet(Row(75, 0.125, (1, 1, 1)), 3).eval()(torch.rand(1, 3, 75, 75)).shape == (1, 3)
-    with pytest.raises(ValueError, match="size is 74, and the smallest that works is 75"):
+    with pytest.raises(ValueError, match="size is 74, but the smallest that works is 75"):
         InceptionResNet(Row(74, 0.125, (1, 1, 1)), 3)
 
 
-def test_the_published_errors_are_the_papers() -> None:
+def test_the_errors_are_those_of_the_paper() -> None:
     assert NETS["inception-resnet-v2"].result == PaperResult(19.9, 4.9, "1 crop, without blacklisted images")

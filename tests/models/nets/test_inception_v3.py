@@ -1,4 +1,4 @@
-"""Inception-v3: the released network's layers by hand, its auxiliary head, and what torchvision and timm call them."""
+"""Inception-v3: the released network's layers by hand, its auxiliary head, and names in torchvision and timm."""
 
 from dataclasses import replace
 
@@ -74,7 +74,7 @@ def test_maps_are_35_17_and_8_pixels_wide(full: Network) -> None:
     assert found == stem | first | second | {"Mixed_7a": (1280, 8), "Mixed_7b": (2048, 8), "Mixed_7c": (2048, 8)}
 
 
-def test_the_head_is_a_mean_of_8_by_8_and_dropout_of_a_half(full: Network) -> None:
+def test_the_head_has_a_mean_over_8_by_8_and_dropout_of_a_half(full: Network) -> None:
     assert [type(m) for m in full.head] == [nn.AvgPool2d, Dropout, nn.Flatten, nn.Linear]
     pool, dropout = full.head[0], full.head[1]
     assert (pool.kernel_size, dropout.p) == (8, 0.5)
@@ -87,7 +87,7 @@ def test_means_count_padding_as_zeros(full: Network) -> None:
     assert all(m.count_include_pad and m.padding == 1 for m in means)
 
 
-def test_the_auxiliary_head_is_figure_8s(full: Network) -> None:
+def test_the_auxiliary_head_is_that_of_figure_8(full: Network) -> None:
     side, found = full.sides["Mixed_6e"], []
     maps = torch.empty(1, 768, 17, 17, device="meta")
     for layer in side.children():
@@ -98,7 +98,7 @@ def test_the_auxiliary_head_is_figure_8s(full: Network) -> None:
     assert full.side_weight == 0.4
 
 
-def test_there_are_two_scores_while_training_and_gradients_everywhere() -> None:
+def test_training_has_two_outputs_and_gradients_everywhere() -> None:
     torch.manual_seed(0)
     network, images = InceptionV3(Row(width=0.05), 3), torch.rand(2, 3, 299, 299)
     scores, side = network.train()(images)
@@ -110,16 +110,16 @@ def test_there_are_two_scores_while_training_and_gradients_everywhere() -> None:
     assert isinstance(network.eval()(images), Tensor)
 
 
-def test_maps_too_small_for_the_auxiliary_head_are_named() -> None:
-    with pytest.raises(UserError, match=r"size is 107, and the smallest that works is 299 with auxiliary heads"):
+def test_maps_too_small_for_the_auxiliary_head_are_refused() -> None:
+    with pytest.raises(UserError, match=r"size is 107, but the smallest that works is 299 with auxiliary heads"):
         create(Model("inception-v3", {"size": 107, "width": 0.05}), ["a", "b"])
     small = Row(size=107, width=0.05, aux=False)
     assert InceptionV3(small, 3).eval()(torch.rand(1, 3, 107, 107)).shape == (1, 3)
-    with pytest.raises(ValueError, match=r"size is 74, and the smallest that works is 75$"):
+    with pytest.raises(ValueError, match=r"size is 74, but the smallest that works is 75$"):
         InceptionV3(replace(small, size=74), 3)
 
 
-def test_libraries_call_the_tensors_by_branch_and_number(full: Network) -> None:
+def test_other_libraries_name_tensors_by_branch_and_number(full: Network) -> None:
     foreign = NETS["inception-v3"].foreign
     state = {name: t for name, t in full.state_dict().items() if name not in ("mean", "std")}
     theirs = {foreign["torchvision"].rename(name): tuple(t.shape) for name, t in state.items()}
@@ -140,5 +140,5 @@ def test_libraries_call_the_tensors_by_branch_and_number(full: Network) -> None:
     assert foreign["timm"].rename is foreign["torchvision"].rename
 
 
-def test_the_published_errors_are_the_papers() -> None:
+def test_the_errors_are_those_of_the_paper() -> None:
     assert NETS["inception-v3"].result == PaperResult(21.2, 5.6, "1 crop, without blacklisted images")

@@ -1,4 +1,4 @@
-"""Inception-v4: the released network's layers by hand, the order of its long kernels, and what timm calls them."""
+"""Inception-v4: the released network's layers by hand, the order of its long kernels, timm's names."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ Layers = list[tuple[int, int, int]]  # maps in, elements of the kernel, maps out
 
 
 def tower(w_in: int, *layers: tuple[int, int]) -> Layers:
-    """A chain of (elements of the kernel, maps out)."""
+    """Return the layers of a chain of (elements of the kernel, maps out)."""
     widths = [w_in, *[w for _, w in layers]]
     return [(a, kernel, b) for (a, b), (kernel, _) in zip(pairwise(widths), layers, strict=True)]
 
@@ -50,7 +50,7 @@ def test_maps_are_those_of_figures_3_and_9(full: Network) -> None:
     assert found[6:] == [(384, 35)] * 4 + [(1024, 17)] * 8 + [(1536, 8)] * 4
 
 
-def test_the_head_keeps_eight_tenths(full: Network) -> None:
+def test_the_head_has_a_mean_over_8_by_8_and_dropout_of_a_fifth(full: Network) -> None:
     assert [type(m) for m in full.head] == [nn.AvgPool2d, Dropout, nn.Flatten, nn.Linear]
     assert (full.head[0].kernel_size, full.head[1].p) == (8, 0.2)
     assert full.sides.keys() == set()
@@ -66,7 +66,7 @@ def kernels(full: Network, name: str) -> list[tuple[int, ...]]:
     return [m.kernel_size for m in full.features.get_submodule(name).modules() if isinstance(m, nn.Conv2d)]
 
 
-def test_long_kernels_come_in_the_released_order(full: Network) -> None:
+def test_long_kernels_are_in_the_released_order(full: Network) -> None:
     assert kernels(full, "4.branch1") == [(1, 1), (1, 7), (7, 1), (3, 3)]
     assert kernels(full, "11.branch1") == [(1, 1), (1, 7), (7, 1)]
     assert kernels(full, "11.branch2") == [(1, 1), (7, 1), (1, 7), (7, 1), (1, 7)]
@@ -74,7 +74,7 @@ def test_long_kernels_come_in_the_released_order(full: Network) -> None:
     assert kernels(full, "19.branch2") == [(1, 1), (3, 1), (1, 3), (1, 3), (3, 1)]
 
 
-def test_a_fork_gives_both_kernels_the_same_maps() -> None:
+def test_both_kernels_of_a_fork_see_the_same_maps() -> None:
     torch.manual_seed(0)
     network = InceptionV4(Row(size=75, width=0.125, blocks=(1, 1, 1)), 3).eval()
     branch, maps = network.features.get_submodule("10.branch1"), torch.rand(1, 192, 3, 3)
@@ -101,9 +101,9 @@ def test_timm_numbers_the_branches(full: Network) -> None:
 def test_sizes_down_to_75_work() -> None:
     row = Row(size=75, width=0.125, blocks=(1, 1, 1))
     assert InceptionV4(row, 3).eval()(torch.rand(1, 3, 75, 75)).shape == (1, 3)
-    with pytest.raises(ValueError, match="size is 74, and the smallest that works is 75"):
+    with pytest.raises(ValueError, match="size is 74, but the smallest that works is 75"):
         InceptionV4(Row(size=74, width=0.125, blocks=(1, 1, 1)), 3)
 
 
-def test_the_published_errors_are_the_papers() -> None:
+def test_the_errors_are_those_of_the_paper() -> None:
     assert NETS["inception-v4"].result == PaperResult(20.0, 5.0, "1 crop, without blacklisted images")

@@ -1,4 +1,4 @@
-"""NIN: counts by hand, no fully connected layer, scores that are means of class maps, the authors' initial weights."""
+"""NIN: parameters by hand, scores as means of class maps, the authors' initial weights."""
 
 from itertools import pairwise
 
@@ -36,7 +36,7 @@ def test_every_convolution_has_its_relu() -> None:
         assert set(after) == {nn.ReLU}
 
 
-def test_maps_are_halved_and_rounded_up() -> None:
+def test_pooling_halves_the_sides_and_rounds_up() -> None:
     found = shapes(outline(NETS["nin-cifar"]))
     assert [found[name] for name in ("conv1", "pool1", "pool2", "cccp5")] == [(192, 32), (96, 16), (192, 8), (192, 8)]
     found = shapes(outline(NETS["nin-imagenet"]))
@@ -44,7 +44,7 @@ def test_maps_are_halved_and_rounded_up() -> None:
     assert [found[name] for name in names] == [(96, 54), (96, 27), (256, 13), (384, 6), (1024, 6)]
 
 
-def test_pooling_that_rounds_down_would_not_leave_the_8_pixels_that_the_authors_average() -> None:
+def test_pooling_that_rounds_down_would_leave_7_pixels_instead_of_8() -> None:
     network = outline(NETS["nin-cifar"])
     for layer in network.features:
         if isinstance(layer, nn.MaxPool2d):
@@ -70,7 +70,7 @@ def test_scores_are_the_means_of_class_maps() -> None:
     assert_near(network(images), maps.sum((2, 3)) / 64)
 
 
-def test_embed_is_the_mean_of_what_the_class_maps_are_made_of() -> None:
+def test_embed_is_the_mean_of_the_maps_below_the_class_maps() -> None:
     torch.manual_seed(0)
     network, images = NIN(TINY, 5).eval(), torch.rand(2, 3, 32, 32)
     assert_near(network.embed(images), network.features(network.prepare(images)).mean((2, 3)))
@@ -89,7 +89,7 @@ def test_dense_slides_the_mean_over_a_larger_image() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NETS))
-def test_weights_begin_as_in_the_authors_files(name: str) -> None:
+def test_initial_weights_are_those_of_the_authors_files(name: str) -> None:
     torch.manual_seed(0)
     entry = NETS[name]
     network = entry.build(entry.row, entry.classes, 3)
@@ -101,5 +101,5 @@ def test_weights_begin_as_in_the_authors_files(name: str) -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = NETS["nin-imagenet"].row
-    with torch.device("meta"), pytest.raises(ValueError, match="size is 38, and the smallest that works is 39"):
+    with torch.device("meta"), pytest.raises(ValueError, match="size is 38, but the smallest that works is 39"):
         NIN(Row(38, row.widths, row.kernels, row.strides, row.paddings, row.dropout))

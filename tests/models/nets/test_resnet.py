@@ -1,4 +1,4 @@
-"""ResNet: Table 1's blocks, maps and multiply-adds, parameters by hand for every option, where the stride stands."""
+"""ResNet: blocks, maps and multiply-adds of Table 1, parameters by hand for every option, place of the stride."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ NARROW = Row((1, 2, 1, 1), ((2, 8), (4, 16), (4, 16), (8, 32)), stem=4, size=64)
 
 
 def by_hand(depth: int, option: str) -> int:
-    """Convolutions without bias, BN's two numbers a map, projections where the option has them, FC with bias."""
+    """Count convolutions without bias, BN's two numbers per map, projections of the option, and FC with bias."""
     total, w_in = 7 * 7 * 3 * 64 + 2 * 64, 64
     for stage, blocks in enumerate(BLOCKS[depth]):
         width = 64 << stage
@@ -46,7 +46,7 @@ def test_parameters_are_those_of_table_1_by_hand(depth: int, option: str) -> Non
     assert count(outline(replace(entry, row=replace(entry.row, option=option)))) == by_hand(depth, option)
 
 
-def test_the_table_is_the_papers() -> None:
+def test_the_table_is_that_of_the_paper() -> None:
     assert set(NETS) == {*COUNTS, "resnet-18-c", "resnet-34-c"}
     for name, millions in COUNTS.items():
         assert round(NETS[name].parameters / 1e6, 2) == millions
@@ -66,7 +66,7 @@ def test_the_errors_are_those_of_tables_2_and_3() -> None:
 
 @pytest.mark.parametrize("depth", BLOCKS)
 def test_depth_counts_layers_with_weights(depth: int) -> None:
-    """All but the projections; the name's number."""
+    """The number in a name counts all layers with weights except projections."""
     network = outline(NETS[f"resnet-{depth}"])
     layers = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "shortcut" not in n]
     assert len(layers) == depth
@@ -92,7 +92,7 @@ def test_multiply_adds_are_those_of_table_1(depth: int) -> None:
     assert macs == pytest.approx(computed, abs=0.0005)
 
 
-def test_the_stride_in_the_3x3_costs_more_and_no_parameter() -> None:
+def test_the_stride_in_the_3x3_costs_more_but_adds_no_parameters() -> None:
     paper, later = NETS["resnet-50"], NETS["resnet-50-v1.5"]
     assert paper.parameters == later.parameters
     assert measure(outline(later)).macs == pytest.approx(4.1e9, rel=0.01)
@@ -101,7 +101,7 @@ def test_the_stride_in_the_3x3_costs_more_and_no_parameter() -> None:
 
 
 def strides(entry: NetworkEntry) -> list[tuple[int, int]]:
-    """Of the 1x1 and the 3x3 of each first block of the latter three stages."""
+    """Return the strides of the 1x1 and the 3x3 in the first block of each of the last three stages."""
     network = outline(entry)
     firsts = [network.features.get_submodule(f"conv{stage}_x.0.residual") for stage in (3, 4, 5)]
     return [(first.get_submodule("0").stride[0], first.get_submodule("3").stride[0]) for first in firsts]  # type: ignore[index, misc]
@@ -111,10 +111,10 @@ def strides(entry: NetworkEntry) -> list[tuple[int, int]]:
     ("name", "projections"),
     [("resnet-34-a", 0), ("resnet-34", 3), ("resnet-34-c", 16), ("resnet-18-c", 8), ("resnet-50", 4)],
 )
-def test_projections_are_those_of_the_option(name: str, projections: int) -> None:
-    """B projects where the shape changes; the first stage of bottlenecks widens 64 to 256, that of basic blocks not.
+def test_the_option_decides_the_number_of_projections(name: str, projections: int) -> None:
+    """Option B projects where the shape changes, including the first stage of bottlenecks, from 64 to 256 maps.
 
-    The paper counts thirteen projections that C adds to B's three.
+    For 34 layers the paper counts thirteen projections that option C adds to the three of B.
     """
     names = [n for n, m in outline(NETS[name]).named_modules() if isinstance(m, nn.Conv2d) and "shortcut" in n]
     assert len(names) == projections
@@ -132,7 +132,7 @@ def test_torchvision_has_a_name_for_every_tensor(name: str) -> None:
     assert theirs.name == name.replace("-v1.5", "").replace("-", "")
 
 
-def test_only_what_torchvision_computes_has_its_name() -> None:
+def test_only_networks_that_torchvision_has_are_named_after_it() -> None:
     assert {name for name, entry in NETS.items() if entry.foreign} == {
         "resnet-18", "resnet-34", "resnet-50-v1.5", "resnet-101-v1.5", "resnet-152-v1.5",
     }  # fmt: skip
@@ -148,13 +148,13 @@ def test_other_sizes_and_options_work(option: str, size: int) -> None:
 
 
 def test_a_stage_of_three_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a stage has one .* or two"):
+    with pytest.raises(ValueError, match=r"each stage must have one .* or two"):
         ResNet(replace(NARROW, widths=((2, 8), (4, 16), (4, 16, 16), (8, 32))))
-    with pytest.raises(ValueError, match=r"blocks are \(1, 1, 0, 1\), and must be 4 numbers"):
+    with pytest.raises(ValueError, match=r"blocks are \(1, 1, 0, 1\); they must be 4 numbers"):
         ResNet(replace(NARROW, blocks=(1, 1, 0, 1)))
 
 
-def test_convolutions_begin_at_two_over_fan_in() -> None:
+def test_convolutions_begin_with_variance_two_over_fan_in() -> None:
     torch.manual_seed(0)
     layer = ResNet(replace(NARROW, stem=64)).features.get_submodule("conv1")
     assert layer.get_parameter("weight").var().item() == pytest.approx(2 / (3 * 49), rel=0.1)

@@ -1,4 +1,4 @@
-"""CIFAR ResNets: parameters by hand for both shortcuts, option A against a loop, depths that are not 6n + 2 refused."""
+"""CIFAR ResNets: parameters by hand for both shortcuts, blocks against formulas, refused depths, foreign names."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def by_hand(depth: int, option: str, widths: tuple[int, ...] = (16, 32, 64)) -> int:
-    """3x3 without bias and BN's two numbers a map; the stem, 2n convolutions a stage, projections, FC."""
+    """Count 3x3 without bias, BN's two numbers per map, the stem, 2n convolutions per stage, projections, FC."""
     n, count, w_in = (depth - 2) // 6, 27 * widths[0] + 2 * widths[0], widths[0]
     for w_out in widths:
         count += 9 * w_in * w_out + (2 * n - 1) * 9 * w_out * w_out + 2 * n * 2 * w_out
@@ -34,7 +34,7 @@ def by_hand(depth: int, option: str, widths: tuple[int, ...] = (16, 32, 64)) -> 
     return count + w_in * 10 + 10
 
 
-def test_the_table_is_the_papers() -> None:
+def test_the_table_is_that_of_the_paper() -> None:
     assert {name.removeprefix("resnet-cifar-"): entry.parameters for name, entry in NETS.items()} == COUNTS
     for name, entry in NETS.items():
         assert entry.parameters == by_hand(entry.row.depth, entry.row.option)
@@ -50,40 +50,42 @@ def test_depth_counts_layers_with_weights(depth: int, option: str) -> None:
         network = ResNetCifar(Row(depth, option))  # type: ignore[arg-type]
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len([m for m in layers if isinstance(m, nn.Linear) or m.kernel_size == (3, 3)]) == depth
-    assert len([m for m in layers if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]) == 2 * (option == "B")
+    assert len([m for m in layers if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]) == (
+        2 if option == "B" else 0
+    )
     assert all(m.bias is None for m in layers if isinstance(m, nn.Conv2d))
 
 
 @pytest.mark.parametrize("depth", [-4, 0, 2, 7, 21, 49])
 def test_a_depth_that_is_not_6n_plus_2_is_refused(depth: int) -> None:
-    with pytest.raises(ValueError, match=rf"depth is {depth}, and must be 6n \+ 2: \d+ or \d+"):
+    with pytest.raises(ValueError, match=rf"depth is {depth}; it must be 6n \+ 2, such as \d+ or \d+"):
         ResNetCifar(Row(depth))
 
 
-def test_the_user_is_told_in_a_line() -> None:
-    with pytest.raises(UserError, match=r"resnet-cifar-20 cannot be built .* 6n \+ 2: 20 or 26"):
+def test_a_wrong_row_is_refused_with_a_fix() -> None:
+    with pytest.raises(UserError, match=r"resnet-cifar-20 cannot be built .* 6n \+ 2, such as 20 or 26"):
         create(Model("resnet-cifar-20", {"depth": 21}), ["a", "b"])
     with pytest.raises(UserError, match="option is 'C'; it must be one of 'A', 'B'"):
         create(Model("resnet-cifar-20", {"option": "C"}), ["a", "b"])
 
 
-def test_widths_that_fall_need_projections() -> None:
+def test_decreasing_widths_need_projections() -> None:
     with pytest.raises(ValueError, match="use option B"):
         ResNetCifar(Row(8, widths=(8, 4, 4)))
     assert ResNetCifar(Row(8, "B", widths=(8, 4, 4))).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
-def test_a_block_whose_residual_is_silent_is_its_shortcut() -> None:
+def test_a_block_with_a_silent_residual_is_its_shortcut() -> None:
     block = BasicBlock(3, 5, 2, Subsample(2, 2)).eval()
     nn.init.zeros_(block.residual[-1].get_parameter("weight"))
     maps = torch.rand(2, 3, 8, 8)
     assert_near(block(maps), block.shortcut(maps))
-    assert torch.equal(maps, maps.clamp_min(0))  # in place on its own numbers only
+    assert torch.equal(maps, maps.clamp_min(0))  # the block does not change its input in place
     nn.init.ones_(block.residual[-1].get_parameter("weight"))
     assert not near(block(maps), block.shortcut(maps), 1e-3)
 
 
-def test_a_block_is_its_formula_and_leaves_its_input_alone() -> None:
+def test_a_block_matches_its_formula_and_keeps_its_input() -> None:
     torch.manual_seed(0)
     block, maps = BasicBlock(4, 4, 1, nn.Identity()).eval(), torch.randn(2, 4, 6, 6)
     before = maps.clone()
@@ -93,7 +95,7 @@ def test_a_block_is_its_formula_and_leaves_its_input_alone() -> None:
     assert torch.equal(maps, before)
 
 
-def test_real_blocks_have_the_published_number_of_parameters() -> None:
+def test_blocks_of_resnet_have_the_published_number_of_parameters() -> None:
     assert parameters(BasicBlock(64, 64, 1, nn.Identity())) == 73_984
     assert parameters(BasicBlock(256, 256, 1, nn.Identity())) == 1_180_672
 
@@ -141,18 +143,18 @@ def test_other_sizes_work(size: int, side: int) -> None:
         ("head.2.bias", "linear.bias"),
     ],
 )
-def test_akamaster_calls_it(ours: str, theirs: str) -> None:
+def test_names_are_those_of_akamaster(ours: str, theirs: str) -> None:
     foreign = NETS["resnet-cifar-20"].foreign["akamaster"]
     assert (foreign.name, dict(foreign.row)) == ("resnet20", {"zeros": "both"})
     assert foreign.rename(ours) == theirs
     assert ours in ResNetCifar(Row(20)).state_dict()
 
 
-def test_akamaster_has_option_a_alone() -> None:
+def test_akamaster_has_only_option_a() -> None:
     assert {name for name, entry in NETS.items() if entry.foreign} == {f"resnet-cifar-{d}" for d in PUBLISHED}
 
 
-def test_zeros_at_both_ends_are_another_network() -> None:
+def test_zeros_at_both_ends_change_the_scores() -> None:
     torch.manual_seed(0)
     one, images = ResNetCifar(Row(8, widths=(4, 8, 16))).eval(), torch.rand(2, 3, 32, 32)
     other = ResNetCifar(Row(8, widths=(4, 8, 16), zeros="both")).eval()
@@ -160,14 +162,14 @@ def test_zeros_at_both_ends_are_another_network() -> None:
     assert not near(one(images), other(images), 1e-3)
 
 
-def test_convolutions_begin_at_two_over_fan_in() -> None:
+def test_convolutions_begin_with_variance_two_over_fan_in() -> None:
     torch.manual_seed(0)
     for layer in ResNetCifar(Row(8, "B")).modules():
         if isinstance(layer, nn.Conv2d):
             assert layer.weight.var().item() == pytest.approx(2 / layer.weight[0].numel(), rel=0.25)
 
 
-def test_it_can_learn_eight_images_by_heart() -> None:
+def test_it_can_memorise_eight_images() -> None:
     torch.manual_seed(0)
     network, images, labels = ResNetCifar(Row(8, widths=(8, 8, 16))), torch.rand(8, 3, 32, 32), torch.arange(8)
     network.normalise((0.5,), (0.3,))

@@ -1,4 +1,4 @@
-"""Pre-activation ResNets: parameters by hand, depths, and where the activations stand at both ends."""
+"""Pre-activation ResNets: parameters by hand, depths, and the first and last activations."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ BOTTLENECK = Row((2, 1), ((2, 8), (3, 12)), stem=4, size=8)
 
 
 def bottlenecks(w_in: int, blocks: tuple[int, ...], first: int) -> tuple[int, int]:
-    """Numbers of all units but the first BN, which counts with the stem's, and the width of the last maps."""
+    """Return the parameters of all units, without the first BN (counted with the stem), and the last width."""
     total = -2 * w_in
     for stage, n in enumerate(blocks):
         width, w_out = first << stage, 4 * first << stage
@@ -38,9 +38,9 @@ def by_hand(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["110", "164", "152", "200"])
-def test_parameters_and_depth_are_the_papers(name: str) -> None:
-    """Depth counts convolutions and the FC, projections left out."""
-    entry = NETS[f"resnet-preact-{'cifar-' * (name in CIFAR)}{name}"]
+def test_parameters_and_depth_are_those_of_the_paper(name: str) -> None:
+    """Depth counts convolutions and the FC, but not projections."""
+    entry = NETS[f"resnet-preact-cifar-{name}" if name in CIFAR else f"resnet-preact-{name}"]
     network = outline(entry)
     assert count(network) == by_hand(name) == entry.parameters
     layers = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and "shortcut" not in n]
@@ -48,7 +48,7 @@ def test_parameters_and_depth_are_the_papers(name: str) -> None:
 
 
 def test_millions_are_those_of_table_4() -> None:
-    """1.7, 1.7 and 10.2: the last without the batch norms, of which each unit has one a layer."""
+    """1.7, 1.7 and 10.2, the last without batch norms. A unit has one batch norm per convolution."""
     assert [round(NETS[f"resnet-preact-cifar-{d}"].parameters / 1e6, 1) for d in (110, 164)] == [1.7, 1.7]
     parameters = NETS["resnet-preact-cifar-1001"].parameters
     norms = sum(2 * (111 * 2 * w + 110 * 4 * w) for w in (16, 32, 64)) + 2 * (16 + 64 + 128 + 256)
@@ -62,8 +62,8 @@ def test_the_table_is_complete() -> None:
 
 
 @pytest.mark.parametrize("row", [BASIC, BOTTLENECK])
-def test_the_ends_are_those_of_the_appendix(row: Row) -> None:
-    """The first unit has no activation of its own, as conv1's stands before both paths; one follows the last unit."""
+def test_the_first_and_last_activations_are_those_of_the_appendix(row: Row) -> None:
+    """The first unit does not begin with an activation, because conv1's precedes both paths; one follows the last."""
     network = ResNetPreAct(row)
     first, second, third = (network.features.get_submodule(f"conv{s}_x.{i}") for s, i in ((2, 0), (2, 1), (3, 0)))
     assert [name for name, _ in network.features.named_children()] == [
@@ -76,8 +76,8 @@ def test_the_ends_are_those_of_the_appendix(row: Row) -> None:
     assert isinstance(first.get_submodule("shortcut"), nn.Conv2d if row is BOTTLENECK else nn.Identity)
 
 
-def test_the_signal_passes_through_unchanged() -> None:
-    """Equation 4: with silent residual branches a stage is the identity; with a ReLU after the sum it would not be."""
+def test_with_silent_residuals_a_stage_is_the_identity() -> None:
+    """Equation 4: the signal passes through unchanged, which a ReLU after the sum would prevent."""
     network = ResNetPreAct(BASIC).eval()
     stage, maps = network.features.get_submodule("conv2_x"), torch.randn(2, 4, 8, 8)
     for unit in stage.children():

@@ -1,4 +1,4 @@
-"""ResNeXt: parameters by hand, the template of Table 1, and that the three forms of figure 3 compute the same."""
+"""ResNeXt: parameters by hand, the template of Table 1, and the equality of the three forms of figure 3."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 29: (3, 3, 3)}
 
 
 def by_hand(depth: int, cardinality: int, path: int) -> int:
-    """The template of sections 3.1 and 5.2: a path doubles with each stage; outputs are 256, 512 ..."""
+    """Count the template of sections 3.1 and 5.2: paths double with each stage, and outputs are 256, 512 ..."""
     kernel, classes = (3, 10) if depth == 29 else (7, 1000)
     total, w_in = kernel * kernel * 3 * 64 + 2 * 64, 64
     for stage, blocks in enumerate(DEPTHS[depth]):
@@ -33,7 +33,7 @@ def by_hand(depth: int, cardinality: int, path: int) -> int:
 
 
 @pytest.mark.parametrize("name", sorted(MILLIONS))
-def test_parameters_are_the_templates_by_hand(name: str) -> None:
+def test_parameters_are_those_of_the_template_by_hand(name: str) -> None:
     depth, paths = name.split("-")[1:]
     cardinality, path = paths.removesuffix("d").split("x")
     known = by_hand(int(depth), int(cardinality), int(path))
@@ -43,7 +43,9 @@ def test_parameters_are_the_templates_by_hand(name: str) -> None:
 
 def test_the_table_is_complete() -> None:
     assert set(NETS) == set(MILLIONS)
-    assert abs(NETS["resnext-50-32x4d"].parameters - 25_557_032) < 0.03 * 25_557_032  # of ResNet-50, at equal cost
+    assert (
+        abs(NETS["resnext-50-32x4d"].parameters - 25_557_032) < 0.03 * 25_557_032
+    )  # near ResNet-50, which has the same cost
 
 
 def test_maps_are_those_of_table_1() -> None:
@@ -63,7 +65,7 @@ def test_every_3x3_is_grouped_and_strides(name: str, groups: int) -> None:
 
 
 def networks(form: str) -> tuple[ResNeXt, ResNeXt]:
-    """One network in form (c), with statistics as of training, and the same in another form."""
+    """Return a network in form (c), with statistics as after training, and the same network in another form."""
     torch.manual_seed(0)
     grouped = ResNeXt(NARROW, classes=4)
     with torch.no_grad():
@@ -79,7 +81,7 @@ def networks(form: str) -> tuple[ResNeXt, ResNeXt]:
 
 
 @pytest.mark.parametrize("form", ["a", "b"])
-def test_the_forms_compute_the_same(form: str) -> None:
+def test_the_forms_compute_the_same_scores(form: str) -> None:
     grouped, other = networks(form)
     images = torch.rand(3, 3, 9, 9)
     assert_near(other.eval()(images), grouped.eval()(images))
@@ -89,8 +91,8 @@ def test_the_forms_compute_the_same(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["a", "b"])
-def test_paths_in_another_order_compute_something_else(form: str) -> None:
-    """Of the second convolutions only: what reads them no longer fits."""
+def test_paths_in_another_order_compute_other_scores(form: str) -> None:
+    """Only the second convolutions of two paths are swapped, so the layers after them no longer fit."""
     grouped, other = networks(form)
     state = other.state_dict()
     first, second = (f"features.conv3_x.1.residual.0.{g}.3.weight" for g in (0, 1))
@@ -101,8 +103,8 @@ def test_paths_in_another_order_compute_something_else(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["a", "b"])
-def test_the_forms_learn_the_same(form: str) -> None:
-    """The gradient of form (c), split, is that of the other form."""
+def test_the_forms_have_the_same_gradients(form: str) -> None:
+    """The gradient of form (c), split into groups, is that of the other form."""
     grouped, other = networks(form)
     images = torch.rand(3, 3, 9, 9)
     for network in (grouped.eval(), other.eval()):
@@ -117,13 +119,13 @@ def test_the_forms_learn_the_same(form: str) -> None:
         assert_near(found[name], gradient)
 
 
-def test_a_cardinality_that_does_not_divide_is_refused() -> None:
+def test_a_cardinality_that_does_not_divide_the_widths_is_refused() -> None:
     for groups in (0, 5):
         with pytest.raises(ValueError, match=f"{groups} groups must divide the first of each stage"):
             ResNeXt(replace(NARROW, groups=groups))
 
 
-def test_names_in_other_libraries() -> None:
+def test_other_libraries_have_these_networks() -> None:
     assert {name: sorted(entry.foreign) for name, entry in NETS.items()} == {
         "resnext-50-32x4d": ["timm", "torchvision"], "resnext-101-32x4d": ["timm"],
         "resnext-101-64x4d": ["timm", "torchvision"], "resnext-101-32x8d": ["timm", "torchvision"],

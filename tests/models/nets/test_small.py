@@ -1,4 +1,4 @@
-"""The small network for photos: of the size that was promised, the identity to begin with, and any multiple of 32."""
+"""The small network for photos has the stated cost, begins as the identity and takes any multiple of 32 pixels."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ NARROW = Row(size=64, stem=4, widths=(4, 6, 8, 10), blocks=(2, 1, 1, 1))
 
 
 def multiply_adds(network: SmallResNet) -> int:
-    """Of one image: outputs times weights an output, of every convolution and fully connected layer."""
+    """Return the multiply-adds for one image: outputs times weights per output of all layers with weights."""
     found: list[int] = []
 
     def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
@@ -42,25 +42,25 @@ def test_blocks_begin_as_their_shortcuts() -> None:
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 160])
-def test_scores_at_every_multiple_of_32(size: int) -> None:
+def test_every_multiple_of_32_works(size: int) -> None:
     network = SmallResNet(Row(size, 4, (4, 6, 8, 10), (1, 1, 1, 1))).eval()
     assert network(torch.zeros(1, 3, size, size)).shape == (1, 10)
 
 
 @pytest.mark.parametrize("size", [-32, 0, 16, 33, 100])
 def test_other_sizes_are_refused(size: int) -> None:
-    with pytest.raises(ValueError, match=f"size is {size}, and must be a multiple of 32"):
+    with pytest.raises(ValueError, match=f"size is {size}; it must be a multiple of 32"):
         SmallResNet(Row(size))
 
 
 @pytest.mark.parametrize("side", [65, 70, 96, 101])
 def test_dense_takes_larger_images_of_any_size(side: int) -> None:
     network = SmallResNet(NARROW).eval()
-    positions = -(-side // 32) - 1  # maps are 1/32 rounded up, the window is 2
+    positions = -(-side // 32) - 1  # the side of the maps is 1/32, rounded up, and the window has a side of 2
     assert network.dense(torch.rand(1, 3, side, side)).shape == (1, 10, positions, positions)
 
 
-def test_it_can_learn_eight_images_by_heart() -> None:
+def test_it_can_memorise_eight_images() -> None:
     torch.manual_seed(0)
     network, images, labels = (
         SmallResNet(Row(32, 8, (8, 8, 16, 16), (1, 1, 1, 1))),

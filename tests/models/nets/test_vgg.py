@@ -1,4 +1,4 @@
-"""VGG: tables 1 and 2 of the paper, where normalisation sits, how weights begin, other libraries' names."""
+"""VGG: Tables 1 and 2 of the paper, places of normalisation, initial weights, names in other libraries."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ every_normalised = pytest.mark.parametrize("name", sorted(set(TABLE_1) - {"vgg-a
 
 
 def layers(name: str) -> list[tuple[int, int, int]]:
-    """(maps in, kernel, maps out) of each convolution."""
+    """Return (maps in, kernel, maps out) of each convolution."""
     flat = [(int(k), w) for kernels, w in zip(TABLE_1[name][0], WIDTHS, strict=True) for k in kernels]
     return [(a, k, b) for a, (k, b) in zip((3, *(w for _, w in flat)), flat, strict=False)]
 
@@ -48,7 +48,7 @@ def test_parameters_are_those_of_table_2_in_millions(name: str) -> None:
 
 
 @every_normalised
-def test_batch_norm_adds_a_scale_and_a_shift_a_map(name: str) -> None:
+def test_batch_norm_adds_a_scale_and_a_shift_per_map(name: str) -> None:
     added = sum(2 * b for _, _, b in layers(name))
     assert count(outline(NETS[f"{name}-bn"])) == KNOWN[name] + added == NETS[f"{name}-bn"].parameters
 
@@ -65,7 +65,7 @@ def test_layers_are_those_of_table_1(name: str) -> None:
 
 
 @every_column
-def test_maps_keep_their_size_but_for_pooling(name: str) -> None:
+def test_only_pooling_changes_the_size_of_maps(name: str) -> None:
     found = shapes(outline(NETS[name]))
     pooled = [found[f"pool{stage}"] for stage in range(1, 6)]
     assert pooled == list(zip(WIDTHS, (112, 56, 28, 14, 7), strict=True))
@@ -84,7 +84,7 @@ def test_a_lrn_normalises_once_after_the_first_relu() -> None:
 
 
 @every_normalised
-def test_batch_norm_stands_between_each_convolution_and_its_relu(name: str) -> None:
+def test_batch_norm_is_between_each_convolution_and_its_relu(name: str) -> None:
     found = list(outline(NETS[f"{name}-bn"]).features)
     after = [(type(b), type(c)) for a, b, c in zip(found, found[1:], found[2:], strict=False) if type(a) is nn.Conv2d]
     assert after == [(nn.BatchNorm2d, nn.ReLU)] * (TABLE_1[name][1] - 3)
@@ -92,7 +92,7 @@ def test_batch_norm_stands_between_each_convolution_and_its_relu(name: str) -> N
 
 
 @pytest.mark.parametrize(("std", "explodes"), [(0.01, False), (0.1, True)])
-def test_a_hundredth_is_the_standard_deviation_since_as_variance_it_explodes(std: float, explodes: bool) -> None:
+def test_activations_would_explode_if_a_hundredth_were_the_variance(std: float, explodes: bool) -> None:
     torch.manual_seed(0)
     network = VGG(replace(NETS["vgg-e"].row, size=32, hidden=(64, 64), init_std=std)).eval()
     for name, p in network.named_parameters():
@@ -101,8 +101,8 @@ def test_a_hundredth_is_the_standard_deviation_since_as_variance_it_explodes(std
     assert (network(images).abs().max() > 1e6) == explodes
 
 
-def test_what_a_deeper_net_takes_from_a_has_the_same_names() -> None:
-    """Section 3.1, T8: the first four convolutions that fit and the fully connected layers."""
+def test_layers_that_deeper_nets_take_from_a_have_the_same_names() -> None:
+    """Section 3.1: the first four convolutions and the fully connected layers."""
     shallow, deep = (dict(outline(NETS[name]).named_parameters()) for name in ("vgg-a", "vgg-b"))
     first = [n for n in shallow if n.startswith("features")][:8]
     taken = [n for n in shallow if n in first or n.startswith("head")]
@@ -119,7 +119,9 @@ def test_what_a_deeper_net_takes_from_a_has_the_same_names() -> None:
         ("vgg-a-bn", "vgg11_bn", (0, 1, 4, 5, 8, 9, 11, 12, 15, 16, 18, 19, 22, 23, 25, 26)),
     ],
 )
-def test_other_libraries_count_their_features(library: str, name: str, theirs: str, positions: tuple[int, ...]) -> None:
+def test_other_libraries_number_their_features(
+    library: str, name: str, theirs: str, positions: tuple[int, ...]
+) -> None:
     foreign = NETS[name].foreign[library]
     heads = {"torchvision": ("classifier.0", "classifier.3", "classifier.6")}
     head = heads.get(library, ("pre_logits.fc1", "pre_logits.fc2", "head.fc"))
@@ -137,6 +139,6 @@ def test_other_libraries_have_a_b_d_and_e() -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = replace(NETS["vgg-a"].row, widths=(4, 4, 4, 4, 4), hidden=(4, 4))
-    with pytest.raises(ValueError, match="size is 31, and the smallest that works is 32"):
+    with pytest.raises(ValueError, match="size is 31, but the smallest that works is 32"):
         VGG(replace(row, size=31))
     assert VGG(replace(row, size=32), 3).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)

@@ -1,4 +1,4 @@
-"""The PaddlePaddle book's VGG: 13 convolutions, 3 fully connected layers, counted by hand, and its dropout rates."""
+"""The PaddlePaddle book's VGG: parameters by hand, order of layers, dropout rates, sizes and initial weights."""
 
 from dataclasses import replace
 
@@ -35,12 +35,12 @@ def test_parameters_are_those_of_the_layers_by_hand(full: VGGBNDrop) -> None:
     assert NETS["vgg-bn-drop"].parameters == 15_254_602
 
 
-def test_without_biases_of_convolutions_there_would_be_fewer(full: VGGBNDrop) -> None:
+def test_without_biases_there_would_be_fewer_parameters(full: VGGBNDrop) -> None:
     biases = sum(layer.bias.numel() for layer in of_kind(full, nn.Conv2d))  # type: ignore[operator, misc]
     assert 15_254_602 - biases == 15_250_378
 
 
-def test_layers_stand_in_the_published_order(full: VGGBNDrop) -> None:
+def test_layers_are_in_the_published_order(full: VGGBNDrop) -> None:
     letters = {nn.Conv2d: "C", nn.BatchNorm2d: "B", nn.ReLU: "R", Dropout: "D", nn.MaxPool2d: "P"}
     two, three = "CBRDCBRP", "CBRDCBRDCBRP"
     assert "".join(letters[type(layer)] for layer in full.features) == two * 2 + three * 3  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ def test_layers_stand_in_the_published_order(full: VGGBNDrop) -> None:
     assert len(of_kind(full, nn.Conv2d, nn.Linear)) == 16
 
 
-def test_rates_are_the_books(full: VGGBNDrop) -> None:
+def test_dropout_rates_are_those_of_the_book(full: VGGBNDrop) -> None:
     rates = [layer.p for layer in of_kind(full, Dropout)]
     assert rates == [0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.5, 0.5]
 
@@ -74,12 +74,12 @@ def test_other_sizes_work(size: int, side: int) -> None:
 
 
 @pytest.mark.parametrize("size", [-1, 0, 31])
-def test_a_size_of_which_nothing_is_left_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match=f"size is {size}, and the smallest that works is 32"):
+def test_a_size_that_leaves_nothing_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"size is {size}, but the smallest that works is 32"):
         VGGBNDrop(replace(NARROW, size=size))
 
 
-def test_convolutions_begin_at_two_over_fan_in() -> None:
+def test_convolutions_begin_with_variance_two_over_fan_in() -> None:
     torch.manual_seed(0)
     for layer in of_kind(VGGBNDrop(Row(widths=(16, 32, 64, 64, 64))), nn.Conv2d)[2:]:
         assert isinstance(layer, nn.Conv2d) and layer.bias is not None
@@ -87,8 +87,8 @@ def test_convolutions_begin_at_two_over_fan_in() -> None:
         assert (layer.bias == 0).all()
 
 
-def test_dense_of_a_larger_image_is_forward_of_what_each_position_sees() -> None:
-    """32 pixels in, maps of one pixel: at 64 the map is 2 x 2, each scored by the head as forward scores one."""
+def test_dense_of_a_larger_image_is_the_head_at_each_position() -> None:
+    """32 pixels give maps of one pixel and 64 give 2 x 2, each scored by the head as `forward` scores one."""
     torch.manual_seed(0)
     network, images = VGGBNDrop(NARROW).eval(), torch.rand(2, 3, 64, 64)
     maps, dense = network.features(network.prepare(images)), network.dense(images)
@@ -98,7 +98,7 @@ def test_dense_of_a_larger_image_is_forward_of_what_each_position_sees() -> None
             assert_near(dense[:, :, y, x], network.head(maps[:, :, y : y + 1, x : x + 1]))
 
 
-def test_it_can_learn_eight_images_by_heart() -> None:
+def test_it_can_memorise_eight_images() -> None:
     torch.manual_seed(0)
     network, images, labels = (
         VGGBNDrop(Row(widths=(16, 16, 16, 32, 32), hidden=32)),

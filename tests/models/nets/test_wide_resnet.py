@@ -1,4 +1,4 @@
-"""Wide ResNets: parameters by hand, order inside a block, where dropout stands, bottlenecks twice as wide."""
+"""Wide ResNets: parameters by hand, order inside a block, place of dropout, bottlenecks twice as wide."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.support.outline import count, outline, shapes
 
 
 def by_hand(n: int, k: int) -> int:
-    """Table 1: 16 maps, then three groups of n blocks of two 3x3, 16k, 32k and 64k wide, one projection a group."""
+    """Table 1: 16 maps, then three groups of n blocks of two 3x3, 16k, 32k and 64k wide, one projection per group."""
     total, w_in = 27 * 16, 16
     for width in (16 * k, 32 * k, 64 * k):
         for i in range(n):
@@ -22,17 +22,17 @@ def by_hand(n: int, k: int) -> int:
 
 
 @pytest.mark.parametrize("name", ["wide-resnet-28-10", "wide-resnet-28-10-dropout"])
-def test_28_10_is_table_1(name: str) -> None:
+def test_28_10_is_the_network_of_table_1(name: str) -> None:
     network = outline(NETS[name])
     assert count(network) == by_hand(n=4, k=10) == NETS[name].parameters
     assert round(NETS[name].parameters / 1e6, 2) == 36.48
     found = shapes(network)
     assert [found[f"conv{s}_x"] for s in (2, 3, 4)] == [(160, 32), (320, 16), (640, 8)]
     kernels = [m.kernel_size[0] for m in network.modules() if isinstance(m, nn.Conv2d)]
-    assert (kernels.count(3), kernels.count(1)) == (25, 3)  # 28 with the projections: 6n + 4
+    assert (kernels.count(3), kernels.count(1)) == (25, 3)  # 28 = 6n + 4 with the projections
 
 
-def test_dropout_stands_between_the_convolutions_of_a_block() -> None:
+def test_dropout_is_between_the_convolutions_of_a_block() -> None:
     """Section 2.4: in every block, after the second activation, and nowhere else."""
     network = WideResNet(Row((1, 2, 1), (8, 8, 12), stem=4, dropout=0.3))
     blocks = [network.features.get_submodule(f"conv{s}_x.{i}") for s, i in ((2, 0), (3, 0), (3, 1), (4, 0))]
@@ -46,14 +46,14 @@ def test_dropout_stands_between_the_convolutions_of_a_block() -> None:
     assert not any(isinstance(m, Dropout) for m in plain.modules())
 
 
-def test_dropout_shows_in_training_alone() -> None:
+def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
     network, images = WideResNet(Row((1, 1, 1), (8, 8, 8), stem=4, dropout=0.5, size=8)), torch.rand(4, 3, 8, 8)
     assert not torch.equal(network.train()(images), network(images))
     assert torch.equal(network.eval()(images), network(images))
 
 
-def test_the_activation_is_shared_where_the_width_changes_and_only_there() -> None:
+def test_the_activation_is_shared_only_where_the_width_changes() -> None:
     network = WideResNet(Row((2, 1, 1), (8, 16, 32), stem=8))
     shared = {name: len(list(m.children())) for name, m in network.features.named_modules() if name.endswith("shared")}
     assert shared == {"conv2_x.0.shared": 0, "conv2_x.1.shared": 0, "conv3_x.0.shared": 2, "conv4_x.0.shared": 2}

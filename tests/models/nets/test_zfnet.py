@@ -1,4 +1,4 @@
-"""ZFNet: counts by hand, the maps of figure 3, and that they need pooling that rounds up."""
+"""ZFNet: parameters by hand, and the maps of figure 3, which need pooling that rounds up."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def test_parameters_are_those_of_the_layers_by_hand(name: str, deep: tuple[int, 
     assert count(outline(NETS[name])) == convolutions + linear == known == NETS[name].parameters
 
 
-def test_maps_are_as_in_figure_3() -> None:
+def test_maps_are_those_of_figure_3() -> None:
     found = shapes(outline(NETS["zfnet-a"]))
     names = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")
     channels, sides = (96, 96, 256, 256, 384, 384, 256, 256), (110, 55, 26, 13, 13, 13, 13, 6)
@@ -30,7 +30,7 @@ def test_maps_are_as_in_figure_3() -> None:
     assert [found[f"conv{n}"] for n in (3, 4, 5)] == [(512, 13), (1024, 13), (512, 13)]
 
 
-def test_pooling_that_rounds_down_would_miss_the_figure_s_maps() -> None:
+def test_pooling_that_rounds_down_would_give_other_maps() -> None:
     network = outline(NETS["zfnet-a"])
     for layer in network.features:
         if isinstance(layer, nn.MaxPool2d):
@@ -49,7 +49,7 @@ def test_contrast_normalisation_follows_the_first_two_poolings() -> None:
     ]  # fmt: skip
 
 
-def test_weights_begin_at_a_hundredth_and_biases_at_nothing() -> None:
+def test_weights_begin_with_a_std_of_a_hundredth_and_biases_at_zero() -> None:
     torch.manual_seed(0)
     for name, p in ZFNet(Row(size=95, hidden=(32, 32))).named_parameters():
         assert p.std().item() == pytest.approx(0.0 if name.endswith("bias") else 0.01, rel=0.05), name
@@ -57,6 +57,6 @@ def test_weights_begin_at_a_hundredth_and_biases_at_nothing() -> None:
 
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = Row(size=62, widths=(4, 4, 4, 4, 4), hidden=(4, 4))
-    with pytest.raises(ValueError, match="size is 62, and the smallest that works is 63"):
+    with pytest.raises(ValueError, match="size is 62, but the smallest that works is 63"):
         ZFNet(row)
     assert ZFNet(replace(row, size=63), 3).eval()(torch.zeros(1, 3, 63, 63)).shape == (1, 3)

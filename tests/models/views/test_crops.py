@@ -1,4 +1,4 @@
-"""The boxes of each protocol against plain loops over numpy slices, and their numbers."""
+"""The boxes of each protocol match plain numpy slices, and their number is fixed."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ SIZE = 224
 
 
 def index_map(height: int, width: int) -> np.ndarray:
-    """An image each of whose pixels has its own value."""
+    """Return an image in which every pixel has a different value."""
     return np.arange(height * width).reshape(height, width)
 
 
@@ -48,7 +48,7 @@ def same(boxes: tuple[CropSquare, ...], expected: list[np.ndarray], image: np.nd
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_boxes_are_a_plain_loop(shape: tuple[int, int]) -> None:
+def test_boxes_match_plain_slices(shape: tuple[int, int]) -> None:
     image = index_map(*shape)
     assert same(corners_and_center(*shape, SIZE), five(image), image)
     assert same(largest_squares(*shape), three_squares(image), image)
@@ -72,5 +72,5 @@ def test_the_grid_of_a_square_at_256_has_steps_of_eight() -> None:
 
 
 @pytest.mark.parametrize("boxes", [corners_and_center, ten_crop, googlenet_crops, grid_crops])
-def test_the_number_does_not_depend_on_the_image(boxes: type) -> None:
+def test_the_number_of_boxes_does_not_depend_on_the_image(boxes: type) -> None:
     assert len({len(boxes(*shape, SIZE)) for shape in SHAPES}) == 1

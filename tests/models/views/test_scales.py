@@ -1,4 +1,4 @@
-"""Which Q a protocol takes: the model's own, the paper's in proportion, or the user's."""
+"""A protocol takes its Q from the model's training, from its paper in proportion, or from the user."""
 
 from dataclasses import replace
 
@@ -12,37 +12,37 @@ from imclass.evaluation.protocols.multicrop import VGG_MULTICROP
 from imclass.models.views.scales import check_scales, proportional_scales, replace_scales, training_scale
 
 
-def test_the_own_scale_is_that_of_training() -> None:
+def test_the_training_scale_is_that_of_the_preprocess() -> None:
     assert training_scale(Preprocess(size=224, scale=384)) == 384
     assert (
         training_scale(Preprocess(size=32, resize="none")) == training_scale(Preprocess(size=32, resize="squash")) == 32
     )
 
 
-def test_scales_are_taken_in_proportion() -> None:
+def test_scales_are_converted_in_proportion() -> None:
     assert proportional_scales((256, 288, 320, 352), 224, 224) == (256, 288, 320, 352)
     assert proportional_scales((256, 288, 320, 352), 224, 299) == (342, 384, 427, 470)  # 341.7, 384.4, 427.1, 469.9
     assert proportional_scales((224, 240), 224, 7) == (7, 8)  # 7.5 is rounded up
     assert min(min(proportional_scales((224, 225), 224, size)) - size for size in range(1, 500)) == 0
 
 
-def test_given_scales_replace_the_protocols_own() -> None:
+def test_scales_of_the_user_replace_those_of_the_protocol() -> None:
     protocol = replace_scales(replace(VGG_MULTICROP, scales=(300,)), [256, 384, 512])
     assert protocol == replace(VGG_MULTICROP, scales=(256, 384, 512))
 
 
-def test_a_protocol_without_scales_says_so() -> None:
-    with pytest.raises(UserError, match=r"--scales 256 384: protocol center has no scales; take .* dense"):
+def test_scales_for_a_protocol_without_them_are_refused() -> None:
+    with pytest.raises(UserError, match=r"--scales 256 384: protocol center has no scales. Use .* dense"):
         replace_scales(Center(), (256, 384))
 
 
 @pytest.mark.parametrize("scales", [(), (0,), (256, -1)])
-def test_scales_that_are_none_are_refused(scales: tuple[int, ...]) -> None:
+def test_empty_and_non_positive_scales_are_refused(scales: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"--scales is .*; it must be one or more sides in pixels"):
         replace_scales(DENSE, scales)
 
 
-def test_a_scale_below_the_native_size_is_named() -> None:
+def test_a_scale_below_the_native_size_is_refused() -> None:
     check_scales("dense", (224, 225), Preprocess())
     with pytest.raises(UserError, match=r"protocol dense: Q is 223 pixels; .* native size 224"):
         check_scales("dense", (256, 223), Preprocess())

@@ -1,4 +1,4 @@
-"""Adam against a plain loop of its update rule."""
+"""Adam, compared with a plain loop of its update rule."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from imclass.training.optimisers.adam import Adam
 from tests.support.trajectory import trajectory
 
 
-def test_adam() -> None:
+def test_adam_follows_its_update_rule() -> None:
     w, m, s, expected = 2.0, 0.0, 0.0, []
     for t in range(1, 8):
         g = 1 / t + 0.01 * w

@@ -1,4 +1,4 @@
-"""SGD against a plain loop of its update rule."""
+"""SGD, compared with a plain loop of its update rule."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.support.trajectory import trajectory
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_sgd_with_momentum(nesterov: bool, decay: float) -> None:
+def test_sgd_with_momentum_follows_its_update_rule(nesterov: bool, decay: float) -> None:
     w, v, expected = 2.0, 0.0, []
     for t in range(1, 8):
         g = 1 / t + decay * w

@@ -1,4 +1,4 @@
-"""Falls where validation no longer improves, against PyTorch's."""
+"""The plateau schedule, compared with PyTorch's."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tests.support.positions import at
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
-def test_plateau_equals_pytorchs(patience: int) -> None:
+def test_the_rate_falls_as_pytorch_s(patience: int) -> None:
     history = (0.1, 0.3, 0.3, 0.2, 0.31, 0.3, 0.3, 0.3, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([parameter], lr=0.1)

@@ -1,4 +1,4 @@
-"""Up to a peak and down to the end."""
+"""The triangular schedule."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from imclass.training.schedules.triangular import Triangular
 from tests.support.positions import at
 
 
-def test_triangular_peaks_where_said_and_ends_at_final() -> None:
+def test_the_rate_rises_to_the_peak_and_falls_to_final() -> None:
     schedule = Triangular(rate=1.0, peak=0.25, final=0.07)
     rates = [schedule.rate_at(at(s)) for s in range(100)]
     assert max(rates) == rates[24] == pytest.approx(1.0) and rates[0] > 0 and rates[-1] == pytest.approx(0.07)

@@ -1,1 +1,1 @@
-"""What `imclass data` and `imclass weights` do besides listing; it needs PyTorch, and the lists do not."""
+"""The work of `imclass data` and `imclass weights`, except for lists, which must not import PyTorch."""

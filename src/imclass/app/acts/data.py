@@ -1,4 +1,4 @@
-"""What `data` does to data sets: they are fetched, checked, exported."""
+"""The work of the verb `data`: fetch, check and export data sets."""
 # Tested in tests/app/verbs/test_data.py
 
 from collections.abc import Mapping, Sequence
@@ -36,21 +36,26 @@ def fetch_dataset(name: str, context: Context) -> dict[str, Any]:
     source: DatasetEntry = dataset_table(context)[name]
     if source.get is None:
         raise UserError(
-            f"{name} needs no fetching, or must be put into {context.store.folder} by hand: {source.summary}"
+            f"{name} cannot be downloaded; either it needs no download, or it must be copied "
+            f"into {context.store.folder} by hand ({source.summary})"
         )
     source.get(DataLocation(context.store))
     return {"name": name, "store": str(context.store.folder)}
 
 
 def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
-    """Decode every image of every split; name those that cannot be used, and say whether training can begin."""
+    """Decode every image of every split. Report unusable images, and any problem that prevents training."""
     cut = Cut(seed=split_seed)
     splits = open_splits(name, context, cut)
     first = take_split(splits, "train", name)
     opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
     refused = [r for dataset in opened for r in find_unreadable(dataset, workers)]
     counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
-    notes, problem = [*shadowed_folder_note(name, context), *first.origin.notes], split_problem(opened)
+    notes = [
+        *shadowed_folder_note(name, context),
+        *dict.fromkeys(note for dataset in opened for note in dataset.origin.notes),
+    ]
+    problem = split_problem(opened)
     return {
         "name": name,
         "classes": list(first.classes),
@@ -65,7 +70,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
 
 
 def split_problem(opened: Sequence[Dataset]) -> str:
-    """Return what keeps splits, train first, from being trained on and scored; "" where nothing does."""
+    """Return why the splits, train first, cannot be trained on or scored, or "" if they can."""
     try:
         check_learnable(opened[0])
         check_scorable(opened[1:])
@@ -75,18 +80,18 @@ def split_problem(opened: Sequence[Dataset]) -> str:
 
 
 def check_summary(images: int, refused: int, classes: int, noted: bool) -> str:
-    """Return what a check came to, in a sentence."""
+    """Return the result of a check as a sentence."""
     if refused:
         return f"{refused:,} of {images:,} images cannot be used and will be left out; replace or remove them"
-    well = f"all is well: each of the {images:,} images of {classes:,} classes can be read"
-    return f"{well}; the notes say what else is there" if noted else well
+    text = f"no problems found: all {images:,} images of {classes:,} classes can be read"
+    return f"{text}; see the notes" if noted else text
 
 
 def check_text(record: Mapping[str, Any]) -> str:
-    """Return a check's record for a terminal: images of each class and split, notes, refusals, what it came to."""
+    """Return the record of a check as text: images per class and split, notes, refusals, and the result."""
     rows = [{"class": shorten_name(name)} | counts for name, counts in record["per_class"].items()]
     lines = [f"name: {printable_text(record['name'])}", f"rule: {record['rule']}"]
-    lines += [text_table([*rows, {"class": "in all"} | record["images"]])]
+    lines += [text_table([*rows, {"class": "total"} | record["images"]])]
     lines += [f"note: {printable_text(note)}" for note in record["notes"]]
     lines += [f"refused: {describe_refusal(Refused(**refused))}" for refused in record["refused"]]
     return "\n".join([*lines, printable_text(record["summary"])])
@@ -95,40 +100,40 @@ def check_text(record: Mapping[str, Any]) -> str:
 def export_images(
     name: str, out: Path | None, context: Context, split: str = "test", most: int = 100, split_seed: int = 0
 ) -> dict[str, Any]:
-    """Write some images of a split, evenly over its classes, as PNG files into OUT/CLASS/; OUT must be new.
+    """Write up to `most` images of a split, balanced over its classes, as PNG files OUT/CLASS/INDEX.png.
 
-    Refused ones are named.
+    OUT must be new or empty. The record lists refused images.
     """
     require(most >= 1, "most", most, "at least 1 image")
     if out is None:
-        raise UserError("name a new folder with --out")
+        raise UserError("--out is missing; specify a new folder")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"--out {out} is there already; name a new or an empty folder")
+        raise UserError(f"--out {out} already exists; choose a new or empty folder")
     dataset = open_split(name, split, context, Cut(seed=split_seed))
     if out.resolve().is_relative_to(dataset.origin.path):
-        where = f"--out {out} lies inside the data {dataset.origin.path}"
-        raise UserError(f"{where}, where the pictures would be read as data; name a folder outside of it")
-    labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the files that the table names")
-    taken = balanced_order(labels)[:most].tolist()
-    refused = [bad for i in taken if (bad := write_png(dataset, i, out)) is not None]
-    return {"name": name, "out": str(out), "images": len(taken) - len(refused), "refused": to_json(refused)}
+        why = f"--out {out} is inside the data folder {dataset.origin.path}, so its images would be read as data"
+        raise UserError(f"{why}; choose a folder outside the data folder")
+    labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the CSV file's images")
+    chosen = balanced_order(labels)[:most].tolist()
+    refused = [bad for i in chosen if (bad := write_png(dataset, i, out)) is not None]
+    return {"name": name, "out": str(out), "images": len(chosen) - len(refused), "refused": to_json(refused)}
 
 
 def balanced_order(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return every position: the first image of each class in the order of classes, then the second of each, ..."""
+    """Return all positions: the first image of each class in class order, then the second image of each, and so on."""
     order = np.argsort(labels, kind="stable")
-    begins = np.searchsorted(labels[order], labels[order])  # where each one's class begins in that order
-    turn = np.arange(len(labels)) - begins
-    return order[np.lexsort((labels[order], turn))]
+    class_start = np.searchsorted(labels[order], labels[order])  # where each image's class begins in that order
+    rank = np.arange(len(labels)) - class_start  # of each image within its class
+    return order[np.lexsort((labels[order], rank))]
 
 
 def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
-    """One image as OUT/CLASS/INDEX.png; or why it is refused."""
+    """Write an image as OUT/CLASS/INDEX.png, or return the refusal."""
     try:
         image = dataset[i]
     except BadImage as bad:
         return Refused(bad.path, bad.code, bad.detail)
-    folder = out / dataset.targets[[i]].words(dataset.classes)[0].replace("/", "-")
+    folder = out / dataset.targets[[i]].label_texts(dataset.classes)[0].replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_writer(folder / f"{i:05d}.png") as file:
         Pictures.fromarray(image[:, :, 0] if image.shape[2] == 1 else np.asarray(image)).save(file, format="PNG")

@@ -1,1 +1,1 @@
-"""The command line: words become arguments, arguments go to a verb, and mistakes become one message."""
+"""The command line: parse the arguments, run the verb, and print any error as one message."""

@@ -1,4 +1,4 @@
-"""What verbs answer with, and how it is printed: nothing else of the package writes what a command came to."""
+"""Answers, which verbs return, and the functions that print them. Nothing else prints a command's result."""
 
 import json
 import sys
@@ -12,16 +12,16 @@ from imclass.core.text import printable_text
 
 @dataclass(frozen=True)
 class Answer:
-    """What a verb came to: the record for `--json`, the text otherwise, the exit code, and notes for standard error.
+    """The result of a verb: a record for `--json`, the text otherwise, the exit code, and notes for standard error.
 
-    `last` is work that waits until the answer is printed, so that a full disk keeps nobody from reading it. A verb that
-    prints as it goes has neither record nor text.
+    `last` is called after the answer has been printed, so that a full disk does not suppress the answer. A verb that
+    prints its output as it runs returns neither a record nor a text.
     """
 
     record: Any = None
     text: str = ""
     code: int = DONE
-    notes: tuple[str, ...] = ()  # a line each
+    notes: tuple[str, ...] = ()  # one line each
     last: Callable[[], object] | None = None
 
 
@@ -34,7 +34,7 @@ def print_answer(answer: Answer, as_json: bool) -> int:
             print_json(answer.record)
         elif not as_json and answer.text:
             print(answer.text)
-    finally:  # where nobody reads the answer any more, there are still the files
+    finally:  # the files are written even if standard output was closed early
         if answer.last is not None:
             answer.last()
     return answer.code
@@ -46,11 +46,11 @@ def print_json(record: Any) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line on standard error: what is about to be done, or what was done on the way."""
+    """Print a progress line on standard error."""
     print(printable_text(line), file=sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print what a user should know before the work, a line each, on standard error."""
+    """Print notes on standard error, one line each."""
     for note in notes:
         print(f"note: {printable_text(note)}", file=sys.stderr)

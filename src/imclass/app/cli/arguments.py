@@ -1,7 +1,7 @@
 """The arguments of each verb on the command line. Nothing here imports torch, so that `--help` answers at once.
 
-`--help` prints a class's docstring and the first sentence below each field, docs/commands.md everything. After a change
-`make reference` writes that page again.
+`--help` prints a class's docstring and the first sentence below each field. docs/commands.md contains the full texts;
+run `make reference` to regenerate that page after a change.
 """
 # Tested in tests/app/cli/test_main.py
 
@@ -14,29 +14,29 @@ from imclass.app.cli.syntax import Arg
 FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
 EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
 
-# Arguments that several verbs have, with their text.
+# Arguments that several verbs share, with their texts.
 MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
 ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
 PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
 PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
 DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
 DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
-SPLIT_TEXT = """train, validation, test or all. Data that the model has not seen in training is scored whole, unless it
-has a test split."""
+SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
 SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
-PROTOCOL_TEXT = "Protocol, such as tencrop. It decides how an image is presented; `imclass protocols` lists them all."
+PROTOCOL_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored, such as crops and
+flips; `imclass protocols` lists all protocols."""
 ProtocolOption: TypeAlias = Annotated[str | None, Arg("NAME", "as trained", PROTOCOL_TEXT)]
-TRAINED_TEXT = """Images seen in training. Images that a model was trained on are recognised by their content, in any
+TRAINED_TEXT = """Images seen in training. Images that the model was trained on are recognised by their content, in any
 folder. They are left out and counted, or included. --split train and a published test split always include them."""
 TrainedOption: TypeAlias = Annotated[Literal["leave-out", "include"], Arg(text=TRAINED_TEXT)]
 CLASSES_TEXT = """JSON map from the data's classes to the model's. It is an object, such as {"puppy": "dog"}."""
 ClassesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=CLASSES_TEXT)]
-DEVICE_TEXT = "cpu, cuda, cuda:N or mps. `auto` takes a CUDA device if there is one, else the CPU."
+DEVICE_TEXT = "cpu, cuda, cuda:N or mps. `auto` uses a CUDA device if there is one, otherwise the CPU."
 DeviceOption: TypeAlias = Annotated[str, Arg("DEVICE", text=DEVICE_TEXT)]
 BatchOption: TypeAlias = Annotated[int, Arg("N", text="Images to score at a time.")]
-WORKERS_TEXT = "Threads that decode images. With 0 the main thread decodes them."
+WORKERS_TEXT = "Number of threads that decode images. With 0, the main thread decodes them."
 WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS_TEXT)]
-MEGAPIXELS_TEXT = "Largest image in million pixels. Files of larger images are refused."
+MEGAPIXELS_TEXT = "Largest image in megapixels. Larger images are refused."
 MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 
 DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
@@ -48,114 +48,114 @@ class CommonArguments:
 
     json: bool = False
     """Print the result as JSON on standard output."""
-    store: Annotated[Path | None, Arg("DIR", "$IMCLASS_STORE, else the user's cache")] = None
-    """Folder of data sets and weights. The cache is ~/.cache/imclass, or ~/Library/Caches/imclass on macOS."""
+    store: Annotated[Path | None, Arg("DIR", "$IMCLASS_STORE, or the user's cache")] = None
+    """Folder for data sets and weights. The cache is ~/.cache/imclass, or ~/Library/Caches/imclass on macOS."""
     offline: bool = False
-    """Do not use the network. A data set or weights that the store lacks are then an error."""
+    """Do not use the network. A data set or weight file that is missing from the store is then an error."""
     plugins: Annotated[tuple[Path, ...], Arg("DIR")] = ()
-    """Folder of plugins: networks, data sets, protocols, recipes. Plugins may also define kinds of optimiser, schedule,
-    objective and augmentation, and parts of pipelines. The option may be repeated."""
+    """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules,
+    objectives, augmentations and pipeline parts. The option may be repeated."""
 
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train a network by a recipe. The same command continues a run that was stopped.
+    """Train a network with a recipe. Run the same command again to resume a stopped run.
 
-    Every field of the recipe's configuration is an option as well:
+    Every field of the recipe's configuration is also an option:
 
         --epochs 5                a field of every stage
-        --stages.1.epochs 5       the same field of one stage, counted from 0
-        --schedule.kind cosine    another kind of schedule, with its own defaults
+        --stages.1.epochs 5       the same field of one stage; stages count from 0
+        --schedule.kind cosine    another kind of schedule, with its defaults
         --schedule.rate 0.1       a field of that kind
         --augment flip pad        the list of augmentations, in order
         --augment.pad.pixels 4    a field of one of them
-        --model.network vgg-16    another network
+        --model.network vgg-d     another network
         --model.dropout 0.3       a field of the network's row
-        --rates.head.* 0.1        a factor on the learning rate of layers, by name
-        --init MODEL              the weights to begin from
+        --rates.head.* 0.1        a learning-rate multiplier for layers, by name
+        --init MODEL              the weights to start from
 
     `imclass train RECIPE --help` lists every field with its value in that recipe."""
 
     recipe: Annotated[str | None, Arg("RECIPE", positional=True)] = None
-    """Name of the recipe; `imclass recipes` lists them. It may be left out with --config."""
+    """Name of the recipe; `imclass recipes` lists all recipes. It may be omitted with --config."""
     out: Annotated[Path | None, Arg("DIR", "runs/RECIPE")] = None
     """Folder of the run."""
     config: Annotated[Path | None, Arg("PATH")] = None
-    """Run or config.json to take the configuration from. A recipe that is given too must be the one named there."""
+    """Run or config.json to read the configuration from. RECIPE may be given too, but must match it."""
     dry_run: bool = False
     """Check everything, print the configuration, and stop. Nothing is written."""
     style: Literal["bar", "book"] = "bar"
-    """Progress as a bar, or as the PaddlePaddle book prints it. The bar comes with one line for each epoch."""
+    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, each epoch also prints one line."""
     common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score models on held-out images. Prints top-1 and top-5 accuracy, each class and the confusion matrix, or average
-    precision where an image may have several labels. Several models are scored one by one, then fused as a last row."""
+    """Score models on held-out images. Prints top-1 and top-5 accuracy, per-class results and the confusion matrix, or
+    average precision for multi-label data. Several models are scored one by one, and fused in the last row."""
 
     models: Annotated[tuple[Path, ...], Arg("MODEL ...", positional=True)]
-    """Runs, model files, NETWORK:WEIGHTS, or files of saved scores. NETWORK:WEIGHTS names published weights, which
-    `imclass weights` lists. A folder may also be one leg or one checkpoint of a run."""
+    """Runs, model files, NETWORK:WEIGHTS, or saved scores. NETWORK:WEIGHTS stands for published weights, which
+    `imclass weights` lists. A folder may also be a single leg or checkpoint of a run."""
     data: DataOption = None
     split: SplitOption = None
     protocol: Annotated[str | None, Arg("A[,B...]", "as trained")] = None
-    """Protocol, such as tencrop. It decides how an image is presented; `imclass protocols` lists them all. Several are
-    scored in one pass over the images, and each is a row of the result."""
+    """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols` lists all
+    protocols. Several are scored in one pass over the images, and each has a row in the result."""
     scales: Annotated[str | None, Arg("Q[,Q...]", "the protocol's")] = None
-    """Shorter sides in pixels. An image is resized to each; `imclass protocols` shows which protocols take scales."""
+    """Shorter sides in pixels. An image is resized to each; `imclass protocols` shows which protocols accept scales."""
     weights: Literal["mean", "fit", "none"] = "mean"
-    """How to fuse models. `mean` averages probabilities, `fit` fits weights on validation, `none` does neither."""
+    """How to fuse models. `mean` averages probabilities, `fit` fits weights on validation data, `none` skips fusion."""
     temperature: bool = False
-    """Calibrate with a temperature fitted on validation. It divides the log-probabilities, so it changes how sure the
-    model is and not how it ranks the classes."""
+    """Calibrate with a fitted temperature. It divides the log-probabilities and is fitted on the validation split. It
+    changes the model's confidence but not its ranking of the classes."""
     save: FileOption = None
-    """Save the last row as a model file (.safetensors). It holds the protocol, the fusion weights and the temperature,
-    too. A file that exists is not replaced."""
+    """Save the last row as a model file (.safetensors). It also contains the protocol, the fusion weights and the
+    temperature. An existing file is not replaced."""
     save_scores: FileOption = None
-    """Save the scores of every image (.npz). The file may stand in place of a MODEL. There is one file for each row."""
+    """Save the scores of every image (.npz). Such a file can be used as a MODEL. Each row gets a separate file."""
     plot: FileOption = None
     """Draw the confusion matrix (.png)."""
     mistakes: FileOption = None
-    """List the misclassified images (.csv or .html). They are those of the last row; the HTML page shows them."""
+    """List the misclassified images (.csv or .html). These are the last row's; the HTML page shows the images."""
     reliability: FileOption = None
     """Draw accuracy against confidence (.png)."""
     table: Literal["3", "4", "5", "6", "7", "resnet"] | None = None
-    """Print a paper's table with these results added. 3 to 7 are the VGG paper's, resnet is of residual networks."""
+    """Print a paper's table with these results added. 3 to 7 are the VGG paper's; resnet is for residual networks."""
     table_format: Annotated[Literal["text", "markdown", "csv"], Arg("FORMAT")] = "text"
     """text, markdown or csv."""
     changed: int = 0
-    """Name N images whose rank changes. At most N whose class ranks differently in the last row than in the first."""
+    """List up to N images that change rank. Their true class has a different rank in the last row than in the first."""
     trained: TrainedOption = "leave-out"
     thresholds: Literal["model", "fit"] = "model"
-    """Multi-label thresholds. An image has each class whose probability reaches its threshold. `model` takes the
-    model's thresholds, `fit` those that are best on the validation split."""
+    """Multi-label thresholds. A class is predicted if its probability is at least its threshold. `model` uses the
+    model's thresholds, and `fit` uses the best ones on the validation split."""
     classes: ClassesOption = None
     device: DeviceOption = "auto"
     batch: BatchOption = 256
     workers: WorkersOption = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic; bf16 is often faster. It is less exact."""
+    """Arithmetic; bf16 is often faster. It is less precise."""
     strict: bool = False
-    """Stop at an image that cannot be used. Without it, such images are left out and listed, and the exit code is 1."""
+    """Stop at an unusable image. By default, unusable images are left out and listed, and the exit code is 1."""
     max_megapixels: MegapixelsOption = 50.0
     common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
 class CompareArguments:
-    """Test whether model B is better than model A. On the images that both have scored, McNemar's exact test decides
-    whether their difference could be chance, and the bootstrap gives its interval of 95 %."""
+    """Test whether model B is better than model A. McNemar's exact test on the images scored by both models
+    determines whether the difference could be due to chance. The bootstrap yields its 95% confidence interval."""
 
     a: Annotated[Path, Arg("MODEL_A", positional=True)]
-    """Run, model file, NETWORK:WEIGHTS, or saved scores. `imclass evaluate --save-scores` writes such a file."""
+    """Run, model file, NETWORK:WEIGHTS, or saved scores. `imclass evaluate --save-scores` writes saved scores."""
     b: Annotated[Path, Arg("MODEL_B", positional=True)]
-    """The second model, in any of these forms."""
+    """Second model, in the same forms."""
     data: DataOption = None
     split: SplitOption = None
     protocol: ProtocolOption = None
     list: int = 10
-    """Name N of the images that differ in prediction or rank. The largest changes of rank come first."""
+    """List up to N images that differ in prediction or rank. The largest changes in rank come first."""
     trained: TrainedOption = "leave-out"
     classes: ClassesOption = None
     device: DeviceOption = "auto"
@@ -167,14 +167,14 @@ class CompareArguments:
 
 @dataclass(frozen=True)
 class PredictArguments:
-    """Name what is in images, with probabilities. The images are taken in the order given."""
+    """Classify images and print probabilities. The images are classified in the given order."""
 
     model: ModelArgument
     paths: PathsArgument
     top: Annotated[int | None, Arg("N", "5")] = None
-    """Classes for each image. Where it may have several labels, the default is all that reach their threshold."""
+    """Number of classes per image. A multi-label model by default prints all classes that reach their thresholds."""
     format: Literal["table", "csv", "json"] = "table"
-    """Output format. The columns of CSV are path, rank, class and probability."""
+    """Output format. The CSV columns are path, rank, class and probability."""
     protocol: ProtocolOption = None
     device: DeviceOption = "auto"
     workers: WorkersOption = 0
@@ -184,16 +184,16 @@ class PredictArguments:
 
 @dataclass(frozen=True)
 class FeaturesArguments:
-    """Save the outputs of a layer, or draw its maps. Give --out, --grid or both."""
+    """Save the outputs of a layer, or draw its feature maps. Pass --out, --grid or both."""
 
     model: ModelArgument
     paths: PathsArgument
     layer: Annotated[str | None, Arg("NAME", "the first convolution")] = None
     """Name of the layer."""
     out: FileOption = None
-    """Save the outputs for all images as an array (.npy). It is float32, and its first axis is the images."""
+    """Save the outputs for all images as an array (.npy). It is float32; its first axis is the image axis."""
     grid: FileOption = None
-    """Draw the maps of the first image (.png)."""
+    """Draw the feature maps of the first image (.png)."""
     device: DeviceOption = "auto"
     workers: WorkersOption = 0
     max_megapixels: MegapixelsOption = 50.0
@@ -202,8 +202,8 @@ class FeaturesArguments:
 
 @dataclass(frozen=True)
 class ReportArguments:
-    """Write a page on a run or a model. It is one HTML file that needs nothing else. The page of a finished run shows
-    curves, confusions, mistakes, filters and configuration, and is made from the run's folder alone. Any other model is
+    """Write a report on a run or a model. The report is a self-contained HTML page. For a finished run it shows curves,
+    confusions, mistakes, filters and configuration, and is made from the run's folder alone. Any other model is
     evaluated first, and so is a run with --data, --split, --protocol, --classes or --trained include."""
 
     model: Annotated[Path, Arg("RUN|MODEL", positional=True)]
@@ -211,7 +211,7 @@ class ReportArguments:
     data: DataOption = None
     split: SplitOption = None
     out: Annotated[Path | None, Arg("PATH", "RUN/report.html or reports/MODEL")] = None
-    """Page or folder to write. For an evaluation it is a new folder, with the page, the scores and the pictures."""
+    """Page or folder to write. For an evaluation it is a new folder for the page, the scores and the pictures."""
     protocol: ProtocolOption = None
     trained: TrainedOption = "leave-out"
     classes: ClassesOption = None
@@ -228,9 +228,9 @@ class InfoArguments:
 
     model: ModelArgument
     rename: Annotated[tuple[str, ...], Arg("OLD=NEW")] = ()
-    """Rename a class in a copy of the model. The option may be repeated. It needs --out."""
+    """Rename a class in a copy of the model. The option may be repeated. It requires --out."""
     out: FileOption = None
-    """Model file to write with the new names (.safetensors)."""
+    """Model file to write, with the new class names (.safetensors)."""
     common: CommonArguments = CommonArguments()
 
 
@@ -267,10 +267,10 @@ class DataArguments:
 
         data [NAME]                       list the data sets, or describe one
         data get NAME                     download it into the store
-        data check NAME|PATH              decode each image and list the unusable
+        data check NAME|PATH              decode each image and list the unusable ones
         data export NAME|PATH --out DIR   write images as PNG files in class folders
 
-    NAME is a data set of the list, PATH a folder or a CSV file."""
+    NAME is a data set from the list; PATH is a folder or a CSV file."""
 
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
     """get, check, export, or the data set to describe."""
@@ -281,13 +281,13 @@ class DataArguments:
     split: Annotated[str | None, Arg("NAME", "test")] = None
     """export: split to take images from."""
     most: int = 100
-    """export: largest number of images. The first image of each class is taken, then the second of each, and so on."""
+    """export: maximum number of images. The first image of each class is taken, then the second of each, and so on."""
     split_seed: int = 0
-    """check, export: seed of the cut of a folder. It cuts a folder without train/ into train and test."""
+    """check, export: random seed for splitting a folder. A folder without train/ is split into train and test."""
     workers: int = 2
-    """check: threads that decode images. With 0 the main thread decodes them."""
+    """check: number of threads that decode images. With 0, the main thread decodes them."""
     max_megapixels: MegapixelsOption = 50.0
-    """check, export: largest image in million pixels. Files of larger images are refused."""
+    """check, export: largest image in megapixels. Larger images are refused."""
     common: CommonArguments = CommonArguments()
 
 
@@ -297,38 +297,38 @@ class WeightsArguments:
 
         weights [NETWORK:WEIGHTS]  list the published files, or describe one
         weights import FILE        make a model file: --as NETWORK --out FILE
-        weights verify FILE        report how weights fit: --as NETWORK
+        weights verify FILE        report how the weights match: --as NETWORK
         weights export MODEL       write a state dict: --format LIBRARY --out FILE
-        weights fold MODEL         merge batch norms into their layers: --out FILE
+        weights fold MODEL         merge batch norms into other layers: --out FILE
 
-    FILE holds weights of another library, MODEL is one of this tool."""
+    FILE contains weights from another library. MODEL is a run, a model file, or NETWORK:WEIGHTS."""
 
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
     """import, verify, export, fold, or the published file to describe."""
     file: Annotated[str | None, Arg("[FILE|MODEL]", positional=True)] = None
-    """File of weights, or for export and fold a MODEL. A file may be .safetensors, .npz, .pth, .pt or .th."""
+    """Weight file, or a MODEL for export and fold. A weight file may be .safetensors, .npz, .pth, .pt or .th."""
     as_: Annotated[str | None, Arg("NETWORK")] = None
-    """import, verify: network that the weights are of."""
+    """import, verify: network that the weights belong to."""
     out: FileOption = None
-    """File to write. It is a model file (.safetensors), or for export a state dict (.safetensors, .pth or .pt)."""
+    """File to write. It is a model file (.safetensors), or a state dict for export (.safetensors, .pth or .pt)."""
     format: Annotated[str | None, Arg("LIBRARY")] = None
-    """export: library to write for, as torchvision or timm."""
-    from_: Annotated[str | None, Arg("LIBRARY", "best fit")] = None
-    """import, verify: library that named the tensors. Such are torchvision, timm and caffe."""
+    """export: target library, such as torchvision or timm."""
+    from_: Annotated[str | None, Arg("LIBRARY", "best match")] = None
+    """import, verify: library of the tensor names. Examples are torchvision, timm and caffe."""
     classes: Annotated[Path | None, Arg("FILE", "ImageNet's")] = None
-    """import: class names in order of the scores. The file is a JSON list, or has one name a line. By default the
-    names of 1,000 classes are ImageNet's, of 10 classes at 32 x 32 pixels CIFAR-10's."""
+    """import: class names in output order. The file is a JSON list, or has one name per line. By default, 1,000
+    classes get ImageNet's names, and 10 classes at 32 x 32 pixels get CIFAR-10's."""
     preprocess: Annotated[str | None, Arg("NAME|FILE", "the library's")] = None
-    """import: inputs, such as imagenet or caffe. A JSON file may give mean, std and fields of the preprocess."""
+    """import: preprocessing, such as imagenet or caffe. A JSON file may set mean, std and other such fields."""
     key: Annotated[str | None, Arg("NAME")] = None
-    """import, verify: entry that holds the weights. A checkpoint may have several: state_dict, state_dict_ema."""
+    """import, verify: entry with the weights. A checkpoint may have several, such as state_dict and state_dict_ema."""
     common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
 class DoctorArguments:
-    """Report on this machine and installation. Lists the processor, memory, libraries, devices and the store, and
-    anything that is missing, with the fix."""
+    """Report on this machine and installation. Lists the processor, memory, libraries, devices and store, and
+    each problem with its fix."""
 
     common: CommonArguments = CommonArguments()
 

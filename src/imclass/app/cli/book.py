@@ -1,4 +1,4 @@
-"""Progress as the PaddlePaddle book prints it: a line every hundred steps, a dot for each of the others."""
+"""Progress as the PaddlePaddle book prints it: a line every hundred steps, and a dot for every other step."""
 
 import sys
 
@@ -11,38 +11,38 @@ STEPS_PER_LINE = 100  # steps
 
 
 class BookLog:
-    """The log of the book's chapter "Image classification", as its event handler writes it.
+    """A log in the format of the event handler in the book's chapter "Image classification".
 
-    Its labels are kept as published: "Pass" is followed by the step and "Batch" by the epoch, both from 0. Cost and
-    accuracy are of the one batch. What else a user must know has lines of its own.
+    The labels are the published ones: "Pass" is followed by the step and "Batch" by the epoch, both counted from 0.
+    Cost and accuracy are for one batch. Problems are printed on separate lines.
     """
 
     def __init__(self) -> None:
-        self.left_out = RefusalLines()
+        self.refusals = RefusalLines()
 
     def see(self, event: Event) -> None:
-        """Show what happened."""
+        """Print an event."""
         match event:
             case StepEnd():
                 self.write(book_step(event))
-                self.refuse(event.refused)
+                self.print_refused(event.refused)
                 for line in unpaired_lines(event):
                     self.write(f"\n{line}\n")
             case Evaluated():
                 self.write(book_test(event))
-                self.refuse(event.result.refused)
+                self.print_refused(event.result.refused)
             case NonFinite():
                 self.write(f"\nstep {event.at.step:,}: {event.what} is not finite\n")
             case Saved(problem=problem) if problem:
                 self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable_text(problem)})\n")
 
-    def refuse(self, refused: tuple[Refused, ...]) -> None:
-        """Name the files that were left out."""
-        for line in self.left_out.lines(refused):
+    def print_refused(self, refused: tuple[Refused, ...]) -> None:
+        """Print a line for each file that was left out."""
+        for line in self.refusals.lines(refused):
             self.write(f"\n{line}\n")
 
     def write(self, text: str) -> None:
-        """To standard error and at once, so that dots appear one by one."""
+        """Write to standard error without buffering, so that dots appear one by one."""
         print(text, end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class BookLog:
 
 
 def book_step(event: StepEnd) -> str:
-    """One step: the first of each hundred of an epoch in words."""
+    """Return the text of a step: a line for the first of each hundred in an epoch, and a dot for the others."""
     step = event.at.batch - 1
     if step % STEPS_PER_LINE:
         return "."
@@ -60,7 +60,7 @@ def book_step(event: StepEnd) -> str:
 
 
 def book_test(event: Evaluated) -> str:
-    """A split after an epoch, to two significant digits."""
+    """Return the line for a split that was scored after an epoch, with numbers to two significant digits."""
     result = event.result
     loss, share = result.measures["loss"], result.measures[result.main]
     name = "Acc" if result.main == "top1" else measure_title(result.main)

@@ -1,4 +1,4 @@
-"""What several verbs ask of their options before any work is done."""
+"""Checks on options that several verbs share, made before any work is done."""
 # Tested in tests/app/cli/test_main.py
 
 import json
@@ -11,30 +11,30 @@ from imclass.store.store import Store, open_store
 
 
 def context_of(common: CommonArguments, max_megapixels: float | None = None) -> Context:
-    """Return the context that the options name: the store, the plugins, and the largest image."""
+    """Return the context that the options describe: the store, the plugins, and the largest image accepted."""
     return open_context(store_of(common), common.plugins, max_megapixels)
 
 
 def store_of(common: CommonArguments) -> Store:
-    """Return the store that the options name."""
+    """Return the store that the options specify."""
     return open_store(common.store, common.offline)
 
 
 def check_workers(workers: int) -> None:
-    """Raise `UserError` for fewer decoding threads than none."""
+    """Raise `UserError` for a negative number of decoding threads."""
     require(workers >= 0, "workers", workers, "0 or more threads")
 
 
 def read_class_mapping(path: Path | None) -> dict[str, str] | None:
-    """Return the class mapping in a JSON file."""
+    """Read a class mapping from a JSON file."""
     if path is None:
         return None
     if not path.is_file():
-        raise UserError(f"--classes {path}: there is no such file")
+        raise UserError(f"--classes {path}: the file does not exist")
     try:
         mapping = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
-        raise UserError(f'--classes {path} must be a JSON object of names, such as {{"puppy": "dog"}}')
+        raise UserError(f'--classes {path} must contain a JSON object of class names, such as {{"puppy": "dog"}}')
     return mapping

@@ -1,4 +1,4 @@
-"""What other tools call a verb or an option, and what to do here."""
+"""Verbs and options of other tools, with their imclass equivalents."""
 # Tested in tests/app/cli/test_main.py
 
 from collections.abc import Mapping
@@ -6,47 +6,47 @@ from types import MappingProxyType
 
 VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "finetune": "imclass train RECIPE --init MODEL begins from a model's weights",
+        "finetune": "imclass train RECIPE --init MODEL starts from a model's weights",
         "fit": "imclass train RECIPE trains a network",
-        "resume": "the `imclass train` command that was stopped goes on when it is given again",
+        "resume": "run the same `imclass train` command again to resume its run",
         "test": "imclass evaluate MODEL scores a model",
         "validate": "imclass evaluate MODEL scores a model",
         "val": "imclass evaluate MODEL scores a model",
-        "classify": "imclass predict MODEL PATH names what is in images",
-        "infer": "imclass predict MODEL PATH names what is in images",
-        "inference": "imclass predict MODEL PATH names what is in images",
-        "extract": "imclass features MODEL PATH gives out what a layer makes of images",
-        "convert": "imclass weights import and imclass weights export take weights in and give them out",
-        "export": "imclass weights export MODEL gives out tensors, imclass data export NAME images",
-        "import": "imclass weights import FILE takes weights in",
+        "classify": "imclass predict MODEL PATH classifies images",
+        "infer": "imclass predict MODEL PATH classifies images",
+        "inference": "imclass predict MODEL PATH classifies images",
+        "extract": "imclass features MODEL PATH writes a layer's outputs for images",
+        "convert": "imclass weights import and imclass weights export convert weights from and to other libraries",
+        "export": "imclass weights export MODEL writes tensors, and imclass data export NAME writes images",
+        "import": "imclass weights import FILE makes a model file from another library's weights",
         "download": "imclass data get NAME fetches a data set",
-        "plot": "imclass report RUN writes a page of curves, confusions and mistakes",
-        "list": "imclass models, recipes, data, weights and protocols list what there is",
-        "version": "imclass --version prints it",
+        "plot": "imclass report RUN writes a report with curves, confusions and mistakes",
+        "list": "imclass models, recipes, data, weights and protocols each print a list",
+        "version": "imclass --version prints the version",
     }
 )
-# Of the verbs that take a model; fields of a config have a table of their own, in app/runs.
+# For verbs that accept a model. Config fields have a separate table in app/runs.
 OPTIONS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "pretrained": "MODEL may be NETWORK:WEIGHTS, which `imclass weights` lists",
-        "model": "MODEL stands first, without an option",
-        "checkpoint": "MODEL stands first, without an option",
-        "source": "paths of images stand after MODEL, without an option",
-        "input": "paths of images stand after MODEL, without an option",
+        "model": "MODEL is the first argument and needs no option",
+        "checkpoint": "MODEL is the first argument and needs no option",
+        "source": "image paths follow MODEL and need no option",
+        "input": "image paths follow MODEL and need no option",
         "gpu": "--device cuda computes on the GPU",
         "cuda": "--device cuda computes on the GPU",
         "cpu": "--device cpu computes without a GPU",
-        "imgsz": "a model file says how large images are",
-        "img_size": "a model file says how large images are",
-        "csv": "--format csv prints that",
-        "save_txt": "--format csv prints a table for other programs, which > FILE keeps",
-        "output": "--format csv prints a table for other programs, which > FILE keeps",
-        "topk": "--top sets how many classes an image",
-        "conf": "--top sets how many classes an image; each has its probability",
-        "threshold": "imclass evaluate MODEL --thresholds fit --save FILE fits one for each class of several labels",
-        "save_json": "--json prints records, which > FILE keeps",
-        "batch_size": "evaluate and compare take --batch",
-        "data_dir": "--data names a folder with one folder of images a class",
-        "num_workers": "--workers sets how many threads decode images",
+        "imgsz": "the image size is stored in the model file",
+        "img_size": "the image size is stored in the model file",
+        "csv": "--format csv prints CSV",
+        "save_txt": "--format csv prints a table for other programs; redirect it with > FILE",
+        "output": "--format csv prints a table for other programs; redirect it with > FILE",
+        "topk": "--top sets the number of classes printed for each image",
+        "conf": "--top sets the number of classes printed for each image, with their probabilities",
+        "threshold": "imclass evaluate MODEL --thresholds fit --save FILE fits one per class (for multi-label models)",
+        "save_json": "--json prints records; redirect them with > FILE",
+        "batch_size": "evaluate and compare accept --batch",
+        "data_dir": "--data accepts a folder with one subfolder of images per class",
+        "num_workers": "--workers sets the number of threads that decode images",
     }
 )

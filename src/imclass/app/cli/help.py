@@ -1,4 +1,4 @@
-"""The help of the command line: the list of verbs, a screen for each verb, and the options that a recipe adds."""
+"""The command line's help: the list of verbs, one screen per verb, and the options that a recipe adds."""
 
 import inspect
 import os
@@ -14,24 +14,24 @@ from imclass.app.cli.checks import context_of
 from imclass.app.cli.options import base_configs
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
-from imclass.core.codec import flatten, hints_of, to_json
+from imclass.core.codec import Kinds, flatten, hints_of, to_json
 from imclass.core.config import Augment, Training
 from imclass.core.override import EMPTY_LIST_WORD
 from imclass.core.tables import EntryTable
 from imclass.training.kinds import kind_tables
 
-MIN_HELP_COLUMNS, WIDEST = 40, 100  # columns of help that can still be read
+MIN_HELP_COLUMNS, WIDEST = 40, 100  # narrowest and widest help, in columns
 FIELD_COLUMN = 45  # where the comments on a recipe's fields begin
-LEAST_TEXT = 30  # columns of text next to an option; where there are fewer, the text stands below it
+MIN_TEXT_COLUMNS = 30  # columns; with less room next to an option, its text goes below it
 MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
-    "--rates.LAYER FACTOR": "factor on the learning rate of layers by name; the last match wins, 0 freezes",
-    "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to a stage that lacks it:",
+    "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
+    "--augment.KIND.FIELD VALUE": "field of an augmentation; stages without the augmentation get it:",
 }
 
 
 def overview() -> str:
-    """Return the help of `imclass` itself: the verbs and the options that all of them have, a line each."""
+    """Return the help of `imclass` itself: one line for each verb and for each option common to all verbs."""
     verbs = {verb: syntax_of(kind).summary for verb, kind in VERBS.items()}
     options = {option.label: brief(option) for option in syntax_of(CommonArguments).options}
     options |= {"-h, --help": "Print the help of a verb", "--version": "Print the version"}
@@ -41,18 +41,18 @@ def overview() -> str:
             f"{heading('usage:')} imclass VERB [arguments] [options]",
             section("verbs:", verbs),
             section("options of every verb:", options),
-            wrap_text("`imclass VERB --help` describes a verb, docs/commands.md everything in full."),
+            wrap_text("`imclass VERB --help` describes a verb. docs/commands.md describes every option in full."),
         ]
     )
 
 
 def verb_help(verb: str, kind: type) -> str:
-    """Return the help of a verb, whose arguments a class has: a line for each of them."""
+    """Return the help of a verb, with a line for each argument in its class."""
     syntax = syntax_of(kind)
     positional = {argument.label: brief(argument) for argument in syntax.positional}
     options = {option.label: brief(option) for option in syntax.options}
     common = ", ".join(option.label for option in syntax_of(CommonArguments).options)
-    note = f"options of every verb: {common}. `imclass --help` describes them, docs/commands.md all options in full."
+    note = f"options of every verb: {common}. `imclass --help` describes them; docs/commands.md has all details."
     parts = [paragraphs(syntax.about), f"{heading('usage:')} {syntax.usage(verb)}"]
     parts += [section("arguments:", positional)] if positional else []
     parts += [section("options:", options)] if options else []
@@ -60,7 +60,7 @@ def verb_help(verb: str, kind: type) -> str:
 
 
 def brief(argument: Argument) -> str:
-    """Return the first sentence on an argument, with its default."""
+    """Return the first sentence of an argument's text, with its default."""
     return f"{argument.summary} (default: {argument.default})" if argument.default else argument.summary
 
 
@@ -72,15 +72,15 @@ def section(title: str, rows: Mapping[str, str]) -> str:
 
 def help_row(label: str, text: str, column: int) -> str:
     """Return a label and the text that begins at a column, wrapped to the terminal."""
-    if width() - column < LEAST_TEXT:
+    if width() - column < MIN_TEXT_COLUMNS:
         return f"  {bold(label)}\n{wrap_text(text, 6)}"
-    first, *others = textwrap.wrap(text, width() - column) or [""]
+    first, *others = textwrap.wrap(text, width() - column, break_on_hyphens=False) or [""]
     gap = " " * max(2, column - 2 - len(label))
     return "\n".join([f"  {bold(label)}{gap}{first}".rstrip(), *(" " * column + line for line in others)])
 
 
 def paragraphs(text: str) -> str:
-    """Return a description wrapped to the terminal; its indented lines stay as they are."""
+    """Return a description wrapped to the terminal, with indented lines unchanged."""
     return "\n\n".join(
         textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
         for part in text.split("\n\n")
@@ -88,7 +88,7 @@ def paragraphs(text: str) -> str:
 
 
 def wrap_text(text: str, indent: int = 0) -> str:
-    """Return a text wrapped to the terminal, with long words whole."""
+    """Return a text wrapped to the terminal without breaking long words."""
     margin = " " * indent
     return textwrap.fill(
         text, width(), initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
@@ -96,7 +96,7 @@ def wrap_text(text: str, indent: int = 0) -> str:
 
 
 def width() -> int:
-    """Return the columns that help takes on this terminal."""
+    """Return the width of the help on this terminal, in columns."""
     return min(max(MIN_HELP_COLUMNS, shutil.get_terminal_size().columns), WIDEST)
 
 
@@ -111,12 +111,12 @@ def bold(text: str) -> str:
 
 
 def is_coloured() -> bool:
-    """Return whether standard output is a terminal that shows styles, and the user has not declined them."""
+    """Return whether standard output is a terminal that supports styles, and the user has not disabled them."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def explain(verb: str, words: Sequence[str]) -> None:
-    """Print the help of a verb; of `train` with a recipe among the words, every field of its config as well."""
+    """Print the help of a verb. For `train` with a recipe among the words, also print every field of its config."""
     lines: list[str] = []
     if verb == "train":
         arguments, _ = parse(TrainArguments, [word for word in words if word not in ("-h", "--help")], "imclass train")
@@ -128,19 +128,20 @@ def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
     """Yield a line for each option that a recipe adds to those of `imclass train`."""
     context = context_of(arguments.common)
     training, execution = base_configs(arguments, context)
+    tables = kind_tables(context)
     yield heading(f"fields of {training.recipe} with their values:")
     for value in (training, execution):
-        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training))
+        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training, tables))
     yield "\n" + section("more options of a recipe:", MORE)
-    yield from kind_lines(kind_tables(context)[Augment])
+    yield from kind_lines(tables[Augment])
 
 
 def kind_lines(table: EntryTable) -> list[str]:
-    """Return a line for each field of every kind of a table."""
+    """Return a line for each field of every kind in a table."""
     return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
 
-def field_rows(value: Any, training: Training) -> Iterator[tuple[str, str]]:
+def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
     """Yield each field of a config as an option with its value, and the comment next to it in the code."""
     single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
@@ -149,19 +150,24 @@ def field_rows(value: Any, training: Training) -> Iterator[tuple[str, str]]:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or EMPTY_LIST_WORD) if isinstance(now, list) else str(now)
-        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."))
+        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."), tables)
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
-    """Return the value of a tuple at a number or, in a list of kinds, the one of the kind of this name."""
+    """Return the tuple's value at index `name` if that is a number, otherwise the value of that kind."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
-def field_comment(value: Any, names: Sequence[str]) -> str:
-    """Return the comment next to the field that dotted names lead to, or "" if it has none."""
+def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
+    """Return the comment next to the field at the end of the path `names`, or "" if it has none.
+
+    For a kind it lists all kinds.
+    """
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)
     for kind in type(value).__mro__[:-1]:
+        if names[-1] == "kind" and kind in tables:
+            return f"one of {', '.join(sorted(tables[kind].entries))}"
         found = re.search(rf"^    {names[-1]}: .*?  # (.*)$", inspect.getsource(kind), re.MULTILINE)
         if found:
             return found[1]

@@ -1,4 +1,4 @@
-"""Lists of the entries there are: made of the tables, or taken from the index in the store, which needs no PyTorch."""
+"""Lists of entries, built from the tables or read from an index in the store. The index does not need PyTorch."""
 
 import json
 import platform
@@ -26,7 +26,7 @@ PACKAGE_FOLDER = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows of a table, more on each entry by name, and what could not be imported or described."""
+    """The rows of a table, details of each entry by name, and a line for each entry that failed."""
 
     rows: list[dict[str, Any]]
     details: dict[str, dict[str, Any]]
@@ -38,12 +38,12 @@ def describe_entries(
     row: Callable[[str, Any], dict[str, Any]],
     detail: Callable[[str, Any], dict[str, Any]] = lambda name, entry: {},
 ) -> Listing:
-    """Return `row(name, entry)` and `detail(name, entry)` of every entry as plain JSON; the name stands in the row."""
+    """Return the listing of every entry: `row(name, entry)` with the name added, and `detail(name, entry)`."""
     rows, details, failures = [], {}, list(found.failures)
     for name, entry in found.entries.items():
         try:
             described, further = json.loads(json.dumps([row(name, entry), detail(name, entry)]))
-        except Exception as error:  # an entry of a plugin may be anything; the others must be listed
+        except Exception as error:  # a plugin's entry may raise anything; the other entries are still listed
             failures.append(f"{found.what} {name}: {problem_of(error)}")
             continue
         rows.append({"name": name} | described)
@@ -52,10 +52,10 @@ def describe_entries(
 
 
 def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context], Listing]) -> Listing:
-    """Return what `make` returns, from the index where no source file of ours and no plugin has changed since.
+    """Return the listing that `make` builds, from the index if no file of the package or the plugins has changed.
 
-    Rows may depend on any file of the package, so all of them are watched: a few milliseconds. A listing with failures
-    is not kept, because it changes with what is installed.
+    Rows may depend on any file of the package, so all files are checked, which takes a few milliseconds. A listing with
+    failures is not stored, because it depends on the installed libraries.
     """
     index = listing_index(verb, common)
     kept = index.read()
@@ -75,7 +75,7 @@ def listing_index(verb: str, common: CommonArguments) -> Index:
 
 
 def failure_notes(failures: Sequence[str]) -> tuple[str, ...]:
-    """Return a line for each entry that cannot be used."""
+    """Return a note for each entry that cannot be used."""
     return tuple(f"note: not usable: {failure}" for failure in failures)
 
 
@@ -86,21 +86,23 @@ def listing_answer(
     acts: Sequence[str] = (),
     columns: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Answer:
-    """Return a table of all, or one entry in detail; an unknown name may have been meant for one of `acts`.
+    """Return a table of all entries, or one entry in detail; raise `UserError` for an unknown name.
 
-    `columns` makes of a row what the table has of it; JSON has the whole row.
+    `acts` are other words that are valid instead of a name, and are suggested too. `columns` returns the part of a row
+    that the table shows; the JSON record has the entire row.
     """
     notes = failure_notes(found.failures)
     if name is None:
         rows = text_table([columns(row) for row in found.rows], terminal_width())
         return Answer(found.rows, rows, notes=notes)
-    chosen = next((row for row in found.rows if row["name"] == name), None)
-    if chosen is None:
-        raise UserError(f"no {what} is named {name!r}{suggestion(name, [*(row['name'] for row in found.rows), *acts])}")
-    detail = chosen | found.details[name]
+    entry = next((row for row in found.rows if row["name"] == name), None)
+    if entry is None:
+        known = [*(row["name"] for row in found.rows), *acts]
+        raise UserError(f"no {what} is named {name!r}{suggestion(name, known)}")
+    detail = entry | found.details[name]
     return Answer(detail, record_text(detail), notes=notes)
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal; None where standard output is none, so that a line stays a line."""
+    """Return the width of the terminal, or None if standard output is not a terminal, so that lines are not wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,4 +1,4 @@
-"""Progress on a terminal: time left, loss, accuracy, rate and the share of time spent waiting for data; counts."""
+"""Progress on standard error: of scoring, and of training with loss, accuracy, rate, data wait and time left."""
 
 import math
 import time
@@ -23,18 +23,18 @@ from imclass.training.events import (
     StepEnd,
 )
 
-WIDE_TERMINAL = 110  # columns of a terminal from which the bar has room for rate and waiting
+WIDE_TERMINAL = 110  # minimum columns for a bar with the rate and the data wait
 
 
 class EvaluationProgress:
-    """An evaluation on standard error: notes, what is scored; on a terminal how much of it, the rate, the time left.
+    """The progress of an evaluation: notes, the images scored, and on a terminal a bar with count, rate and time left.
 
-    It is a context, whose end removes the bar.
+    It is a context manager that removes the bar on exit.
     """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
-        columns = (TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn(), TextColumn("{task.description}"))
+        columns = (TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(), TextColumn("{task.description}"))
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self.task: TaskID | None = None
         self.began = 0.0
@@ -46,15 +46,15 @@ class EvaluationProgress:
         self.bar.stop()
 
     def note(self, text: str) -> None:
-        """Print a sentence that the user should know."""
-        self.say(f"note: {printable_text(text)}")
+        """Print a note."""
+        self.print_line(f"note: {printable_text(text)}")
 
     def begin(self, what: str) -> None:
-        """Print what is about to be scored."""
-        self.say(f"evaluating {printable_text(what)}")
+        """Print a description of the images to be scored next."""
+        self.print_line(f"evaluating {printable_text(what)}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Show how many images are done; the bar goes when all are."""
+        """Show how many images have been scored, and remove the bar once all have been."""
         if self.bar.disable:
             return
         if self.task is None:
@@ -69,16 +69,16 @@ class EvaluationProgress:
             self.bar.remove_task(self.task)
             self.task = None
 
-    def say(self, line: str) -> None:
-        """Print one line on standard error, above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print a line on standard error, above the bar."""
         self.console.print(line, markup=False, soft_wrap=True)
 
 
 @dataclass
 class EpochSums:
-    """What this process has seen of an epoch: all of it, unless the run went on in the middle."""
+    """Sums over the steps of an epoch that this process has run: all of them, unless it resumed within the epoch."""
 
-    counted: str = "top1"  # the measure that is the share of correct images
+    counted: str = "top1"  # the measure that `correct` counts
     images: int = 0
     computed: int = 0  # images whose features were computed
     correct: int = 0
@@ -89,7 +89,7 @@ class EpochSums:
     held_out: list[str] = field(default_factory=list)
 
     def add(self, event: StepEnd) -> None:
-        """One more step."""
+        """Add a step."""
         self.images += event.images
         self.correct += event.correct
         self.main += event.main * event.images
@@ -98,8 +98,8 @@ class EpochSums:
         self.seconds += event.seconds
 
     @property
-    def learned(self) -> str:
-        """Means over the images so far."""
+    def means(self) -> str:
+        """The means over the images so far, as text."""
         n = max(1, self.images)
         return means_text(self.main / n, {self.counted: self.correct / n}, self.total / n)
 
@@ -109,43 +109,43 @@ class EpochSums:
 
     @property
     def waiting(self) -> str:
-        """The share of time in which there were no images to learn from."""
-        return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f} %"
+        """The percentage of time spent waiting for images, as text."""
+        return f"waited {100 * self.waited / max(1e-9, self.seconds):.0f}%"
 
 
 def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
-    """Return an epoch's means in words."""
+    """Return the means of an epoch as text."""
     more = f" (+ {total - main:.4f} auxiliary)" if total != main else ""
-    shares = [f"{measure_title(name)} {100 * share:.2f} %" for name, share in measures.items()]
+    shares = [f"{measure_title(name)} {100 * share:.2f}%" for name, share in measures.items()]
     return "  ".join([f"loss {main:.4f}{more}", *shares])
 
 
 def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
-    """Return the main measure of a split in words; top-1 accuracy, of which each line begins, is not named again."""
+    """Return the main measure of a split as text. Top-1 is not named, because the line already names it."""
     main = main_measure(measures)
     name = "" if main == "top1" else f"{measure_title(main)} "
-    return f"{split} {name}{100 * measures[main]:.2f} %"
+    return f"{split} {name}{100 * measures[main]:.2f}%"
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line that names the images that a step left out, each the only one left of its part, if there are any."""
+    """Yield a line with the images that a step left out because each was alone in its part, if there are any."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
-        yield f"step {event.at.step:,}: left out, as batch norm needs two images of a part: {names}"
+        yield f"step {event.at.step:,}: left out, because batch norm needs two images in a part: {names}"
 
 
 class RefusalLines:
-    """The files that a run leaves out, each of which is named once."""
+    """Lines for the files that a run leaves out. Each file is listed once."""
 
     def __init__(self) -> None:
-        self.named: set[str] = set()
+        self.listed: set[str] = set()
 
     def lines(self, refused: Iterable[Refused]) -> Iterator[str]:
-        """Yield a line for each file that has none yet."""
-        for one in refused:
-            if one.path not in self.named:
-                self.named.add(one.path)
-                yield f"left out: {printable_text(f'{one.path}: {one.detail} ({one.code})')}"
+        """Yield a line for each file that has not been listed yet."""
+        for file in refused:
+            if file.path not in self.listed:
+                self.listed.add(file.path)
+                yield f"left out: {printable_text(f'{file.path}: {file.detail} ({file.code})')}"
 
 
 def clock_text(seconds: float) -> str:
@@ -161,12 +161,12 @@ def solved_line(event: Solved) -> str:
 
 
 class TrainingProgress:
-    """A bar over the whole run and a line an epoch; plain lines where the output is no terminal."""
+    """A progress bar for the entire run, and one line per epoch. Without a terminal, only the lines are printed."""
 
     def __init__(self, total_steps: int, done_steps: int) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
         columns = (
-            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.percentage:3.0f}%"),
             TimeRemainingColumn(),
             BarColumn(bar_width=20),
             TextColumn("{task.description}"),
@@ -174,89 +174,95 @@ class TrainingProgress:
         live = self.console.is_terminal
         self.columns: float = self.console.width if live else math.inf
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
-        self.total, self.first, self.began = total_steps, done_steps, time.monotonic()
+        self.total_steps = total_steps
+        self.first_step = done_steps  # at which this process started
+        self.began = time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
-        self.sums, self.epochs, self.unsaved = EpochSums(), 0, False
-        self.left_out = RefusalLines()
+        self.sums = EpochSums()
+        self.epochs = 0
+        self.unsaved = False  # the last checkpoint could not be written
+        self.refusals = RefusalLines()
         self.bar.start()
 
     def see(self, event: Event) -> None:
-        """Show what happened."""
+        """Show an event."""
         match event:
             case EpochStart():
                 self.sums, self.epochs = EpochSums(event.counted), event.epochs
             case StepEnd():
                 self.sums.add(event)
-                self.bar.update(self.task, completed=event.at.step, description=self.now(event.at.epoch))
-                self.refuse(event.refused)
+                self.bar.update(self.task, completed=event.at.step, description=self.bar_text(event.at.epoch))
+                self.print_refused(event.refused)
                 for line in unpaired_lines(event):
-                    self.say(line)
+                    self.print_line(line)
             case FeatureBatch():
                 self.sums.computed += event.images
                 self.sums.seconds += event.seconds
-                self.bar.update(self.task, description=self.feature_text(event))
-                self.refuse(event.refused)
+                self.bar.update(self.task, description=self.features_text(event))
+                self.print_refused(event.refused)
             case Solved():
-                self.say(solved_line(event))
-                self.sums, self.first, self.began = EpochSums(self.sums.counted), event.at.step, time.monotonic()
+                self.print_line(solved_line(event))
+                self.sums, self.first_step, self.began = EpochSums(self.sums.counted), event.at.step, time.monotonic()
             case Evaluated():
-                self.sums.held_out.append(
-                    main_measure_text(event.split, event.result.measures) + " (best)" * event.best
-                )
-                self.refuse(event.result.refused)
+                text = main_measure_text(event.split, event.result.measures)
+                self.sums.held_out.append(f"{text} (best)" if event.best else text)
+                self.print_refused(event.result.refused)
             case EpochEnd():
-                self.say(self.line(event))
+                self.print_line(self.epoch_line(event))
             case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
                 scores = ", ".join(main_measure_text(split, scored) for split, scored in metrics.items())
-                self.say(f"leg {printable_text(name)} ended: {scores}; {printable_text(str(path))}")
+                self.print_line(f"leg {printable_text(name)} ended: {scores}; {printable_text(str(path))}")
             case NonFinite():
                 names = printable_text(", ".join(event.names[:10]))
-                self.say(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
-            case Saved(problem=problem) if bool(problem) != self.unsaved:  # once for a disk that stays full
+                self.print_line(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
+            case Saved(problem=problem) if bool(problem) != self.unsaved:  # printed once while the disk stays full
                 self.unsaved = bool(problem)
-                failed = f"no checkpoint could be written ({problem}); training goes on"
-                self.say(f"step {event.at.step:,}: {failed if problem else 'checkpoints can be written again'}")
+                failed = f"no checkpoint could be written ({problem}); training continues"
+                self.print_line(f"step {event.at.step:,}: {failed if problem else 'checkpoints can be written again'}")
 
-    def head(self, epoch: int) -> str:
-        """Which epoch, of how many."""
+    def epoch_label(self, epoch: int) -> str:
+        """Return "epoch 3/30", padded so that labels align."""
         return f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
 
-    def now(self, epoch: int) -> str:
-        """What stands beside the bar."""
-        parts = [self.head(epoch), self.sums.learned]
-        return "  ".join(parts + [self.sums.rate, self.sums.waiting] * (self.columns >= WIDE_TERMINAL))
+    def bar_text(self, epoch: int) -> str:
+        """Return the text next to the bar."""
+        parts = [self.epoch_label(epoch), self.sums.means]
+        if self.columns >= WIDE_TERMINAL:
+            parts += [self.sums.rate, self.sums.waiting]
+        return "  ".join(parts)
 
-    def feature_text(self, event: FeatureBatch) -> str:
-        """Return how many images have features, how fast they are computed, and the time left."""
+    def features_text(self, event: FeatureBatch) -> str:
+        """Return the number of images with features, the rate, and the time left."""
         rate = self.sums.computed / max(1e-9, self.sums.seconds)
         left = clock_text((event.total - event.done) / max(1e-9, rate))
         return f"features of {event.done:,} of {event.total:,} images  {rate:,.0f} images/s  left {left}"
 
-    def line(self, event: EpochEnd) -> str:
-        """What stays on the screen of an epoch; the waiting, then the rate give way where it would not fit.
+    def epoch_line(self, event: EpochEnd) -> str:
+        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, then also the rate.
 
-        There is no pace where this process went on with an epoch whose steps were all done.
+        Rate and time left are unknown if this process resumed an epoch after its last step.
         """
-        sums, learned = self.sums, means_text(event.main, event.measures, event.total)
-        start = [self.head(event.at.epoch), learned, *sums.held_out]
+        sums = self.sums
+        means = means_text(event.main, event.measures, event.total)
+        start = [self.epoch_label(event.at.epoch), means, *sums.held_out]
         if not sums.seconds:
             return "  ".join(start)
-        end = [f"left {self.left(event.at.step)}"]
+        end = [f"left {self.time_left(event.at.step)}"]
         lines = ["  ".join(start + more + end) for more in ([sums.rate, sums.waiting], [sums.rate], [])]
         return next((line for line in lines if len(line) <= self.columns), lines[-1])
 
-    def left(self, step: int) -> str:
-        """Time left at the pace since this process began."""
-        done = max(1, step - self.first)
-        return clock_text((time.monotonic() - self.began) / done * (self.total - step))
+    def time_left(self, step: int) -> str:
+        """Return the time left at this process's average pace."""
+        done = max(1, step - self.first_step)
+        return clock_text((time.monotonic() - self.began) / done * (self.total_steps - step))
 
-    def refuse(self, refused: Iterable[Refused]) -> None:
-        """Name the files that were left out."""
-        for line in self.left_out.lines(refused):
-            self.say(line)
+    def print_refused(self, refused: Iterable[Refused]) -> None:
+        """Print a line for each file that was left out."""
+        for line in self.refusals.lines(refused):
+            self.print_line(line)
 
-    def say(self, line: str) -> None:
-        """One line above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the bar."""
         self.console.print(line, markup=False, soft_wrap=not self.console.is_terminal)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The command reference, docs/commands.md, from the same texts as the help. `make reference` writes the page."""
+"""The command reference, docs/commands.md, generated from the help's texts by `make reference`."""
 
 import re
 import sys
@@ -14,29 +14,29 @@ OPTION = re.compile(r"--[a-z][\w-]*(?: (?:include|train))?")
 EXIT_CODES: Mapping[int, str] = MappingProxyType(
     {
         DONE: "Done.",
-        SOME_REFUSED: "Done, but some images could not be used. They are listed, and left out.",
-        USER_ERROR: "A mistake in the command, a file or the data. The message names it, and the fix.",
-        FAULT: "A fault of imclass. The message gives the address to report it to.",
-        INTERRUPTED: "Interrupted. A training run saves its state first, and the same command continues it.",
+        SOME_REFUSED: "Done, but some images could not be used. They are listed and left out.",
+        USER_ERROR: "An error in the command, a file or the data. The message states the problem and the fix.",
+        FAULT: "A bug in imclass. The message says where to report it.",
+        INTERRUPTED: "Interrupted. A training run saves its state first; run the same command again to resume it.",
     }
 )
 INTRODUCTION = """\
 # Commands
 
-Every verb of `imclass`, with all of its arguments. `imclass VERB --help` prints them in short, and `imclass --version`
-prints the version. This page is written by `make reference`, from the same texts.
+Every verb of `imclass`, with all of its arguments. `imclass VERB --help` prints a short form, and `imclass --version`
+prints the version. This page is generated from the same texts by `make reference`.
 """
 SPELLING = """\
 ## How a command is written
 
     imclass VERB [arguments] [options]
 
-Options may stand anywhere after the verb. `--batch 8` and `--batch=8` are equal, and so are `--save-scores` and
-`--save_scores`. A flag stands alone; `--no-strict` turns it off again. After `--` every word is an argument. A list
-takes several words: `--model.mean 0.5 0.5 0.5`.
+Options can be placed anywhere after the verb. `--batch 8` and `--batch=8` are equivalent, and so are `--save-scores`
+and `--save_scores`. A flag has no value; `--no-strict` turns `--strict` off again. After `--`, every word is an
+argument. A list has several words: `--model.mean 0.5 0.5 0.5`.
 
 A MODEL is the folder of a run, of one of its legs (`RUN/legs/NN-NAME`) or of a checkpoint; a model file
-(`.safetensors`); or published weights, as NETWORK:WEIGHTS. A run that is not finished stands for its newest checkpoint.
+(`.safetensors`); or published weights, as NETWORK:WEIGHTS. For an unfinished run, its newest checkpoint is used.
 """
 
 
@@ -57,28 +57,28 @@ def verb_section(verb: str, kind: type) -> str:
 
 
 def argument_list(title: str, arguments: Sequence[Argument]) -> list[str]:
-    """Return a heading and a list of arguments; nothing if there are none."""
+    """Return a heading and a list of arguments, or an empty list if there are no arguments."""
     return [f"{title}:", "\n".join(map(item, arguments))] if arguments else []
 
 
 def item(argument: Argument) -> str:
-    """Return an argument as an item of a list: how it is typed, its type and default, its text."""
+    """Return an argument as a list item: its spelling, type, default and text."""
     facts = [argument.type, f"default: {argument.default}"] if argument.default else [argument.type]
-    return wrap_markdown(f"- `{argument.label}` ({', '.join(facts)}). {quoted(argument.text)}", "  ")
+    return wrap_markdown(f"- `{argument.label}` ({', '.join(facts)}). {quote_options(argument.text)}", "  ")
 
 
 def paragraph(text: str) -> str:
-    """Return a paragraph of a description; indented lines stay as they are."""
-    return text if text.startswith(" ") else wrap_markdown(quoted(" ".join(text.split())))
+    """Return a paragraph of a description, with indented lines unchanged."""
+    return text if text.startswith(" ") else wrap_markdown(quote_options(" ".join(text.split())))
 
 
 def wrap_markdown(text: str, indent: str = "") -> str:
-    """Return a text in lines of the page's width."""
+    """Return a text wrapped to the page's width."""
     return textwrap.fill(text, PAGE_COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def quoted(text: str) -> str:
-    """Return a text whose options stand in backquotes."""
+def quote_options(text: str) -> str:
+    """Return a text with its options in backquotes."""
     pieces = text.split("`")
     pieces[::2] = [OPTION.sub(r"`\g<0>`", piece) for piece in pieces[::2]]
     return "`".join(pieces)

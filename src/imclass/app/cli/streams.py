@@ -1,4 +1,4 @@
-"""Standard streams that can be closed, full, or read by nobody: none of that ends a command before its work is done."""
+"""Standard streams whose failures (closed, full disk, no reader) do not end a command early."""
 
 import contextlib
 import os
@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-CLEAR_LINE = "\r\x1b[2K"  # to the first column, and an empty line
+CLEAR_LINE = "\r\x1b[2K"  # go to the first column and erase the line
 
 
 class LossyStream:
-    """A text stream that drops what cannot be written: a line of progress is not worth a training."""
+    """A text stream that drops text it cannot write, so that a lost progress line does not end training."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -19,7 +19,7 @@ class LossyStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write `text`, or nothing from now on."""
+        """Write `text`; after a failure, drop all further text."""
         try:
             self.stream.write(text)
         except OSError:
@@ -27,12 +27,12 @@ class LossyStream:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is held back, or nothing from now on."""
+        """Flush the stream; after a failure, drop all further text."""
         flush(self.stream)
 
 
 def flush(stream: Any) -> None:
-    """Flush a stream; silence one that cannot be written."""
+    """Flush a stream, and silence it if it cannot be written."""
     try:
         stream.flush()
     except OSError:
@@ -40,25 +40,25 @@ def flush(stream: Any) -> None:
 
 
 def interject(line: str) -> None:
-    """Write a line to standard error at once, past all buffers: safe in a signal handler, amid a `print` or a bar.
+    """Write a line to standard error without buffering; safe in a signal handler, even during a `print`.
 
-    On a terminal it takes the place of the line that the cursor is in, a bar's, which is drawn again below.
+    On a terminal it replaces the line at the cursor, which is a progress bar's. The bar is redrawn below.
     """
-    with contextlib.suppress(OSError, AttributeError):  # it may be closed, or have no file, as in notebooks
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or not a file, as in notebooks
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         os.write(sys.stderr.fileno(), f"{CLEAR_LINE if live else ''}{line}\n".encode())
 
 
 def silence(stream: Any) -> None:
-    """Lead a stream to the null device: Python tries once more at exit, and would complain and change the exit code."""
-    with contextlib.suppress(OSError):  # a stream without a file, as notebooks have
+    """Redirect a stream to the null device. Otherwise Python fails to flush it at exit and changes the exit code."""
+    with contextlib.suppress(OSError):  # not a file, as in notebooks
         handle = os.open(os.devnull, os.O_WRONLY)
         os.dup2(handle, stream.fileno())
         os.close(handle)
 
 
 def reopen_closed() -> None:
-    """Open the null device for each closed standard stream, else a file of ours would get its number and its output."""
+    """Open the null device for each closed standard stream. Otherwise the next file opened would receive its output."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
         handle = os.dup(handle)  # the lowest number that is free
@@ -67,7 +67,7 @@ def reopen_closed() -> None:
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
-    """Let `print` work, for the time of a block, with closed streams, any name of a file, and an unwritable stderr."""
+    """Make `print` work within a block, even with closed streams, undecodable file names or an unwritable stderr."""
     reopen_closed()
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))

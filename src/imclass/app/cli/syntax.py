@@ -1,4 +1,4 @@
-"""The syntax of a verb: one record for each argument, read by the parser, the help and the reference.
+"""The syntax of a verb, with one record per argument. The parser, the help and the reference use it.
 
 The first sentence of an argument's text is its short help.
 """
@@ -23,9 +23,9 @@ TYPES = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text
 
 @dataclass(frozen=True)
 class Arg:
-    """A mark on a field: the name of its value in help, its default in words where the field has None, and its text.
+    """A mark on a field: the placeholder of its value in help, the text for a default of None, and its description.
 
-    The text of an argument that several verbs have stands here; any other stands below its field.
+    `text` is set for arguments that several verbs share. Other arguments have their text below the field.
     """
 
     value: str = ""
@@ -36,7 +36,7 @@ class Arg:
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a verb, as its help describes it."""
+    """An argument of a verb, as described in its help."""
 
     name: str  # "--batch", or "" for a positional one
     value: str  # "N", or "" for a flag
@@ -58,7 +58,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Syntax:
-    """The description and the arguments of a verb; those that every verb has are left out."""
+    """The description and the arguments of a verb, without the arguments common to all verbs."""
 
     about: str
     positional: tuple[Argument, ...]
@@ -113,7 +113,7 @@ def scalar(hint: Any) -> Any:
 
 
 def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
-    """Return the docstring of a class and the texts below its fields, from the source: `python -OO` drops them."""
+    """Return a class's docstring and the texts below its fields. The source is parsed, as `python -OO` drops them."""
     module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     texts = {}

@@ -1,4 +1,4 @@
-"""The words of a command line as a verb's arguments, and the options that only a recipe's config has."""
+"""The command-line parser, which turns words into a verb's arguments and options for config fields."""
 
 import dataclasses
 import os
@@ -15,14 +15,15 @@ from imclass.core.errors import UserError
 from imclass.core.override import RATES_KEY, Words, convert_value, option_of
 from imclass.core.text import suggestion
 
-SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" and "-inf"
+SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" or "-inf"
 BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the words before any option, and each option by its key with the words up to the next one.
+    """Return the positional words, and each option's key with the words up to the next option.
 
-    A leading "~" is the user's home where a shell leaves it as it is, too: "--out=~/run".
+    After "--key=value", further words are positional, and so are all words after "--". A leading "~" is expanded to the
+    user's home, because the shell does not expand it in "--out=~/run".
     """
     positions: list[str] = []
     options: list[tuple[str, list[str]]] = []
@@ -31,8 +32,8 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
         if word == "--":
             return [*positions, *words[i + 1 :]], options
         if SHORT_OPTION.match(word):
-            why = f"there is no option {word}: options begin with two dashes, as --data does"
-            raise UserError(f"{why}; if it is a file, write ./{word}")
+            why = f"unknown option {word}: options begin with two dashes, as in --data"
+            raise UserError(f"{why}; if it is a file, write it as ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
             key = name if RATES_KEY.fullmatch(name) else name.replace("-", "_")
@@ -46,13 +47,16 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
 def parse(
     kind: type, words: Sequence[str], program: str, elsewhere: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Any, dict[str, Words]]:
-    """Return the argument class with what was typed, and the options that it does not have.
+    """Return the arguments of a verb as an instance of `kind`, and the options that are not fields of `kind`.
 
-    An option takes the words it has room for, and others after it are positions; "--no-X" sets X to false. A word too
-    few or too many is a `UserError`, and so is an option in `elsewhere`, which has what to do in its place: first,
-    because "--model M" leaves a position empty.
+    An option of `kind` has at most one word, and a flag has none. Further words are positional. "--no-X" sets X to
+    false. Raise a `UserError` for a missing or unexpected word, and for an option in `elsewhere`, which maps other
+    tools' options to advice. Options are checked first, because "--model M" would otherwise be reported as a missing
+    MODEL.
     """
-    hints, values, others = option_hints(kind), dict[str, Any](), dict[str, Words]()
+    hints = option_hints(kind)
+    values: dict[str, Any] = {}
+    others: dict[str, Words] = {}
     positions, options = scan(words)
     for key, given in options:
         path, dot, last = key.rpartition(".")
@@ -61,8 +65,8 @@ def parse(
             key, given = path + dot + last.removeprefix("no_"), ["false", *given]
         if key not in hints:
             if key in elsewhere:
-                raise UserError(f"there is no option --{key.replace('_', '-')}: {elsewhere[key]}")
-            others.pop(key, None)  # an option that is given twice counts where it is given last
+                raise UserError(f"unknown option --{key.replace('_', '-')}: {elsewhere[key]}")
+            others.pop(key, None)  # the last occurrence of an option counts
             others[key] = Words(given)
             continue
         room = 0 if hints[key] is bool and not negative else 1
@@ -75,14 +79,15 @@ def parse(
 
 
 def check_position(word: str) -> None:
-    """Raise `UserError` for an option without dashes, as other tools take it: "epochs=3"."""
+    """Raise `UserError` for an option without dashes, as in other tools: "epochs=3"."""
     pair = BARE_OPTION.fullmatch(word)
     if pair and not os.path.lexists(word):
-        raise UserError(f"there is no file {word}; if it is an option, write --{pair[1].replace('_', '-')} {pair[2]}")
+        option = f"--{pair[1].replace('_', '-')} {pair[2]}"
+        raise UserError(f"the file {word} does not exist; to set an option, write {option}")
 
 
 def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
-    """Return the argument class with positions and the values of options."""
+    """Return an instance of `kind` with the positional words and the values of options."""
     left, hints, made = list(positions), typing.get_type_hints(kind, include_extras=True), {}
     for field in dataclasses.fields(kind):
         name, mark = field.name.rstrip("_"), mark_of(hints[field.name])
@@ -97,17 +102,17 @@ def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any],
             if taken or many:
                 made[field.name] = convert_value(hint, Words(taken), name)
             elif field.default is dataclasses.MISSING:
-                raise UserError(f"{program} needs one more {mark.value}; {program} --help says more")
+                raise UserError(f"{program} requires {mark.value}; {program} --help describes the arguments")
     if left:
-        advice = f"{program} --help lists what there is"
+        advice = f"{program} --help lists the arguments"
         if os.path.isdir(left[0]) and ("data" in hints or kind is TrainArguments):
-            advice = f"a folder of images is given with --data {left[0]}"
-        raise UserError(f"there is nothing to do with {left[0]!r}; {advice}")
+            advice = f"to use a folder of images, pass --data {left[0]}"
+        raise UserError(f"unexpected argument {left[0]!r}; {advice}")
     return kind(**made)
 
 
 def option_hints(kind: type) -> dict[str, Any]:
-    """Return the type of each option of an argument class, those that are common to all verbs included."""
+    """Return the type of each option of an argument class, including those common to all verbs."""
     marked = typing.get_type_hints(kind, include_extras=True)
     options = [name for name, hint in marked.items() if not mark_of(hint).positional]
     hints = {name.rstrip("_"): hints_of(kind)[name] for name in options if name != "common"}  # "from_" is --from
@@ -115,6 +120,6 @@ def option_hints(kind: type) -> dict[str, Any]:
 
 
 def option_error(key: str, known: Iterable[str]) -> UserError:
-    """Return the error for an option that there is not, with the nearest one."""
+    """Return the error for an unknown option, with the nearest known one."""
     option, *options = map(option_of, (key, *known))
-    return UserError(f"there is no option {option}{suggestion(option, options)}")
+    return UserError(f"unknown option {option}{suggestion(option, options)}")

@@ -1,1 +1,1 @@
-"""Pictures for people who would rather look than read."""
+"""Pictures: learning curves, confusion matrices, reliability diagrams, and grids of feature maps."""

@@ -1,4 +1,4 @@
-"""Axes with round ticks, the same in every output."""
+"""Axes with ticks at round numbers. They are the same in every output."""
 
 # Tested in tests/app/draw/test_curves.py
 
@@ -6,31 +6,31 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MAX_STEPS = 6  # between the ticks of an axis, at most
+MAX_STEPS = 6  # maximum number of intervals between an axis's ticks
 
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """A range of numbers, with labels at round ones."""
+    """A range of numbers, with labels at round numbers."""
 
     low: float
     high: float
     ticks: Mapping[int | float, str]
 
     def place(self, value: int | float, start: int, end: int) -> str:
-        """Return where `value` lies on a line from `start` to `end`."""
+        """Return the coordinate of `value` on a line from `start` to `end`."""
         return f"{start + (end - start) * (value - self.low) / (self.high - self.low):.1f}"
 
 
 def zero_based_axis(highest: float) -> PlotAxis:
-    """Return the axis from 0 to the first tick that is at least `highest`."""
+    """Return an axis from 0 to the first tick that is at least `highest`."""
     step = tick_step(highest or 1.0)
     ticks = [i * step for i in range(max(1, math.ceil(highest / step - 1e-9)) + 1)]
     return PlotAxis(0.0, ticks[-1], {tick: f"{tick:g}" for tick in ticks})
 
 
 def integer_axis(first: int, last: int) -> PlotAxis:
-    """Return the axis of whole numbers, with a tick at the first of them; one number alone is in the middle."""
+    """Return an axis of whole numbers, with a tick at the first. A single number is centred."""
     step = max(1, round(tick_step(last - first or 1)))
     margin = 0.0 if last > first else 0.5
     ticks = (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2))
@@ -38,7 +38,7 @@ def integer_axis(first: int, last: int) -> PlotAxis:
 
 
 def tick_step(span: int | float) -> float:
-    """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `STEPS` steps."""
-    least = span / MAX_STEPS
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least * (1 - 1e-9))
+    """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `MAX_STEPS` steps."""
+    min_step = span / MAX_STEPS
+    power = 10.0 ** math.floor(math.log10(min_step))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= min_step * (1 - 1e-9))

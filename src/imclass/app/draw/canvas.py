@@ -1,4 +1,4 @@
-"""The canvas of every picture: matplotlib without pyplot, saved whole, marked as ours."""
+"""The canvas of every picture: matplotlib without pyplot. Pictures are written atomically and marked as ours."""
 
 import contextlib
 import logging
@@ -13,20 +13,21 @@ from imclass.core.errors import UserError
 from imclass.core.files import atomic_writer, has_mark
 
 HIT_COLOUR, MISTAKE_COLOUR = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
-SOFTWARE_NAME = "imclass"  # what our pictures say of themselves, so that no others are replaced
-# For scripts that matplotlib's own font lacks: what Linux, macOS and Windows come with.
+SOFTWARE_NAME = "imclass"  # the mark in our pictures; a picture without this mark is never replaced
+# Fonts of Linux, macOS and Windows, for scripts that matplotlib's font lacks.
 FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")
 
 
 def is_our_picture(path: Path) -> bool:
-    """Whether a file is a picture that was drawn here."""
+    """Return whether a file is a picture drawn by imclass."""
     return has_mark(path, b"tEXtSoftware\0" + SOFTWARE_NAME.encode())
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib, whatever backend the user's environment names; raise `UserError` where it cannot be imported.
+    """Import matplotlib regardless of the backend in the user's environment. Raise a `UserError` if the import fails.
 
-    A notebook hands `MPLBACKEND` on to what it starts, where that backend may not be installed: then the import fails.
+    A notebook passes `MPLBACKEND` to the programs that it starts. If that backend is not installed, importing
+    matplotlib would fail.
     """
     if "matplotlib" in sys.modules:
         return
@@ -35,18 +36,20 @@ def import_matplotlib() -> None:
         import matplotlib
     except Exception as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"no picture can be drawn, because matplotlib cannot be imported ({what})") from None
+        raise UserError(
+            f"no picture can be drawn, because matplotlib cannot be imported ({what}). Reinstall matplotlib"
+        ) from None
     finally:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
     if backend:
-        with contextlib.suppress(ValueError):  # for the user's own figures in this process
+        with contextlib.suppress(ValueError):  # restores the user's backend for other figures in this process
             matplotlib.rcParams["backend"] = backend
 
 
 @contextlib.contextmanager
 def quiet_matplotlib() -> Iterator[None]:
-    """Keep matplotlib's log to errors for the time of a block: it warns of the user's settings, which are not used."""
+    """Silence matplotlib's warnings in a block. They concern the user's settings, which are not used here."""
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -58,7 +61,7 @@ def quiet_matplotlib() -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
-    """A matplotlib figure in its default style, whatever the user's own; saved whole at `path` when it is finished."""
+    """Yield a matplotlib figure in the default style, and write it to `path` at the end of the block."""
     with quiet_matplotlib(), warnings.catch_warnings():
         import_matplotlib()
         import matplotlib.style
@@ -68,7 +71,7 @@ def open_figure(path: Path, inches: tuple[float, float]) -> Iterator[Any]:
 
         installed = set(font_manager.get_font_names())
         fonts = {"font.family": ["sans-serif", *(font for font in FONTS if font in installed)]}
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box is drawn for a script without a font
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a missing glyph is drawn as a box
         with matplotlib.style.context(["default", fonts]):
             figure = Figure(figsize=inches, dpi=120, layout="constrained")
             yield figure

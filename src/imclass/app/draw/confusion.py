@@ -1,4 +1,4 @@
-"""Confusion matrices: what they show, worked out once for the PNG here and for the report."""
+"""Confusion matrices: a PNG, and the contents that it shares with the report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,41 +13,42 @@ from imclass.app.draw.axis import integer_axis
 from imclass.app.draw.canvas import HIT_COLOUR, MISTAKE_COLOUR, open_figure
 from imclass.core.text import percent, shorten_name, text_width
 
-COUNTS_LIMIT = 15  # classes up to which each cell carries its count
-NAMES_LIMIT = 64  # classes up to which each row and column carries its name
-CELLS = 250  # rows and columns that can still be told apart
-MAX_NAME_WIDTH = 24  # text columns of a class name
-SHORT_NAME_WIDTH = 4  # text columns of a name that stands over a column of counts
-DARK_INK = 0.8  # ink above which a count is written in white
-EM = 0.62 / 72  # inches: width of a character of one point
+COUNTS_LIMIT = 15  # classes; cells of larger matrices have no counts
+NAMES_LIMIT = 64  # classes; rows and columns of larger matrices have no names
+CELLS = 250  # maximum rows and columns; more could not be distinguished
+MAX_NAME_WIDTH = 24  # text columns; longer class names are shortened
+SHORT_NAME_WIDTH = 4  # text columns; longer names do not fit above a column of counts
+DARK_INK = 0.8  # counts on darker ink are white
+EM = 0.62 / 72  # inches: character width at a font size of one point
 
 
 @dataclass(frozen=True)
 class MatrixView:
-    """A confusion matrix as it is shown: rows are true classes, columns what they were taken for."""
+    """The contents of a picture of a confusion matrix. Rows are true classes, and columns are predicted classes."""
 
-    title: str  # "97 of 100 right (97.00 %)"
-    note: str  # on the order and on blocks; "" where names say it all
-    ink: Float[np.ndarray, "k k"]  # how dark a cell is, 0 to 1
-    pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: hits blue, mistakes orange, as opaque as they have ink
-    block: int  # classes a cell
-    counts: Sequence[Sequence[str]]  # what each cell says; empty above `NUMBERED` classes
-    labels: Mapping[int | float, str]  # of rows and columns, by place from 1: names, or above `NAMED` round numbers
-    turned: bool  # whether labels are too long to stand side by side over columns
+    title: str  # "97 of 100 correct (97.00%)"
+    note: str  # the class order and the blocks; "" if rows and columns have names
+    ink: Float[np.ndarray, "k k"]  # darkness of each cell, 0 to 1
+    pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: correct blue, errors orange, with ink as opacity
+    block: int  # classes per cell side
+    counts: Sequence[Sequence[str]]  # text of each cell; empty for more than `COUNTS_LIMIT` classes
+    labels: Mapping[int | float, str]  # of rows and columns, by position from 1: names, or round numbers
+    turned: bool  # whether labels are too long to fit side by side above columns
 
 
 def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> MatrixView:
-    """Return what to show of a confusion matrix."""
+    """Return the contents of a picture of a confusion matrix."""
     k, right, total = len(classes), int(counts.trace()), int(counts.sum())
     block = math.ceil(k / CELLS)
-    note = "numbered from 1 in the model's order" if k > NAMES_LIMIT else ""
-    note += f"; a cell has the largest share of {block} x {block} neighbours" if block > 1 else ""
+    note = "classes are numbered from 1 in the model's order" if k > NAMES_LIMIT else ""
+    if block > 1:
+        note += f"; each cell shows the largest fraction in a block of {block} x {block}"
     fits = SHORT_NAME_WIDTH if k <= COUNTS_LIMIT else 2
     amount = ink(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), block)
     hits = np.eye(len(amount), dtype=bool)[:, :, None]
     tones = np.where(hits, ImageColor.getrgb(HIT_COLOUR), ImageColor.getrgb(MISTAKE_COLOUR))
     return MatrixView(
-        title=f"{right:,} of {total:,} right ({percent(right / max(total, 1))})",
+        title=f"{right:,} of {total:,} correct ({percent(right / max(total, 1))})",
         note=note,
         ink=amount,
         pixels=np.dstack([tones, np.rint(255 * amount)]).astype(np.uint8),
@@ -59,10 +60,10 @@ def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Mat
 
 
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
-    """Return how dark each cell is: 0 for none, 1 for a row all right and for the worst mistake (10 % or more).
+    """Return the darkness of each cell, from 0 (no images) to 1 (a fully correct class, or the most frequent error).
 
-    It grows with the square root of the share, which keeps rare mistakes visible. `block` rows and columns at a time
-    become one cell.
+    An error must have a share of at least 10% to be that dark. Ink is proportional to the square root of the share,
+    which keeps rare errors visible. Each `block` x `block` square becomes one cell.
     """
     padded = np.pad(shares, (0, -len(shares) % block))
     k = len(padded) // block
@@ -73,7 +74,7 @@ def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"
 
 
 def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix as a picture of a readable size, whatever the number of classes."""
+    """Draw a confusion matrix to a PNG that is readable for any number of classes."""
     shown, k = matrix_view(confusion, classes), len(classes)
     cell = min(max(0.5, 3 / k), 9 / k)  # inches
     points = min(10.0, 54 * cell) if k <= NAMES_LIMIT else 8.0
@@ -86,7 +87,7 @@ def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], p
         axes.set_title(shown.title, fontsize=11)
         axes.set_xlabel(f"predicted class\n{shown.note}".strip())
         axes.set_ylabel("true class")
-        for set_ticks, angle in ((axes.set_xticks, 90 * shown.turned), (axes.set_yticks, 0)):
+        for set_ticks, angle in ((axes.set_xticks, 90 if shown.turned else 0), (axes.set_yticks, 0)):
             set_ticks([*shown.labels], names, fontsize=points, parse_math=False, rotation=angle)
         axes.tick_params(length=0)
         points = min(10.0, 0.9 * cell / (EM * len(f"{confusion.max():,}")))

@@ -1,4 +1,4 @@
-"""Learning curves: what they show, worked out once for the PNG here and for the report."""
+"""Learning curves: a PNG, and the contents that it shares with the report."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from imclass.app.draw.axis import PlotAxis, integer_axis, zero_based_axis
 from imclass.app.draw.canvas import open_figure
 
 SPLIT_COLOURS = {"train": "#3a6ea8", "validation": "#3f8a4a", "test": "#c2452d"}  # the report's colours on a light page
-DOTS_LIMIT = 40  # epochs up to which each is marked by a dot
+DOTS_LIMIT = 40  # epochs; longer curves have no dots
 
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -20,17 +20,17 @@ Point: TypeAlias = tuple[int | float, int | float]  # epoch and value
 
 @dataclass(frozen=True)
 class SplitCurve:
-    """A split's values over epochs."""
+    """The values of one split over epochs."""
 
     split: str
-    pieces: Sequence[Sequence[Point]]  # epochs and values; between pieces are values that are not finite
-    dots: Sequence[Point]  # all where they can be told apart, else those that no line joins
-    last: str  # "test 15.00 %"
+    pieces: Sequence[Sequence[Point]]  # parts of the line, which breaks at values that are not finite
+    dots: Sequence[Point]  # all points of a short line; otherwise only isolated points
+    last: str  # "test 15.00%"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity of every split that has it."""
+    """The curves of one quantity, for every split with values."""
 
     title: str
     epochs: PlotAxis
@@ -39,47 +39,49 @@ class Panel:
 
 
 def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
-    """Return the panels of loss and error (%), or mean average precision (%) where the records have that.
+    """Return a loss panel and an error (%) panel, or one for mean average precision (%) if the records have it.
 
-    A record an epoch: `epoch`, and `SPLIT_loss` and `SPLIT_error` or `SPLIT_map` (in [0, 1]) of the splits train,
-    validation and test as far as they are known; a split that was not evaluated in an epoch is absent or None there.
-    The line of the training split follows `parts`, where there are any: the same records at fractions of epochs.
+    `history` has a record for each epoch with `epoch`, `SPLIT_loss`, and `SPLIT_error` or `SPLIT_map` (in [0, 1]) for
+    the splits train, validation and test. The values of a split that was not evaluated in an epoch are absent or None.
+    If given, `parts` has the same records at fractions of epochs, and the training line is drawn from them.
     """
     what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
-    right = panel(history, parts, what, name, 100.0, "{} {:.2f} %")
-    return panel(history, parts, "loss", "loss (nats)", 1.0, "{} {:.4f}"), right
+    right = panel(history, parts, what, name, 100.0, "{} {:.2f}%")
+    return panel(history, parts, "loss", "loss", 1.0, "{} {:.4f}"), right
 
 
 def has_map(row: Mapping[str, Any]) -> bool:
-    """Return whether a record has a mean average precision."""
+    """Return whether a record has a mean average precision for any split."""
     return any(f"{split}_map" in row for split in SPLIT_COLOURS)
 
 
 def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words: str) -> Panel:
-    """Return the panel of one quantity, whose last values are put in `words`."""
+    """Return the panel for one quantity. `words` is the format of a split and its last value."""
     lines = []
     for split in SPLIT_COLOURS:
-        whole, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
-        known = finer or whole
+        by_epoch, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
+        known = finer or by_epoch
         runs = itertools.groupby(known, key=lambda point: math.isfinite(point[1]))
         pieces = [list(piece) for finite, piece in runs if finite]
         all_dots = not finer and len(known) <= DOTS_LIMIT
         dots = [point for piece in pieces for point in piece if all_dots or len(piece) == 1]
         if known:
-            last = words.format(split, (whole or known)[-1][1])
-            more = history[-1].get(f"{split}_auxiliary") if what == "loss" and history else None
-            lines.append(SplitCurve(split, pieces, dots, last + (f" (+ {more:.4f} auxiliary)" if more else "")))
+            last = words.format(split, (by_epoch or known)[-1][1])
+            auxiliary = history[-1].get(f"{split}_auxiliary") if what == "loss" and history else None
+            if auxiliary:
+                last += f" (+ {auxiliary:.4f} auxiliary)"
+            lines.append(SplitCurve(split, pieces, dots, last))
     highest = max((value for line in lines for piece in line.pieces for _, value in piece), default=1.0)
     return Panel(title, epochs_of(history, parts), zero_based_axis(highest), lines)
 
 
 def points(rows: Rows, key: str, scale: float) -> list[Point]:
-    """Return epochs and values of the rows that know `key`."""
+    """Return an (epoch, scaled value) point for each row that has `key`."""
     return [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
 
 
 def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
-    """Return the axis of epochs: from 0 where the training line has parts of them, to the end of an unfinished one."""
+    """Return the epoch axis. With `parts`, it starts at 0 and ends with the unfinished epoch, if any."""
     epochs = [row["epoch"] for row in history] or [1]
     if not parts:
         return integer_axis(epochs[0], epochs[-1])
@@ -87,7 +89,7 @@ def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
 
 
 def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
-    """Draw loss and error (%) over epochs, next to each other; the legends give the last values."""
+    """Draw loss and error (%) over epochs, side by side, to a PNG. The legends show the last values."""
     with open_figure(path, (11.0, 4.2)) as figure:
         for axes, shown in zip(figure.subplots(1, 2), panels(history, parts), strict=True):
             x, y = shown.epochs, shown.values

@@ -9,9 +9,10 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Accuracy in each bin of confidence, against the diagonal of a calibrated model; below, how the images spread.
+    """Draw the accuracy in each confidence bin, with the diagonal of a calibrated model, above the images per bin.
 
-    Hatched is what lies between accuracy and mean confidence; these gaps, weighted by the bars below, are the error.
+    The gaps between accuracy and mean confidence are hatched. Weighted by the bars below, they add up to the
+    calibration error.
     """
     edges = np.linspace(0, 1, len(bins.counts) + 1)
     some, n = bins.counts > 0, int(bins.counts.sum())
@@ -23,11 +24,11 @@ def reliability_png(bins: Reliability, path: Path) -> None:
         gaps = {"color": "none", "edgecolor": MISTAKE_COLOUR, "hatch": "////", "linewidth": 0}
         top.bar(left, sure - accuracy, width, bottom=accuracy, align="edge", label="gap to mean confidence", **gaps)
         top.plot([0, 1], [0, 1], color="#444444", linewidth=1, linestyle="--")
-        top.set_title(f"expected calibration error {100 * bins.error:.2f} %, {n:,} images", fontsize=11)
+        top.set_title(f"expected calibration error {100 * bins.error:.2f}%, {n:,} images", fontsize=11)
         top.set_ylabel("accuracy")
         top.set_ylim(0, 1)
         top.legend(loc="upper left", fontsize=9)
         below.bar(edges[:-1], bins.counts / max(1, n), width, align="edge", color="#888888", edgecolor="white")
         below.set_xlabel("confidence of the prediction")
-        below.set_ylabel("share of images")
+        below.set_ylabel("fraction of images")
         below.set_xlim(0, 1)

@@ -1,1 +1,1 @@
-"""Evaluation as a value: what is asked, the result with what can be made of it, and two models compared."""
+"""Evaluation requests, their results with the tables, pictures and files made from them, and comparisons of models."""

@@ -1,4 +1,4 @@
-"""A request to evaluate, from what a user gives: paths or classifiers, names of protocols, options."""
+"""Conversion of a user's arguments (paths or classifiers, protocol names, options) to an evaluation request."""
 # Tested in tests/app/evaluation/test_request.py
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import is_scores_file, read_row
 from imclass.store.context import Context
 
 BOTH_ADVICE = "imclass evaluate A B --weights none shows the average precision of both"
-# What a result gives only where each image has one label, as messages name it, and what else to do.
+# Uses of a result that need one label per image: their name in messages, and what to do instead.
 SINGLE_LABEL_USES: Mapping[str, tuple[str, str]] = {
     **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
     "temperature": ("--temperature", "leave it out"),
@@ -34,15 +34,15 @@ def open_request(
     uses: Sequence[str] = (),
     **options: Any,
 ) -> Request:
-    """Return a request with its models and saved scores loaded. Raise `UserError` for what cannot be together.
+    """Return a request with its models and saved scores loaded. Raise `UserError` for arguments that conflict.
 
-    `models` is an `Evaluable` or several, `uses` names what the result will be asked for, `options` are other fields of
-    a `Request`. What needs no model is checked before one is loaded.
+    `models` is one or more `Evaluable`s, `uses` lists what the result will be used for, and `options` are other fields
+    of a `Request`. Everything that can be checked without a model is checked before one is loaded.
     """
     given = models_by_name(models)
     if not isinstance(data, str | Path | Dataset | None):
         kind = type(data).__name__
-        raise UserError(f"the data is of the type {kind}; give a data set's name, a folder, a CSV file or a Dataset")
+        raise UserError(f"the data has the type {kind}; pass a data set's name, a folder, a CSV file or a Dataset")
     uses = (*uses, "temperature") if options.get("temperature") else uses
     saved = [model for model in given.values() if isinstance(model, Path) and is_scores_file(model)]
     request = Request(
@@ -50,7 +50,7 @@ def open_request(
         saved=tuple(read_row(path) for path in saved),
         order=tuple(given),
         protocols=select_protocols(protocol, scales, context),
-        of_one_label=dict(SINGLE_LABEL_USES[use] for use in uses if use in SINGLE_LABEL_USES),
+        single_label_uses=dict(SINGLE_LABEL_USES[use] for use in uses if use in SINGLE_LABEL_USES),
         data=data if data is None or isinstance(data, Dataset) else str(data),
         **options,
     )
@@ -58,7 +58,8 @@ def open_request(
     if "save_model" in uses:
         request.check_savable()
     if request.precision != "fp32" and not all(isinstance(model, Path) for model in given.values()):
-        raise UserError(f"precision {request.precision} rounds weights as they are loaded; give the model by its path")
+        problem = f"precision {request.precision} needs a model that is loaded from a file"
+        raise UserError(f"{problem}; pass the model's path instead of a classifier")
     request = replace(request, device=device_of(request.device))
     setup = engine_setup(Arithmetic(request.precision, "nhwc"), request.device)
     ready, files = dict[str, Classifier](), dict[str, Path]()
@@ -74,26 +75,26 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return models by their names: paths as they are given, classifiers by their network or kind, numbered if equal.
+    """Return models by name: paths as given, classifiers by their network or kind, with numbers after equal names.
 
-    Raise `UserError` where there is none, where one is given twice, and for what is not a model.
+    Raise `UserError` if there are no models, if one is given twice, or if an item is not a model.
     """
-    several = [models] if isinstance(models, str | Path | Classifier) else list(models)
-    if not several:
-        raise UserError("name a MODEL: a run's directory, a model file, or a file of saved scores")
+    items = [models] if isinstance(models, str | Path | Classifier) else list(models)
+    if not items:
+        raise UserError("specify a MODEL: a run's directory, a model file, or a file of saved scores")
     found: dict[str, Path | Classifier] = {}
-    for model in several:
+    for model in items:
         if isinstance(model, str | Path):
             path = Path(model).expanduser()
             if str(path) in found:
-                raise UserError(f"{path} is named twice; name each model once")
+                raise UserError(f"{path} is given twice; give each model once")
             found[str(path)] = path
         elif isinstance(model, Classifier):
             if any(other is model for other in found.values()):
-                raise UserError("a model is given twice; give each once")
+                raise UserError("a model is given twice; give each model once")
             name = str(getattr(model, "name", type(model).__name__.lower()))
             number = sum(1 for other in found if other.partition(" ")[0] == name)
             found[f"{name} {number + 1}" if number else name] = model
         else:
-            raise UserError(f"a model is {model!r}; give a path, NETWORK:WEIGHTS, or a classifier")
+            raise UserError(f"{model!r} is not a model; pass a path, NETWORK:WEIGHTS, or a classifier")
     return found

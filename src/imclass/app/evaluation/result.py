@@ -1,4 +1,4 @@
-"""The result of an evaluation, and what can be made of it: texts, tables, pictures, files."""
+"""The result of an evaluation, and the texts, tables, pictures and files that can be made from it."""
 # Tested in tests/app/evaluation/test_result.py
 
 import re
@@ -33,10 +33,10 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation came to: a row for each model and protocol, then for each fusion; the last one in full.
+    """The result of an evaluation: a row for each model and protocol, then one for each fusion.
 
-    `print(result)` shows what `imclass evaluate` prints, a notebook shows tables and the confusion matrix. Under
-    torchrun only the first process has rows.
+    The measures, pictures and files describe the last row. `print(result)` prints what `imclass evaluate` prints, and a
+    notebook shows tables and the confusion matrix. Under torchrun only the first process has rows.
     """
 
     rows: tuple[ResultRow, ...]
@@ -45,7 +45,7 @@ class Result:
     context: Context = field(repr=False)
 
     def __repr__(self) -> str:
-        """Return the name and the main measure of each row, on a line."""
+        """Return the name and the main measure of each row, on one line."""
         if not self.rows:
             return "Result()"
         each = [f"{row.name}: {e.main} {percent(e.measures[e.main])}" for row in self.rows for e in (row.evaluation,)]
@@ -57,56 +57,56 @@ class Result:
 
     @property
     def evaluation(self) -> Evaluation:
-        """The last row's: targets, scores N x K, ids, measures, and what was refused."""
+        """Return the last row's evaluation: targets, scores N x K, ids, measures, and refused images."""
         return self.rows[-1].evaluation
 
     @property
     def measures(self) -> Mapping[str, float]:
-        """The last row's measures by name, such as `top1` in [0, 1] and `loss` in nats an image."""
+        """Return the last row's measures by name, such as `top1` in [0, 1] and `loss` (mean cross-entropy in nats)."""
         return self.evaluation.measures
 
-    def changed(self, most: int = 10) -> list[dict[str, Any]]:
-        """Return at most so many images whose class ranks differently in the last row than in the first."""
+    def rank_changes(self, most: int = 10) -> list[dict[str, Any]]:
+        """Return up to `most` images whose true class has different ranks in the last row and in the first."""
         return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
-        """Return the last row against the first, on the images that both have; `most` that differ are named."""
+        """Compare the last row with the first, on the images that both have. Up to `most` changed images are listed."""
         if not self.rows:
-            raise UserError("under torchrun only the first process has rows to compare")
+            raise UserError("under torchrun only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)
 
     def record(self, most: int = 0) -> dict[str, Any]:
-        """Return the last row and all rows in short, as JSON; with `most` changed images too."""
-        return texts.rows_record(self.rows, self.changed(most) if most else None)
+        """Return all details of the last row and a summary of each row, as JSON, with up to `most` changed images."""
+        return texts.rows_record(self.rows, self.rank_changes(most) if most else None)
 
     def text(self, most: int = 0) -> str:
-        """Return the rows below each other, then the last in full; with `most` changed images too."""
-        return texts.rows_text(self.rows, self.changed(most) if most else None)
+        """Return a line for each row, then all details of the last row, with up to `most` changed images."""
+        return texts.rows_text(self.rows, self.rank_changes(most) if most else None)
 
     def table(self, name: str, form: papers.Format = "text") -> str:
-        """Return the table of a paper ("3" to "7" of VGG's, or "resnet") with these rows next to the published ones."""
+        """Return a paper's table (VGG's "3" to "7", or "resnet") with these rows next to the published ones."""
         measured = []
         for row in self.rows:
             where = f"{row.facts.data} {row.facts.split}"
-            known = row.evaluation.trained_on
-            seen = f", {known:,} of which the model was trained on" if known else ""
-            measured.append(papers.measurement_of(row.evaluation, row.facts.tested, where + seen))
+            if known := row.evaluation.trained_on:
+                where += f", {known:,} of which the model was trained on"
+            measured.append(papers.measurement_of(row.evaluation, row.facts.tested, where))
         return papers.render_table(name, measured, form)
 
     def plot(self, path: str | Path) -> Path:
-        """Draw the last row's confusion matrix into a PNG file."""
+        """Draw the last row's confusion matrix to a PNG file."""
         path = writable_path(path, ".png", is_our_picture)
         confusion_png(tables.confusion_matrix(self.evaluation), self.evaluation.classes, path)
         return path
 
     def reliability(self, path: str | Path) -> Path:
-        """Draw how often the last row is right against how sure it is into a PNG file."""
+        """Draw a reliability diagram of the last row, accuracy against confidence, to a PNG file."""
         path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path
 
     def mistakes(self, path: str | Path) -> Path:
-        """Write every image that the last row took for another class into a .csv file, or a page that shows them."""
+        """Write all images that the last row misclassified to a .csv file, or to an .html page that shows them."""
         path = Path(path).expanduser()
         require(path.suffix.lower() in MISTAKES_SUFFIXES, "mistakes", path, "a file whose name ends in .csv or .html")
         check_target(path, "the file", ours=is_mistakes)
@@ -114,7 +114,7 @@ class Result:
         return path
 
     def save_scores(self, path: str | Path) -> tuple[Path, ...]:
-        """Write every image's scores into an .npz file, to be given as a model; with several rows, a file for each."""
+        """Write all scores to .npz files, one for each row, which can be evaluated like models. Return their paths."""
         path = writable_path(path, ".npz", is_scores_file)
         paths = score_paths(path, self.rows)
         for file in paths:
@@ -124,7 +124,7 @@ class Result:
         return paths
 
     def save_model(self, path: str | Path) -> Path:
-        """Write what the last row was scored by (model and protocol, fusion, temperature) as one model file."""
+        """Write the last row's models, protocols, weights and temperature as one model file."""
         self.request.check_savable()
         path, last = writable_path(path, ".safetensors"), self.evaluation
         metrics = Metrics(dict(last.measures), len(last.targets), last.total, last.main)
@@ -134,21 +134,24 @@ class Result:
         return path
 
     def _repr_html_(self) -> str:
-        """Return tables and the confusion matrix, for a notebook."""
+        """Return tables and the confusion matrix as HTML for a notebook."""
         from imclass.app.report.notebook import notebook_html
 
         return notebook_html(self)
 
 
 def writable_path(path: str | Path, suffix: str, ours: Any = None) -> Path:
-    """Return the path of a file that may be written; raise `UserError` for any other."""
+    """Return the path of a file that may be written. Raise `UserError` if it may not."""
     path = Path(path).expanduser()
-    check_target(path, "the file", suffix, ours) if ours else check_target(path, "the file", suffix)
+    if ours:
+        check_target(path, "the file", suffix, ours)
+    else:
+        check_target(path, "the file", suffix)
     return path
 
 
 def score_paths(path: Path, rows: Sequence[ResultRow]) -> tuple[Path, ...]:
-    """Return a file for each row: `path`, or with several rows `path` with the row's name in it."""
+    """Return a path for each row: `path` for a single row, otherwise `path` with the row's number and name in it."""
     if len(rows) == 1:
         return (path,)
     words = [re.sub(r"[^\w.+]+", "-", row.name).strip("-")[-80:] for row in rows]
@@ -157,7 +160,7 @@ def score_paths(path: Path, rows: Sequence[ResultRow]) -> tuple[Path, ...]:
 
 
 def score_request(request: Request, context: Context, progress: Progress) -> Result:
-    """Return the result of scoring what was requested."""
+    """Score a request and return its result."""
     if isinstance(request.data, str):
         for note in shadowed_folder_note(request.data, context):
             progress.note(note)

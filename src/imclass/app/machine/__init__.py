@@ -1,1 +1,1 @@
-"""The machine and the installation that imclass runs on, as `doctor` describes them."""
+"""Facts and problems of the machine and the installation, for `doctor`."""

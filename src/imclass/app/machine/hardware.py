@@ -1,7 +1,7 @@
-"""Processor, memory and the limits of a container, from /proc and /sys on Linux and from sysctl on macOS.
+"""Processor, memory and container limits, from /proc and /sys on Linux and from sysctl on macOS.
 
-Each function takes the folder that stands for the root of the file system. A file that is missing or that cannot be
-read gives None or nothing: a description of a machine must not fail on an unusual one.
+For tests, functions accept the root of the file system as an argument. A missing or unreadable file yields None or an
+empty value, because describing an unusual machine must not fail.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
-# What decides which kernels oneDNN takes: of x86 processors, of Linux on Arm, of macOS on Arm.
+# Flags by which oneDNN chooses its kernels, for x86, Linux on Arm, and macOS on Arm.
 FLAGS = (
     "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
     "asimd", "asimddp", "sve", "sve2", "bf16", "i8mm", "sme",
@@ -25,22 +25,22 @@ SYSCTL = ("machdep.cpu", "hw.optional", "hw.memsize")
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor: its model, the flags of it that matter here, and how many cores there are and may be used."""
+    """A processor: its model, its flags that are in `FLAGS`, and its cores."""
 
     model: str
     flags: tuple[str, ...]
     cores: int
-    usable: int  # by this process's affinity
+    usable: int  # cores that this process may run on
 
     @property
     def has_bfloat16(self) -> bool:
-        """Whether it multiplies bfloat16 numbers in hardware."""
+        """Whether the processor multiplies bfloat16 numbers in hardware."""
         return any(flag in self.flags for flag in BFLOAT16)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Main memory in bytes; None where the system does not say."""
+    """Main memory in bytes. A value is None if the system does not report it."""
 
     total: int | None
     available: int | None
@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a container or a service may use at most: cores (1.5 is possible) and bytes of memory. None is no limit."""
+    """The limits of a container or service: cores (1.5 is possible) and memory in bytes. None means no limit."""
 
     cores: float | None
     memory: int | None
@@ -58,30 +58,33 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
     """Return the processor of this machine."""
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    model, words = (
-        mac_processor(sysctl_output()) if system == "darwin" else linux_processor(file_text(root, "proc/cpuinfo"))
-    )
+    if system == "darwin":
+        model, words = mac_processor(sysctl_output())
+    else:
+        model, words = linux_processor(file_text(root, "proc/cpuinfo"))
     return Processor(model or platform.processor() or "unknown", tuple(f for f in FLAGS if f in words), cores, usable)
 
 
 def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
-    """Return the model and all flags of the first processor in /proc/cpuinfo; Arm's has "Features" and no model."""
+    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm there are "Features" and no model."""
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
     return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
 
 
 def mac_processor(sysctl: str) -> tuple[str, set[str]]:
-    """Return the model and the flags in sysctl's words, those of Arm under the names that Linux has for them."""
+    """Return the model and flags in sysctl's output. Arm flags are renamed to their Linux names."""
     model = re.search(r"^machdep\.cpu\.brand_string: (.+)$", sysctl, re.MULTILINE)
     listed = re.findall(r"^machdep\.cpu\.(?:leaf7_)?features: (.+)$", sysctl, re.MULTILINE)
     optional = re.findall(r"^hw\.optional\.(?:arm\.FEAT_)?(\w+): 1$", sysctl, re.MULTILINE)
     words = {word.lower() for word in [*" ".join(listed).split(), *optional]}
-    return model[1].strip() if model else "", words | {"asimd"} if "advsimd" in words or "neon" in words else words
+    if "advsimd" in words or "neon" in words:
+        words.add("asimd")
+    return model[1].strip() if model else "", words
 
 
 def sysctl_output() -> str:
-    """Return what sysctl prints of the processor and the memory; nothing where it does not answer."""
+    """Return sysctl's output on processor and memory, or "" if sysctl fails."""
     try:
         done = subprocess.run(["sysctl", *SYSCTL], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
@@ -100,9 +103,9 @@ def read_memory(root: Path = ROOT, system: str = sys.platform) -> Memory:
 
 
 def read_limits(root: Path = ROOT) -> Limits:
-    """Return the limits of the control groups that this process is in, and of those around them.
+    """Return the strictest limits of the control groups that contain this process, at any depth.
 
-    Version 2 has one tree of groups; version 1 has one for each kind of resource. A machine may have both.
+    Version 2 has a single tree of groups. Version 1 has a tree for each kind of resource. A machine may have both.
     """
     quotas: list[float] = []
     sizes: list[int] = []
@@ -118,12 +121,12 @@ def read_limits(root: Path = ROOT) -> Limits:
             for folder in folders_up(root / "sys/fs/cgroup/memory", group):
                 sizes += parse_number(file_text(folder, "memory.limit_in_bytes"))
     total = read_memory(root, "linux").total
-    sizes = [size for size in sizes if total is None or size < total]  # version 1 says "no limit" as 2^63 - 4096
+    sizes = [size for size in sizes if total is None or size < total]  # version 1 writes "no limit" as 2^63 - 4096
     return Limits(min(quotas, default=None), min(sizes, default=None))
 
 
 def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
-    """Yield the kinds of resource and the path of each line in /proc/self/cgroup; version 2 has no kinds."""
+    """Yield the resource kinds and the group path of each line in /proc/self/cgroup. Version 2 lists no kinds."""
     for line in listing.splitlines():
         _, _, rest = line.partition(":")
         kinds, _, group = rest.partition(":")
@@ -131,9 +134,10 @@ def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
 
 
 def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
-    """Yield the folder of a group and of each group around it.
+    """Yield the folder of a group, then the folders of all groups that contain it.
 
-    In a container the mounted tree may begin at its own group, so that the path leads nowhere and the mount is meant.
+    In a container, the mounted tree may start at the container's group. The group's path then does not exist below the
+    mount, and only the mount itself is yielded.
     """
     for inner in (group, *group.parents):
         if (folder := mount / str(inner).lstrip("/")).is_dir():
@@ -141,18 +145,18 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
 
 
 def parse_quota(allowed: str, period: str = "") -> list[float]:
-    """Return the cores of a quota in microseconds a period, or nothing: "max" and -1 are no limit."""
+    """Return the cores allowed by a quota in microseconds per period, as a list; empty for "max" and -1 (no limit)."""
     both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 
 
 def parse_number(text: str) -> list[int]:
-    """Return the number in a file's text, or nothing."""
+    """Return the number in a file's text as a list, which is empty for any other text."""
     return [int(text)] if text.strip().isdecimal() else []
 
 
 def file_text(folder: Path, name: str) -> str:
-    """Return the text of a file, or nothing."""
+    """Return the text of a file, or "" if it cannot be read."""
     try:
         return (folder / name).read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Python, the libraries that imclass declares, PyTorch's devices, and the environment variables that change results."""
+"""The installation: declared libraries, PyTorch, and relevant environment variables and proxies."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Library:
-    """A declared dependency: the versions wanted (">=2"), the one installed (None: none) and its extra ("": always)."""
+    """A dependency: required version (">=2"), installed version (None: not installed), and extra ("": required)."""
 
     name: str
     wanted: str
@@ -27,16 +27,16 @@ class Library:
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether it is installed in a version that is wanted."""
-        least = self.wanted.removeprefix(">=").strip()
-        return self.version is not None and (not least or release_numbers(self.version) >= release_numbers(least))
+        """Whether a sufficient version is installed."""
+        minimum = self.wanted.removeprefix(">=").strip()
+        return self.version is not None and (not minimum or release_numbers(self.version) >= release_numbers(minimum))
 
 
 @dataclass(frozen=True)
 class Torch:
-    """What PyTorch says of itself: devices that it can use, kernels ("AVX512"), threads, and its CUDA (None: none)."""
+    """Facts about PyTorch: usable devices, kernels ("AVX512"), threads, and CUDA version (None: built without CUDA)."""
 
-    seconds: float  # that its import took; 0 where it was imported already
+    seconds: float  # import time; 0 if torch was already imported
     devices: tuple[str, ...]
     kernels: str
     threads: int
@@ -44,23 +44,22 @@ class Torch:
 
 
 def declared_libraries(requirements: list[str] | None = None) -> list[Library]:
-    """Return the dependencies that the installed imclass declares, in its order; none where it is not installed."""
+    """Return the dependencies that imclass declares, in declaration order; empty if imclass is not installed."""
     if requirements is None:
         try:
             requirements = metadata.requires("imclass") or []
         except metadata.PackageNotFoundError:
             return []
-    found = []
+    pattern = re.compile(r"""^([\w.-]+)\s*([^;]*?)\s*(?:;.*extra == ["'](.*)["'].*)?$""")
+    libraries = []
     for requirement in requirements:
-        name, wanted, extra = re.findall(r"""^([\w.-]+)\s*([^;]*?)\s*(?:;.*extra == ["'](.*)["'].*)?$""", requirement)[
-            0
-        ]
-        found.append(Library(name, wanted, installed_version(name), extra))
-    return found
+        name, wanted, extra = pattern.findall(requirement)[0]
+        libraries.append(Library(name, wanted, installed_version(name), extra))
+    return libraries
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of an installed distribution."""
+    """Return the version of a distribution, or None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -68,17 +67,17 @@ def installed_version(name: str) -> str | None:
 
 
 def release_numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, without zeros at the end: (2, 11) of "2.11.0+cpu"."""
+    """Return a version's numbers without trailing zeros: (2, 11) for "2.11.0+cpu"."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, re.sub(r"(\.0+)+$", "", numbers[0]).split("."))) if numbers else ()
 
 
 def inspect_torch() -> Torch | str:
-    """Import PyTorch and return what it says of itself, or why it cannot be imported."""
+    """Import PyTorch and return facts about it, or the reason why it cannot be imported."""
     known, began = "torch" in sys.modules, time.perf_counter()
     try:
         import torch
-    except Exception as error:  # a library that does not load is an OSError, a broken installation anything
+    except Exception as error:  # OSError for a library that fails to load; anything if the installation is broken
         return f"{type(error).__name__}: {error}"
     seconds = 0.0 if known else time.perf_counter() - began
     devices = ["cpu"]
@@ -90,7 +89,7 @@ def inspect_torch() -> Torch | str:
 
 
 def environment_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the variables that are set and matter."""
+    """Return the variables in `VARIABLES` that are set."""
     return {name: environment[name] for name in VARIABLES if name in environment}
 
 
@@ -100,6 +99,6 @@ def proxy_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str
     return {name: value if name == "no_proxy" else host_of(value) for name, value in found.items() if value}
 
 
-def host_of(address: str) -> str:
-    """Return the host and port of an address, which may have a user name and a password before them."""
-    return urlsplit(address if "//" in address else f"//{address}").netloc.rpartition("@")[2]
+def host_of(url: str) -> str:
+    """Return the host and port of a URL, without user name and password."""
+    return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2]

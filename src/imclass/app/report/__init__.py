@@ -1,1 +1,1 @@
-"""A run's report: one HTML page that needs nothing else."""
+"""Reports: one HTML page for a run or a model, which needs no other file."""

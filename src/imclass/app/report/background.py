@@ -1,4 +1,4 @@
-"""The part of a report's page that says how a result came about: data, time, configuration, environment."""
+"""The report's background sections: data, time, configuration and environment."""
 # Tested in tests/app/report/test_page.py
 
 from collections.abc import Sequence
@@ -9,66 +9,72 @@ from imclass.app.report.markup import Html, definition_list, element, html_table
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
 from imclass.core.text import percent
+from imclass.data.source import ALL_IMAGES
 
-MAX_FILE_ROWS = 200  # refused files named
+MAX_FILE_ROWS = 200  # refused files listed
 
 
 def data_section(m: ReportData) -> Html:
-    """Return what the model was trained from, or scored on, and what of it was left out."""
+    """Return the data section: the training or scored data, and the refused files."""
     known = m.known
+    facts = [("Name", name_element(m.data, 60)), ("Classes", f"{len(m.classes):,}")]
+    facts += [(image_label(split), f"{n:,}") for split, n in m.images.items()]
     if m.run is None:
-        trained = [("Trained on", name_element(known.name, 60))] if known.name else []
-        scored = [(f"Images, {split}", f"{n:,}") for split, n in m.images.items()]
-        pairs_ = [("Name", name_element(m.data, 60)), ("Classes", f"{len(m.classes):,}"), *scored, *trained]
-        return join_html([definition_list(pairs_), refusal_table(m.refused)])
-    pairs_ = [
-        ("Name", name_element(m.data, 60)),
-        ("Classes", f"{len(m.classes):,}"),
-        *((f"Images, {split}", f"{n:,}") for split, n in m.images.items()),
+        if known.name:
+            facts.append(("Trained on", name_element(known.name, 60)))
+        return join_html([definition_list(facts), refusal_table(m.refused)])
+    facts += [
         ("Split", known.rule or "not described"),
         ("Licence", known.licence or "not stated"),
-        ("Digest of training", element("code", known.digest)),
+        ("SHA-256 of the training images", element("code", known.digest)),
     ]
-    notes = element("ul", *(element("li", note) for note in known.notes))
-    return join_html([definition_list(pairs_), notes if known.notes else "", refusal_table(m.refused)])
+    notes = element("ul", *(element("li", note) for note in known.notes)) if known.notes else Html()
+    return join_html([definition_list(facts), notes, refusal_table(m.refused)])
+
+
+def image_label(split: str) -> str:
+    """Return the label of a split's number of images."""
+    names = {"train": "Training images", ALL_IMAGES: "Images"}
+    return names.get(split, f"{split.capitalize()} images")
 
 
 def refusal_table(refused: Sequence[Refused]) -> Html:
-    """The files that were refused, and why."""
+    """Return the refused files, and why each was refused."""
     if not refused:
         return element("p", "No file was refused.", class_="small")
     rows = [(name_element(r.path, 72), join_html([r.detail, " (", r.code, ")"])) for r in refused[:MAX_FILE_ROWS]]
     more = len(refused) - MAX_FILE_ROWS
-    files = html_table(("File", "Why"), rows)
-    return join_html(
-        [element("h3", f"{len(refused):,} refused"), files, element("p", f"and {more:,} more") if more > 0 else ""]
-    )
+    parts = [element("h3", f"{len(refused):,} refused"), html_table(("File", "Reason"), rows)]
+    if more > 0:
+        parts.append(element("p", f"and {more:,} more"))
+    return join_html(parts)
 
 
 def time_section(m: ReportData) -> Html:
-    """Return where the time went."""
+    """Return the time section: the training time, in total and per epoch."""
     epochs = m.run.epochs if m.run else ()
     if not epochs:
         return Html()
     seconds, images, waited = (sum(getattr(e, key) for e in epochs) for key in ("seconds", "images", "waited"))
     share = percent(waited / max(seconds, 1e-9))
-    said = f"{images:,} images were learned from in {format_duration(seconds)}: {images_per_second(images, seconds)} a "
-    said += f"second, {share} of the time spent waiting for data. Evaluation is not counted."
+    text = (
+        f"Training on {images:,} images took {format_duration(seconds)} ({images_per_second(images, seconds)} images "
+    )
+    text += f"per second). {share} of that time was spent waiting for data. Evaluation time is not included."
     rows = [
         (str(e.number), f"{e.seconds:,.1f}", images_per_second(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs
     ]
-    return join_html(
-        [element("p", said), html_table(("Epoch", "Seconds", "Images/s", "Rate at its end"), rows, "numbers")]
-    )
+    head = ("Epoch", "Seconds", "Images/s", "Final learning rate")
+    return join_html([element("p", text), html_table(head, rows, "numbers")])
 
 
 def images_per_second(images: int, seconds: float) -> str:
-    """Images a second."""
+    """Return the number of images per second as text."""
     return f"{images / max(seconds, 1e-9):,.0f}"
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time in words."""
+    """Return a duration as text."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.1f} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
@@ -76,7 +82,7 @@ def format_duration(seconds: float) -> str:
 
 
 def configuration_section(m: ReportData) -> Html:
-    """Return every choice; what differs from the recipe's is marked and stands first."""
+    """Return the configuration section. Values that differ from the recipe's are marked and come first."""
     if m.run is None:
         return Html()
     values = flatten(to_json(m.run.training))
@@ -89,21 +95,21 @@ def configuration_section(m: ReportData) -> Html:
         marked = (element("mark", value), before) if key in differing else (value, "")
         rows.append((element("code", option_name(key, len(m.run.training.stages))), *marked))
     n = len(differing)
-    said = f"{n or 'None'} of {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe's."
+    text = f"{n or 'None'} of the {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe."
     if m.run.defaults is None:
-        said = "The recipe is not known here, so nothing tells which of these values are its own."
-    said += " Each is an option of the command line by the same name."
-    return join_html([element("p", said), html_table(("Option", "Value", "The recipe's"), rows, "options")])
+        text = "The recipe is not installed, so values that differ from it cannot be marked."
+    text += " Each can be set with the command-line option of the same name."
+    return join_html([element("p", text), html_table(("Option", "Value", "Recipe"), rows, "options")])
 
 
 def option_name(key: str, stages: int) -> str:
-    """What a key of the config is called on the command line."""
+    """Return the command-line option for a key of the configuration."""
     key = key.removeprefix("stages.0.") if stages == 1 else key
     return key.replace("model.row.", "model.").replace("_", "-")
 
 
 def format_value(value: Any) -> str:
-    """A value of the configuration as text."""
+    """Return a value of the configuration as text."""
     if isinstance(value, list | tuple):
         return ", ".join(map(format_value, value)) or "none"
     if isinstance(value, bool):
@@ -112,7 +118,7 @@ def format_value(value: Any) -> str:
 
 
 def environment_section(m: ReportData) -> Html:
-    """Return what the model was computed with, and its size."""
+    """Return the environment section: the training hardware, settings and libraries, and the model's size."""
     used: list[tuple[str, str]] = []
     if m.run:
         runtime = m.run.runtime

@@ -1,4 +1,4 @@
-"""What a report tells, gathered from the folder of a run, or from one that a model was evaluated into."""
+"""The contents of a report, gathered from a run's folder or from an evaluated model and its folder."""
 # Tested in tests/app/report/test_page.py
 
 import math
@@ -39,21 +39,21 @@ from imclass.training.kinds import kind_tables
 
 @dataclass(frozen=True)
 class EpochCost:
-    """What an epoch of training cost."""
+    """The time spent on one training epoch."""
 
     number: int  # from 1
     images: int
-    seconds: float  # of training alone
-    waited: float  # seconds of these, for data
-    rate: float  # the learning rate at its end
+    seconds: float  # of training, without evaluation
+    waited: float  # part of `seconds` spent waiting for data
+    rate: float  # the learning rate at the end of the epoch
 
 
 @dataclass(frozen=True)
 class HeadlineScore:
-    """The numbers of the headline."""
+    """The numbers in the headline."""
 
     split: str
-    measure: str  # the main one: top1, or map for several labels
+    measure: str  # the main measure: top1, or map for multi-label data
     main: float
     top5: float
     loss: float
@@ -63,60 +63,63 @@ class HeadlineScore:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The first convolution: its filters, and its maps of one image; pictures, absent where they cannot be drawn."""
+    """The first convolution: its filters, and its feature maps for one image. What cannot be drawn is None."""
 
     layer: str
     filters: UInt8[np.ndarray, "..."] | None
-    name: str = ""
+    name: str = ""  # of the image
     image: UInt8[np.ndarray, "_ _ _"] | None = None  # H W C
     maps: UInt8[np.ndarray, "_ _"] | None = None
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What only a run has: its choices, its log, and what it was computed with."""
+    """Facts that only a run has: its configuration, log and device."""
 
     training: Training
-    defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None where the recipe is not here
+    defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None if the recipe is not installed
     runtime: Runtime
-    history: Sequence[Mapping[str, int | float]]
-    within_epochs: Sequence[Mapping[str, int | float]]  # training by step
+    history: Sequence[Mapping[str, int | float]]  # one row per epoch
+    within_epochs: Sequence[Mapping[str, int | float]]  # training, at fractions of epochs
     epochs: Sequence[EpochCost]
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that a report tells of a model: of a run, or of a model evaluated into a folder, which has no `run`."""
+    """The contents of a report on a run, or on an evaluated model, for which `run` is None."""
 
-    name: str  # of the run, or of the model as the user gave it
+    name: str  # of the run, or the model argument
     network: str
-    data: str  # what the data is called: a data set's name, or a folder's without the way to it
+    data: str  # name of the data set, or of the folder without its parents
     classes: tuple[str, ...]
     trained: Provenance
-    versions: Mapping[str, str]  # of the libraries that it was made with
+    versions: Mapping[str, str]  # of the libraries that made the model
     digest: str  # SHA-256 of the model file
     parameters: int
-    size: int  # pixels a side of the network's images; 0 where there is not one network
-    refused: Sequence[Refused]  # of every split
-    counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class by split
-    images: Mapping[str, int]  # of each split
+    size: int  # side of the network's input in pixels; 0 unless the model is a single network
+    refused: Sequence[Refused]  # of all splits
+    counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class, by split
+    images: Mapping[str, int]  # number of images, by split
     score: HeadlineScore | None
-    scored: str  # which images these are, and why
+    scored: str  # which images were scored, and why
     result: Evaluation | None
     mistakes: Sequence[WrongImage]
     pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, by the name of the image
     inside: FirstLayer | None
-    problem: str  # why there are no scores
+    problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
 
     @property
     def known(self) -> DataFacts:
-        """What the model file says of the data that the model was trained on."""
+        """The model file's facts about its training data."""
         return self.trained.data or DataFacts()
 
 
 def gather_run(run: Run, context: Context) -> ReportData:
-    """Return all that a finished run's folder holds; raise `UserError` for any other folder. The data is not opened."""
+    """Gather the contents of a report from a finished run's folder, without opening the data.
+
+    Raise a `UserError` for a folder without a finished run.
+    """
     check_finished(run)
     begun, classifier = read_run_record(run.config, kind_tables(context)), load_network(run.model, context)
     trained, log, training = classifier.trained or Provenance(), run.events(), begun.training
@@ -155,7 +158,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
 def gather_model(
     name: str, classifier: Classifier, file: Path, folder: Path, row: ResultRow, counts: Int64[np.ndarray, "K"]
 ) -> ReportData:
-    """Return all there is to tell of a model that was evaluated into a folder; `file` has its weights."""
+    """Gather the contents of a report on a model that was evaluated into `folder`. `file` contains its weights."""
     result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
     networks, sole = list(classifier.networks().values()), sole_network(classifier)
     return ReportData(
@@ -172,7 +175,7 @@ def gather_model(
         counts={facts.split: counts},
         images={facts.split: result.total},
         score=score_of(facts.split, result),
-        scored=f"{facts.said}, protocol {facts.tested.protocol or AS_TRAINED}",
+        scored=f"{facts.scope}, protocol {facts.tested.protocol or AS_TRAINED}",
         result=result,
         problem="",
         **image_fields(classifier, folder, result, row.images),
@@ -181,8 +184,8 @@ def gather_model(
 
 def image_fields(
     classifier: Classifier, folder: Path, result: Evaluation | None, names: Sequence[str]
-) -> dict[str, Any]:  # fmt: skip
-    """Return the fields of a `Material` that show images: the mistakes, the pictures, the first layer."""
+) -> dict[str, Any]:
+    """Return the fields of `ReportData` that show images: mistakes, pictures and the first layer."""
     pictures = read_pictures(folder)
     mistakes = worst_mistakes(result, names) if result else []
     first = names[0] if names and names[0] in pictures else ""
@@ -192,12 +195,12 @@ def image_fields(
 
 
 def last_leg_folder(run: Run) -> Path:
-    """Return the folder that the scores of a run's last leg are in: the run's, if it has one leg."""
+    """Return the folder with the scores of a run's last leg. It is the run's folder if the run has a single leg."""
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
 def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
-    """Return the scores in a file; or none, and why."""
+    """Return a file's scores and "", or None and the reason why they cannot be read."""
     try:
         return read_scores(path), ""
     except UserError:
@@ -205,21 +208,21 @@ def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
 
 
 def check_finished(run: Run) -> None:
-    """A run is there and has come to its end; otherwise a `UserError` that says what to do."""
+    """Raise a `UserError` with the fix unless the folder contains a finished run."""
     if not run.config.is_file():
-        beside = run.folder.parent
-        runs = [p.parent.name for p in beside.glob("*/config.json")] if beside.is_dir() else []
-        fix = suggestion(run.folder.name, runs) or "; give the directory of a finished run"
-        raise UserError(f"there is no run in {run.folder}{fix}")
+        parent = run.folder.parent
+        runs = [p.parent.name for p in parent.glob("*/config.json")] if parent.is_dir() else []
+        fix = suggestion(run.folder.name, runs) or "; choose the folder of a finished run"
+        raise UserError(f"{run.folder} does not contain a run{fix}")
     if not run.is_finished:
         raise UserError(
-            f"the run in {run.folder} is not finished: it has no {run.model.name} yet; "
-            "give its `imclass train` command again, and then this one"
+            f"the run in {run.folder} is not finished: it has no {run.model.name} yet. "
+            "Run its `imclass train` command again to finish the run, then repeat this command"
         )
 
 
 def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
-    """Return the recipe's values by dotted key, with its network's whole row; None where the recipe is not here."""
+    """Return the recipe's values by dotted key, with its network's complete row. Return None for an unknown recipe."""
     found = recipes(context).entries
     if training.recipe not in found:
         return None
@@ -228,7 +231,7 @@ def recipe_values(training: Training, context: Context) -> dict[str, Any] | None
 
 
 def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:
-    """Return what the model file says of a split."""
+    """Return the headline numbers that the model file records for a split, or None."""
     known = trained.metrics.get(split)
     if known is None:
         return None
@@ -239,14 +242,14 @@ def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:
 
 
 def score_of(split: str, result: Evaluation) -> HeadlineScore:
-    """Return the numbers of an evaluation."""
+    """Return the headline numbers of an evaluation."""
     m = result.measures
     five = m.get("top5", math.nan)
     return HeadlineScore(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
 
 
 def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
-    """Each finished epoch's time, from the steps in the log."""
+    """Return the time of each finished epoch, from the steps in the log."""
     steps: dict[int, list[Mapping[str, Any]]] = {}
     for entry in log:
         if entry["event"] == "step_end":
@@ -255,18 +258,18 @@ def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
     return [
         EpochCost(
             epoch + 1,
-            images=sum(step["images"] for step in own),
-            seconds=sum(step["seconds"] for step in own),
-            waited=sum(step["waited"] for step in own),
-            rate=own[-1]["rate"],
+            images=sum(step["images"] for step in entries),
+            seconds=sum(step["seconds"] for step in entries),
+            waited=sum(step["waited"] for step in entries),
+            rate=entries[-1]["rate"],
         )
-        for epoch, own in sorted(steps.items())
+        for epoch, entries in sorted(steps.items())
         if epoch in done
     ]
 
 
 def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:
-    """Every file that was left out, once, its path relative to the data."""
+    """Return each refused file once, with its path relative to the data."""
     entries = [r for e in log if e["event"] in ("step_end", "evaluated") for r in e["refused"]]
     found = [from_json(Refused, entry) for entry in entries] + list(result.refused if result else ())
     root = f"{Path(data).expanduser()}/"
@@ -277,9 +280,9 @@ def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None
 def view_first_layer(
     classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
 ) -> FirstLayer | None:
-    """Return the first convolution's filters, and its maps of an image as the network sees it but for its channels.
+    """Return the first convolution's filters and its maps for an image, or None for a network without convolutions.
 
-    Return None for a network without any.
+    `image` is preprocessed as the network sees it, but in RGB order.
     """
     try:
         layer, module = find_layer(classifier.network, None)
@@ -292,12 +295,12 @@ def view_first_layer(
         view = np.ascontiguousarray(image[:, :, ::-1] if blue_first else image)
         maps = output_of(classifier, module, to_batch(view[None]))[0]
         return FirstLayer(layer, filters, name, image, compact_grid(maps.numpy()))
-    except UserError:  # no convolution, one that takes no part, or values that are not finite
+    except UserError:  # the network has no convolution, its output is not used, or values are not finite
         return None
 
 
 def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[np.ndarray, "..."] | None:
-    """Filters on grey or colour images as one picture; on anything else there is none to be seen."""
+    """Return filters for grey or colour images as one picture, or None for other numbers of channels."""
     if weights.shape[1] == 1:
         return compact_grid(weights[:, 0])
     if weights.shape[1] != 3:
@@ -306,6 +309,6 @@ def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[n
 
 
 def compact_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
-    """`grid` without its empty rows."""
+    """Return `map_grid` without its empty rows."""
     rows = math.ceil(len(maps) / (math.isqrt(len(maps) - 1) + 1))
     return map_grid(maps)[: rows * (maps.shape[1] + 1)]

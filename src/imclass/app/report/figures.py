@@ -1,4 +1,4 @@
-"""Figures of a report, in the page's own type and colours: learning curves as SVG, the confusion matrix."""
+"""A report's figures, in the page's fonts and colours: learning curves as SVG, and the confusion matrix."""
 
 # Tested in tests/app/report/test_page.py
 
@@ -6,12 +6,12 @@ from imclass.app.draw.confusion import DARK_INK, MAX_NAME_WIDTH, MatrixView
 from imclass.app.draw.curves import Panel, SplitCurve
 from imclass.app.report.markup import Html, element, image_element, join_html, name_element
 
-WIDTH, HEIGHT = 400, 270  # of a figure, in its own units
+WIDTH, HEIGHT = 400, 270  # of a figure, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 44, 388, 30, 228  # ends of the axes
 
 
 def panel_figure(shown: Panel) -> Html:
-    """Return one panel."""
+    """Return one panel as a figure, with the last values below it."""
     keys = (element("span", line.last, class_=f"key {line.split}") for line in shown.lines)
     label = f"{shown.title} over epochs; last epoch: " + ", ".join(line.last for line in shown.lines)
     lines = (curve(shown, line) for line in shown.lines)
@@ -20,12 +20,12 @@ def panel_figure(shown: Panel) -> Html:
 
 
 def place(shown: Panel, epoch: int | float, value: int | float) -> tuple[str, str]:
-    """Return where an epoch and a value lie in a figure."""
+    """Return the x and y coordinates of an epoch and a value in a figure."""
     return shown.epochs.place(epoch, LEFT, RIGHT), shown.values.place(value, BOTTOM, TOP)
 
 
 def axes(shown: Panel) -> Html:
-    """Return lines across the figure at the ticks of the values, all ticks' labels, and what the axes mean."""
+    """Return grid lines at the value ticks, the labels of all ticks, and the axis titles."""
     right, parts = str(RIGHT), []
     for value, label in shown.values.ticks.items():
         _, y = place(shown, shown.epochs.low, value)
@@ -39,6 +39,7 @@ def axes(shown: Panel) -> Html:
 
 def curve(shown: Panel, line: SplitCurve) -> Html:
     """Return a split's line, broken at gaps, and its dots."""
+    # A piece with a single point is drawn only as a dot.
     pieces = (" ".join(",".join(place(shown, *point)) for point in piece) for piece in line.pieces if len(piece) > 1)
     dots = (place(shown, *point) for point in line.dots)
     lines = [element("polyline", points=piece, class_=line.split) for piece in pieces]
@@ -46,16 +47,16 @@ def curve(shown: Panel, line: SplitCurve) -> Html:
 
 
 def confusion_figure(shown: MatrixView) -> Html:
-    """Return a matrix: a table where it has counts, else an image between its labels."""
+    """Return a confusion matrix: a table if it has counts, otherwise an image with labels above it and to its left."""
     if shown.note:
         return matrix_image(shown, "large")
     turned = " turned" if shown.turned else ""
-    whole = matrix_counts_table(shown, f"matrix{turned}") if shown.counts else matrix_image(shown, f"named{turned}")
-    return element("div", whole, class_="scroll", tabindex="0")
+    matrix = matrix_counts_table(shown, f"matrix{turned}") if shown.counts else matrix_image(shown, f"named{turned}")
+    return element("div", matrix, class_="scroll", tabindex="0")
 
 
 def matrix_image(shown: MatrixView, kind: str) -> Html:
-    """Return a matrix as an image, its labels above it and to its left."""
+    """Return a confusion matrix as an image, with labels above it and to its left."""
     labels = [(i, name_element(label, MAX_NAME_WIDTH)) for i, label in shown.labels.items()]
     above = element("ol", *(element("li", label, style=f"grid-column:{i}") for i, label in labels), class_="columns")
     left = element("ol", *(element("li", label, style=f"grid-row:{i}") for i, label in labels), class_="rows")
@@ -64,7 +65,7 @@ def matrix_image(shown: MatrixView, kind: str) -> Html:
 
 
 def matrix_counts_table(shown: MatrixView, kind: str) -> Html:
-    """Return a matrix as a table of counts."""
+    """Return a confusion matrix as a table of counts."""
     labels = [name_element(label, MAX_NAME_WIDTH) for label in shown.labels.values()]
     head = element("tr", element("td"), *(element("th", label, scope="col") for label in labels))
     rows = []
@@ -75,6 +76,10 @@ def matrix_counts_table(shown: MatrixView, kind: str) -> Html:
 
 
 def matrix_cell(count: str, ink: float, hit: bool) -> Html:
-    """Return a cell with its count, as dark as it has ink."""
-    kind = ("hit" if hit else "miss") + (" deep" if ink > DARK_INK else "")
-    return element("td", count, class_=kind, style=f"--i:{100 * ink:.0f}%") if count else element("td")
+    """Return a cell with its count, shaded by its ink. The cell is empty for a count of 0."""
+    if not count:
+        return element("td")
+    kind = "hit" if hit else "miss"
+    if ink > DARK_INK:
+        kind += " deep"  # dark enough for white text
+    return element("td", count, class_=kind, style=f"--i:{100 * ink:.0f}%")

@@ -1,4 +1,4 @@
-"""Every image that a model took for another class: a table for a spreadsheet, or a page that shows the images."""
+"""All images that a model misclassified, as a CSV file or as a page that shows the images."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ from imclass.evaluation.measures.mistakes import WrongImage, wrong_images
 from imclass.evaluation.results import ResultRow
 
 CSV_HEADER = ("image", "true", "predicted", "probability", "probability_of_true", "rank_of_true")
-THUMBNAIL = 160  # pixels of the longer side, at most
+THUMBNAIL = 160  # pixels; maximum length of the longer side
 MISTAKES_SUFFIXES = (".csv", ".html")
 
 
 def is_mistakes(path: Path) -> bool:
-    """Return whether a file begins as one that `write_mistakes` wrote does."""
+    """Return whether a file begins like a file written by `write_mistakes`."""
     return has_mark(path, GENERATOR.encode()) or has_mark(path, ",".join(f'"{key}"' for key in CSV_HEADER).encode())
 
 
 def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers: int = 0) -> None:
-    """Write a row's mistakes as CSV or HTML, by the end of the path's name; images are shown if `dataset` has them."""
+    """Write a row's mistakes as CSV or HTML, by file extension. The HTML page shows images if `dataset` is given."""
     found = wrong_images(row.evaluation, row.images)
     if path.suffix.lower() == ".csv":
         with atomic_writer(path) as file:
@@ -39,9 +39,10 @@ def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers:
 
 
 def as_csv(found: Sequence[WrongImage]) -> str:
-    """Return a line for each mistake; a formula in a name gets a leading apostrophe."""
+    """Return a line for each mistake. A name that a spreadsheet would run as a formula gets a leading apostrophe."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
+    # All texts are quoted: with minimal quoting, a lone \r in a name would stay unquoted and end the line.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(CSV_HEADER)
     for m in found:
         shares = (round(m.probability, 6), round(m.probability_of_true, 6))
@@ -50,40 +51,46 @@ def as_csv(found: Sequence[WrongImage]) -> str:
 
 
 def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
-    """Return one HTML file that needs nothing else, with a thumbnail of each image."""
+    """Return a self-contained HTML page with a thumbnail of each image."""
     n = len(row.evaluation.targets)
-    lead = f"{len(found):,} of {n:,} images were taken for another class, the most confident first."
+    lead = f"{len(found):,} of {n:,} images were misclassified. The most confident mistake comes first. Each caption "
+    lead += "shows the predicted class with its probability, the true class with its probability and its rank among "
+    lead += "all classes, and the name of the image."
     parts = [element("p", "Model ", name_element(row.name, 60), class_="run"), element("h1", "Mistakes")]
-    parts += [element("p", lead), element("p", row.facts.said, ". ", row.evaluation.tally, ".", class_="small")]
+    parts += [
+        element("p", lead),
+        element("p", "Scored: ", row.facts.scope, ". ", row.evaluation.tally, ".", class_="small"),
+    ]
     if dataset is None:
-        parts.append(element("p", "There are no pictures: the scores were saved, and the images were not at hand."))
+        parts.append(element("p", "Images are not shown, because the scores come from a file without images."))
     shown = thumbnails(found, dataset, workers) if dataset is not None else (Html() for _ in found)
     figures = [element("figure", image, caption(m)) for m, image in zip(found, shown, strict=True)]
     return document("Mistakes", element("header", *parts), element("div", *figures, class_="gallery"))
 
 
 def caption(m: WrongImage) -> Html:
-    """Return what an image was taken for, what it is, and its file."""
-    taken = (element("b", name_element(m.predicted, 28)), " ", element("span", f"({100 * m.probability:.1f} %)"))
-    ranked = f"({100 * m.probability_of_true:.1f} %), rank {m.rank:,}"
-    true = ("is ", name_element(m.true, 28), " ", element("span", ranked))
+    """Return the caption of a mistake: the predicted class, the true class and the image's name."""
+    chosen = element("b", name_element(m.predicted, 28))
+    taken = ("predicted ", chosen, " ", element("span", f"({100 * m.probability:.1f}%)"))
+    ranked = f"({100 * m.probability_of_true:.1f}%, rank {m.rank:,})"
+    true = ("true ", name_element(m.true, 28), " ", element("span", ranked))
     file = element("p", name_element(m.image, 56), class_="file")
     return element("figcaption", element("p", *taken), element("p", *true), file)
 
 
 def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> Iterator[Html]:
-    """Yield a thumbnail for each mistake, or why there is none."""
-    places = {image: i for i, image in enumerate(dataset.ids.tolist())}
-    positions = np.array([places[m.id] for m in found], np.int64)
+    """Yield a thumbnail for each mistake, or the reason why it cannot be shown."""
+    position_of = {image: i for i, image in enumerate(dataset.ids.tolist())}
+    positions = np.array([position_of[m.id] for m in found], np.int64)
     for m, item in zip(found, decode_in_order(dataset, positions, workers), strict=True):
         if isinstance(item, BadImage):
             yield element("p", f"cannot be shown: {item.detail}", class_="small")
         else:
-            yield image_element(thumbnail(item), join_html(["taken for ", m.predicted]))
+            yield image_element(thumbnail(item), join_html(["predicted as ", m.predicted]))
 
 
 def thumbnail(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w ..."]:
-    """Return an image whose sides are at most `THUMBNAIL` pixels, in proportion."""
+    """Return an image shrunk to fit `THUMBNAIL` x `THUMBNAIL` pixels, with the same aspect ratio."""
     small = Pillow.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(small)

@@ -1,4 +1,4 @@
-"""A result as a notebook shows it: a table of rows and, of the last, its classes and its confusion matrix."""
+"""Results in a notebook: a table of rows and, for a single row, its classes and confusion matrix."""
 # Tested in tests/app/evaluation/test_result.py
 
 import base64
@@ -20,17 +20,17 @@ from imclass.evaluation.results import ResultRow
 if TYPE_CHECKING:
     from imclass.app.evaluation.result import Result
 
-MAX_CLASS_ROWS = 100  # classes in a table
+MAX_CLASS_ROWS = 100  # classes listed in a table
 
 
 def notebook_html(result: "Result") -> Html:
-    """Return the rows and, where there is one row, its classes and the confusion matrix (of one label), as markup."""
+    """Return the table of rows and, for a single row, its classes and (if images have one label) confusion matrix."""
     if not result.rows:
-        return element("p", "no rows: the first process has them")
+        return element("p", "This process has no results; they are in the first process.")
     last = result.evaluation
-    interval = ("95 % interval",) if last.main == "top1" else ()
+    interval = ("95% confidence interval",) if last.main == "top1" else ()
     head = ("Model", measure_title(last.main), *interval, "Loss", "Evaluated")
-    parts = [element("p", result.rows[-1].facts.said), html_table(head, list(map(short_row, result.rows)))]
+    parts = [element("p", result.rows[-1].facts.scope), html_table(head, list(map(short_row, result.rows)))]
     if len(result.rows) == 1:
         parts.append(class_table(last))
         parts += [confusion_picture(last)] if isinstance(last.targets, OneOf) else []
@@ -38,20 +38,20 @@ def notebook_html(result: "Result") -> Html:
 
 
 def short_row(row: ResultRow) -> tuple[str, ...]:
-    """Return what a table has of a row: the main measure, of accuracies with Wilson's interval, and the loss."""
+    """Return a row's cells: the main measure, the Wilson interval of an accuracy, the loss, and counts."""
     one = row.evaluation
     share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
     low, high = tables.share_interval(one, share)
-    interval = (f"{100 * low:.2f} to {100 * high:.2f} %",) if one.main == "top1" else ()
+    interval = (f"{100 * low:.2f} to {100 * high:.2f}%",) if one.main == "top1" else ()
     return (name_element(row.name, 60), percent(share), *interval, loss, one.tally)
 
 
 def class_table(evaluation: Evaluation) -> Html:
-    """Return images, precision, recall and F1 of each class, the worst by F1 first; of several labels also the AP."""
-    several = not isinstance(evaluation.targets, OneOf)
-    head = ("Class", "Images", *(["AP"] if several else []), "Precision", "Recall", "F1")
+    """Return each class's images, precision, recall and F1, the lowest F1 first. Multi-label results also have AP."""
+    is_multi_label = not isinstance(evaluation.targets, OneOf)
+    head = ("Class", "Images", *(["AP"] if is_multi_label else []), "Precision", "Recall", "F1")
     rows: list[tuple[str, int, tuple[float, ...]]] = []
-    if several:
+    if is_multi_label:
         found = zip(evaluation.classes, label_measures(evaluation), strict=True)
         rows += [(label, row.positives, (row.ap, row.precision, row.recall, row.f1)) for label, row in found]
     else:
@@ -66,7 +66,7 @@ def class_table(evaluation: Evaluation) -> Html:
 
 
 def confusion_picture(evaluation: Evaluation) -> Html:
-    """Return the confusion matrix as an image element that holds the picture."""
+    """Return the confusion matrix as an image element with an embedded PNG."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "confusion.png"
         confusion_png(tables.confusion_matrix(evaluation), evaluation.classes, path)

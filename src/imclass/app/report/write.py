@@ -1,4 +1,4 @@
-"""The page of a run from its folder alone, or of a model that is evaluated into a folder first."""
+"""Report writing: for a run from its folder alone, or for a model that is first evaluated into a folder."""
 # Tested in tests/app/report/test_page.py
 
 import re
@@ -29,15 +29,15 @@ PAGE = "report.html"
 
 
 def is_report(path: Path) -> bool:
-    """Return whether a file begins as our pages do."""
+    """Return whether a file begins like a page written by imclass."""
     return has_mark(path, GENERATOR.encode())
 
 
 def write_report(run: Run, path: Path, context: Context) -> Path:
-    """Write a finished run's page to `path`: one HTML file that needs nothing else. Return `path`.
+    """Write a finished run's report to `path` as a self-contained HTML file, and return `path`.
 
-    It is made of the run's folder alone: nothing is scored, and the data is not opened. Raise `UserError` for a folder
-    that holds no finished run.
+    The report is made from the run's folder alone: nothing is scored, and the data is not opened. Raise a `UserError`
+    for a folder without a finished run.
     """
     write_file(path, page(gather_run(run, context)))
     return path
@@ -46,16 +46,21 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
 def report(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
-    """Write the page of a run, from its folder alone, or with `data` or for any other model after an evaluation."""
-    given = (data, protocol, options.get("split"), options.get("mapping"))
-    asked = any(value is not None for value in given) or options.get("trained") == "include"
-    if asked or is_published(model) or (not (Path(model) / "config.json").is_file() and Path(model).exists()):
+    """Write the report on a run from its folder alone. A model that is not a run is evaluated first.
+
+    A run is evaluated too if data, a protocol, a split, a class mapping or the inclusion of training images is
+    requested.
+    """
+    terms = (data, protocol, options.get("split"), options.get("mapping"))
+    needs_scores = any(value is not None for value in terms) or options.get("trained") == "include"
+    is_other_model = is_published(model) or (not (Path(model) / "config.json").is_file() and Path(model).exists())
+    if needs_scores or is_other_model:
         return report_model(model, data, out, context, progress, protocol, **options)
     return report_run(Path(model), out, context)
 
 
 def report_run(folder: Path, out: Path | None, context: Context) -> Path:
-    """Write the page of a finished run, RUN/report.html by default."""
+    """Write the report on a finished run, by default to RUN/report.html."""
     check_target(out, "--out", ".html", is_report)
     run = Run(folder)
     return write_report(run, out or run.folder / PAGE, context)
@@ -64,19 +69,19 @@ def report_run(folder: Path, out: Path | None, context: Context) -> Path:
 def report_model(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
-    """Evaluate a model into a folder, reports/MODEL by default, and write its page there. Return the page's path.
+    """Evaluate a model into a folder, by default reports/MODEL, write its report there and return the report's path.
 
-    `options` are fields of a `Request`. The folder gets the scores and pictures that the page is made of.
+    `options` are fields of a `Request`. The folder also gets the scores and pictures that the report is made from.
     """
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", normal_spelling(model)).strip("-.") or "model")
     check_folder(folder)
     if is_multiprocess():
-        raise UserError("a report is written by one process; give the command without torchrun")
+        raise UserError("a report must be written by a single process; run the command without torchrun")
     request = open_request(model, data, protocol, None, context, progress, **options)
     result = score_request(request, context, progress)
     row, dataset = result.rows[-1], result.scoring.dataset
     if dataset is None:
-        raise UserError(f"{model} holds scores and no model; give the model itself")
+        raise UserError(f"{model} contains scores, not a model; pass the model itself")
     folder.mkdir(parents=True, exist_ok=True)
     save_evaluation(folder, result, dataset)
     counts = class_counts(dataset)
@@ -86,16 +91,16 @@ def report_model(
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `UserError` unless a report may be written into the folder: a new or empty one, or one with a report."""
+    """Raise a `UserError` unless a report may be written to the folder, which must be new, empty or hold a report."""
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / PAGE).is_file() or not is_report(folder / PAGE) or (folder / "config.json").exists():
-            raise UserError(f"--out {folder} holds other files; name a new or an empty folder")
+            raise UserError(f"--out {folder} contains other files; choose a new or empty folder")
     elif folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder} is a file; name a folder for the page, the scores and the pictures")
+        raise UserError(f"--out {folder} is a file; choose a folder for the page, the scores and the pictures")
 
 
 def save_evaluation(folder: Path, result: Result, dataset: Dataset) -> None:
-    """Write the scores and the pictures of an evaluation into a folder."""
+    """Write an evaluation's scores and pictures to a folder."""
     row = result.rows[-1]
     path = folder / SCORES / f"{row.facts.split}.npz"
     path.parent.mkdir(exist_ok=True)

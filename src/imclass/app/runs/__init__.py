@@ -1,1 +1,1 @@
-"""Run directories: begun, trained in, watched, gone on with."""
+"""Training runs: their configuration, preparation, directories, signals and resuming."""

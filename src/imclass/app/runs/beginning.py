@@ -1,4 +1,4 @@
-"""A run begun from the model that `init` names: from its network and preprocess, then from its weights."""
+"""Initialisation of a run from the model given by `init`: its network and preprocess, then its weights."""
 
 import hashlib
 import json
@@ -25,22 +25,22 @@ from imclass.training.plan import Leg
 
 @dataclass(frozen=True)
 class InitModel:
-    """The model that `init` names, and the SHA-256 of its tensors."""
+    """The model given by `init`."""
 
     name: str
     classifier: NetworkClassifier
-    digest: str
-    notes: tuple[str, ...]  # for the user, a sentence each
+    digest: str  # SHA-256 of its tensors
+    notes: tuple[str, ...]  # for the user
 
     @property
     def mean_image(self) -> Tensor | None:
-        """The mean image that the source subtracts, if it does."""
+        """Return the mean image that the model subtracts, or None if it does not subtract one."""
         mean = self.classifier.network.mean
         return mean if mean.shape[-1] > 1 else None
 
     @property
     def ancestor(self) -> Ancestor:
-        """Return what the file of a model that begins from this one says of it."""
+        """Return the description of this model for the file of a model that was initialised from it."""
         return Ancestor(
             model=self.name,
             digest=self.digest,
@@ -51,10 +51,10 @@ class InitModel:
 
 
 def open_init(training: Training, context: Context) -> InitModel | None:
-    """Return the model that a config's `init` names, verified; `None` if that is empty."""
+    """Load and verify the model given by a config's `init`. Return `None` if `init` is empty."""
     if not training.init:
         if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
-            raise UserError("--begin first-and-last takes layers of a model, and there is none; name one with --init")
+            raise UserError("--begin first-and-last copies layers from another model; specify that model with --init")
         return None
     name, notes = normal_spelling(training.init), list[str]()
     try:
@@ -62,12 +62,12 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     except UserError as error:
         raise UserError(f"--init: {error}{others_at_hand(name, context)}") from None
     if classifier.folded:
-        raise UserError(f"--init {name} is folded for inference and cannot be trained; name the model it was made from")
+        raise UserError(f"--init {name} is folded for inference and cannot be trained; use the original model")
     digest = tensors_digest(classifier.network.state_dict())
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
-            f"{digest[:12]}; to begin from what it is now, leave --init-digest out, or configure the run again"
+            f"{digest[:12]}. To begin from the current model, leave out --init-digest, or configure the run again"
         )
     return InitModel(name, classifier, digest, tuple(notes))
 
@@ -83,45 +83,44 @@ def others_at_hand(name: str, context: Context) -> str:
 
 
 def adopt(training: Training, context: Context) -> Training:
-    """Return a config with network, row, normalisation and preprocess of the model that `init` names.
+    """Return a config with the network, row, normalisation and preprocess of the model given by `init`.
 
-    If the config has the digest of that model, this was done before, and what was set since then is kept.
+    A config that contains that model's digest has adopted it already, and is returned unchanged to keep later changes.
     """
     source = None if training.init_digest else open_init(training, context)
     if source is None:
         return training
-    made = source.classifier
-    model = Model(made.name, dict(made.row), channel_means(made.network.mean), channel_means(made.network.std))
+    found = source.classifier
+    model = Model(found.name, dict(found.row), channel_means(found.network.mean), channel_means(found.network.std))
     model = replace(model, mean_image=source.mean_image is not None)
-    return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=made.preprocess)
+    return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=found.preprocess)
 
 
 def channel_means(buffer: Tensor) -> tuple[float, ...]:
-    """Return the mean of each channel, as the shortest decimals that are the same float32."""
+    """Return the mean of each channel, rounded to the shortest decimal that is the same float32."""
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs, the first with its network made and filled from the source, and notes on what was taken."""
+    """Return the legs, with the first network created and initialised from the source, and notes on its weights."""
     first = legs[0].make()
-    begun = (replace(legs[0], drawn=first), *legs[1:])
+    legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
-        return begun, ()
+        return legs, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
-    taken = (*source.notes, f"begins from {source.name}: {found}")
-    return begun, taken
+    return legs, (*source.notes, f"begins from {source.name}: {found}")
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
-    """Return the contents of all images that the weights will be trained on or were, where weights are taken."""
+    """Return the content hashes of the training images, including the source's if its weights are used."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
-    """Return what is computed from the training data: the mean that each leg subtracts, once for each preprocess.
+    """Return the means of the training data that legs subtract, one for each preprocess.
 
-    The mean image of the source is taken if it has the size.
+    The source's mean image is used if it has the right shape, instead of computing a new one.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
@@ -138,12 +137,14 @@ def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]
 
 
 def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, ...]:
-    """Return the legs with the means that they subtract, which padding takes, too."""
+    """Return the legs with the means that they subtract and pad with."""
     return tuple(leg.with_mean(facts[name]) if (name := mean_name(leg)) else leg for leg in legs)
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean among the facts, equal where the preprocess is; "" where it computes none."""
+    """Return the name of a leg's mean among the facts, or "" if it has none. The name depends on the preprocess."""
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
+    if not kind:
+        return ""
     record = json.dumps(to_json(leg.preprocess), sort_keys=True)
-    return kind and f"{kind}.{hashlib.sha256(record.encode()).hexdigest()[:8]}"
+    return f"{kind}.{hashlib.sha256(record.encode()).hexdigest()[:8]}"

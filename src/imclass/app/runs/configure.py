@@ -1,4 +1,4 @@
-"""A recipe's config with the user's choices, and with the network and preprocess of `init`."""
+"""Configuration of a run: a recipe's config with the user's choices, and the network and preprocess of `init`."""
 # Tested in tests/app/cli/test_options.py
 
 import inspect
@@ -20,7 +20,7 @@ from imclass.models.classifier import networks
 from imclass.store.context import Context, find_in, open_context
 from imclass.training.kinds import kind_tables
 
-STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of the model and the preprocess of a stage
+STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of a stage's model and preprocess
 
 
 def recipes(context: Context | None = None) -> EntryTable:
@@ -29,56 +29,59 @@ def recipes(context: Context | None = None) -> EntryTable:
 
 
 def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
-    """Return a recipe's config; a choice is a parameter of its function, else a dotted key for `overridden`."""
+    """Return a recipe's config. A choice is a parameter of the recipe's function, or a dotted key of the config."""
     if isinstance(recipe, Training):
         return override_config(recipe, choices, context)
     make = recipes(context)[recipe]
     hints = get_type_hints(make)
     names = [name for name in choices if name in inspect.signature(make).parameters]
-    made = make(**{n: from_json(hints.get(n, Any), convert_value(object, choices.pop(n), n), f"--{n}") for n in names})
-    if not isinstance(made, Training):
-        raise UserError(f"the recipe {recipe!r} returns {type(made).__name__} and not a Training; change its function")
-    return override_config(made, choices, context)
+    values = {n: from_json(hints.get(n, Any), convert_value(object, choices.pop(n), n), f"--{n}") for n in names}
+    training = make(**values)
+    if not isinstance(training, Training):
+        raise UserError(
+            f"the recipe {recipe!r} returns {type(training).__name__} and not a Training; correct the recipe's function"
+        )
+    return override_config(training, choices, context)
 
 
 def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
-    """Return a config with other values at dotted keys. Fields of the network's row follow "model." directly.
+    """Return a config with other values at dotted keys. Fields of the network's row are directly under "model.".
 
-    Another network begins with its row in the table. With `init`, the changes are made to the model and preprocess of
-    the MODEL that it names. The model and preprocess of a stage begin as copies of the run's.
+    Changing the network resets the row to that network's row in the table. With `init`, the changes apply to the model
+    and preprocess of that MODEL. The model and preprocess of a stage start as copies of the run's.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     init = convert_value(str, changes.get("init", training.init), "init")
-    if isinstance(init, str):  # any other value is refused below, like that of every field
+    if isinstance(init, str):  # any other value is rejected below, like an invalid value of any field
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
         training = adopt(training, context or open_context())
-    staged = {key: changes.pop(key) for key in [*changes] if STAGE_KEY.match(key)}
+    of_stages = {key: changes.pop(key) for key in [*changes] if STAGE_KEY.match(key)}
     model, changes = resolve_row_changes(training.model, "model", changes, context)
-    return override_stages(override(replace(training, model=model), changes, kinds), staged, context)
+    return override_stages(override(replace(training, model=model), changes, kinds), of_stages, context)
 
 
 def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:
     """Return a config with other values in the models and preprocesses of stages."""
     stages = list(training.stages)
     places = {(int(match[1]), match[2]) for match in map(STAGE_KEY.match, changes) if match}
-    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` refuses other numbers
-        begun = getattr(stages[i], field) or getattr(training, field)
+    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects other numbers
+        value = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
-            begun, changes = resolve_row_changes(begun, f"stages.{i}.model", changes, context)
-        stages[i] = replace(stages[i], **{field: begun})
+            value, changes = resolve_row_changes(value, f"stages.{i}.model", changes, context)
+        stages[i] = replace(stages[i], **{field: value})
     return override(replace(training, stages=tuple(stages)), changes, kind_tables(context))
 
 
 def resolve_row_changes(
     model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
 ) -> tuple[Model, dict[str, Any]]:
-    """Return the model that the changes under `prefix` are made to, and all changes with fields of its row under "row".
+    """Return the model that the changes under `prefix` apply to, and all changes, with the row's fields under "row.".
 
-    Another network begins with its row in the table.
+    Changing the network resets the row to that network's row in the table.
     """
     changed, common = dict(changes), hints_of(Model)
     network = str(convert_value(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))

@@ -1,4 +1,4 @@
-"""A run is a directory: its config, its log, its checkpoints, its model."""
+"""The directory of a run: its config, facts, log, checkpoints and model."""
 
 import contextlib
 import fcntl
@@ -28,13 +28,13 @@ NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of one training run, and the kinds that its config may name."""
+    """The directory of one training run, and the tables that its config may refer to."""
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
-        """Return the folder and how far the run is."""
+        """Return the folder, and whether the run has begun or is finished."""
         state = "finished" if self.is_finished else "begun" if self.config.is_file() else "not begun"
         return f"Run({str(self.folder)!r}, {state})"
 
@@ -56,27 +56,27 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to its end: its model is written last."""
+        """Return whether the run is finished. Its model is written last."""
         return self.model.is_file()
 
     @property
     def has_work(self) -> bool:
-        """Whether there is anything here that another configuration would spoil."""
+        """Return whether the directory has results that another configuration would make inconsistent."""
         return self.is_finished or (self.folder / "checkpoints").is_dir()
 
     def checkpoints(self, keep: int) -> Checkpoints:
-        """The checkpoints of this run."""
+        """Return the checkpoints of this run. Only the newest `keep` are kept."""
         return Checkpoints(self.folder / "checkpoints", keep)
 
     @contextlib.contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """No second process trains here meanwhile; otherwise a `UserError`."""
+        """Keep other processes from training in this directory. Raise `UserError` if one is already doing so."""
         with (self.folder / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UserError(
-                    f"another process is training in {self.folder}; wait for it, or give another --out"
+                    f"another process is training in {self.folder}; wait until it ends, or choose another --out"
                 ) from None
             yield
 
@@ -89,10 +89,10 @@ class Run:
         counts: Mapping[str, list[int]] = MappingProxyType({}),
         images: Mapping[str, int] = MappingProxyType({}),
     ) -> "Plan":
-        """Return what config.json will hold. Raise `UserError` for a directory that is not for this very run.
+        """Return the content of config.json. Raise `UserError` unless the directory is this run's or a new one.
 
-        `default` is the network's row in its table, `data` the facts of the data, `counts` has the images of each class
-        by split, `images` all of a split, which are fewer or more where one may have several labels or none.
+        `default` is the network's row in its table. `counts` has the number of images of each class by split, and
+        `images` the number of images by split, which is not their sum if an image may have several labels or none.
         """
         record = {
             "format": CONFIG_FORMAT,
@@ -103,87 +103,88 @@ class Run:
             "images": dict(images),
         }
         if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"--out {self.folder} is a file; give a folder that does not exist yet")
+            raise UserError(f"--out {self.folder} is a file; choose a folder that does not exist yet")
         if not self.config.is_file():
             if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
                 raise UserError(
-                    f"--out {self.folder} holds other files and no config.json of a run; give an empty or a new folder"
+                    f"--out {self.folder} contains other files and is not a run (it has no config.json); "
+                    "choose an empty or a new folder"
                 )
             return Plan(record)
-        begun = read_run_record(self.config, self.kinds)
-        lines = begun.difference(training, to_json(default))
+        before = read_run_record(self.config, self.kinds)
+        lines = before.difference(training, to_json(default))
         if self.has_work:
-            self.compare(begun, lines, execution, data)
-        if lines or not self.has_work:  # before there is work, the data may have changed
-            return Plan(record, None if lines else begun.runtime)
-        return Plan(record, begun.runtime, read_facts(self.facts, begun.facts) if begun.facts else {})
+            self.compare(before, lines, execution, data)
+        if lines or not self.has_work:  # before the first result the data may still change, so its facts are not kept
+            return Plan(record, None if lines else before.runtime)
+        return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
-        """Write the facts of its data and its config.json into the directory, unless there is work in it already."""
+        """Write the facts of the data and config.json into the directory, unless it has results already."""
         if self.has_work:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self.hold_lock():  # by another process that has begun here and has saved nothing yet
+            with self.hold_lock():  # another process may have begun this run and saved nothing yet
                 digest = write_facts(self.facts, facts) if facts else ""
                 record = plan.record | {"facts": digest, "runtime": to_json(used)}
                 write_file(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
-            raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; give another folder") from None
+            raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; choose another folder") from None
 
-    def compare(self, begun: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
-        """Raise `UserError` with every difference, unless this is the run that the folder was made for."""
-        if not lines and begun.digest != data.digest:
+    def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
+        """Raise a `UserError` that lists the differences between the directory's run and this one, if there are any."""
+        if not lines and before.digest != data.digest:
             lines = [f"the content of the data {data.path}"]
-        changed = [] if execution.plugins_changed else begun.changed(data.plugins)
-        if changed and not lines:
+        plugins = [] if execution.plugins_changed else before.plugin_changes(data.plugins)
+        if plugins and not lines:
             raise UserError(
-                f"{self.folder} was begun with other plugins:\n  "
-                + "\n  ".join(changed)
-                + "\nTo go on with what they are now, give --plugins-changed; the result is then of both"
+                f"{self.folder} was begun with different plugins:\n  "
+                + "\n  ".join(plugins)
+                + "\nTo resume with the current plugins, add --plugins-changed. The result then depends on both"
             )
         if lines:
             raise UserError(
-                f"{self.folder} was begun with another configuration:\n  "
+                f"{self.folder} was begun with a different configuration:\n  "
                 + "\n  ".join(lines)
-                + "\nGive another --out for the new one, or the old values to go on"
+                + "\nChoose another --out for a new run, or use the old values to resume this run"
             )
 
-    def inside(self, data: Dataset) -> tuple[str, ...]:
-        """Return a note where the run lies inside the data, in a place that is not read; a class folder is an error."""
+    def location_notes(self, data: Dataset) -> tuple[str, ...]:
+        """Return a note if the run is inside the data folder. Raise `UserError` if it is in the folder of a class."""
         folder, root = self.folder.resolve(), Path(data.origin.path)
         if not folder.is_relative_to(root):
             return ()
         relative = folder.relative_to(root)
-        every = data.targets.words(data.classes)
+        words = data.targets.label_texts(data.classes)
         for parent in (parent.as_posix() for parent in relative.parents[:-1]):
-            labels = {every[i] for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
+            labels = {words[i] for i in range(len(data)) if data.name(i).startswith(f"{parent}/")}
             if len(labels) == 1:
-                where = f"--out {self.folder} lies in the folder of the class {labels.pop()!r}, which is data"
-                raise UserError(f"{where}; give a folder outside of {root / parent}")
-        return (f"the run {self.folder} lies inside the data {root}, where it is not read as data",)
+                problem = f"--out {self.folder} is in the folder with the images of class {labels.pop()!r}"
+                raise UserError(f"{problem}; choose a folder outside {root / parent}")
+        return (f"the run {self.folder} is inside the data folder {root}; the run's files are not read as data",)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the records of the log's whole lines; none where there is no log."""
+        """Return the records of the log's complete lines, or an empty list without a log."""
         return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
 
-    def cut(self, checkpoint: Checkpoint | None) -> None:
-        """Cut the log back to what had happened when `checkpoint` was written; a half-written line goes too.
+    def truncate_log(self, checkpoint: Checkpoint | None) -> None:
+        """Remove the records after `checkpoint` and an incomplete last line from the log.
 
-        Without a checkpoint the run begins anew, and the scores of an earlier beginning go as well.
+        Without a checkpoint the run starts over, and the files of an earlier attempt are removed as well.
         """
         if checkpoint is None:
             for folder in (self.folder / "scores", self.folder / "pictures", self.folder / "legs"):
                 shutil.rmtree(folder, ignore_errors=True)
         if self.log.is_file():
-            stood = from_json(RunPosition, checkpoint.record["at"]) if checkpoint else None
-            kept = [line for line in log_lines(self.log) if stood is not None and is_before(json.loads(line), stood)]
+            at = from_json(RunPosition, checkpoint.record["at"]) if checkpoint else None
+            kept = [line for line in log_lines(self.log) if at is not None and is_before(json.loads(line), at)]
             write_file(self.log, "".join(line + "\n" for line in kept))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The content of a new config.json; and the runtime and facts of the run, if this very run has begun."""
+    """The content of a new config.json, and the runtime and facts of the run if it has begun."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -192,28 +193,32 @@ class Plan:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run's config.json holds: its choices, the digest of its data, and the runtime it resolved."""
+    """The content of a run's config.json."""
 
     training: Training
     execution: Execution
-    digest: str
-    digests: Mapping[str, str]  # SHA-256 of the plugin files that defined what it uses, such as "network tiny"
+    digest: str  # of the data
+    digests: Mapping[str, str]  # SHA-256 of the plugin files in use, by entry, such as "network tiny"
     runtime: Runtime
-    facts: str  # the digest of what was computed from its data; empty if there is nothing
-    counts: Mapping[str, tuple[int, ...]]  # images of each class by split
-    images: Mapping[str, int]  # of each split
+    facts: str  # the digest of the facts file, or "" if there is none
+    counts: Mapping[str, tuple[int, ...]]  # the number of images of each class by split
+    images: Mapping[str, int]  # the number of images by split
 
-    def changed(self, digests: Mapping[str, str]) -> list[str]:
-        """Return a line for each plugin file in use that is not what it was."""
+    def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
+        """Return a line for each plugin file in use that has changed, was added or was removed."""
         keys = dict.fromkeys([*self.digests, *digests])
-        states = {key: (self.digests.get(key, "ours")[:12], digests.get(key, "ours")[:12]) for key in keys}
-        return [f"{key}: its file was {old}, and is {new}" for key, (old, new) in states.items() if old != new]
+        states = {key: (self.digests.get(key, "")[:12], digests.get(key, "")[:12]) for key in keys}
+        return [
+            f"{key}: plugin file {old or 'none'} before, {new or 'none'} now (first digits of its SHA-256)"
+            for key, (old, new) in states.items()
+            if old != new
+        ]
 
     def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
         """Return a line for each field that differs in `training`.
 
-        A field that the network's row did not have when the run began has its `default`, as it has in model files.
-        A device or a precision is compared with what the run uses; "auto" agrees with anything.
+        A field that the network's row did not have when the run began has its `default`, as in model files. Device and
+        precision are compared with those that the run uses, and "auto" matches any.
         """
         model = self.training.model
         row = {**default, **model.row} if model.network == training.model.network else model.row
@@ -225,15 +230,17 @@ class RunRecord:
             precision=training.precision,
         )
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
-        wishes = {key: wish for key in used if (wish := getattr(training, key)) != "auto"}
-        lines = (
-            difference(before, training) + rate_order_changes(before, training) + init_changes(self.training, training)
-        )
-        return lines + difference(used, used | wishes)
+        wanted = {key: value for key in used if (value := getattr(training, key)) != "auto"}
+        lines = [
+            *difference(before, training),
+            *rate_order_changes(before, training),
+            *init_changes(self.training, training),
+        ]
+        return lines + difference(used, used | wanted)
 
 
 def init_changes(before: Training, after: Training) -> list[str]:
-    """Return a line where a run would begin from the same name and not from the same weights."""
+    """Return a line if `init` has the same name but other weights."""
     old, new = before.init_digest, after.init_digest
     if before.init != after.init or old == new:
         return []
@@ -241,7 +248,7 @@ def init_changes(before: Training, after: Training) -> list[str]:
 
 
 def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates are equal but in another order, as the last that matches wins."""
+    """Return a line for each stage whose rates are equal but in a different order, since the last match wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
@@ -251,10 +258,10 @@ def rate_order_changes(before: Training, after: Training) -> list[str]:
 
 
 def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
-    """The content of a run's config.json; what is no such file is a `UserError`."""
+    """Read a run's config.json. Raise `UserError` if it is not such a file."""
     unreadable = UserError(
-        f"{file} is not a run's config of format {CONFIG_FORMAT}, which this imclass reads; "
-        "train again into another --out"
+        f"{file} is not a run's config in format {CONFIG_FORMAT}, which this version of imclass reads; "
+        "train again with another --out"
     )
     try:
         record = json.loads(file.read_bytes())
@@ -275,24 +282,29 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
 
 
 def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
-    """Return the choices of a run, by its directory or its config.json, or alone; a `UserError` names file and key."""
+    """Read the config of a run from its directory, its config.json, or a file of a `Training` alone.
+
+    Raise a `UserError` that names the file and the offending key.
+    """
     try:
         record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
         if isinstance(record, dict) and record.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
-            raise UserError(f"it has format {record['format']}, and this imclass reads {CONFIG_FORMAT}; train again")
+            problem = f"it has format {record['format']}, but this version of imclass reads format {CONFIG_FORMAT}"
+            raise UserError(f"{problem}; train again")
         if not isinstance(record, dict) or "training" not in record:
             return from_json(Training, record, "", kinds), Execution()
         return from_json(Training, record["training"], "", kinds), from_json(Execution, record.get("execution", {}))
     except OSError as error:
-        raise UserError(f"--config {file} cannot be read: {error.strerror}; give a run's directory") from None
+        raise UserError(f"--config {file} cannot be read: {error.strerror}; pass a run's directory") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--config {file} cannot be read as JSON: {error}") from None
+        why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise UserError(f"--config {file} cannot be read as JSON: {why}; give a run or its config.json") from None
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
 
 
 def log_lines(log: Path) -> list[str]:
-    """The whole lines of a log, each one JSON object."""
+    """Return the complete lines of a log, each a JSON object."""
     kept = []
     for line in log.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
@@ -301,7 +313,9 @@ def log_lines(log: Path) -> list[str]:
     return kept
 
 
-def is_before(record: Mapping[str, Any], stood: RunPosition) -> bool:
-    """Whether a log record belongs to the time before the checkpoint that stood there."""
+def is_before(record: Mapping[str, Any], checkpoint: RunPosition) -> bool:
+    """Return whether a log record was written before a checkpoint at this position."""
     at = RunPosition(**{f.name: record.get(f.name, 0) for f in fields(RunPosition)})
-    return at < stood or (at == stood and record.get("event") not in ("epoch_start", "evaluated", "epoch_end"))
+    return at < checkpoint or (
+        at == checkpoint and record.get("event") not in ("epoch_start", "evaluated", "epoch_end")
+    )

@@ -1,4 +1,4 @@
-"""What other tools call a field of a config, and what to do here."""
+"""Names of config fields in other tools, with the option to use in imclass."""
 # Tested in tests/app/cli/test_options.py
 
 from collections.abc import Iterable, Mapping
@@ -6,57 +6,58 @@ from types import MappingProxyType
 
 from imclass.core.errors import UserError
 
-AUGMENT_HINT = "--augment names the kinds of augmentation in their order, such as --augment area flip, or none"
-AREA_HINT = "--augment.area.area sets which share of an image a random part has, --augment.area.aspect its shape"
-DATA_HINT = "--data names a folder with one folder of images a class"
-FLIP_HINT = "--augment.flip.probability sets how often images are mirrored left-right"
-INIT_HINT = "--init names the model whose weights it begins from, such as googlenet:bvlc or a run"
-PAD_HINT = "--augment.pad.pixels sets by how many pixels images are padded before a random crop"
-OUT_HINT = "--out names the run's folder"
+AUGMENT_HINT = "--augment lists the kinds of augmentation in order, such as --augment area flip, or none"
+AREA_HINT = "--augment.area.area sets the fraction of an image in a random crop, --augment.area.aspect its shape"
+DATA_HINT = "--data sets the training data, such as a folder with one folder of images per class"
+FLIP_HINT = "--augment.flip.probability sets the probability of a horizontal flip"
+INIT_HINT = "--init sets the model whose weights training starts from, such as googlenet:bvlc or a run"
+PAD_HINT = "--augment.pad.pixels sets the padding in pixels before a random crop"
+OUT_HINT = "--out sets the run's folder"
 RATE_HINT = "--schedule.rate sets the learning rate"
-SIZE_HINT = "--preprocess.size sets the side of the network's images in pixels"
-VALIDATION_HINT = "--validation sets the share of the training images that chooses the weights, such as 0.1"
+SIZE_HINT = "--preprocess.size sets the size of the network's input in pixels"
+VALIDATION_HINT = "--validation sets the fraction of the training images held out for validation, such as 0.1"
 FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
     {
-        "amp": "--precision bf16 computes in half of the bits",
+        "amp": "--precision bf16 computes in 16 bits",
         "aa": AUGMENT_HINT,
-        "arch": "--model.network names the network",
+        "arch": "--model.network sets the network",
         "augmentation": AUGMENT_HINT,
         "augmentations": AUGMENT_HINT,
         "auto_augment": AUGMENT_HINT,
-        "batch_size": "--batch sets how many images a step takes",
-        "bs": "--batch sets how many images a step takes",
-        "cos_lr": "--schedule.kind cosine lets the learning rate fall so",
+        "batch_size": "--batch sets the number of images in a step",
+        "bs": "--batch sets the number of images in a step",
+        "cos_lr": "--schedule.kind cosine decays the learning rate along a cosine",
         "data_dir": DATA_HINT,
         "data_path": DATA_HINT,
-        "dropout": "--model.dropout sets it, where the network has it",
-        "early_stopping": "--patience sets how many evaluations without a better one end training",
+        "dropout": "--model.dropout sets it, for networks with dropout",
+        "early_stopping": "--patience sets the number of evaluations without improvement after which training stops",
         "finetune": INIT_HINT,
         "fliplr": FLIP_HINT,
-        "freeze": "--rates.LAYER 0 freezes a layer: '--rates.*' 0 '--rates.head.*' 1 all but the head",
+        "freeze": "--rates.LAYER 0 freezes a layer; '--rates.*' 0 '--rates.head.*' 1 freezes all but the head",
         "freeze_backbone": "--rates.features 0 freezes all but the head",
         "gpu": "--device cuda trains on the GPU",
         "hflip": FLIP_HINT,
         "horizontal_flip": FLIP_HINT,
-        "half": "--precision bf16 computes in half of the bits",
+        "half": "--precision bf16 computes in 16 bits",
         "img_size": SIZE_HINT,
         "imgsz": SIZE_HINT,
         "input_size": SIZE_HINT,
-        "label_smoothing": "the loss is the cross-entropy with the labels as they are",
+        "label_smoothing": "the loss is the cross-entropy, without label smoothing",
         "learning_rate": RATE_HINT,
         "lr": RATE_HINT,
         "lr0": RATE_HINT,
-        "model": "--model.network names the network, and --init a model whose weights it begins from",
+        "model": "--model.network sets the network, and --init the model whose weights training starts from",
         "momentum": "--optimiser.momentum sets it",
         "name": OUT_HINT,
         "nb_classes": "the names of the folders are the classes",
         "num_classes": "the names of the folders are the classes",
-        "no_aug": "--augment none leaves images as they are",
-        "num_workers": "--workers sets how many threads decode images",
-        "opt": "--optimiser.kind names the optimiser",
-        "optim": "--optimiser.kind names the optimiser",
-        "optimiser.name": "--optimiser.kind names the optimiser",
-        "optimizer": "--optimiser.kind names the optimiser",
+        "no_aug": "--augment none leaves images unchanged",
+        "num_workers": "--workers sets the number of threads that decode images",
+        "opt": "--optimiser.kind sets the optimiser",
+        "optim": "--optimiser.kind sets the optimiser",
+        "optimiser.lr": RATE_HINT,
+        "optimiser.name": "--optimiser.kind sets the optimiser",
+        "optimizer": "--optimiser.kind sets the optimiser",
         "output": OUT_HINT,
         "output_dir": OUT_HINT,
         "padding": PAD_HINT,
@@ -68,16 +69,16 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "random_resized_crop": AREA_HINT,
         "ratio": AREA_HINT,
         "recipe": "the recipe's name comes first: imclass train RECIPE",
-        "resume": "the same command goes on where it was stopped; --init RUN begins a new run from a finished one",
+        "resume": "the same command resumes where it stopped; --init RUN starts a new run from a finished one",
         "save_dir": OUT_HINT,
-        "save_period": "--save-every sets how many seconds lie between two checkpoints",
-        "sched": "--schedule.kind names the schedule",
-        "schedule.name": "--schedule.kind names the schedule",
-        "scheduler": "--schedule.kind names the schedule",
-        "smoothing": "the loss is the cross-entropy with the labels as they are",
+        "save_period": "--save-every sets the seconds between two checkpoints",
+        "sched": "--schedule.kind sets the schedule",
+        "schedule.name": "--schedule.kind sets the schedule",
+        "scheduler": "--schedule.kind sets the schedule",
+        "smoothing": "the loss is the cross-entropy, without label smoothing",
         "val_split": VALIDATION_HINT,
         "validation_split": VALIDATION_HINT,
-        "warmup_epochs": "--schedule.warmup sets how many steps the learning rate rises",
+        "warmup_epochs": "--schedule.warmup sets the number of steps over which the learning rate rises",
         "weight_decay": "--optimiser.weight-decay sets it",
         "weights": INIT_HINT,
     }
@@ -85,7 +86,7 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
 
 
 def check_fields(keys: Iterable[str]) -> None:
-    """Raise `UserError` for a field as another tool calls it."""
+    """Raise `UserError`, with the option to use instead, for a field name from another tool."""
     for key in keys:
         if key in FOREIGN_FIELDS:
-            raise UserError(f"there is no option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")
+            raise UserError(f"unknown option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")

@@ -1,4 +1,4 @@
-"""The images that a run learns from, those that it is judged by, and the facts of both."""
+"""The training images of a run, its held-out splits, and the facts about both."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,9 +29,9 @@ from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import Leg, in_stage
 
-FEW_IMAGES = (
-    1_000  # training images; with a few hundred photos the recipe `folder` is right on about half of five kinds
-)
+# A run that starts from random weights with fewer training images prints a warning. With the recipe `folder`, trained
+# on a few hundred photos of five classes, about half of the predictions are correct.
+FEW_IMAGES = 1_000
 
 
 FEW_IN_A_CLASS = 5  # training images, of which a share for validation takes one or none
@@ -39,26 +39,26 @@ FEW_IN_A_CLASS = 5  # training images, of which a share for validation takes one
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training images, the splits held out, what a model file keeps of them, and notes."""
+    """The training images of a run and its held-out splits."""
 
     train: Dataset
     held_out: Mapping[str, Dataset]
-    facts: DataFacts
-    notes: tuple[str, ...]
+    facts: DataFacts  # for the model file
+    notes: tuple[str, ...]  # for the user
 
 
 def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
-    """Return the data of a config, and the config with the data's one spelling and the share it can have.
+    """Open the data of a config. Return the config, adapted to the data, and the data.
 
-    Data with a validation and a test split keeps them: a share for validation is a `UserError` where the user gave it,
-    and gives way where a recipe did. So is data that cannot be trained on as configured.
+    The data's name is normalised. If the data comes with a validation and a test split, these are used: a recipe's
+    `validation` is set to 0, and a user's raises `UserError`. So does data that cannot be trained on as configured.
     """
     unread = shadowed_folder_note(config.data, context)
-    whole = open_splits(config.data, context, replace(config.cut, validation=0.0))
+    uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
     config = replace(config, data=canonical_name(config.data, context))
-    config, notes = settle_validation(config, whole, given)
-    config, dropped = settle_stages(config, whole, given)
-    splits = with_validation(whole, config.cut)
+    config, notes = settle_validation(config, uncut, given)
+    config, dropped = settle_stages(config, uncut, given)
+    splits = with_validation(uncut, config.cut)
     train = take_split(splits, "train", config.data)
     check_learnable(train)
     config, batches = settle_batches(config, len(train), given)
@@ -83,19 +83,19 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     return config, TrainingData(train, held_out, facts, notes)
 
 
-def settle_validation(config: Training, whole: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with a share for validation that its data can have, and a sentence on what that changes."""
-    if not config.validation or VALIDATION not in whole:
+def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with a `validation` that its data allows, and a note about the change."""
+    if not config.validation or VALIDATION not in uncut:
         return config, ()
-    if "test" not in whole:
-        which = f"{config.data} has a validation split and no test split"
-        share = f"{100 * config.validation:g} % of train"
-        return config, (f"{which}: it is what is reported, as test, and {share} choose the weights",)
+    if "test" not in uncut:
+        splits = f"{config.data} has a validation split but no test split"
+        use = f"that split is reported as test, and {100 * config.validation:g}% of train is held out for validation"
+        return config, (f"{splits}: {use}",)
     if "validation" in given:
-        why = f"{config.data} has a validation split and a test split of its own"
-        raise UserError(f"{why}, so --validation {config.validation:g} has nothing to cut; leave it out")
-    share = f"the recipe's share of {100 * config.validation:g} % of train gives way"
-    return replace(config, validation=0.0), (f"{config.data} has a validation split of its own: {share}",)
+        problem = f"{config.data} comes with a validation split and a test split"
+        raise UserError(f"{problem}, so --validation {config.validation:g} cannot be used; leave it out")
+    use = f"that split is used instead of the recipe's {100 * config.validation:g}% of train"
+    return replace(config, validation=0.0), (f"{config.data} comes with a validation split: {use}",)
 
 
 def settle_stages(config: Training, whole: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
@@ -118,58 +118,57 @@ def settle_stages(config: Training, whole: LazySplits, given: Collection[str]) -
 
 
 def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with batches of no more than the training images, and a sentence for each that is smaller.
+    """Return the config with no batch larger than the training split, and a note for each batch that was reduced.
 
-    A batch that the user gave stays as it is.
+    A batch that the user specified is not changed.
     """
     stages, notes = list(config.stages), []
     for i, stage in enumerate(config.stages):
         chosen = {"batch", f"stages.{i}.batch", "stages"} & set(given)
         if stage.kind == "descend" and stage.batch > images > 0 and not chosen:
             stages[i] = replace(stage, batch=images, micro_batches=min(stage.micro_batches, images))
-            notes.append(f"the recipe's batch of {stage.batch} gives way to all {images} training images")
+            notes.append(f"the recipe's batch of {stage.batch} is reduced to {images}, the number of training images")
     return replace(config, stages=tuple(stages)), tuple(notes)
 
 
-def settle_objectives(
-    config: Training, train: Dataset, given: Collection[str]
-) -> tuple[Training, tuple[str, ...]]:  # fmt: skip
-    """Return the config with the cross-entropy that goes with the images' labels, and a sentence where that is changed.
+def settle_objectives(config: Training, train: Dataset, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with the cross-entropy that fits the images' labels, and a note about the change.
 
-    It takes the place of the other one where the user did not give that. Raise `UserError` for an objective that is
-    for the other kind of images.
+    A recipe's cross-entropy of the other kind is replaced. Raise `UserError` for any other objective that does not fit,
+    and for an unsuitable objective that the user specified.
     """
-    stages, swapped, link = list(config.stages), False, train.targets.link
+    stages, changed, link = list(config.stages), False, train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
-    whose = "may have several labels" if link == "sigmoid" else "have one label each"
+    labels = "may have several labels" if link == "sigmoid" else "have one label each"
     for i, stage in enumerate(config.stages):
         if stage.objective.link == link:
             continue
-        mine = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
-        if mine & set(given) or stage.objective not in plain.values():
-            why = f"--objective.kind {stage.objective.kind} is for other images than those of {config.data}"
-            raise UserError(f"{why}, which {whose}; give --objective.kind {plain[link].kind}")
-        stages[i], swapped = replace(stage, objective=plain[link]), True
-    note = f"the images of {config.data} {whose}, so {plain[link].kind} is minimised"
-    return replace(config, stages=tuple(stages)), (note,) if swapped else ()
+        keys = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
+        if keys & set(given) or stage.objective not in plain.values():
+            problem = f"--objective.kind {stage.objective.kind} does not suit the images of {config.data}"
+            raise UserError(f"{problem}, which {labels}; use --objective.kind {plain[link].kind}")
+        stages[i] = replace(stage, objective=plain[link])
+        changed = True
+    note = f"the images of {config.data} {labels}, so {plain[link].kind} is minimised"
+    return replace(config, stages=tuple(stages)), (note,) if changed else ()
 
 
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield a sentence for each choice that is likely to disappoint: a long warm-up, few images."""
+    """Yield a warning for each choice that is likely to lead to poor results: a long warm-up, or few images."""
     for leg in legs:
         if leg.stage.schedule is None:
             continue
-        steps, taken = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
-        if 3 * taken > steps:
+        steps, warmup = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
+        if 3 * warmup > steps:
             yield (
-                f"the warm-up takes {taken:,} of {steps:,} steps, which leaves the rate little time to fall; "
-                f"--schedule.warmup {steps // 10} takes a tenth"
+                f"the warm-up takes {warmup:,} of {steps:,} steps, which leaves the learning rate little time to fall; "
+                f"--schedule.warmup {steps // 10} would take a tenth of the steps"
             )
     images = len(legs[0].loader.dataset)
     if images < FEW_IMAGES and not config.init:
         yield (
-            f"{images:,} training images are few for random weights; trained ones are a better beginning: "
-            "--init googlenet:bvlc, or another of `imclass weights`, or a model of yours"
+            f"{images:,} training images are few for random weights. Start from trained weights with "
+            "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
         )
 
 
@@ -179,8 +178,8 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
     if len(train) == 0:
         raise UserError(f"{train.origin.path} has no training images")
     if config.validation and len(splits[VALIDATION]) == 0:
-        why = f"{train.origin.path} has one training image a class, so there is none to spare for validation"
-        raise UserError(f"{why}; leave out --validation, or add images")
+        problem = f"{train.origin.path} has one training image per class, which leaves nothing for validation"
+        raise UserError(f"{problem}; leave out --validation, or add images")
     for number, stage in enumerate(config.stages):
         with in_stage(number, stage.name or (stage.model or config.model).network):
             check_stage(stage, config.data, splits)
@@ -193,14 +192,18 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
         return
     images = len(splits["train"])
     if stage.batch > images:
-        raise UserError(f"--batch {stage.batch} is more than the {images} training images; set it lower")
+        raise UserError(f"--batch {stage.batch} is more than the {images} training images; choose a smaller batch")
     schedule = stage.descent[1]
-    wanting = f"--schedule.kind {schedule.kind}" if schedule.needs_validation else ""
-    wanting = wanting or (f"--patience {stage.patience}" if stage.patience else "")
-    if wanting and VALIDATION not in splits:
+    if schedule.needs_validation:
+        option = f"--schedule.kind {schedule.kind}"
+    elif stage.patience:
+        option = f"--patience {stage.patience}"
+    else:
+        return
+    if VALIDATION not in splits:
         raise UserError(
-            f"{wanting} needs a validation split, and {data} has only "
-            f"{', '.join(splits)}; cut one from train with --validation 0.1, or go without"
+            f"{option} needs a validation split, and {data} has only {', '.join(splits)}; "
+            "hold out part of train with --validation 0.1, or leave out the option"
         )
 
 
@@ -217,7 +220,7 @@ def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
-    """Return the SHA-256 of each plugin file that defines what the run uses, by entry, such as "network tiny"."""
+    """Return the SHA-256 of each plugin file that defines an entry in use, by entry, such as "network tiny"."""
     kinds = kind_tables(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages if stage.optimiser]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages if stage.schedule]

@@ -1,4 +1,4 @@
-"""What a run computes with, decided once when it begins: device, threads, precision and memory layout."""
+"""Choice of a run's device, threads, precision and memory layout, made once when the run begins."""
 
 import copy
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from imclass.data.loader import Loader, Part
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier
 
-PROBE_IMAGES = 32  # images of a probe's training step
-SOLVER_PROBE_IMAGES = 8  # where a solver, which has seconds of work in all, comes first
+PROBE_IMAGES = 32  # images in the training step of a probe
+SOLVER_PROBE_IMAGES = 8  # if the run begins with a solver, which takes only seconds
 
 
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return what is `recorded`, else what is configured or fastest here; and a sentence on what was tried."""
+    """Return the recorded runtime, or else the configured or fastest one, and a note about the probe if one was run."""
     if recorded:
-        runtime.resolve_runtime(recorded.device)  # it must still be here
+        runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()
     used = runtime.resolve_runtime(config.device)
     if config.precision != "auto":
@@ -29,11 +29,11 @@ def choose_runtime(
         return replace(used, arithmetic=chosen), ()
     solves = config.stages[0].kind == "solve"
     images = first.first_views(SOLVER_PROBE_IMAGES) if solves else first_part(first).images[:PROBE_IMAGES]
-    some, images = len(images), images.to(used.device)
+    count, images = len(images), images.to(used.device)
     network = copy.deepcopy(classifier.network).to(used.device)
-    labels = torch.zeros(some, dtype=torch.int64, device=used.device)  # any will do for the time
+    labels = torch.zeros(count, dtype=torch.int64, device=used.device)  # the time does not depend on their values
     chosen, trials = precision.probe(network, images, labels)
-    note = f"{chosen} was chosen for this network: {describe_trials(trials, some)}"
+    note = f"{chosen} was chosen for this network: {describe_trials(trials, count)}"
     return replace(used, arithmetic=chosen), (note,)
 
 
@@ -43,7 +43,7 @@ def first_part(loader: Loader) -> Part:
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:
-    """Return what a probe measured, in words."""
+    """Describe the measurements of a probe in words."""
     return "; ".join(
         f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
     )

@@ -1,34 +1,36 @@
-"""Training is done by one process: several that torchrun starts are refused before each begins."""
+"""Check for a single process, because training uses one and torchrun may start more."""
 
+import contextlib
 import os
 import time
 
-from imclass.core.errors import UserError
+from imclass.core.errors import Interrupted, UserError
 
-PRINT_SECONDS = 10.0  # seconds: torchrun ends all others when one has ended, and the first has something to print
+PRINT_SECONDS = 10.0  # torchrun ends all processes when one has ended, so the others give the first time to print
 
 
 def check_single_process() -> None:
-    """Raise `UserError` in a process that torchrun started with others."""
+    """Raise `UserError` if torchrun started more than one process."""
     if is_multiprocess():
         raise UserError(
-            "training is done by one process, and torchrun started several; give the command without torchrun: it "
-            "uses all cores, or the GPU that --device names"
+            "training uses one process, but torchrun started several. Run the command without torchrun: one process "
+            "uses all cores, or the GPU chosen with --device"
         )
 
 
 def wait_for_first() -> bool:
-    """Let the first of several processes print its message; return whether this is one of the others."""
+    """Wait, except in the first process, until that has printed its message. Return whether this process waited."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
-        time.sleep(PRINT_SECONDS)
+        with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
+            time.sleep(PRINT_SECONDS)
         return True
     return False
 
 
 def is_multiprocess() -> bool:
-    """Return whether torchrun started more than one process; raise `UserError` where WORLD_SIZE is no number."""
+    """Return whether torchrun started more than one process. Raise `UserError` if WORLD_SIZE is not a number."""
     if not os.environ.get("WORLD_SIZE"):
         return False
-    from imclass.core.runtime import world_size  # not above, because it imports torch, which --help can do without
+    from imclass.core.runtime import world_size  # imports torch, which --help does not need
 
     return world_size() > 1

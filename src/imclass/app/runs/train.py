@@ -1,4 +1,4 @@
-"""Training as a run: everything checked and prepared, then performed as an iterator of events."""
+"""Training runs: everything is checked and prepared first, then the run is performed as an iterator of events."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -40,12 +40,12 @@ from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
-VIEWS = 256  # scored at a time, at most; with fewer large ones a processor is as fast, and answers a signal sooner
+MAX_VIEWS = 256  # scored at a time; on a CPU, fewer large views are as fast and let a signal be handled sooner
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that has passed every check, and can begin or go on."""
+    """A run that has passed every check, and can begin or be resumed."""
 
     run: Run
     config: Training
@@ -54,32 +54,34 @@ class Job:
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
     held_out: Mapping[str, Dataset]  # the splits that are scored
-    notes: tuple[str, ...]  # for the user, before it begins
+    notes: tuple[str, ...]  # for the user, printed before training
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Return the number of steps of the run."""
         return sum(leg.steps for leg in self.legs)
 
     def state(self) -> State:
-        """Return where the run begins or goes on."""
+        """Return the state to begin or resume from."""
         return State(self.runtime, self.config.seed, self.checkpoint)
 
     def keeper(self, asked_to_stop: Callable[[], bool] = lambda: False) -> Keeper:
-        """Return what keeps the run's files."""
-        kept = self.run.checkpoints(self.execution.keep)
-        return Keeper(self.run.folder, len(self.legs), kept, self.execution.save_every, asked_to_stop)
+        """Return the writer of the run's checkpoints and models."""
+        checkpoints = self.run.checkpoints(self.execution.keep)
+        return Keeper(self.run.folder, len(self.legs), checkpoints, self.execution.save_every, asked_to_stop)
 
     def pictures(self) -> Pictures:
-        """Return what writes the pictures for the report."""
+        """Return the writer of the pictures for the report."""
         return Pictures(self.run.folder, self.legs[-1], self.held_out)
 
     def optional_consumers(self, keeper: Keeper) -> list[Consumer]:
-        """Return what keeps scores and pictures; training can do without either."""
-        kept: list[Consumer] = [
+        """Return the writers of scores and pictures, whose failures do not end training."""
+        consumers: list[Consumer] = [
             OptionalConsumer("scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))
         ]
-        return [*kept, OptionalConsumer("pictures", self.pictures)] if self.execution.pictures else kept
+        if self.execution.pictures:
+            consumers.append(OptionalConsumer("pictures", self.pictures))
+        return consumers
 
 
 def prepare(
@@ -90,20 +92,21 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Return a run that can begin or go on. Raise `UserError` for anything wrong with it before the first step.
+    """Return a run that can begin or be resumed. Raise `UserError` if anything is invalid.
 
-    `dry` writes nothing. `given` are the keys of the config that the user set: only a recipe's values may give way.
+    With `dry` nothing is written. `given` contains the config keys that the user specified. The values of other keys
+    may be adapted to the data.
     """
-    context = replace(context, most_pixels=pixels_in(config.max_megapixels))
+    context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context)
-    inside = run.inside(data.train)
+    inside = run.location_notes(data.train)
 
     config = resolve_models(config, context)
     how = config.stages[0].begin
-    ancestor = source.ancestor if source and how != "fresh" else None  # none where no weights are taken
+    ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of its weights
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
     score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
@@ -114,28 +117,29 @@ def prepare(
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve_runtime(config.device)
-        legs, taken = begin_first(legs, source)
+        legs, init_notes = begin_first(legs, source)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs, taken = begin_first(with_means(legs, facts), source)
+        legs, init_notes = begin_first(with_means(legs, facts), source)
         first = legs[0].make()
-        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the trial is of these
+        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
         used, tried = choose_runtime(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
-    beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *taken)
+    beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
     notes = (*data.notes, *beginning, *inside, *problems, *tried)
     return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
 
 
 def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
-    """Return what scores a split with a classifier, and counts the images in it that the weights were trained on."""
+    """Return a function that scores a split and counts the images in it that the weights were trained on."""
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
-        batch = min(VIEWS, views_per_batch(trained.preprocess)) if on_cpu else VIEWS
+        batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
         workers, strict = execution.workers, execution.strict
-        return part.count(evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch))
+        found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
+        return part.with_counts(found)
 
     return score
 
@@ -143,9 +147,9 @@ def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitSc
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Yield the run's events, after showing each to what writes the run's files and to the given consumers.
+    """Train, and yield the run's events, after the writers of its files and the given consumers have seen them.
 
-    A signal saves and stops; `acknowledge` is called at once, in its handler, with a line for the user.
+    A signal makes the run save and stop. Its handler calls `acknowledge` at once with a line for the user.
     """
     if job.run.is_finished:
         complete_pictures(job)
@@ -154,9 +158,9 @@ def perform(
         stack.enter_context(job.run.hold_lock())
         keeper, state = job.keeper(), job.state()
         stop = stack.enter_context(listen_for_signals(acknowledge, lambda: last_checkpoint_note(keeper.checkpoints)))
-        keeper.asked_to_stop = stop.asked
+        keeper.asked_to_stop = stop.is_set
         runtime.apply_runtime(job.runtime)
-        job.run.cut(job.checkpoint)
+        job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
         watching += [OptionalConsumer("curves.png", lambda: Curves(job.run)), *consumers]
@@ -170,12 +174,12 @@ def perform(
                 consumer.see(last)
             if job.execution.strict and isinstance(last, StepEnd | FeatureBatch) and last.refused:
                 bad = describe_refusal(last.refused[0])
-                raise UserError(f"refused: {bad}; fix or remove the file, or go without --strict")
+                raise UserError(f"refused: {bad}; fix or remove the file, or drop --strict")
             yield last
         if not keeper.stopped:
             if not job.execution.keep_checkpoints:
                 keeper.checkpoints.clear()
-            if stop.asked():
+            if stop.is_set():
                 raise Interrupted(f"the run is finished: {job.run.model}")
         elif not isinstance(last, NonFinite):
             problem = last.problem if isinstance(last, Saved) else ""
@@ -183,28 +187,28 @@ def perform(
 
 
 def complete_pictures(job: Job) -> None:
-    """Write the pictures of a finished run that has none, because it was killed before it came to them."""
+    """Write the pictures of a finished run that was killed before it wrote them."""
     if not job.execution.pictures or (job.run.folder / PICTURES).is_dir():
         return
     try:
         job.pictures().write(job.keeper().model_of(job.legs[-1]).parent)
-    except Exception as error:  # of any kind: a run can do without them
-        note_failure("pictures failed", error, "the report goes without them")
+    except Exception as error:  # pictures are optional, so no failure may end the command
+        note_failure("pictures failed", error, "the report will have no pictures")
 
 
 def counts_of(data: TrainingData) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """Return how many images of each class each split has, and how many in all."""
+    """Return the number of images of each class by split, and of all images by split."""
     splits = {"train": data.train, **data.held_out}
     counts = {name: class_counts(split).tolist() for name, split in splits.items()}
     return counts, {name: len(split) for name, split in splits.items()}
 
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
-    """Return how many images of each class there are."""
+    """Return the number of images of each class."""
     return dataset.targets.counts(len(dataset.classes))
 
 
 def last_checkpoint_note(checkpoints: Checkpoints) -> str:
-    """Return a sentence on the checkpoint to go on from, if there is one."""
+    """Return a sentence about the checkpoint to resume from, or "" if there is none."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

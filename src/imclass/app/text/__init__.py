@@ -1,1 +1,1 @@
-"""What a terminal shows: tables and summaries as plain text, and the records of `--json`."""
+"""Terminal output: tables and summaries as plain text, and the records for `--json`."""

@@ -7,13 +7,13 @@ from typing import Any
 from imclass.core.codec import flatten
 from imclass.core.text import printable_text
 
-MIN_TEXT_COLUMNS = 24  # columns in which a text can still be read
+MIN_TEXT_COLUMNS = 24  # minimum width of a readable text
 
 
 def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
-    """Return rows as aligned columns. In a terminal of this width a long last column is wrapped.
+    """Return rows as aligned columns. The last column is wrapped if it does not fit a terminal of this width.
 
-    Where there is no room for it beside the others, it stands below them, indented.
+    If there is too little room next to the other columns, the last column goes below them, indented.
     """
     if not rows:
         return "none"
@@ -26,7 +26,7 @@ def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> s
 
 
 def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
-    """Return the cells of a line side by side, those before the last as wide as their columns."""
+    """Return the cells of a line side by side. All but the last are padded to their column's width."""
     before = "".join(text.ljust(w) + "  " for text, w in zip(line[:-1], wide[:-1], strict=True))
     if len(before) + wide[-1] <= width:
         return (before + line[-1]).rstrip()
@@ -37,7 +37,7 @@ def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """A value as the text of a table's cell."""
+    """Return a value as table cell text. Numbers from 1900 to 2099 are years and get no comma."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
     if isinstance(value, Mapping):
@@ -50,18 +50,18 @@ def cell_text(value: Any) -> str:
 
 
 def name_and_value(name: str, value: Any) -> str:
-    """Return "name=value", or the name alone where the value is empty."""
+    """Return "name=value", or only the name if the value is empty."""
     return name if value is None or value is False or value == [] else f"{name}={cell_text(value)}"
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """Return a record as lines "key: value", and a line for each refused file that it names."""
+    """Return a record as lines "key: value", followed by a line for each refused file in it."""
     refused = record.get("refused")
     named = refused if isinstance(refused, list) else []
     lines = []
     for key, value in flatten({k: v for k, v in record.items() if v is not named}).items():
-        several = isinstance(value, list | tuple)
-        text = ", ".join("-" if v is None else str(v) for v in value) if several else str(value)
+        is_list = isinstance(value, list | tuple)
+        text = ", ".join("-" if v is None else str(v) for v in value) if is_list else str(value)
         lines.append(f"{key}: " + "\n".join(printable_text(line) for line in text.split("\n")))
     lines += [printable_text(f"refused: {one['path']}: {one['detail']} ({one['code']})") for one in named]
     return "\n".join(lines)

@@ -1,31 +1,37 @@
 """A comparison of two models as text for a terminal."""
 # Tested in tests/app/verbs/test_compare.py
 
+from imclass.app.text.columns import text_table
 from imclass.app.text.evaluation import interval_text
 from imclass.core.text import pad_text, percent, printable_text, text_width
 from imclass.evaluation.measures.comparison import SIGNIFICANCE_LEVEL, Change, Comparison
 from imclass.evaluation.measures.intervals import wilson_interval
+from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import ResultRow
 
 
 def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[Change, ...]) -> str:
-    """Return both accuracies, their difference with its interval, the test, a verdict, and images seen differently."""
-    difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))  # no "-0.00"
+    """Return both accuracies, their difference with its interval, the test, a verdict, and the changed images."""
+    # Adding 0.0 turns -0.0, which would print as "-0.00", into 0.0.
+    difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))
     lines = [
         *accuracy_lines(a, b, found),
         *pairing_lines(a, b, found),
-        f"B less A: {difference:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
-        f"right in both {found.both_right:,}, in A alone {found.a_alone_right:,}, in B alone {found.b_alone_right:,}, "
+        f"B minus A: {difference:+.2f} points, 95% confidence interval {low:+.2f} to {high:+.2f} (paired bootstrap)",
+        f"correct in both {found.both_right:,}, only in A {found.a_alone_right:,}, only in B {found.b_alone_right:,}, "
         f"in neither {found.both_wrong:,}",
         f"McNemar's exact test: {p_value(found.p_value)}. {verdict(found)}",
-        "It tells of these two on these images, not of other runs of their recipes.",
+        "This result applies to these two models on these images, not to other runs of their recipes.",
     ]
     return "\n".join([*lines, *change_lines(found, moved)])
 
 
 def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line each: name, and accuracy on the common images with Wilson's interval."""
-    names = [printable_text(f"{side}  {row.name} ({row.facts.tested.method})") for side, row in (("A", a), ("B", b))]
+    """Return a line for each model, with its name and its accuracy on the common images with a Wilson interval."""
+    names = [
+        printable_text(f"{side}  {row.name} ({row.facts.tested.protocol or AS_TRAINED})")
+        for side, row in (("A", a), ("B", b))
+    ]
     wide, n = max(map(text_width, names)), found.images
     return [
         f"{pad_text(name, wide)}  top-1 {percent(top1)} {interval_text(wilson_interval(round(top1 * n), n))}"
@@ -34,12 +40,12 @@ def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
 
 
 def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return which images were compared, what was left out, and whether the two were scored on the same data."""
+    """Return how many images were compared and left out, and both scopes if they differ."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
-    lines = [f"{found.images:,} images in both, joined by name and class{left_out}"]
-    if a.facts.said != b.facts.said:
-        lines.append(printable_text(f"A was scored on {a.facts.said}, B on {b.facts.said}"))
+    lines = [f"{found.images:,} images in both, matched by name and class{left_out}"]
+    if a.facts.scope != b.facts.scope:
+        lines.append(printable_text(f"A was scored on {a.facts.scope}, B on {b.facts.scope}"))
     return lines
 
 
@@ -49,20 +55,30 @@ def p_value(p: float) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """Return plainly whether the difference could be chance."""
+    """Return a sentence on whether the difference could be due to chance."""
     if found.is_chance:
-        return f"The difference could be chance (p is not below {SIGNIFICANCE_LEVEL})."
+        return f"The difference could be due to chance (p is not below {SIGNIFICANCE_LEVEL})."
     better = "B" if found.difference > 0 else "A"
-    return f"{better} is better, and chance is an unlikely reason (p is below {SIGNIFICANCE_LEVEL})."
+    return f"{better} is better, and the difference is unlikely to be due to chance (p is below {SIGNIFICANCE_LEVEL})."
 
 
 def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
-    """Return a line for each image whose class has another rank or whose prediction differs, with a heading."""
+    """Return a heading, then a table of the images whose prediction or true class's rank changed."""
     if not moved:
         return []
     head = (
-        f"another prediction for {found.predictions_changed:,} images, another rank of the class for "
-        f"{found.ranks_changed:,}; ranks in A and B, class: predictions of A and B, image:"
+        f"The prediction changed for {found.predictions_changed:,} images, and the rank of the true class for "
+        f"{found.ranks_changed:,}. The largest changes of rank:"
     )
-    lines = (f"{c.rank_a:>5} {c.rank_b:>5}  {c.label}: {c.predicted_a}, {c.predicted_b}  {c.image}" for c in moved)
-    return ["", head, *map(printable_text, lines)]
+    rows = [
+        {
+            "true class": printable_text(c.label),
+            "A predicts": printable_text(c.predicted_a),
+            "B predicts": printable_text(c.predicted_b),
+            "rank in A": c.rank_a,
+            "rank in B": c.rank_b,
+            "image": printable_text(c.image),
+        }
+        for c in moved
+    ]
+    return ["", head, text_table(rows)]

@@ -23,26 +23,26 @@ from imclass.evaluation.measures.single_label import (
     predictions,
 )
 
-MAX_MATRIX_CLASSES = 20  # classes up to which a confusion matrix is shown whole
-MAX_CONFUSED_PAIRS = 12  # most confused pairs shown
-MAX_REFUSED_FILES = 10  # refused files named in a summary; the record names all
-MAX_HEAD_WIDTH = 4  # terminal columns of a class name that can head a column itself
+MAX_MATRIX_CLASSES = 20  # more classes show only the most confused pairs
+MAX_CONFUSED_PAIRS = 12
+MAX_REFUSED_FILES = 10  # listed in a summary; the record lists all
+MAX_HEAD_WIDTH = 4  # terminal columns; if a class name is longer, columns are numbered
 
 
 def evaluation_parts(evaluation: Evaluation) -> list[str]:
-    """Return all that a terminal shows of an evaluation, in parts."""
+    """Return the parts of an evaluation's terminal output."""
     if isinstance(evaluation.targets, AnyOf):
         return [*labels.label_parts(evaluation), counts_text(evaluation)]
     return [summary_text(evaluation), class_table(evaluation), confusion_table(evaluation)]
 
 
 def headline(evaluation: Evaluation) -> str:
-    """Return the main measures on a line."""
+    """Return the main measures on one line."""
     if isinstance(evaluation.targets, AnyOf):
         return labels.headline(evaluation)
     top1 = evaluation.measures["top1"]
     shares = f"top-1 {percent(top1)} {interval_text(share_interval(evaluation, top1))}"
-    return f"{shares}{top5_text(evaluation, ', ')}, {evaluation.measures['loss']:.4f} nats"
+    return f"{shares}{top5_text(evaluation, ', ')}, loss {evaluation.measures['loss']:.4f}"
 
 
 def short_record(evaluation: Evaluation) -> dict[str, Any]:
@@ -54,31 +54,30 @@ def short_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def summary_text(evaluation: Evaluation) -> str:
-    """Accuracies with their 95 % intervals, loss, calibration, and what was counted and refused, a line each."""
-    top1, recall = (
-        share_interval(evaluation, evaluation.measures["top1"]),
-        mean_class_recall(confusion_matrix(evaluation)),
-    )
-    squared, sureness = brier_score(evaluation.scores, single_labels(evaluation)), reliability_bins(evaluation).error
+    """Return lines with accuracies and 95% intervals, loss and calibration, and counts of scored and refused images."""
+    top1 = evaluation.measures["top1"]
+    recall = mean_class_recall(confusion_matrix(evaluation))
+    brier = brier_score(evaluation.scores, single_labels(evaluation))
     lines = [
-        f"top-1 {percent(evaluation.measures['top1'])} {interval_text(top1)}{top5_text(evaluation, ', ')}",
+        f"top-1 {percent(top1)} {interval_text(share_interval(evaluation, top1))}{top5_text(evaluation, ', ')}",
         f"mean class recall {percent(recall)} {interval_text(class_interval(evaluation))}; "
-        "in brackets 95 % intervals, Wilson's and the bootstrap's",
-        f"cross-entropy {evaluation.measures['loss']:.4f} nats an image, Brier score {squared:.4f}, "
-        f"calibration error {percent(sureness)}",
+        "95% confidence intervals in brackets (Wilson, bootstrap)",
+        f"cross-entropy {evaluation.measures['loss']:.4f} per image, Brier score {brier:.4f}, "
+        f"calibration error {percent(reliability_bins(evaluation).error)}",
         counts_text(evaluation),
     ]
     return "\n".join(lines)
 
 
 def counts_text(evaluation: Evaluation) -> str:
-    """Return how many images were evaluated and refused, and the first refused files, a line each."""
-    lines = [
-        f"  refused: {printable_text(f'{r.path}: {r.detail} ({r.code})')}"
-        for r in evaluation.refused[:MAX_REFUSED_FILES]
-    ]
+    """Return how many images were evaluated and refused, then the first refused files, one per line."""
+    lines = [evaluation.tally]
+    for refused in evaluation.refused[:MAX_REFUSED_FILES]:
+        lines.append(f"  refused: {printable_text(f'{refused.path}: {refused.detail} ({refused.code})')}")
     more = len(evaluation.refused) - MAX_REFUSED_FILES
-    return "\n".join([evaluation.tally, *lines, *([f"  and {more:,} more refused"] if more > 0 else [])])
+    if more > 0:
+        lines.append(f"  and {more:,} more refused")
+    return "\n".join(lines)
 
 
 def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
@@ -87,7 +86,7 @@ def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def top5_text(evaluation: Evaluation, before: str = "") -> str:
-    """Return top-5 accuracy in words, after `before`; "" for up to five classes, where it says nothing."""
+    """Return `before` and the top-5 accuracy as text; "" for at most five classes, where it is always 100%."""
     if len(evaluation.classes) <= 5:
         return ""
     share = evaluation.measures["top5"]
@@ -95,29 +94,29 @@ def top5_text(evaluation: Evaluation, before: str = "") -> str:
 
 
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of an accuracy over the evaluated images; of one that is not known, all there is."""
+    """Return the 95% Wilson interval for an accuracy over the evaluated images; (0, 1) if the accuracy is unknown."""
     n = len(evaluation.targets)
     return (0.0, 1.0) if math.isnan(share) else wilson_interval(round(share * n), n)
 
 
 def class_interval(evaluation: Evaluation) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of the mean class recall."""
+    """Return the 95% bootstrap interval for the mean class recall."""
     right = predictions(evaluation.scores) == single_labels(evaluation)
     return recall_interval(right, single_labels(evaluation), len(evaluation.classes))
 
 
 def reliability_bins(evaluation: Evaluation) -> Reliability:
-    """How sure the model was and how often it was right, in 15 bins."""
+    """Return the model's confidence and accuracy in 15 bins."""
     return reliability(evaluation.scores, single_labels(evaluation))
 
 
 def interval_text(interval: tuple[float, float]) -> str:
-    """An interval of a share as "(59.58 to 98.21)", in %."""
+    """Return an interval of fractions as percentages, such as "(59.58 to 98.21)"."""
     return f"({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
 
 
 def class_table(evaluation: Evaluation) -> str:
-    """Images, precision, recall and F1 of each class, aligned; "-" where there is nothing to divide by."""
+    """Return an aligned table of each class's images, precision, recall and F1. "-" stands for 0 / 0."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
     lines = [f"{pad_text('class', wide)}{'images':>9}{'precision':>12}{'recall':>11}{'F1':>11}"]
@@ -128,17 +127,13 @@ def class_table(evaluation: Evaluation) -> str:
 
 
 def confusion_table(evaluation: Evaluation) -> str:
-    """The confusion matrix, or its most confused pairs where it would not fit a terminal."""
-    counts = confusion_matrix(evaluation)
-    return (
-        matrix_text(counts, evaluation.classes)
-        if len(counts) <= MAX_MATRIX_CLASSES
-        else pairs_text(counts, evaluation.classes)
-    )
+    """Return the confusion matrix, or its most confused pairs if it would not fit a terminal."""
+    counts, classes = confusion_matrix(evaluation), evaluation.classes
+    return matrix_text(counts, classes) if len(counts) <= MAX_MATRIX_CLASSES else pairs_text(counts, classes)
 
 
 def matrix_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """Every count of the matrix; "." is none. Columns bear the names where all are short, else numbers from 1."""
+    """Return all counts of the matrix; "." is 0. Columns are named if all names are short, otherwise numbered."""
     names = [shorten_name(name) for name in classes]
     short = max(map(text_width, names)) <= MAX_HEAD_WIDTH
     heads = names if short else [str(i) for i in range(1, len(names) + 1)]
@@ -152,21 +147,21 @@ def matrix_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> s
 
 
 def pairs_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """The pairs of classes confused most often, the most frequent first."""
+    """Return the most confused pairs of classes, the most frequent first."""
     found = confused_pairs(counts, MAX_CONFUSED_PAIRS)
     if not found:
-        return "no image was taken for another class"
-    lines = [f"most confused of {len(classes):,} classes: images, of how many, true class -> predicted class"]
+        return "no image was assigned to a wrong class"
+    lines = [f"most confused of {len(classes):,} classes: errors of images in the class, true class -> predicted class"]
     for true, predicted, images, of in found:
         lines.append(f"{images:>7,} of {of:<7,} {shorten_name(classes[true])} -> {shorten_name(classes[predicted])}")
     return "\n".join(lines)
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON: accuracies in [0, 1], null for 0/0; the rows of the matrix are true classes.
+    """Return the evaluation as JSON: accuracies in [0, 1], null for 0 / 0. The matrix's rows are true classes.
 
-    Intervals cover 95 %: Wilson's of accuracies, the bootstrap's of the mean class recall. With five classes or fewer
-    top-5 is 1 by definition and has none. `loss` and `nll` are one number.
+    Intervals are 95% confidence intervals: Wilson for accuracies, bootstrap for the mean class recall. With at most
+    five classes, top-5 is 1 by definition and its interval is null. `loss` and `nll` are the same number.
     """
     if isinstance(evaluation.targets, AnyOf):
         return labels.label_record(evaluation) | counts_record(evaluation)
@@ -206,7 +201,7 @@ def counts_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def class_record(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Support, precision, recall and F1 of each class, as JSON."""
+    """Return support, precision, recall and F1 of each class, as JSON."""
     return [
         {
             "class": name,
@@ -220,14 +215,14 @@ def class_record(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> 
 
 
 def reliability_record(bins: Reliability) -> list[dict[str, Any]]:
-    """Images, mean confidence and accuracy of each bin of confidence, as JSON."""
-    columns_of = zip(bins.counts.tolist(), bins.confidence.tolist(), bins.accuracy.tolist(), strict=True)
+    """Return the number of images, mean confidence and accuracy of each confidence bin, as JSON."""
+    each_bin = zip(bins.counts.tolist(), bins.confidence.tolist(), bins.accuracy.tolist(), strict=True)
     return [
-        {"images": n, "confidence": finite_or_none(sure), "accuracy": finite_or_none(right)}
-        for n, sure, right in columns_of
+        {"images": n, "confidence": finite_or_none(confidence), "accuracy": finite_or_none(accuracy)}
+        for n, confidence, accuracy in each_bin
     ]
 
 
 def confusion_matrix(evaluation: Evaluation) -> Int64[np.ndarray, "K K"]:
-    """The evaluation's confusion matrix."""
+    """Return the evaluation's confusion matrix."""
     return confusion_counts(predictions(evaluation.scores), single_labels(evaluation), len(evaluation.classes))

@@ -1,4 +1,4 @@
-"""An evaluation of images that may have several labels, as text for a terminal and as the record for `--json`."""
+"""A multi-label evaluation, as text for a terminal and as the record for `--json`."""
 
 import math
 from typing import Any
@@ -24,50 +24,50 @@ def marks(evaluation: Evaluation) -> Int8[np.ndarray, "N K"]:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """Return the main measures on a line."""
+    """Return the main measures on one line."""
     m = evaluation.measures
-    return f"mAP {percent(m['map'])}, micro F1 {percent(m['micro_f1'])}, {m['loss']:.4f} nats"
+    return f"mAP {percent(m['map'])}, micro F1 {percent(m['micro_f1'])}, loss {m['loss']:.4f}"
 
 
 def label_parts(evaluation: Evaluation) -> list[str]:
-    """Return the means over the classes, then each class."""
+    """Return the summary, then the table of classes."""
     rows = label_measures(evaluation)
     return [label_summary(evaluation, rows), class_table(evaluation, rows)]
 
 
 def label_summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
-    """Return mean average precision, F1 with precision and recall, and loss, a line each."""
+    """Return lines with the mean average precision, F1 with precision and recall, and the loss."""
     m, scored = evaluation.measures, sum(row.positives > 0 for row in rows)
-    left_out = f"; {len(rows) - scored:,} without images left out" if scored < len(rows) else ""
+    left_out = f"; {len(rows) - scored:,} without images are left out" if scored < len(rows) else ""
     fitted = "the model's thresholds" if evaluation.thresholds else "a probability of 0.5"
     lines = [f"mean average precision (mAP) {percent(m['map'])} over {scored:,} classes{left_out}"]
-    lines.append(f"at eleven recalls, as VOC 2007: {percent(m['map11'])}")
+    lines.append(f"at eleven recalls, as in VOC 2007: {percent(m['map11'])}")
     every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)
     for name, means in (("micro", every), ("macro", macro_means(rows))):
         shares = f"precision {percent(means.precision)}, recall {percent(means.recall)}"
         lines.append(f"{name} F1 {percent(means.f1)}: {shares}, at {fitted}")
-    lines.append(f"all labels right: {percent(m['exact'])} of the images")
-    lines.append(f"binary cross-entropy {m['loss']:.4f} nats an image, summed over its classes")
+    lines.append(f"all labels correct: {percent(m['exact'])} of the images")
+    lines.append(f"binary cross-entropy {m['loss']:.4f} per image, summed over classes")
     return "\n".join(lines)
 
 
 def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
-    """Return images, average precision, threshold, precision, recall and F1 of each class, aligned."""
+    """Return an aligned table of each class's images, average precision, threshold, precision, recall and F1."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
-    heads = f"{'images':>9}{'AP':>10}{'AP 11':>10}{'from':>8}{'precision':>11}{'recall':>10}{'F1':>10}"
+    heads = f"{'images':>9}{'AP':>10}{'AP 11':>10}{'threshold':>11}{'precision':>11}{'recall':>10}{'F1':>10}"
     lines = [pad_text("class", wide) + heads]
     for name, row in zip(names, rows, strict=True):
-        shares = f"{percent(row.ap):>10}{percent(row.ap11):>10}{row.threshold:>8.3f}"
+        shares = f"{percent(row.ap):>10}{percent(row.ap11):>10}{row.threshold:>11.3f}"
         shares += f"{percent(row.precision):>11}{percent(row.recall):>10}{percent(row.f1):>10}"
         lines.append(f"{pad_text(name, wide)}{row.positives:>9,}{shares}")
     return "\n".join(lines)
 
 
 def label_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the evaluation as JSON: measures in [0, 1], null where there is nothing to divide by.
+    """Return the evaluation as JSON: measures in [0, 1], null for 0 / 0.
 
-    `map`, `map11` and `macro` are over the classes that have images; `classes_scored` is how many these are.
+    `map`, `map11` and `macro` are means over the classes that have images, and `classes_scored` is their number.
     """
     rows = label_measures(evaluation)
     every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)
@@ -84,10 +84,10 @@ def label_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return numbers by name as JSON can hold them."""
+    """Return named numbers with NaN replaced by None."""
     return {name: finite_or_none(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a number, or None for nan, which JSON does not have."""
+    """Return a number, or None for NaN, which JSON does not have."""
     return None if math.isnan(value) else value

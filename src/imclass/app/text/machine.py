@@ -1,4 +1,4 @@
-"""What `doctor` finds, as text of 80 columns."""
+"""The findings of `doctor`, as text 80 columns wide."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ UNBROKEN = "\u00a0"  # a space at which textwrap does not break
 
 
 def machine_text(record: Mapping[str, Any]) -> str:
-    """Return a line or a few for each fact, and what is missing."""
+    """Return lines for each fact, followed by the problems."""
     lines = [fact_lines(label, text) for label, text in machine_facts(record)]
     return "\n".join([*lines, "", *problem_lines(record["missing"])])
 
@@ -30,26 +30,28 @@ def machine_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "store", store_text(record["store"])
     yield (
         "environment",
-        join_unbroken(f"{k}={v}" for k, v in record["environment"].items()) or "nothing set that matters",
+        join_unbroken(f"{k}={v}" for k, v in record["environment"].items()) or "no relevant variables are set",
     )
     yield "proxies", ", ".join(f"{k}={v}" for k, v in record["proxies"].items()) or "none"
 
 
 def cores_text(record: Mapping[str, Any]) -> str:
-    """Describe the cores, those of them that may be used, and the container's quota."""
+    """Describe the cores, how many of them this process can use, and the container's quota."""
     processor, quota = record["processor"], record["limits"]["cores"]
     usable = "" if processor["usable"] == processor["cores"] else f", {processor['usable']} for this process"
-    return f"{processor['cores']}{usable}; container quota: {'none' if quota is None else f'{quota:g} cores'}"
+    allowed = "none" if quota is None else f"{quota:g} cores"
+    return f"{processor['cores']}{usable}; container quota: {allowed}"
 
 
 def memory_text(found: Mapping[str, int | None], limit: int | None) -> str:
     """Describe the memory and the container's limit."""
     available = "" if found["available"] is None else f", {size_text(found['available'])} available"
-    return f"{size_text(found['total'])}{available}; container limit: {'none' if limit is None else size_text(limit)}"
+    allowed = "none" if limit is None else size_text(limit)
+    return f"{size_text(found['total'])}{available}; container limit: {allowed}"
 
 
 def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what PyTorch says of itself."""
+    """Yield a label and a text for each fact about PyTorch."""
     if "problem" in torch:
         yield "torch", f"cannot be imported: {torch['problem']}"
         return
@@ -61,7 +63,7 @@ def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def library_facts(libraries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the libraries that are always needed, and then each extra with what of it is missing."""
+    """Yield the required libraries, then each extra with its installed and missing libraries."""
     yield "libraries", join_unbroken(library_text(one) for one in libraries if not one["extra"]) or "unknown"
     for extra in dict.fromkeys(one["extra"] for one in libraries if one["extra"]):
         members = [one for one in libraries if one["extra"] == extra]
@@ -72,7 +74,7 @@ def library_facts(libraries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str,
 
 
 def join_unbroken(items: Iterable[str]) -> str:
-    """Return items with commas between, so that a line ends only after one."""
+    """Join items with commas so that lines break only between items."""
     return ", ".join(item.replace(" ", UNBROKEN) for item in items)
 
 
@@ -83,7 +85,7 @@ def library_text(found: Mapping[str, Any]) -> str:
 
 def store_text(place: Mapping[str, Any]) -> str:
     """Describe the store."""
-    state = size_text(place["size"]) if place["exists"] else "not made yet"
+    state = size_text(place["size"]) if place["exists"] else "not created yet"
     free = "" if place["free"] is None else f", {size_text(place['free'])} free"
     return f"{place['folder']}: {state}{'' if place['writable'] else ', not writable'}{free}"
 
@@ -95,23 +97,23 @@ def problem_lines(problems: Sequence[Mapping[str, str]]) -> list[str]:
     items = [
         wrap_lines(f"- {printable_text(one['problem'])}. Fix: {printable_text(one['fix'])}", "  ") for one in problems
     ]
-    return ["To look at:", *items]
+    return ["To fix:", *items]
 
 
 def fact_lines(label: str, text: str) -> str:
-    """Return a fact beside its label, later lines under the text."""
+    """Return a label and its text, with later lines indented to the start of the text."""
     shown = UNBROKEN.join(printable_text(part) for part in text.split(UNBROKEN))
     return wrap_lines(label.ljust(LABEL_WIDTH) + shown, " " * LABEL_WIDTH)
 
 
 def wrap_lines(text: str, indent: str) -> str:
-    """Return a text in lines of 80 columns; a path is never broken."""
+    """Wrap a text to lines of 80 columns without breaking a path."""
     filled = textwrap.fill(text, TEXT_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return filled.replace(UNBROKEN, " ")
 
 
 def size_text(number: int | None) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes in a readable unit."""
     if number is None:
         return "unknown"
     if number >= 2**30:

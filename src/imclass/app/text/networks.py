@@ -1,17 +1,17 @@
-"""Networks as tables: the list like a paper's comparison, and one with its layers."""
+"""Networks as tables: the list of all networks, laid out as in a paper's comparison, and one network's layers."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from imclass.app.text.columns import record_text, text_table
 
-MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # kinds of layers that a paper's table leaves out
+MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # layer kinds that a paper's table omits
 
 
 def networks_table(records: Sequence[dict[str, Any]]) -> str:
     """Return the records as a table of at most 100 columns, with published errors in %.
 
-    By which protocol each error was published stands in the record of the network.
+    The protocol of a published error is in the network's record.
     """
     return text_table(
         [
@@ -29,21 +29,21 @@ def networks_table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def errors_text(published: dict[str, Any] | None) -> str | None:
-    """Published errors side by side."""
+    """Return the published top-1 and top-5 errors, such as "27.0/8.8"."""
     if published is None:
         return None
     return "/".join("-" if published[key] is None else str(published[key]) for key in ("top1", "top5"))
 
 
 def network_text(record: dict[str, Any]) -> str:
-    """One network: its facts, then its layers, those left out that change neither shape nor cost."""
+    """Return a network's facts, then its layers, without layers that change neither shape nor cost."""
     facts = {key: value for key, value in record.items() if key != "layers"}
     rows = [layer_row(layer) for layer in record["layers"] if layer["kind"] not in MINOR_LAYERS]
     return record_text(facts) + "\n\n" + text_table(rows)
 
 
 def layer_row(layer: dict[str, Any]) -> dict[str, Any]:
-    """A layer's line; height and width are told apart where they differ."""
+    """Return the cells of a layer."""
     return {
         "layer": layer["name"],
         "kind": layer["kind"],
@@ -57,7 +57,7 @@ def layer_row(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def extent(pair: Sequence[int] | None, always: bool = False) -> str | None:
-    """Height x width, or the one number that both are."""
+    """Return "height x width", or a single number if both are equal and `always` is not set."""
     if pair is None:
         return None
     height, width = pair

@@ -12,10 +12,10 @@ from imclass.evaluation.results import ResultRow
 
 
 def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """Return the last row as JSON, all rows in short, and the images that rank differently."""
+    """Return the last row in full and all rows in brief as JSON, with the changed images if given."""
     last = rows[-1]
     known = tables.evaluation_record(last.evaluation) | {
-        "data": last.facts.said,
+        "data": last.facts.scope,
         "protocol": last.facts.tested.protocol or AS_TRAINED,
         "rows": [{"name": r.name} | tables.short_record(r.evaluation) | to_json(r.facts) for r in rows],
     }
@@ -23,19 +23,20 @@ def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] 
 
 
 def rows_text(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | None = None) -> str:
-    """Return the rows below each other, the last in full, and the images that rank differently."""
+    """Return a line for each row, then the last row in full, then the changed images if given."""
     last = rows[-1].evaluation
     parts = tables.evaluation_parts(last)
     if len(rows) > 1:
         parts = [row_table(rows), f"{printable_text(rows[-1].name)}:", *parts]
     if changed is not None:
-        parts.append("rank of an image's class in the first row -> in the last")
-        parts[-1] += "".join(f"\n{m['before']:>6} -> {m['after']:<6} {printable_text(m['image'])}" for m in changed)
+        head = "rank of the true class in the first row -> in the last row"
+        lines = (f"{m['before']:>6} -> {m['after']:<6} {printable_text(m['image'])}" for m in changed)
+        parts.append("\n".join([head, *lines]))
     return "\n\n".join(parts)
 
 
 def row_table(rows: Sequence[ResultRow]) -> str:
-    """Return each row's measures on a line: accuracies with Wilson's 95 % interval, or mean average precision."""
+    """Return a line for each row: accuracies with 95% Wilson intervals, or mean average precision, and the loss."""
     names = [printable_text(row.name) for row in rows]
     wide = max(map(text_width, names))
     pairs = zip(names, rows, strict=True)

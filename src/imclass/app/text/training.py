@@ -1,4 +1,4 @@
-"""What a training came to, as text for a terminal."""
+"""The outcome of training, as text for a terminal."""
 # Tested in tests/app/verbs/test_train.py
 
 from collections.abc import Mapping
@@ -10,32 +10,33 @@ from imclass.training.events import NonFinite
 
 
 def stop_message(event: NonFinite, run: Run) -> str:
-    """Return why training stopped by itself, and what to do."""
-    names = ", ".join(event.names[:10]) + (f" and {len(event.names) - 10} more" if len(event.names) > 10 else "")
-    kept = f"; the checkpoints in {run.folder} are from before" if run.has_work else ""
-    return (
-        f"step {event.at.step:,}: {event.what} is not finite, so training stopped{kept}.\nimages of the step: {names}\n"
-        "Lower --schedule.rate, or pass over such steps with --nonfinite skip"
-        + (" (in another --out)" if run.has_work else "")
-    )
+    """Return why training stopped, and how to fix it."""
+    names = ", ".join(event.names[:10])
+    if len(event.names) > 10:
+        names += f" and {len(event.names) - 10} more"
+    stopped, fix = "training stopped", "Lower --schedule.rate, or skip such steps with --nonfinite skip"
+    if run.has_work:
+        stopped += f"; the checkpoints in {run.folder} are from earlier steps"
+        fix += " (with another --out)"
+    return f"step {event.at.step:,}: {event.what} is not finite, so {stopped}.\nimages of this step: {names}\n{fix}"
 
 
 def training_summary(record: Mapping[str, Any]) -> str:
-    """Return a line for each split that was scored, then the refused files and the model's file."""
+    """Return a line for each scored split, then the number of refused files and the model file."""
     lines = []
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
-        chose = ", which chose the weights" if split in record["chosen"] else ""
-        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f} %, {entropy} {loss}; {counted}")
+        chose = ", used to choose the weights" if split in record["chosen"] else ""
+        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
-        lines.append(f"refused in all: {refused:,} {'file' if refused == 1 else 'files'}")
+        lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")
     return "\n".join([*lines, f"finished: {record['model']} ({record['chosen']})"])
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:
-    """Return how many images of a split were scored and how many refused, from a model file's metrics."""
+    """Return how many images of a split were scored and refused, according to the metrics in a model file."""
     evaluated, total = metrics["evaluated"], metrics["total"]
     kept = f"{evaluated:,} of {total:,} evaluated"
     return f"{kept}, {total - evaluated:,} refused" if evaluated < total else kept

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one file each: `run(arguments)` does it and returns the answer."""
+"""The command line's verbs, one file each. `run(arguments)` does the work and returns an answer."""

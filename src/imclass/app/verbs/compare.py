@@ -1,4 +1,4 @@
-"""The verb `compare`: two models or saved scores on the same images, and whether the difference could be chance."""
+"""The verb `compare`: compare two models or saved scores on the same images, with a significance test."""
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer
@@ -9,7 +9,7 @@ from imclass.app.evaluation.comparison import check_comparison
 
 
 def run(arguments: CompareArguments) -> Answer:
-    """Say whether one of two models is better on the same images."""
+    """Compare two models on the same images."""
     check_comparison(arguments.protocol, arguments.list)
     with EvaluationProgress() as progress:
         result = api.evaluate(
@@ -29,7 +29,7 @@ def run(arguments: CompareArguments) -> Answer:
             max_megapixels=arguments.max_megapixels,
             progress=progress,
         )
-    if not result.rows:  # in a process of torchrun that is not the first
+    if not result.rows:  # under torchrun, in every process but the first
         return Answer()
     found = result.compare(arguments.list)
     refused = found.a.evaluation.refused or found.b.evaluation.refused

@@ -1,4 +1,4 @@
-"""The verb `data`: data sets listed, fetched, checked, exported."""
+"""The verb `data`: list, fetch, check or export data sets."""
 
 from imclass.app.cli.answer import Answer, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, DataArguments
@@ -12,7 +12,7 @@ ACTS = ("get", "check", "export")
 
 
 def dataset_listing(context: Context) -> Listing:
-    """Return the data sets: name, splits, licence, whether they can be fetched, summary."""
+    """Return the list of data sets: name, splits, licence, whether it can be downloaded, summary."""
     from imclass.data.catalog import dataset_table
 
     return describe_entries(
@@ -34,9 +34,9 @@ def run(arguments: DataArguments) -> Answer:
             cached_listing("data", arguments.common, dataset_listing), arguments.what, "data set", ACTS
         )
     if name is None:
-        raise UserError(f"name a data set: imclass data {arguments.what} NAME")
+        raise UserError(f"no data set was specified; run imclass data {arguments.what} NAME")
     check_workers(arguments.workers)
-    from imclass.app.acts import data  # not above, because a list needs no PyTorch
+    from imclass.app.acts import data  # not above, because lists do not need PyTorch
     from imclass.data.catalog import shadowed_folder_note
 
     context = context_of(arguments.common, arguments.max_megapixels)

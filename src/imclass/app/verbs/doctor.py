@@ -1,4 +1,4 @@
-"""The verb `doctor`: the machine, the installation, the store, and what is missing with the fix."""
+"""The verb `doctor`: describe the machine, the installation and the store, and list problems with their fixes."""
 
 import platform
 import sys
@@ -23,10 +23,13 @@ from imclass.store.store import default_folder, open_store
 
 
 def machine_record(store: Path | None) -> dict[str, Any]:
-    """Return everything that `doctor` finds, for JSON; sizes are in bytes."""
-    processor, limits, declared, torch = read_processor(), read_limits(), declared_libraries(), inspect_torch()
-    place, wrong = store_state(store)
+    """Return all findings of `doctor` as JSON, with sizes in bytes."""
+    processor = read_processor()
+    limits = read_limits()
+    libraries = declared_libraries()
+    torch = inspect_torch()
     environment = environment_variables()
+    state, wrong = store_state(store)
     return {
         "imclass": installed_version("imclass"),
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -35,25 +38,25 @@ def machine_record(store: Path | None) -> dict[str, Any]:
         "memory": asdict(read_memory()),
         "limits": asdict(limits),
         "torch": {"problem": torch} if isinstance(torch, str) else asdict(torch),
-        "libraries": [asdict(library) | {"fits": library.is_satisfied} for library in declared],
-        "store": asdict(place),
+        "libraries": [asdict(library) | {"fits": library.is_satisfied} for library in libraries],
+        "store": asdict(state),
         "environment": environment,
         "proxies": proxy_settings(),
-        "missing": [asdict(problem) for problem in [*wrong, *problems(declared, torch, limits, place, environment)]],
+        "missing": [asdict(problem) for problem in [*wrong, *problems(libraries, torch, limits, state, environment)]],
     }
 
 
 def store_state(store: Path | None) -> tuple[StoreState, list[Problem]]:
-    """Return the store in this folder, or else the user's; and why it cannot be one."""
+    """Return the state of the store in this folder, by default the user's store, and any problem in opening it."""
     try:
         return describe_store(open_store(store).folder), []
-    except UserError:  # a file is in its place
+    except UserError:  # it is a file
         folder = store or default_folder()
-        problem = Problem(f"the store {folder} is a file", "name a folder with --store or IMCLASS_STORE")
+        problem = Problem(f"the store {folder} is a file", "choose a folder with --store or IMCLASS_STORE")
         return StoreState(str(folder), False, True, 0, None), [problem]
 
 
 def run(arguments: DoctorArguments) -> Answer:
     """Describe this machine."""
-    found = machine_record(arguments.common.store)
-    return Answer(found, machine_text(found))
+    record = machine_record(arguments.common.store)
+    return Answer(record, machine_text(record))

@@ -1,4 +1,4 @@
-"""The verb `evaluate`: the result of `imclass.evaluate` as text, and the files that were asked for."""
+"""The verb `evaluate`: print the result of `imclass.evaluate`, and write the requested files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,35 +17,34 @@ from imclass.core.errors import UserError, require
 from imclass.evaluation.results import is_scores_file
 from imclass.models.classifier import model_path
 
-OUTPUT_RULES: Mapping[
-    str, tuple[str, Callable[[Path], bool]]
-] = {  # what a file must end in, and which one may be replaced
+# The file extension that an option requires, and whether an existing file may be replaced.
+OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--plot": (".png", is_our_picture),
     "--reliability": (".png", is_our_picture),
     "--mistakes": ("", is_mistakes),
     "--save": (".safetensors", never_ours),
     "--save-scores": (".npz", is_scores_file),
 }
-# Methods of the result by the options that ask for them, of those that not every evaluation allows.
+# Methods of a result that not every evaluation allows, by the option that needs them.
 USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 
 def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
-    """Raise `UserError` for files (by option) that cannot be written, before any work is done for them."""
+    """Raise a `UserError` if any of the files, keyed by option, cannot be written."""
     mistakes = files["--mistakes"]
     suffix = mistakes.suffix.lower() if mistakes else MISTAKES_SUFFIXES[0]
     require(suffix in MISTAKES_SUFFIXES, "mistakes", mistakes, "a file whose name ends in .csv or .html")
     for option, path in files.items():
         check_target(path, option, *OUTPUT_RULES[option])
-    given = [*models, *(file for file in files.values() if file is not None)]
-    places = [model_path(path).resolve() for path in given]
-    twice = next((path for path, place in zip(given, places, strict=True) if places.count(place) > 1), None)
-    if twice is not None and models.count(twice) < 2:
-        raise UserError(f"{twice} is named for two things; give each file a name of its own")
+    paths = [*models, *(file for file in files.values() if file is not None)]
+    places = [model_path(path).resolve() for path in paths]
+    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None and models.count(twice) < 2:  # a repeated model is reported later
+        raise UserError(f"two of the arguments point to {twice}; give each its own file")
 
 
 def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
-    """Write the pictures, the scores and the model that were asked for."""
+    """Write the requested pictures, scores and model."""
     writers: dict[str, Callable[[Path], object]] = {
         "--plot": result.plot,
         "--reliability": result.reliability,
@@ -59,7 +58,7 @@ def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
 
 
 def run(arguments: EvaluateArguments) -> Answer:
-    """Score models on a split, alone and fused."""
+    """Score models on a split, separately and fused."""
     require(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
     files = {
         "--plot": arguments.plot,
@@ -92,7 +91,7 @@ def run(arguments: EvaluateArguments) -> Answer:
             uses=[use for option, use in USES.items() if getattr(arguments, option)],
             progress=progress,
         )
-    if not result.rows:  # in a process of torchrun that is not the first
+    if not result.rows:  # under torchrun, in every process but the first
         return Answer()
     code = SOME_REFUSED if result.evaluation.refused else DONE
     answer = Answer(result.record(arguments.changed), code=code, last=lambda: write_files(result, files))

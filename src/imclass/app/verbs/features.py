@@ -1,4 +1,4 @@
-"""The verb `features`: what a named layer of a network gives out, written or drawn."""
+"""The verb `features`: write or draw the outputs of one layer of a network."""
 
 import sys
 
@@ -18,9 +18,9 @@ from imclass.serving.inputs import gather_files
 
 
 def run(arguments: FeaturesArguments) -> Answer:
-    """Write or draw what a layer gives out."""
+    """Write or draw the outputs of a layer."""
     if arguments.out is None and arguments.grid is None:
-        raise UserError("say where the features go: --out FILE.npy for the numbers, --grid FILE.png for the maps")
+        raise UserError("no output was requested; pass --out FILE.npy for an array, or --grid FILE.png for a picture")
     check_workers(arguments.workers)
     check_target(arguments.out, "--out", ".npy", lambda path: has_mark(path, b"\x93NUMPY"))
     check_target(arguments.grid, "--grid", ".png", is_our_picture)
@@ -28,35 +28,33 @@ def run(arguments: FeaturesArguments) -> Answer:
     print_notes(files.notes)
     context = context_of(arguments.common, arguments.max_megapixels)
     classifier = load_network(arguments.model, context, arguments.device, print_notes)
-    found = layer_outputs(
-        classifier, files, arguments.layer, workers=arguments.workers, most_pixels=context.most_pixels
+    features = layer_outputs(
+        classifier, files, arguments.layer, workers=arguments.workers, max_pixels=context.max_pixels
     )
-    for refused in found.refused:
+    for refused in features.refused:
         print(f"refused: {printable_text(refused.path)}: {printable_text(refused.detail)}", file=sys.stderr)
-    picture = map_grid(first_maps(found)) if arguments.grid else None
+    picture = map_grid(first_maps(features)) if arguments.grid else None
     if arguments.out:
         import numpy
 
         with atomic_writer(arguments.out) as file:
-            numpy.save(file, found.outputs, allow_pickle=False)
+            numpy.save(file, features.outputs, allow_pickle=False)
     if arguments.grid:
-        grid_png(first_maps(found), arguments.grid)
-    shape = list(found.outputs.shape)
+        grid_png(first_maps(features), arguments.grid)
+    shape = list(features.outputs.shape)
     if arguments.common.json:
-        drawn = list(picture.shape) if picture is not None else None
+        grid_shape = list(picture.shape) if picture is not None else None
         print_json(
             {
-                "layer": found.layer,
+                "layer": features.layer,
                 "shape": shape,
-                "grid": drawn,
-                "paths": found.paths,
+                "grid": grid_shape,
+                "paths": features.paths,
                 "notes": list(files.notes),
-                "refused": to_json(found.refused),
+                "refused": to_json(features.refused),
             }
         )
     else:
-        print(
-            f"{found.layer}: {' x '.join(map(str, shape))}"
-            + "".join(f"\n{printable_text(str(p))}" for p in (arguments.out, arguments.grid) if p)
-        )
-    return Answer(code=SOME_REFUSED if found.refused else DONE)
+        written = [printable_text(str(path)) for path in (arguments.out, arguments.grid) if path]
+        print("\n".join([f"{features.layer}: {' x '.join(map(str, shape))}", *written]))
+    return Answer(code=SOME_REFUSED if features.refused else DONE)

@@ -1,4 +1,4 @@
-"""The verb `info`: what a model file holds, and a copy of it with other names for its classes."""
+"""The verb `info`: describe a model file, or write a copy of it with renamed classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from imclass.evaluation.unpack import save_classifier
 
 
 def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
-    """Return a model's header, with its file, the count of its parameters and that of the images it was trained on."""
+    """Return a model's header, with its file, its number of parameters and its number of training images."""
     images = classifier.trained_on
     return {
         "file": str(packed.file),
@@ -33,16 +33,16 @@ def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
 
 
 def check_rename(out: Path | None, rename: Sequence[str]) -> None:
-    """Raise `UserError` unless new names come with a file to write."""
+    """Raise a `UserError` unless --rename and --out are given together and the file can be written."""
     if out is not None and not rename:
-        raise UserError(f"--out {out} is for --rename OLD=NEW, which is not there; give it, or leave out --out")
+        raise UserError(f"--out {out} requires --rename OLD=NEW; pass the new names, or drop --out")
     if rename and out is None:
-        raise UserError("--rename writes a new model file and leaves MODEL as it is; name the new one with --out FILE")
+        raise UserError("--rename writes a new model file and does not change MODEL; set its path with --out FILE")
     check_target(out, "--out", ".safetensors")
 
 
 def run(arguments: InfoArguments) -> Answer:
-    """Print what a model file holds, or with `--rename` what the copy holds."""
+    """Describe a model file. With `--rename`, write a copy and describe that."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
     packed = read_packed(arguments.model, context)
@@ -52,12 +52,14 @@ def run(arguments: InfoArguments) -> Answer:
         save_classifier(arguments.out, classifier.rename(new_names(arguments.rename, classifier.classes)), context)
         packed = read_packed(arguments.out, context)
         classifier = packed.unpack(context)
-    found = model_record(packed, classifier)
-    return Answer(found, model_text(found))
+    record = model_record(packed, classifier)
+    return Answer(record, model_text(record))
 
 
 def model_text(record: dict[str, Any]) -> str:
     """Return the record as lines."""
     images = record.get("trained_on")
-    known = [] if images is None else [f"trained on {images:,} images"]
-    return "\n".join([record_text({key: value for key, value in record.items() if key != "trained_on"}), *known])
+    lines = [record_text({key: value for key, value in record.items() if key != "trained_on"})]
+    if images is not None:
+        lines.append(f"trained on {images:,} images")
+    return "\n".join(lines)

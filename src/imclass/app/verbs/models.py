@@ -1,4 +1,4 @@
-"""The verb `models`: the networks there are, and one measured."""
+"""The verb `models`: list the networks, or describe one with its layers."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from imclass.store.context import Context
 
 
 def network_listing(context: Context) -> Listing:
-    """Return what stands in the entry of each network."""
+    """Return the list of networks, from their entries alone."""
     from imclass.models import classifier
 
     return describe_entries(classifier.networks(context), row)
 
 
 def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
-    """Return what the list gives of a network."""
+    """Return the row of a network."""
     size = native_size(entry.row, name)
     return {
         "paper": entry.paper,
@@ -34,28 +34,26 @@ def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
 
 
 def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return one network with its row and its layers, and what could not be imported.
+    """Return a network's record and the table's failures. Raise a `UserError` if the network is unknown.
 
-    `receptive_field`, in pixels, is that of a position of its last maps. An unknown name is a `UserError`.
+    `receptive_field` is the receptive field of one position in its last feature maps, in pixels.
     """
     from imclass.models import classifier
 
-    found = classifier.networks(context)
-    return {"name": name} | row(name, found[name]) | measurements(name, found[name]), found.failures
+    table = classifier.networks(context)
+    return {"name": name} | row(name, table[name]) | measurements(name, table[name]), table.failures
 
 
 def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
-    """Return what has to be computed of a network; one that cannot be built is a `UserError`."""
+    """Return the numbers that require building a network. Raise a `UserError` if it cannot be built."""
     from imclass.models.analysis.geometry import outline
 
     try:
         geometry = outline(entry.build, entry.row, entry.classes, entry.w_in)
     except UserError:
         raise
-    except Exception as error:  # a network of a plugin may raise anything
-        raise UserError(
-            f"network {name} cannot be built and measured: {problem_of(error)}; correct its file"
-        ) from error
+    except Exception as error:  # a plugin's network may raise anything
+        raise UserError(f"network {name} cannot be built and measured: {problem_of(error)}; fix its file") from error
     return {
         "parameters": geometry.parameters,
         "macs": geometry.macs,
@@ -68,9 +66,9 @@ def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
 
 
 def run(arguments: ModelsArguments) -> Answer:
-    """List networks, or one with its layers."""
+    """List the networks, or describe one with its layers."""
     if arguments.name is None:
-        found = cached_listing("models", arguments.common, network_listing)
-        return Answer(found.rows, networks_table(found.rows), notes=failure_notes(found.failures))
+        listing = cached_listing("models", arguments.common, network_listing)
+        return Answer(listing.rows, networks_table(listing.rows), notes=failure_notes(listing.failures))
     record, failures = network_record(arguments.name, context_of(arguments.common))
     return Answer(record, network_text(record), notes=failure_notes(failures))

@@ -1,4 +1,4 @@
-"""The verb `predict`: names and probabilities for image files."""
+"""The verb `predict`: print classes and probabilities for image files."""
 
 import csv
 import io
@@ -25,12 +25,13 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def as_csv(prediction: Prediction) -> str:
-    """Return lines `path,rank,class,probability`; a formula in a name gets a leading apostrophe.
+    """Return lines `path,rank,class,probability`; a name that is a formula gets a leading apostrophe.
 
-    An image that reaches no threshold has a line without a class, so that each image that was read has one.
+    An image without a predicted class has one line with empty fields, so that every image appears.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # by need, a lone \r goes unquoted
+    # QUOTE_MINIMAL would leave a name with a lone \r unquoted.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     for rank, (name, probability) in enumerate(prediction.classes, 1):
         writer.writerow([escape_formula(prediction.name), rank, escape_formula(name), round(probability, 6)])
     if not prediction.classes and not prediction.refused:
@@ -39,26 +40,26 @@ def as_csv(prediction: Prediction) -> str:
 
 
 def as_table(prediction: Prediction) -> str:
-    """Return the path, then its classes: "  98.31 %  seven"."""
-    lines = [f"  {100 * p:6.2f} %  {printable_text(name)}" for name, p in prediction.classes] or ["  no class"]
+    """Return a line with the path, then a line for each class, such as "  98.31%  seven"."""
+    lines = [f"  {100 * p:6.2f}%  {printable_text(name)}" for name, p in prediction.classes] or ["  no class"]
     return "\n".join([printable_text(prediction.name), *lines])
 
 
 def run(arguments: PredictArguments) -> Answer:
-    """Name what is in images."""
+    """Classify images and print each prediction as soon as it is available; JSON is printed at the end."""
     if arguments.top is not None and arguments.top < 1:
         raise UserError(f"--top is {arguments.top}; it must be at least 1")
     if arguments.common.json and arguments.format == "csv":
-        raise UserError("--json and --format csv are two forms; give one of them")
+        raise UserError("--json and --format csv cannot be combined; pass only one of them")
     if arguments.protocol is not None and "," in arguments.protocol:
-        raise UserError(f"--protocol {arguments.protocol} names several; an image is named under one")
+        raise UserError(f"--protocol {arguments.protocol} specifies more than one protocol; predict accepts only one")
     check_workers(arguments.workers)
     files = gather_files(arguments.paths)
     context = context_of(arguments.common, arguments.max_megapixels)
     classifier = load_classifier(arguments.model, context, device=arguments.device, note=print_notes)
-    form = "json" if arguments.common.json else arguments.format
+    output_format = "json" if arguments.common.json else arguments.format
     print_notes(files.notes)
-    found = predict(
+    predictions = predict(
         classifier,
         files,
         top=arguments.top,
@@ -68,22 +69,22 @@ def run(arguments: PredictArguments) -> Answer:
         plugins=arguments.common.plugins,
         max_megapixels=arguments.max_megapixels,
     )
-    if form == "csv":
+    if output_format == "csv":
         print("path,rank,class,probability")
-    refused, gathered = 0, []
-    for prediction in found:
+    refused, records = 0, []
+    for prediction in predictions:
         if prediction.refused:
             refused += 1
             print(
                 f"refused: {printable_text(prediction.name)}: {printable_text(prediction.refused.detail)}",
                 file=sys.stderr,
             )
-        if form == "json":
-            gathered.append(as_json(prediction))
-        elif form == "csv":
+        if output_format == "json":
+            records.append(as_json(prediction))
+        elif output_format == "csv":
             print(as_csv(prediction), end="")
         elif not prediction.refused:
             print(as_table(prediction))
-    if form == "json":
-        print_json(gathered)
+    if output_format == "json":
+        print_json(records)
     return Answer(code=SOME_REFUSED if refused else DONE)

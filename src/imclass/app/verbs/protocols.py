@@ -1,4 +1,4 @@
-"""The verb `protocols`: the test protocols there are."""
+"""The verb `protocols`: list the test protocols, or describe one."""
 
 import inspect
 from typing import Any
@@ -10,16 +10,16 @@ from imclass.store.context import Context
 
 
 def protocol_listing(context: Context) -> Listing:
-    """Return the protocols: name, scales, and a line on each."""
+    """Return the list of protocols: name, scales, summary."""
     from imclass.evaluation.score import view_protocols as all_protocols
 
     return describe_entries(all_protocols(context), row, detail)
 
 
 def row(name: str, protocol: Any) -> dict[str, Any]:
-    """Return what the list gives of a protocol. It takes no scales where they are null, and has a default where none.
+    """Return the row of a protocol. `scales` is null if it accepts none, and empty if they come from the model.
 
-    The default is what the model was trained with, or what the paper says.
+    If the protocol's paper states scales, these are listed.
     """
     scales = getattr(protocol, "scales", None)
     return {
@@ -29,28 +29,28 @@ def row(name: str, protocol: Any) -> dict[str, Any]:
 
 
 def about_text(protocol: Any) -> str:
-    """Return what a protocol says of itself, or else its class's docstring, unless `dataclass` wrote that."""
+    """Return a protocol's `about`, or else its class's docstring, unless `dataclass` generated the docstring."""
     kind = type(protocol)
     docstring = inspect.cleandoc(kind.__doc__ or "")
     return getattr(protocol, "about", "") or ("" if docstring.startswith(f"{kind.__name__}(") else docstring)
 
 
 def detail(name: str, protocol: Any) -> dict[str, Any]:
-    """Return what a protocol does, and its fields that a model file keeps."""
+    """Return a protocol's description, and the fields that a model file stores."""
     from imclass.evaluation.ensemble import protocol_fields
 
     return {"about": about_text(protocol), "fields": protocol_fields(protocol)}
 
 
 def protocol_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a table shows of a row."""
+    """Return the columns of a row that the table shows."""
     scales = row["scales"]
-    shown = None if scales is None else ", ".join(map(str, scales)) or "default"
-    return {"name": row["name"], "scales": shown, "summary": row["summary"]}
+    text = None if scales is None else ", ".join(map(str, scales)) or "default"
+    return {"name": row["name"], "scales": text, "summary": row["summary"]}
 
 
 def run(arguments: ProtocolsArguments) -> Answer:
-    """List protocols."""
+    """List the protocols, or describe one."""
     return listing_answer(
         cached_listing("protocols", arguments.common, protocol_listing),
         arguments.name,

@@ -1,4 +1,4 @@
-"""The verb `recipes`: what can be trained by one command."""
+"""The verb `recipes`: list the recipes, or describe one with its config."""
 
 import inspect
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from imclass.store.context import Context
 
 
 def recipe_listing(context: Context) -> Listing:
-    """Return the recipes: name, network, data set, epochs, the first line of the docstring; in detail the config."""
+    """Return the list of recipes: name, network, data set, epochs, and the first line of the docstring."""
     from imclass.app.runs.configure import recipes as all_recipes
 
     return describe_entries(all_recipes(context), row, detail)
 
 
 def row(name: str, make: Callable[[], Any]) -> dict[str, Any]:
-    """Return what the list gives of a recipe."""
+    """Return the row of a recipe."""
     config = make()
     return {
         "network": config.model.network,
@@ -30,10 +30,10 @@ def row(name: str, make: Callable[[], Any]) -> dict[str, Any]:
 
 
 def detail(name: str, make: Callable[[], Any]) -> dict[str, Any]:
-    """Return a recipe's docstring and whole config."""
+    """Return a recipe's docstring and config."""
     return {"about": inspect.getdoc(make), "config": to_json(make())}
 
 
 def run(arguments: RecipesArguments) -> Answer:
-    """List recipes."""
+    """List the recipes, or describe one."""
     return listing_answer(cached_listing("recipes", arguments.common, recipe_listing), arguments.name, "recipe")

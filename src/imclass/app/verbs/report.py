@@ -1,4 +1,4 @@
-"""The verb `report`: one page on a run, or on any model."""
+"""The verb `report`: write a report on a run, or on any model."""
 # Tested in tests/app/report/test_page.py
 
 from imclass.app import api
@@ -10,7 +10,7 @@ from imclass.core.text import printable_text
 
 
 def run(arguments: ReportArguments) -> Answer:
-    """Write a page."""
+    """Write the report and print its path."""
     check_workers(arguments.workers)
     with EvaluationProgress() as progress:
         path = api.report(

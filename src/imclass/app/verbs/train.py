@@ -1,4 +1,4 @@
-"""The verb `train`: a recipe on a data set, with progress, to a finished run."""
+"""The verb `train`: train a network with a recipe, show progress, and write the run's report."""
 
 import contextlib
 import json
@@ -23,33 +23,33 @@ from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
-REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that name refused files
+REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list refused files
 
 
-def run(order: TrainRequest) -> Answer:
-    """Train with progress on standard error, and the result on standard output."""
-    arguments, config = order.arguments, order.training
+def run(request: TrainRequest) -> Answer:
+    """Train, with progress on standard error, and return the result."""
+    arguments, config = request.arguments, request.training
     run = Run(arguments.out or Path("runs") / config.recipe)
-    job = prepare(config, run, order.context, order.execution, dry=arguments.dry_run, given=order.given)
+    job = prepare(config, run, request.context, request.execution, dry=arguments.dry_run, given=request.given)
     print_notes(job.notes)
     if arguments.dry_run:
         record = {"training": to_json(job.config), "execution": to_json(job.execution)}
         return Answer(record, json.dumps(record, indent=2))
     run_job(job, arguments.style)
-    add_report(run, order.context)
-    return run_answer(run, order.context)
+    add_report(run, request.context)
+    return run_answer(run, request.context)
 
 
 def run_job(job: Job, style: str) -> None:
-    """Train to the end; raise `UserError` where it stops by itself before."""
+    """Train to the end. Raise a `UserError` if training has to stop earlier."""
     config, run, finished = job.config, job.run, job.run.is_finished
-    if not finished:
-        where = "goes on" if job.checkpoint else "begins"
-        begun = f"{config.recipe} on {config.data} {where} in {run.folder}: {job.runtime}"
-        print_line(begun)
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
+    if not finished:
+        verb = "resuming" if job.checkpoint else "training"
+        begin = f" from step {done:,}" if job.checkpoint else ""
+        print_line(f"{verb} {config.recipe} on {config.data} in {run.folder}{begin}: {job.runtime}")
     progress = [] if finished else [OptionalConsumer("the progress", lambda: progress_consumer(style, job.steps, done))]
-    with contextlib.closing(perform(job, progress, interject)) as events:  # the bar goes before a message comes
+    with contextlib.closing(perform(job, progress, interject)) as events:  # removes the bar before a message is printed
         for event in events:
             match event:
                 case NonFinite(action="stop"):
@@ -57,35 +57,36 @@ def run_job(job: Job, style: str) -> None:
                 case Saved(problem=problem, path=path) if problem and event.at.epoch == job.legs[-1].last_epoch:
                     raise UserError(
                         f"the last checkpoint {path} could not be written: {problem}; "
-                        "make room and give the command again"
+                        "free some space and run the same command again"
                     )
     if not finished and not job.execution.keep_checkpoints:
-        print_notes(["the checkpoints of a finished run are removed; --keep-checkpoints keeps them"])
+        print_notes(["the checkpoints of the finished run were removed; --keep-checkpoints keeps them"])
 
 
 def add_report(run: Run, context: Context) -> None:
-    """Write the page of a finished run that has none; where that fails, the run is finished all the same."""
+    """Write a finished run's report unless it exists. A failure is only printed, because the run is complete."""
     page = run.folder / PAGE
     if page.is_file():
         return
     try:
         write_report(run, page, context)
     except KeyboardInterrupt:
-        raise Interrupted(f"the run is finished: {run.model}; {page.name} is not written yet") from None
+        raise Interrupted(f"the run is finished: {run.model}, but {page.name} has not been written yet") from None
     except Exception as error:
-        note_failure(f"{page} was not written", error, f"imclass report {shlex.quote(str(run.folder))} tries again")
+        note_failure(f"{page} was not written", error, f"try again with: imclass report {shlex.quote(str(run.folder))}")
 
 
 def progress_consumer(style: str, steps: int, done: int) -> Consumer:
-    """What shows progress on standard error."""
+    """Return the consumer that shows progress on standard error."""
     return BookLog() if style == "book" else TrainingProgress(steps, done)
 
 
 def run_answer(run: Run, context: Context) -> Answer:
-    """Return what a finished run came to."""
-    refused = {one["path"] for event in run.events() if event["event"] in REFUSING_EVENTS for one in event["refused"]}
+    """Return the answer for a finished run."""
+    events = [event for event in run.events() if event["event"] in REFUSING_EVENTS]
+    refused = {file["path"] for event in events for file in event["refused"]}
     trained = load_network(run.model, context).trained or Provenance()
-    metrics = {split: found.numbers for split, found in trained.metrics.items()}
+    metrics = {split: score.numbers for split, score in trained.metrics.items()}
     record = {
         "run": str(run.folder),
         "model": str(run.model),

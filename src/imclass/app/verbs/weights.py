@@ -1,4 +1,4 @@
-"""The verb `weights`: published weights listed, foreign files imported and verified, models exported and folded."""
+"""The verb `weights`: list published weights, import or verify foreign files, export or fold models."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ ACTS = ("import", "verify", "export", "fold")
 
 
 def weights_listing(context: Context) -> Listing:
-    """Return the published files: name, accuracy in %, inputs, licence, address, SHA-256."""
+    """Return the list of published files: name, accuracy in %, inputs, licence, SHA-256, URL."""
     from imclass.models.foreign import published
 
-    return describe_entries(EntryTable("published file of weights", dict(published.PUBLISHED_WEIGHTS)), row, detail)
+    return describe_entries(EntryTable("published weight file", dict(published.PUBLISHED_WEIGHTS)), row, detail)
 
 
 def row(name: str, file: Any) -> dict[str, Any]:
-    """Return what the list gives of a published file."""
+    """Return the row of a published file."""
     return {
         "top1": file.top1,
         "top5": file.top5,
@@ -35,19 +35,19 @@ def row(name: str, file: Any) -> dict[str, Any]:
 
 
 def detail(name: str, file: Any) -> dict[str, Any]:
-    """Return more on a published file: its place in the store, and all that is known of its SHA-256."""
+    """Return further details of a published file: its path in the store, and as much of its SHA-256 as is known."""
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
 def weights_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a table shows of a row; the rest would make it wider than a terminal."""
+    """Return the columns of a row that the table shows, which fit a terminal."""
     return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 
 def require_option(value: Any, option: str, what: str | None) -> Any:
-    """Return the option's value; raise `UserError` where it was not given."""
+    """Return the value of an option. Raise a `UserError` if the option was not given."""
     if value is None:
-        raise UserError(f"imclass weights {what} needs {option}")
+        raise UserError(f"imclass weights {what} requires {option}")
     return value
 
 
@@ -55,12 +55,12 @@ def run(arguments: WeightsArguments) -> Answer:
     """List published weights, import or verify a file, or export or fold a model."""
     what, file = arguments.what, arguments.file
     if what not in ACTS:
-        found = cached_listing("weights", arguments.common, weights_listing)
-        return listing_answer(found, what, "published file of weights", ACTS, weights_columns)
+        listing = cached_listing("weights", arguments.common, weights_listing)
+        return listing_answer(listing, what, "published weight file", ACTS, weights_columns)
     if file is None:
         wanted = "MODEL" if what in ("export", "fold") else "FILE"
-        raise UserError(f"name the {wanted.lower()}: imclass weights {what} {wanted}")
-    from imclass.app.acts import weights  # not above, because a list needs no PyTorch
+        raise UserError(f"no {wanted.lower()} was specified; run imclass weights {what} {wanted}")
+    from imclass.app.acts import weights  # not above, because lists do not need PyTorch
     from imclass.models.foreign.convert import ImportOptions
 
     context, out = context_of(arguments.common), arguments.out
@@ -76,7 +76,7 @@ def run(arguments: WeightsArguments) -> Answer:
         if what == "verify":
             record, text = weights.verify_file(Path(file), network, arguments.from_, arguments.key, context)
         else:
-            how = ImportOptions(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
+            options = ImportOptions(arguments.from_, inputs=arguments.preprocess, key=arguments.key)
             model = require_option(out, "--out MODEL", what)
-            record, text = weights.import_file(Path(file), network, model, context, how, arguments.classes)
+            record, text = weights.import_file(Path(file), network, model, context, options, arguments.classes)
     return Answer(record, text, DONE if record.get("loads", True) else USER_ERROR)

@@ -1,1 +1,1 @@
-"""What a training image may undergo."""
+"""Augmentation of training images."""

@@ -1,4 +1,4 @@
-"""Colours of training images: kinds that change the pixels of one view at a time."""
+"""Colour augmentation: kinds that change the pixels of one view at a time."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeGuard
@@ -18,7 +18,7 @@ class ColourKind(Protocol):
     kind: ClassVar[str]
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return the pixels of one image at the network's size, changed; `view` may be written to."""
+        """Return one view, at the network's size, with other colours. `view` may be modified."""
         ...
 
 
@@ -30,18 +30,21 @@ def is_colour_kind(rule: object) -> TypeGuard[ColourKind]:
 def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return views in the colours that the rules give them, in their order; where none does, the views themselves."""
+    """Apply all rules that change colours to the views, in order. Without such a rule, return `views` itself."""
     if not any(map(is_colour_kind, rules)):
         return views
-    chosen = [(rule, its_draws) for rule, its_draws in scope_draws(rules, draws) if is_colour_kind(rule)]
+    painters = [(rule, scoped) for rule, scoped in scope_draws(rules, draws) if is_colour_kind(rule)]
     painted = np.empty_like(views)
     for k, id in enumerate(ids.tolist()):
-        view = np.array(views[k].transpose(1, 2, 0), order="C")  # sums over pixels depend on how they lie
-        for rule, its_draws in chosen:
-            changed = rule.colour(view, its_draws, id)
+        # A view is copied to one memory order, because sums over pixels depend on it.
+        view = np.array(views[k].transpose(1, 2, 0), order="C")
+        for rule, scoped in painters:
+            changed = rule.colour(view, scoped, id)
             if changed.shape != view.shape or changed.dtype != np.uint8:
-                is_now, was = f"{changed.shape} {changed.dtype}", f"{view.shape} uint8"
-                raise UserError(f"the augmentation {rule.kind} made {is_now} of an image {was}; change its method")
+                raise UserError(
+                    f"the augmentation {rule.kind} turned a view of {view.shape} uint8 into {changed.shape} "
+                    f"{changed.dtype}; its method `colour` must keep the shape and the type"
+                )
             view = changed
         painted[k] = view.transpose(2, 0, 1)
     return painted

@@ -1,4 +1,4 @@
-"""Mirrored images."""
+"""Random horizontal flips."""
 # Tested in tests/data/augment/test_window.py
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from imclass.data.augment.window import Windows
 
 @dataclass(frozen=True)
 class Flip(Augment):
-    """A left-right mirror image, with a probability."""
+    """A horizontal flip with some probability."""
 
     kind: ClassVar[str] = "flip"
     probability: Annotated[float, AtLeast(0), AtMost(1)] = 0.5
@@ -23,7 +23,7 @@ class Flip(Augment):
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return the windows, mirrored at random."""
+        """Return the windows, some of them flipped."""
         return before.mirror(draws.uniform(ids, "mirror") < self.probability)
 
 

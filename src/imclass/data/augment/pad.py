@@ -1,4 +1,4 @@
-"""Images padded, and cropped back at random."""
+"""Random crops of padded images."""
 # Tested in tests/data/augment/test_window.py
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from imclass.data.augment.window import Windows
 
 @dataclass(frozen=True)
 class Pad(Augment):
-    """Pixels of the mean colour around an image, then a crop of its size at random (He et al. 2015, section 4.2)."""
+    """A random crop of an image padded with the mean colour, to the image's size (He et al. 2015, section 4.2)."""
 
     kind: ClassVar[str] = "pad"
-    pixels: Annotated[int, AtLeast(0)] = 4  # on each side
+    pixels: Annotated[int, AtLeast(0)] = 4  # pixels of padding on each side
 
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
         """Return the windows, each moved by up to `pixels` in both directions."""
         span = 2 * self.pixels + 1
-        top, left = ((draws.uniform(ids, way) * span).astype(np.int64) for way in ("top", "left"))
+        top, left = ((draws.uniform(ids, stream) * span).astype(np.int64) for stream in ("top", "left"))
         return before.move(top - self.pixels, left - self.pixels)
 
 

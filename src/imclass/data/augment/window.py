@@ -1,6 +1,6 @@
-"""Geometry of training images: chosen as values without touching pixels, then applied once.
+"""Geometric augmentation: windows are chosen as values without touching pixels, and then applied once.
 
-The same values are applied to one decoded image or to a batch of views kept in memory, with the same bits.
+The same values produce the same bits for one decoded image and for a batch of views in memory.
 """
 
 from collections import Counter
@@ -16,18 +16,17 @@ from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 
-PixelArray: TypeAlias = UInt8[
-    np.ndarray, "_ _ _"
-]  # as in the contracts, which import torch: a recipe's help does without
+# The same type as `core.contracts.Image`, whose module imports torch. The help of a recipe should not need torch.
+PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The part of each of N images that is shown.
+    """The visible part of each of N images.
 
-    `boxes` are parts of the sources, resized to the network's size: left, top, right, bottom in pixels, not rounded.
-    Without them the preprocess decides. In the resulting view a window of the same size begins at (top, left), which
-    may lie outside, and is mirrored left-right where `mirrored` is true.
+    `boxes` are parts of the sources that are resized to the network's size: left, top, right, bottom in pixels, not
+    rounded. Without boxes the preprocess creates the view. The window has the size of the view and begins at (top,
+    left), which may lie outside the view. It is flipped horizontally where `mirrored` is true.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -36,15 +35,15 @@ class Windows:
     boxes: Float64[np.ndarray, "N 4"] | None = None
 
     def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
-        """Return the windows moved down and to the right, as seen in them."""
+        """Return the windows moved down and to the right, in the directions that are visible after mirroring."""
         return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
 
-    def mirror(self, chosen: Bool[np.ndarray, "N"]) -> "Windows":
-        """Return the windows with the chosen ones mirrored once more."""
-        return replace(self, mirrored=self.mirrored ^ chosen)
+    def mirror(self, mask: Bool[np.ndarray, "N"]) -> "Windows":
+        """Return the windows after flipping those in the mask once more."""
+        return replace(self, mirrored=self.mirrored ^ mask)
 
-    def parts(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
-        """Return the boxes, or those of whole images of these heights and widths."""
+    def source_boxes(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
+        """Return the boxes or, if there are none, boxes of whole images with these heights and widths."""
         if self.boxes is not None:
             return self.boxes
         zeros = np.zeros(len(sizes))
@@ -52,76 +51,78 @@ class Windows:
 
 
 class WindowKind(Protocol):
-    """A kind of augmentation that chooses windows. It sets `boxes` for all images or for none, for any draws."""
+    """A kind of augmentation that chooses windows. It sets `boxes` always or never, independently of the draws."""
 
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return the windows chosen `before`, changed; `sizes` are the sources' heights and widths."""
+        """Return new windows computed from the windows `before`. `sizes` are the heights and widths of the sources."""
         ...
 
 
 def is_window_kind(rule: object) -> TypeGuard[WindowKind]:
-    """Return whether a rule chooses windows; `isinstance` with a `Protocol` would take longer than the choice."""
-    return hasattr(rule, "windows")
+    """Return whether a rule chooses windows."""
+    return hasattr(rule, "windows")  # `isinstance` with a `Protocol` would take longer than the choice itself
 
 
 def choose(
     sizes: Int64[np.ndarray, "N 2"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> Windows:
-    """Return the windows that the rules choose, in their order, for images of these heights and widths."""
+    """Return the windows that the rules, applied in order, choose for images of these heights and widths."""
     zeros = np.zeros(len(ids), np.int64)
     windows = Windows(zeros, zeros, zeros.astype(bool))
-    for rule, its_draws in scope_draws(rules, draws):
+    for rule, scoped in scope_draws(rules, draws):
         if is_window_kind(rule):
-            windows = rule.windows(windows, sizes, its_draws, ids)
+            windows = rule.windows(windows, sizes, scoped, ids)
     return windows
 
 
 def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
-    """Yield each rule with its draws: those of two rules of a kind differ, and no other rule changes them."""
+    """Yield each rule with its draws. Rules of one kind draw differently, and other kinds do not affect the draws."""
     seen = Counter[str]()
     for rule in rules:
-        yield rule, draws.within(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
+        yield rule, draws.in_scope(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
         seen[rule.kind] += 1
 
 
 def has_source_boxes(rules: Sequence[Augment]) -> bool:
-    """Return whether the rules choose parts of the sources: views cannot then be kept from epoch to epoch."""
+    """Return whether the rules choose parts of the sources, so that views cannot be kept from epoch to epoch."""
     return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
 def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
-    """Return one image at the network's size before its window is applied; `windows` holds that one alone."""
+    """Return the view of one image at the network's size, before its window is applied. `windows` has one entry."""
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()
-    return preprocess.to(preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom))
+    return preprocess.resize_to(
+        preprocess.convert_colour(image), preprocess.size, preprocess.size, (left, top, right, bottom)
+    )
 
 
 def apply_windows(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return what the windows show of views, and `fill` outside of them. The views are not written to."""
+    """Return the pixels inside the windows, with `fill` outside the views. `views` is not modified."""
     moves = windows.top.any() or windows.left.any()
     if not windows.mirrored.any():
         return shift_pixels(views, windows, fill) if moves else np.ascontiguousarray(views)
-    seen = shift_pixels(views, windows, fill) if moves else np.array(views, order="C")
-    seen[windows.mirrored] = seen[windows.mirrored][..., ::-1]
-    return seen
+    pixels = shift_pixels(views, windows, fill) if moves else np.array(views, order="C")
+    pixels[windows.mirrored] = pixels[windows.mirrored][..., ::-1]
+    return pixels
 
 
 def shift_pixels(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return the windows of views, not mirrored."""
+    """Return the pixels inside the windows, not yet flipped, with `fill` outside the views."""
     n, channels, height, width = views.shape
-    # A window further out than the size of the view shows none of it either, and needs no more padding.
+    # A window moved by more than the size of the view shows none of it, so its offset is clipped to save padding.
     top = np.minimum(np.maximum(windows.top, -height), height)
     left = np.minimum(np.maximum(windows.left, -width), width)
-    tall, wide = abs(top).max(), abs(left).max()
-    padded = np.empty((n, channels, height + 2 * tall, width + 2 * wide), np.uint8)
+    pad_y, pad_x = abs(top).max(), abs(left).max()
+    padded = np.empty((n, channels, height + 2 * pad_y, width + 2 * pad_x), np.uint8)
     padded[:] = fill[:, None, None]
-    padded[:, :, tall : tall + height, wide : wide + width] = views
-    # One gather over windows copies whole rows: faster than a loop or torch's gather at MNIST's size.
-    return sliding_window_view(padded, (height, width), axis=(2, 3))[np.arange(n), :, tall + top, wide + left]
+    padded[:, :, pad_y : pad_y + height, pad_x : pad_x + width] = views
+    # One gather over all windows copies whole rows. At MNIST's size it is faster than a loop or torch's gather.
+    return sliding_window_view(padded, (height, width), axis=(2, 3))[np.arange(n), :, pad_y + top, pad_x + left]

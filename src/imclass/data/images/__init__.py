@@ -1,1 +1,1 @@
-"""Image files: their containers and the one decode function."""
+"""Image files: parsers for their containers, and the only decoding function."""

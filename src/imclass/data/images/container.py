@@ -1,4 +1,4 @@
-"""An image file taken apart: what every format's walk through its pieces gives."""
+"""The result of parsing an image file, the same for every format."""
 # Tested in tests/data/images/test_containers.py
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ class Container:
     """The first frame of an image file, still compressed."""
 
     format: str  # a key of `containers.PARSERS`
-    width: int  # pixels, as the headers say: the largest of them where there are several
-    height: int
-    exif: bytes  # the EXIF block, a TIFF structure; empty where there is none
+    width: int  # pixels; where headers differ, the largest
+    height: int  # pixels; where headers differ, the largest
+    exif: bytes  # the EXIF block, a TIFF structure; empty if the file has none
     content: bytes  # a file of this format with that frame and no metadata

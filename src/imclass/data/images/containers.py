@@ -1,8 +1,8 @@
-"""Image files taken apart before anything decodes them: what they are, how large, which way up, and without metadata.
+"""Parsers for image files. They run before any decoder, and find the format, size and orientation.
 
-Only what the first frame needs is handed on. Comments, colour profiles, thumbnails, further frames and whatever follows
-the image never reach the decoder, so neither a broken EXIF block nor a text bomb can refuse or slow down a good image.
-Sizes are read from every header that a decoder would allocate by.
+Only the data of the first frame is passed on. Comments, colour profiles, thumbnails, further frames and anything after
+the image never reach the decoder, so neither a broken EXIF block nor a text bomb can block or slow down a good image.
+Sizes are read from every header that determines how much memory a decoder allocates.
 """
 
 import re
@@ -16,8 +16,10 @@ from imclass.data.images.heif import heif_kind, parse_heif
 from imclass.data.images.netpbm import NETPBM_START, parse_netpbm
 from imclass.data.images.tiff import parse_tiff
 
-MAX_SCANS = 100  # of a progressive JPEG; each may touch every pixel again, and encoders write about ten
-JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # FF 00 is a byte of data, FF D0 to FF D7 restart within it
+# A progressive JPEG may touch every pixel again in each scan. Encoders write about ten scans.
+MAX_SCANS = 100
+# Within the image data, FF 00 is an escaped byte and FF D0 to FF D7 are restart markers: neither begins a segment.
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
@@ -33,7 +35,7 @@ SIGNATURES = (
     (0, b"II+\0", "TIFF"),
     (0, b"MM\0+", "TIFF"),
 )
-READABLE_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM are read"
+READABLE_FORMATS = "imclass reads JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC and PPM"
 FOREIGN_SIGNATURES = (
     (4, b"ftyp", "a video"),
     (0, b"8BPS", "a Photoshop document"),
@@ -47,29 +49,29 @@ FOREIGN_SIGNATURES = (
     (0, b"\0\0\1\0", "an icon file"),
     (0, b"PK\3\4", "a ZIP archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+    (0, b"version https://git-lfs", "a Git LFS pointer; download the image itself with `git lfs pull`"),
 )
 
 
-def take_apart(content: bytes, path: str) -> Container:
-    """What `content` holds; `BadImage` "unsupported", "damaged" or "too-complex" where it cannot be used."""
-    found = format_of(content)
-    if not found:
-        raise BadImage("unsupported", path, f"this is {resemblance(content)}; {READABLE_FORMATS}")
+def parse_container(content: bytes, path: str) -> Container:
+    """Parse an image file. Raise `BadImage` "unsupported", "damaged", "too-complex" or "truncated" if that fails."""
+    form = format_of(content)
+    if not form:
+        raise BadImage("unsupported", path, f"this is {describe_unreadable(content)}; {READABLE_FORMATS}")
     try:
-        return PARSERS[found](content, path)
+        return PARSERS[form](content, path)
     except (struct.error, IndexError):
-        raise BadImage("truncated", path, f"the {found} file ends within its header") from None
+        raise BadImage("truncated", path, f"the {form} file is truncated in its header") from None
 
 
 def format_of(content: bytes) -> str:
-    """Return the format that a file's first bytes name, a key of `WALKS`; "" where it is another."""
+    """Return the format of a file by its first bytes: a key of `PARSERS`, or "" for any other format."""
     found = next((name for at, magic, name in SIGNATURES if content.startswith(magic, at)), "")
     return found or heif_kind(content) or ("PPM" if NETPBM_START.match(content) else "")
 
 
-def resemblance(content: bytes) -> str:
-    """What a file that is no readable image looks like, with an article."""
+def describe_unreadable(content: bytes) -> str:
+    """Describe a file that is not a readable image, with an article: "a PDF document"."""
     found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:
         return found
@@ -79,12 +81,16 @@ def resemblance(content: bytes) -> str:
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page"
     printable = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
-    return "text" if start and printable else "no image format known here"
+    return "text" if start and printable else "not in a known image format"
 
 
 def parse_jpeg(content: bytes, path: str) -> Container:
-    """JPEG up to its first end marker, so of an MPO file the first image; APP0 and APP14 decide colours and stay."""
-    kept, begin, sizes, scans, exif = [], 0, [(0, 0)], 0, b""
+    """Parse a JPEG up to its first end marker. An MPO file contains several JPEGs, of which only the first is kept.
+
+    Comments and application segments are left out, except APP0 and APP14, which decide how colours are decoded.
+    """
+    kept, sizes, exif = [], [(0, 0)], b""
+    scans = begin = 0  # `begin` is where the piece that is copied next begins
     end = len(content)
     for start, marker, body in jpeg_segments(content, path):
         if marker == 0xD9:
@@ -105,14 +111,14 @@ def parse_jpeg(content: bytes, path: str) -> Container:
 
 
 def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]:
-    """Position, marker and body of each JPEG segment; what lies between them is skipped."""
+    """Yield the position, marker and body of each JPEG segment. Bytes between segments are skipped."""
     at = 2
     for _ in range(MAX_PIECES):
         found = JPEG_MARKER.search(content, at)
         if found is None:
             return
         marker, at = content[found.end() - 1], found.end()
-        if marker in (0x01, 0xD8, 0xD9):  # these stand alone
+        if marker in (0x01, 0xD8, 0xD9):  # these have no body
             yield at - 2, marker, b""
             continue
         (length,) = struct.unpack_from(">H", content, at)
@@ -122,9 +128,9 @@ def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]
 
 
 def parse_png(content: bytes, path: str) -> Container:
-    """PNG with its critical chunks and transparency alone, so of an animated one the default image."""
+    """Parse a PNG. Only the critical chunks and transparency are kept, and of an animation only its default image."""
     kept, at, exif = [content[:8]], 8, b""
-    (first, width, height) = struct.unpack_from(">4x4sII", content, 8)
+    first, width, height = struct.unpack_from(">4x4sII", content, 8)
     if first != b"IHDR":
         raise BadImage("damaged", path, "the PNG does not begin with its header")
     for _ in range(MAX_PIECES):
@@ -145,7 +151,7 @@ def parse_png(content: bytes, path: str) -> Container:
 
 
 def parse_gif(content: bytes, path: str) -> Container:
-    """GIF up to the end of its first frame, without comments and the like; the frame's control block stays."""
+    """Parse a GIF up to the end of its first frame. Extensions are left out, except the frame's control block."""
     width, height, flags = struct.unpack_from("<6xHHB", content)
     at = 13 + colour_table_bytes(flags)
     kept, control = [content[:at]], b""
@@ -153,7 +159,7 @@ def parse_gif(content: bytes, path: str) -> Container:
         kind = content[at : at + 1]
         if kind in (b",", b";", b""):
             break
-        end = skip_blocks(content, at + 2, path) if kind == b"!" else at + 1  # stray bytes between blocks do no harm
+        end = skip_blocks(content, at + 2, path) if kind == b"!" else at + 1  # stray bytes between blocks are skipped
         if content[at : at + 2] == b"!\xf9":
             control = content[at:end]
         at = end
@@ -166,12 +172,12 @@ def parse_gif(content: bytes, path: str) -> Container:
 
 
 def colour_table_bytes(flags: int) -> int:
-    """Bytes of the colour table that a GIF's flags announce."""
+    """Return the size in bytes of the colour table that a GIF's flags declare."""
     return 3 << ((flags & 7) + 1) if flags & 128 else 0
 
 
 def skip_blocks(content: bytes, at: int, path: str) -> int:
-    """The position after a chain of GIF data blocks, or the end of a file that breaks off in it."""
+    """Return the position after a chain of GIF data blocks, or the end of the file if it ends within the chain."""
     for _ in range(MAX_PIECES):
         if at >= len(content):
             return len(content)
@@ -183,14 +189,17 @@ def skip_blocks(content: bytes, at: int, path: str) -> int:
 
 
 def parse_bmp(content: bytes, path: str) -> Container:
-    """BMP as it is: it has no metadata that is read."""
+    """Parse a BMP. Its content is kept unchanged, because no decoder reads metadata from it."""
     (header,) = struct.unpack_from("<I", content, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
     return Container("BMP", width, abs(height), b"", content)
 
 
 def parse_webp(content: bytes, path: str) -> Container:
-    """WebP as it is, its sizes from the canvas and from every picture; its decoder stops after the first frame."""
+    """Parse a WebP. Its size is the largest of its canvas and its images.
+
+    Its content is kept unchanged, because the decoder stops after the first frame.
+    """
     sizes, exif, at = [(0, 0)], b"", 12
     for _ in range(MAX_PIECES):
         if at + 8 > len(content):
@@ -207,7 +216,7 @@ def parse_webp(content: bytes, path: str) -> Container:
 
 
 def webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
-    """Width and height that one WebP chunk announces; zeros where it announces none."""
+    """Return the width and height that a WebP chunk declares, or zeros if it declares no size."""
     if kind == b"VP8X":
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if kind == b"VP8 ":

@@ -1,6 +1,6 @@
-"""The one decode function: bytes or a file in, H W 3 pixels out, or `BadImage` with a reason. Nothing else escapes.
+"""The only decoding function. It turns bytes or a file into H W 3 pixels, and raises `BadImage` for anything else.
 
-Training, evaluation, prediction and serving all see images through it, from any number of threads.
+Training, evaluation, prediction and serving all read images with it, from any number of threads.
 """
 
 import contextlib
@@ -28,33 +28,34 @@ from PIL.WebPImagePlugin import WebPImageFile
 from imclass.core.contracts import Image
 from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
-from imclass.data.images.containers import take_apart
+from imclass.data.images.containers import parse_container
 from imclass.data.images.netpbm import decode_netpbm
 from imclass.data.images.tiff import ORIENTATION, exif_orientation
 
-# The three caps are raised together, by the number of pixels: --max-megapixels.
+# --max-megapixels raises these three limits together, in proportion.
 MAX_FILE_BYTES = 100_000_000
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384  # pixels
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF 6.0
+WHITE_IS_ZERO = 0  # a value of the tag PHOTOMETRIC
 
 
 class TiffFile(TiffImageFile):
-    """A TIFF whose size has been checked: Pillow's global limit, which warns, is not asked."""
+    """A TIFF whose size has been checked, so that Pillow's global limit, which warns, is skipped."""
 
     def load_prepare(self) -> None:
         ImageFile.ImageFile.load_prepare(self)
 
 
 def avif_file(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Return an AVIF file as a picture, if this Pillow can."""
+    """Open an AVIF file as a Pillow image. Raise `ImportError` if this Pillow was built without AVIF."""
     if not AvifImagePlugin.SUPPORTED:
         raise ImportError("this Pillow was built without AVIF; install one with it: pip install --upgrade pillow")
     return AvifImagePlugin.AvifImageFile(file)
 
 
 def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Return an HEIC file as a picture, if the library for it is there."""
+    """Open an HEIC file as a Pillow image. Raise `ImportError` if pillow-heif is missing."""
     try:
         plugin = importlib.import_module("pillow_heif")
     except ImportError:
@@ -63,8 +64,8 @@ def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
     return opened
 
 
-# Readers are called by name rather than through `PIL.Image.open`: no other format is tried, and nothing warns. One that
-# is missing here raises an `ImportError` with the way to get it.
+# Readers are called directly rather than through `PIL.Image.open`, so that no other format is tried and nothing warns.
+# A reader that is not installed raises `ImportError` with the command that installs it.
 PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
     {
         "JPEG": JpegImageFile,
@@ -79,30 +80,32 @@ PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = Map
 )
 
 
-def decode(source: Path | bytes, name: str | None = None, most_pixels: int | None = None) -> Image:
-    """The first frame of an image file as uint8 H W 3: upright, RGB, transparent parts on white.
+def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None = None) -> Image:
+    """Return the first frame of an image file as uint8 H W 3: upright, RGB, with transparent parts on white.
 
-    CMYK is converted, palettes expanded, 16 bits scaled to 8 (the upper byte is kept). `name` is what errors call the
-    image; the path unless given. At most `most_pixels` are decoded, by default 50 million. Raises `BadImage` with code
-    "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported", "too-many-pixels", "too-complex",
-    "truncated" or "damaged".
+    CMYK is converted, palettes are expanded, and 16-bit samples are reduced to their upper 8 bits. `name`, by default
+    the path, identifies the image in error messages. An image of more than `max_pixels` (by default 50 million) pixels
+    is refused.
+
+    Raise `BadImage` with code "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported",
+    "too-many-pixels", "too-complex", "truncated" or "damaged".
     """
-    most = most_pixels or MAX_PIXELS
+    limit = max_pixels or MAX_PIXELS
     if isinstance(source, bytes):
         path, content = name or "<bytes>", source
     else:
-        path, content = name or str(source), read_image_file(source, name, most)
+        path, content = name or str(source), read_image_file(source, name, limit)
     if not content:
         raise BadImage("empty", path, "the file has 0 bytes")
-    check_bytes(len(content), path, most)
-    container = take_apart(content, path)
-    check_size(container.width, container.height, path, most)
-    return decode_container(container, path, most)
+    check_bytes(len(content), path, limit)
+    container = parse_container(content, path)
+    check_size(container.width, container.height, path, limit)
+    return decode_container(container, path, limit)
 
 
 @contextlib.contextmanager
 def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]:
-    """Open a regular file to read; `BadImage` for anything else. Never waits on a pipe."""
+    """Open a regular file for reading. Raise `BadImage` for anything else, without waiting on a pipe."""
     path = name or str(source)
     try:
         handle = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -114,102 +117,103 @@ def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedR
         finally:
             os.close(handle)
     except FileNotFoundError:
-        raise BadImage("missing", path, "there is no such file, or it is a broken link") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise BadImage("missing", path, "the file does not exist, or it is a broken link") from None
+    except (OSError, ValueError) as error:  # ValueError is for a path with a NUL in it
         raise BadImage("unreadable", path, getattr(error, "strerror", None) or str(error)) from None
 
 
-def read_image_file(source: Path, name: str | None = None, most: int | None = None) -> bytes:
-    """Return the bytes of a regular file that is not larger than one of `most` pixels may be."""
+def read_image_file(source: Path, name: str | None = None, max_pixels: int | None = None) -> bytes:
+    """Return the bytes of a regular file. Raise `BadImage` if it is too large for `max_pixels`."""
     with open_regular(source, name) as file:
         size = os.fstat(file.fileno()).st_size
-        check_bytes(size, name or str(source), most or MAX_PIXELS)
+        check_bytes(size, name or str(source), max_pixels or MAX_PIXELS)
         return file.read(size)
 
 
 def hash_of(source: Path) -> bytes:
-    """Return the SHA-256 of a regular file of any size; `BadImage` for anything else."""
+    """Return the SHA-256 of a regular file of any size. Raise `BadImage` for anything else."""
     with open_regular(source) as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def check_bytes(size: int, path: str, most: int) -> None:
-    """Raise `BadImage` for a file that is not worth its memory."""
-    largest = max(MAX_FILE_BYTES, MAX_FILE_BYTES * most // MAX_PIXELS)
+def check_bytes(size: int, path: str, max_pixels: int) -> None:
+    """Raise `BadImage` for a file with more bytes than an image of `max_pixels` pixels may have."""
+    largest = max(MAX_FILE_BYTES, MAX_FILE_BYTES * max_pixels // MAX_PIXELS)
     if size > largest:
-        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read, {limit_advice(most)}")
+        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read; {limit_advice(max_pixels)}")
 
 
-def limit_advice(most: int) -> str:
-    """Return how to raise the caps."""
-    return f"and more with --max-megapixels above {most / 1e6:g}"
+def limit_advice(max_pixels: int) -> str:
+    """Return the last part of a message, which describes how to raise the limits."""
+    return f"set --max-megapixels above {max_pixels / 1e6:g} to allow more"
 
 
-def check_size(width: int, height: int, path: str, most: int) -> None:
-    """Raise `BadImage` for sizes below one pixel, and for those that are not worth their memory."""
+def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
+    """Raise `BadImage` for a side below one pixel or above its limit, and for more than `max_pixels` pixels."""
     if width < 1 or height < 1:
-        raise BadImage("damaged", path, f"the header says {width} x {height} pixels")
-    longest = max(MAX_SIDE, MAX_SIDE * most // MAX_PIXELS)
-    if width * height > most or max(width, height) > longest:
-        limits = f"at most {most:,} in all and {longest:,} a side are decoded, {limit_advice(most)}"
+        raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
+    longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)
+    if width * height > max_pixels or max(width, height) > longest:
+        limits = f"at most {max_pixels:,} in all and {longest:,} per side are decoded; {limit_advice(max_pixels)}"
         raise BadImage("too-many-pixels", path, f"{width:,} x {height:,} pixels; {limits}")
 
 
-def decode_container(container: Container, path: str, most: int) -> Image:
+def decode_container(container: Container, path: str, max_pixels: int) -> Image:
     """Return the decoded frame, upright."""
     if container.format == "PPM":
         return decode_netpbm(container, path)
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # global: where another library set it, missing parts would come out grey
+    # This is global. If another library had set it, missing parts of an image would be grey instead of an error.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with PICTURE_READERS[container.format](io.BytesIO(container.content)) as picture:
-            check_size(*picture.size, path, most)
+            check_size(*picture.size, path, max_pixels)
             check_mode(picture, path)
             picture.load()
-            check_size(*picture.size, path, most)  # an HEIC's may be another now
+            check_size(*picture.size, path, max_pixels)  # the size of an HEIC may change when it is loaded
             return turn_upright(rgb(picture), exif_orientation(container.exif or picture.info.get("exif") or b""))
     except BadImage:
         raise
     except ImportError as missing:
         raise BadImage("unsupported", path, str(missing)) from None
-    except Exception as error:  # decoders raise whatever they like, MemoryError and SyntaxError among it
+    except Exception as error:  # decoders raise errors of any type, even MemoryError and SyntaxError
         why = str(error) or type(error).__name__
         code = "truncated" if "truncated" in why.lower() else "damaged"
         raise BadImage(code, path, f"the {container.format} cannot be decoded: {why}") from None
 
 
-def pixels_of(picture: Pillow.Image, name: str, most_pixels: int | None = None) -> Image:
-    """Return the pixels of a Pillow image as `decode` gives them: upright, RGB, transparent parts on white."""
-    check_size(*picture.size, name, most_pixels or MAX_PIXELS)
+def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -> Image:
+    """Return the pixels of a Pillow image as `decode` would: upright, RGB, with transparent parts on white."""
+    check_size(*picture.size, name, max_pixels or MAX_PIXELS)
     try:
         check_mode(picture, name)
-        picture.load()  # a TIFF is turned by this
+        picture.load()  # this turns a TIFF upright, so the orientation is read afterwards
         turn = picture.getexif().get(ORIENTATION, 1)
         return turn_upright(rgb(picture), turn if isinstance(turn, int) else 1)
     except BadImage:
         raise
-    except Exception as error:  # an image that is opened is decoded only now
+    except Exception as error:  # Pillow decodes only now, and may raise errors of any type
         raise BadImage("damaged", name, f"the image cannot be decoded: {str(error) or type(error).__name__}") from None
 
 
 def check_mode(picture: Pillow.Image, path: str) -> None:
-    """Raise `BadImage` for pixels that have no agreed way to become 8 bits: floats, 32 bits, CIE L*a*b*."""
+    """Raise `BadImage` for pixels without an agreed conversion to 8 bits: floats, 32 bits, CIE L*a*b*."""
     if picture.mode in ("F", "I", "LAB"):
-        kind = {"F": "floating-point numbers", "I": "numbers of 32 bits or with a sign"}.get(picture.mode, "CIE L*a*b*")
-        raise BadImage("unsupported", path, f"its pixels are {kind}; convert it to 8 or 16 bits a channel")
+        kind = {"F": "floating-point numbers", "I": "32-bit or signed integers"}.get(picture.mode, "CIE L*a*b*")
+        raise BadImage("unsupported", path, f"its pixels are {kind}; convert the image to 8 or 16 bits per channel")
 
 
 def rgb(picture: Pillow.Image) -> Image:
-    """Return any mode that the readers give as RGB on white."""
-    clear = picture.info.get("transparency")
+    """Return a picture of any mode as RGB, with transparent parts on white."""
+    transparent = picture.info.get("transparency")  # the transparent grey level or colour, if there is one
     if picture.mode.startswith("I;16"):
         deep = np.asarray(picture)
         grey = to_eight_bits(deep, getattr(picture, "tag_v2", {}))
-        if isinstance(clear, int):
-            grey[deep == clear] = 255
+        if isinstance(transparent, int):
+            grey[deep == transparent] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
-    if isinstance(clear, tuple) and max(clear) > 255:  # of 16-bit RGB, which has been read as 8-bit
+    if isinstance(transparent, tuple) and max(transparent) > 255:  # Pillow reads 16-bit RGB as 8-bit
         picture = picture.copy()
-        picture.info["transparency"] = tuple(level >> 8 for level in clear)
+        picture.info["transparency"] = tuple(level >> 8 for level in transparent)
     if picture.has_transparency_data:
         sheet = Pillow.new("RGBA", picture.size, "white")
         sheet.alpha_composite(picture.convert("RGBA"))
@@ -218,14 +222,14 @@ def rgb(picture: Pillow.Image) -> Image:
 
 
 def to_eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
-    """Return the upper 8 bits; a TIFF's fields say how many there are, 12 for some, and whether 0 is white."""
+    """Return the upper 8 bits. TIFF tags contain the number of bits, which may be 12, and whether 0 is white."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     levels = (deep >> (bits - 8)).astype(np.uint8)
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
 
 
 def turn_upright(image: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:
-    """The image turned and mirrored as its EXIF orientation (TIFF 6.0, tag 274) asks."""
+    """Return the image rotated and flipped according to its EXIF orientation (TIFF 6.0, tag 274)."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -1,7 +1,8 @@
-"""AVIF and HEIC: boxes of ISO/IEC 14496-12, whose sizes are read before anything is decoded.
+"""AVIF and HEIC: boxes of ISO/IEC 14496-12, from which sizes are read before anything is decoded.
 
-The primary picture is the first frame. An AVIF decoder allocates by the AV1 stream's header (AV1 specification, section
-5.5), not by the sizes in the boxes, so both are read. libheif holds HEVC streams to limits that it has.
+The primary picture is the first frame. An AVIF decoder allocates memory by the AV1 stream's header (AV1
+specification, section 5.5) and not by the sizes in the boxes, so both are read. For HEVC streams libheif enforces
+limits itself.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -13,11 +14,11 @@ from imclass.data.images.container import MAX_PIECES, Container
 
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
-GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # of either; the further brands say which
+GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # used by both; the brands that follow decide
 
 
 def heif_kind(content: bytes) -> str:
-    """Return "AVIF" or "HEIC" by the brands of the first box, the main one first; "" for any other file."""
+    """Return "AVIF" or "HEIC", by the first brand that belongs to one of them, or "" for any other file."""
     if content[4:8] != b"ftyp":
         return ""
     (length,) = struct.unpack_from(">I", content)
@@ -31,7 +32,7 @@ def heif_kind(content: bytes) -> str:
 
 
 def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, beginning and end of the body of each box between two positions."""
+    """Yield each box between two positions: its kind, and the beginning and end of its body."""
     for _ in range(MAX_PIECES):
         if at + 8 > end:
             return
@@ -42,19 +43,20 @@ def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes,
             begin += 8
         stop = at + length if length else end
         if stop < begin or stop > end:
-            raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the file")
+            raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the end of the file")
         yield kind, begin, stop
         at = stop
     raise BadImage("too-complex", path, f"the file has more than {MAX_PIECES:,} boxes")
 
 
 def parse_heif(content: bytes, path: str) -> Container:
-    """Return an AVIF or HEIC file as it is, with the largest size that any of its headers says.
+    """Parse an AVIF or HEIC file. Its size is the largest in any of its headers.
 
-    An AVIF animation is named a still picture, so that the picture and not its track is decoded.
+    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture. Otherwise the
+    animation track would be decoded instead of the picture.
     """
     kind = heif_kind(content)
-    meta = dict((k, (a, b)) for k, a, b in boxes(content, 0, len(content), path)).get(b"meta")
+    meta = {k: (a, b) for k, a, b in boxes(content, 0, len(content), path)}.get(b"meta")
     if meta is None:
         raise BadImage("unsupported", path, f"this {kind} is a video without a still picture")
     inside = {k: (a, b) for k, a, b in boxes(content, meta[0] + 4, meta[1], path)}
@@ -69,7 +71,7 @@ BoxSpans = dict[bytes, tuple[int, int]]  # beginning and end of the boxes in "me
 
 
 def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
-    """Yield width and height of each property "ispe"."""
+    """Yield the width and height in each "ispe" property."""
     for kind, begin, end in boxes(content, *inside.get(b"iprp", (0, 0)), path):
         if kind == b"ipco":
             for inner, at, _ in boxes(content, begin, end, path):
@@ -78,11 +80,13 @@ def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tupl
 
 
 def stream_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
-    """Yield width and height of each sequence header in the AV1 streams."""
-    pictures, held = av1_items(content, inside, path), 0
+    """Yield the width and height in each sequence header of the AV1 streams."""
+    pictures = av1_items(content, inside, path)
+    total = 0
     for item, extents in item_extents(content, inside):
-        held += sum(length for _, length in extents)
-        if held > len(content):  # a decoder joins the pieces of an item, each a copy
+        total += sum(length for _, length in extents)
+        # A decoder copies the pieces of an item to join them, so overlapping pieces could take any amount of memory.
+        if total > len(content):
             raise BadImage("too-complex", path, "the pieces of the AVIF overlap")
         if item in pictures:
             yield from sequence_sizes(b"".join(content[at : at + length] for at, length in extents))
@@ -102,7 +106,7 @@ def av1_items(content: bytes, inside: BoxSpans, path: str) -> set[int]:
 
 
 def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yield each item's id, and position and length of its pieces in the file, as the box "iloc" has them."""
+    """Yield the id of each item in the "iloc" box, and the position and length of its pieces in the file."""
     at, end = inside.get(b"iloc", (0, 0))
     if at == end:
         return
@@ -119,7 +123,7 @@ def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[t
     for _ in range(min(items, MAX_PIECES)):
         item = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
-        number(2)  # which file; 0 is this one
+        number(2)  # the file that contains the item; 0 is this one
         base, extents = number(bases >> 4), []
         for _ in range(number(2)):
             number(bases & 15 if version else 0)
@@ -132,17 +136,18 @@ def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[t
 
 
 def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the largest width and height of each sequence header among a stream's open bitstream units."""
+    """Yield the largest width and height of each sequence header among a stream's open bitstream units (OBUs)."""
     at = 0
     while at < len(stream):
         head = stream[at]
         at += 2 if head & 4 else 1
-        length, shift = len(stream) - at, 0
-        if head & 2:
-            length = 0
+        length = len(stream) - at
+        if head & 2:  # the unit's length follows in LEB128: 7 bits per byte, the lowest first
+            length = shift = 0
             while at < len(stream) and shift < 56:
                 length |= (stream[at] & 127) << shift
-                at, shift = at + 1, shift + 7
+                at += 1
+                shift += 7
                 if stream[at - 1] < 128:
                     break
         if head >> 3 & 15 == 1:
@@ -152,20 +157,21 @@ def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
 
 def sequence_size(header: bytes) -> tuple[int, int]:
     """Return the largest width and height that an AV1 sequence header allows."""
-    bits, at = "".join(f"{byte:08b}" for byte in header[:256]).ljust(4096, "0"), 4
+    bits = "".join(f"{byte:08b}" for byte in header[:256]).ljust(4096, "0")
+    at = 4  # the profile and the flag of a still picture come first
 
     def number(n: int) -> int:
         nonlocal at
         at += n
         return int(bits[at - n : at], 2) if n else 0
 
-    if number(1):  # a reduced header of a still picture
+    if number(1):  # the reduced header of a still picture
         number(5)
     else:
         delay = 0
         if timed := number(1):
             number(64)
-            if number(1):  # the picture's duration, in Exp-Golomb code
+            if number(1):  # the duration of a picture, in Exp-Golomb code
                 zeros = bits.index("1", at) - at
                 number(2 * zeros + 1)
         modelled = number(1) if timed else 0

@@ -1,6 +1,7 @@
-"""PPM, PGM and PBM: a line of numbers, then pixels (https://netpbm.sourceforge.net/doc/). NumPy decodes them.
+"""PPM, PGM and PBM: a header of numbers, then pixels (https://netpbm.sourceforge.net/doc/).
 
-Pillow scales levels other than 255 in a Python loop over pixels, seconds for a photo.
+NumPy decodes them. For maximum levels other than 255, Pillow would loop over pixels in Python, which takes seconds
+per photo.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -12,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from imclass.core.errors import BadImage
 from imclass.data.images.container import Container
 
-SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment counts as the end of its line
+SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"  # a comment counts as a line break
 NETPBM_START = re.compile(rb"P[1-6](?:\s|#)")
 HEADER = re.compile(rb"P([1-6])" + SPACE + rb"(\d{1,9})" + SPACE + rb"(\d{1,9})(?=\s|#)")
 LEVELS = re.compile(SPACE + rb"(\d{1,5})(?=\s|#)")
@@ -20,10 +21,10 @@ COMMENT = re.compile(rb"#[^\r\n]*")
 
 
 def parse_netpbm(content: bytes, path: str) -> Container:
-    """Return a PPM, PGM or PBM file as it is."""
+    """Parse a PPM, PGM or PBM file. Its content is kept unchanged."""
     found = HEADER.match(content)
     if found is None:
-        raise BadImage("damaged", path, "the PPM does not say its width and height")
+        raise BadImage("damaged", path, "the PPM has no width and height in its header")
     return Container("PPM", int(found[2]), int(found[3]), b"", content)
 
 
@@ -32,36 +33,39 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
     content, height, width = container.content, container.height, container.width
     found = HEADER.match(content)
     kind, at = int(found[1]) if found else 0, found.end() if found else 0
-    most = 1
+    highest = 1  # level
     if kind not in (1, 4):
         levels = LEVELS.match(content, at)
         if levels is None or not 0 < int(levels[1]) < 65536:
-            raise BadImage("damaged", path, "the PPM does not say how many levels it has, from 1 to 65535")
-        most, at = int(levels[1]), levels.end()
+            raise BadImage("damaged", path, "the PPM has no maximum level from 1 to 65535 in its header")
+        highest, at = int(levels[1]), levels.end()
     channels = 3 if kind in (3, 6) else 1
     if kind == 4:
         row = -(-width // 8)
         packed = read_binary(content, at + 1, np.dtype(np.uint8), height * row, path).reshape(height, row)
         values = 1 - np.unpackbits(packed, axis=1, count=width)  # 1 is black
     elif kind > 4:
-        form = np.dtype(">u2" if most > 255 else np.uint8)
+        form = np.dtype(">u2" if highest > 255 else np.uint8)
         values = read_binary(content, at + 1, form, height * width * channels, path)
     else:
-        values = read_digits(content[at:], kind, height * width * channels, most, path)
-    return np.broadcast_to(
-        scale_levels(values, most).reshape(height, width, channels), (height, width, 3)
-    ).copy()  # fmt: skip
+        values = read_digits(content[at:], kind, height * width * channels, highest, path)
+    image = scale_levels(values, highest).reshape(height, width, channels)
+    return np.broadcast_to(image, (height, width, 3)).copy()
 
 
 def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
-    """Return `count` numbers of this form from a position on."""
-    if len(content) - at < count * form.itemsize:
-        raise BadImage("truncated", path, f"the PPM has {max(0, len(content) - at):,} bytes of pixels, fewer than said")
+    """Return `count` numbers of type `form`, starting at a position."""
+    held, needed = max(0, len(content) - at), count * form.itemsize
+    if held < needed:
+        raise BadImage("truncated", path, f"the PPM has {held:,} bytes of pixels, but its size requires {needed:,}")
     return np.frombuffer(content, form, count, at)
 
 
-def read_digits(text: bytes, kind: int, count: int, most: int, path: str) -> Int64[np.ndarray, "N"]:
-    """Return the first `count` numbers of a file that has them in digits; of a PBM each digit is one, 1 for black."""
+def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> Int64[np.ndarray, "N"]:
+    """Return the first `count` numbers of a file that stores them as decimal text.
+
+    In a PBM each digit is a number, and 1 is black.
+    """
     text = COMMENT.sub(b"", text)
     if kind == 1:
         digits = np.frombuffer(re.sub(rb"\s+", b"", text), np.uint8)[:count].astype(np.int64) - ord("0")
@@ -70,17 +74,17 @@ def read_digits(text: bytes, kind: int, count: int, most: int, path: str) -> Int
         plain = re.match(rb"[\d\s]*", text)
         values = np.fromstring(plain[0].decode() if plain and plain[0].strip() else "", np.int64, sep=" ")[:count]
     if len(values) < count:
-        raise BadImage("truncated", path, f"the PPM has {len(values):,} numbers of {count:,}")
-    if len(values) and not 0 <= values.min() <= values.max() <= most:
-        raise BadImage("damaged", path, f"a number in the PPM is not one of its levels, 0 to {most}")
+        raise BadImage("truncated", path, f"the PPM has {len(values):,} of {count:,} numbers")
+    if len(values) and not 0 <= values.min() <= values.max() <= highest:
+        raise BadImage("damaged", path, f"a level in the PPM is outside the range 0 to {highest}")
     return values
 
 
-def scale_levels(values: np.ndarray, most: int) -> np.ndarray:
-    """Return levels of 0 to `most` as 0 to 255; of 16 bits the upper byte is kept."""
-    if most == 255:
+def scale_levels(values: np.ndarray, highest: int) -> np.ndarray:
+    """Scale levels from 0 to `highest` to 0 to 255. If `highest` is 65535, the upper byte is kept."""
+    if highest == 255:
         return values.astype(np.uint8)
-    if most == 65535:
+    if highest == 65535:
         return (values >> 8).astype(np.uint8)
-    table = (np.arange(65536, dtype=np.int64).clip(0, most) * 255 + most // 2) // most
+    table = (np.arange(65536, dtype=np.int64).clip(0, highest) * 255 + highest // 2) // highest
     return table.astype(np.uint8)[values]

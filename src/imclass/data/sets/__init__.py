@@ -1,1 +1,1 @@
-"""One file a data set; each exposes a table `DATASETS`, found by scanning this folder."""
+"""One file per data set. Each exposes a table `DATASETS`, found by scanning this folder."""

@@ -1,8 +1,9 @@
 """CIFAR-10 and CIFAR-100: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 
-Both come as a binary edition (records of label bytes and 3 x 32 x 32 pixel bytes) and a Python one (pickles). What lies
-in the store is used: the binary edition before the Python one, files before their archive, which is unpacked beside
-itself once. Files that differ from the published ones are used and said.
+Both come in a binary edition (records of label bytes and 3 x 32 x 32 pixel bytes) and a Python edition (pickles). Files
+in the store are preferred to a download, the binary edition to the Python one, and an unpacked folder to its archive,
+which is unpacked once into the folder that contains it. Files that differ from the published ones are used, and a note
+reports them.
 """
 
 import hashlib
@@ -27,14 +28,13 @@ from imclass.store.store import Download, Store
 IMAGE_BYTES = 3 * 32 * 32
 CIFAR_SPLITS = ("train", "test")
 LICENCE = "none stated"
-HOME_URL = (
-    "https://www.cs.toronto.edu/~kriz/"  # gives MD5s; the sizes and SHA-256 below are on record in several projects
-)
-MAX_UNPACKED_BYTES = 1 << 28  # bytes; the editions have 180 to 190 MB
-MAX_FILES = 64
-MAX_NAMES_BYTES = 1 << 20  # bytes of a file of class names
+# The page lists MD5s. The sizes and SHA-256 digests below are recorded in several projects.
+HOME_URL = "https://www.cs.toronto.edu/~kriz/"
+MAX_UNPACKED_BYTES = 1 << 28  # the editions unpack to 180 to 190 MB
+MAX_FILES = 64  # in an archive
+MAX_NAMES_BYTES = 1 << 20  # of a file of class names
 
-Records = tuple[UInt8[np.ndarray, "N P"], UInt8[np.ndarray, "N"]]  # of each image its P = 3,072 pixel bytes; its label
+Records = tuple[UInt8[np.ndarray, "N P"], UInt8[np.ndarray, "N"]]  # P = 3,072 pixel bytes and the label of each image
 
 
 @dataclass(frozen=True)
@@ -43,79 +43,79 @@ class BatchFile:
 
     name: str
     count: int  # images
-    md5: str = ""  # of the published file, where more than one source gives it
+    md5: str = ""  # of the published file, if more than one source states it
 
 
 @dataclass(frozen=True)
 class BinaryForm:
-    """Files of records: label bytes, of which the last is the class, then the planes red, green and blue."""
+    """Files of records: label bytes, of which the last is the class, then the red, green and blue planes."""
 
     label_bytes: int
 
-    def most(self, count: int) -> int:
-        """Bytes of a file of `count` images."""
+    def max_bytes(self, count: int) -> int:
+        """Return the exact size of a file of `count` images."""
         return count * (self.label_bytes + IMAGE_BYTES)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
-        """The images of a file, which must have exactly the size of `count` records."""
-        if len(content) != self.most(count):
-            held, wanted = len(content), self.most(count)
+        """Return the records of a file. Raise `UserError` unless it has exactly the size of `count` records."""
+        size, expected = len(content), self.max_bytes(count)
+        if size != expected:
             raise UserError(
-                f"{path} has {held:,} bytes, fewer than the {wanted:,} wanted; put the published file there"
+                f"{path} has {size:,} bytes, fewer than the expected {expected:,}; replace it with the published file"
             )
         records = np.frombuffer(content, np.uint8).reshape(count, -1)
         return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
 
     def names(self, content: bytes, path: Path) -> list[str]:
-        """Class names, one a line."""
+        """Return the class names, one from each line."""
         return [name.strip() for name in decode_text(content, path).splitlines() if name.strip()]
 
 
 @dataclass(frozen=True)
 class PickledForm:
-    """Pickled dictionaries: `data`, a row an image in the planes' order, and a list of labels."""
+    """Pickled dictionaries: `data` with a row of red, green and blue planes per image, and a list of labels."""
 
     labels: str  # key of the labels
-    label_names: str  # key of the class names, in the file of these
+    label_names: str  # key of the class names, in the file that contains them
 
-    def most(self, count: int) -> int:
-        """Bytes that a file of `count` images may have; text protocols write up to four for one."""
+    def max_bytes(self, count: int) -> int:
+        """Return the largest size of a file of `count` images. Text protocols write up to four bytes for each."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
-        """The images of a file, which must hold exactly `count`."""
-        held = unpickle(content, path)
-        pixels, labels = held.get("data"), held.get(self.labels)
+        """Return the records of a file. Raise `UserError` unless it has exactly `count` of them."""
+        entries = unpickle(content, path)
+        pixels, labels = entries.get("data"), entries.get(self.labels)
         if not (isinstance(pixels, np.ndarray) and pixels.shape == (count, IMAGE_BYTES)):
             raise UserError(
-                f"{path} holds no 'data' of {count:,} x {IMAGE_BYTES:,} bytes; put the published file there"
+                f"{path} has no 'data' of {count:,} x {IMAGE_BYTES:,} bytes; replace it with the published file"
             )
         if not (isinstance(labels, list) and len(labels) == count and all(map(is_byte, labels))):
-            raise UserError(f"{path} holds no {self.labels!r} of {count:,} numbers; put the published file there")
+            raise UserError(f"{path} has no {self.labels!r} of {count:,} numbers; replace it with the published file")
         return pixels, np.array(labels, np.uint8)
 
     def names(self, content: bytes, path: Path) -> list[str]:
-        """Class names, from the file that holds them."""
+        """Return the class names. Raise `UserError` if the file does not contain them."""
         names = unpickle(content, path).get(self.label_names)
         if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
-            raise UserError(f"{path} holds no list {self.label_names!r}; put the published file there")
+            raise UserError(f"{path} has no list {self.label_names!r}; replace it with the published file")
         return [name if isinstance(name, str) else decode_text(name, path) for name in names]
 
 
 @dataclass(frozen=True)
 class Edition:
-    """One form of a set: its folder in the store and the archive that holds this folder."""
+    """One published form of a set: its folder in the store, and the archive that contains this folder."""
 
     folder: str
     archive: str
     form: BinaryForm | PickledForm
     batches: Mapping[str, tuple[BatchFile, ...]]  # by split
-    names: str = ""  # the file of the class names, where they are read
+    names: str = ""  # the file of the class names; "": they are not read
 
 
 @dataclass(frozen=True)
 class CifarSet:
-    """A set in its editions, the preferred first; `download` is the archive of that one."""
+    """A set with its editions, the preferred one first. `download` is its archive."""
 
     name: str
     classes: tuple[str, ...]
@@ -123,11 +123,11 @@ class CifarSet:
     download: Download
 
     def get(self, location: DataLocation) -> None:
-        """Fetch and unpack the set, unless it is in the store."""
+        """Download and unpack the data set, unless it is in the store."""
         self.locate(location.store)
 
     def open(self, location: DataLocation) -> LazySplits:
-        """Return the splits; each is read into memory when it is asked for."""
+        """Return the splits. Each is read into memory when it is first used."""
         return LazySplits(CIFAR_SPLITS, partial(self.open_split, location.store))
 
     def open_split(self, store: Store, split: str) -> ArrayDataset:
@@ -135,24 +135,26 @@ class CifarSet:
         edition, folder = self.locate(store)
         batches = edition.batches[split]
         total = sum(batch.count for batch in batches)
-        classes, notes = self.named(edition, folder)
-        array, labels = np.empty((total, 32, 32, 3), np.uint8), np.empty(total, np.int64)
-        at = 0
+        classes, notes = self.read_classes(edition, folder)
+        array = np.empty((total, 32, 32, 3), np.uint8)
+        labels = np.empty(total, np.int64)
+        start = 0
         for batch in batches:
             path = folder / batch.name
-            content = read_whole(path, edition.form.most(batch.count))
+            content = read_whole(path, edition.form.max_bytes(batch.count))
             notes += difference_notes(batch, content)
-            rows = slice(at, at := at + batch.count)
+            rows = slice(start, start + batch.count)
             pixels, labels[rows] = edition.form.read(content, path, batch.count)
             check_labels(labels[rows], path, len(classes))
             array[rows] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+            start += batch.count
         origin = Origin(self.name, str(store.folder / self.name), "published", LICENCE, tuple(notes))
         return ArrayDataset(array, OneOf(labels), classes, CIFAR_SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
-        """The first edition in the store and its folder, which is unpacked or downloaded where need be."""
+        """Return the first edition in the store, and its folder. Unpack or download it if necessary."""
         for edition in self.editions:
-            folder, archive = self.places(store, edition)
+            folder, archive = self.paths(store, edition)
             if folder.exists():
                 return edition, folder
             if archive.exists():
@@ -160,86 +162,94 @@ class CifarSet:
         try:
             archive = store.get(self.download)
         except UserError as error:
-            folders = " or ".join(str(self.places(store, edition)[0]) for edition in self.editions)
+            folders = " or ".join(str(self.paths(store, edition)[0]) for edition in self.editions)
             raise UserError(f"{error}. Or put the files of an unpacked archive into {folders}") from None
-        return self.editions[0], unpack_edition(archive, self.places(store, self.editions[0])[0])
+        return self.editions[0], unpack_edition(archive, self.paths(store, self.editions[0])[0])
 
-    def places(self, store: Store, edition: Edition) -> tuple[Path, Path]:
-        """Where an edition's folder and its archive belong."""
-        return store.inside(f"{self.name}/{edition.folder}"), store.inside(f"{self.name}/{edition.archive}")
+    def paths(self, store: Store, edition: Edition) -> tuple[Path, Path]:
+        """Return the paths of an edition's folder and of its archive in the store."""
+        return store.path_inside(f"{self.name}/{edition.folder}"), store.path_inside(f"{self.name}/{edition.archive}")
 
-    def named(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
-        """The class names, from the edition's own file where it has one, and a note where they are unusual."""
+    def read_classes(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
+        """Return the class names, from the edition's file if there is one, and a note if they are not as published."""
         path = folder / edition.names
         if not edition.names or not path.exists():
             return self.classes, []
         names = tuple(edition.form.names(read_whole(path, MAX_NAMES_BYTES), path))
         if len(names) != len(self.classes):
-            raise UserError(f"{path} names {len(names):,} classes, and {self.name} has {len(self.classes)}")
+            raise UserError(
+                f"{path} lists {len(names):,} classes, but {self.name} has {len(self.classes)}; "
+                "replace it with the published file"
+            )
         check_classes(names, str(path))
-        return names, [] if names == self.classes else [f"{edition.names} names other classes than the published one"]
+        return names, [] if names == self.classes else [f"{edition.names} lists other classes than the published file"]
 
 
 def unpack_edition(archive: Path, folder: Path) -> Path:
-    """The folder that the archive beside it holds."""
+    """Unpack an archive into the folder that contains it. Return the unpacked folder."""
     try:
         extract(archive, folder.parent, MAX_UNPACKED_BYTES, MAX_FILES)
     except UserError:
-        if not folder.is_dir():  # else another process has just unpacked the same archive, whole
+        # If the folder exists now, another process has just unpacked the same archive completely.
+        if not folder.is_dir():
             raise
     if not folder.is_dir():
-        raise UserError(f"{archive} does not hold the folder {folder.name}; put the published archive there")
+        raise UserError(f"{archive} does not contain the folder {folder.name}; replace it with the published archive")
     return folder
 
 
-def read_whole(path: Path, most: int) -> bytes:
-    """All bytes of a file, at most `most`; a file that is not there, too large or not readable is a `UserError`."""
+def read_whole(path: Path, max_bytes: int) -> bytes:
+    """Return all bytes of a file. Raise `UserError` if it is missing, larger than `max_bytes` or cannot be read."""
     if not path.is_file():
-        raise UserError(f"there is no file {path}; put it there, or move {path.parent} away to have it made anew")
+        raise UserError(
+            f"{path} is missing; restore the file, or move {path.parent} out of the way to have it created again"
+        )
     size = path.stat().st_size
-    if size > most:
-        raise UserError(f"{path} has {size:,} bytes, more than the {most:,} wanted; put the published file there")
+    if size > max_bytes:
+        raise UserError(
+            f"{path} has {size:,} bytes, more than the expected {max_bytes:,}; replace it with the published file"
+        )
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); make it readable") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); make the file readable") from None
 
 
 def decode_text(content: bytes, path: Path) -> str:
-    """Text of a file; other bytes are a `UserError`."""
+    """Return the text of a file. Raise `UserError` if it is not UTF-8."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"{path} holds names that are not text; put the published file there") from None
+        raise UserError(f"{path} contains names that are not UTF-8 text; replace it with the published file") from None
 
 
 def is_byte(value: object) -> bool:
-    """Whether this is a whole number that fits a byte."""
+    """Return whether this is an integer that fits a byte."""
     return type(value) is int and 0 <= value < 256
 
 
 def difference_notes(batch: BatchFile, content: bytes) -> list[str]:
-    """A note where a file is not the published one."""
+    """Return a note if a file is not the published one."""
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if not batch.md5 or md5 == batch.md5:
         return []
-    return [f"{batch.name} is not the published file: its MD5 is {md5}, and {batch.md5} is published"]
+    return [f"{batch.name} is not the published file: its MD5 is {md5} instead of {batch.md5}"]
 
 
 def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> None:
-    """A `UserError` that names the first label without a class."""
+    """Raise a `UserError` that names the first label without a class, if there is one."""
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         raise UserError(
-            f"{path}: image {wrong[0]:,} has the label {labels[wrong[0]]}, and the classes are 0 to {classes - 1}; "
-            "put the published file there"
+            f"{path}: image {wrong[0]:,} has the label {labels[wrong[0]]}, but the classes are 0 to {classes - 1}; "
+            "replace it with the published file"
         )
 
 
-def cifar10_batches(end: str, md5: tuple[str, ...]) -> dict[str, tuple[BatchFile, ...]]:
-    """The six files of CIFAR-10; `md5` has the test file's last."""
-    train = tuple(BatchFile(f"data_batch_{k + 1}{end}", 10_000, md5[k]) for k in range(5))
-    return {"train": train, "test": (BatchFile(f"test_batch{end}", 10_000, md5[5]),)}
+def cifar10_batches(suffix: str, md5: tuple[str, ...]) -> dict[str, tuple[BatchFile, ...]]:
+    """Return the six files of CIFAR-10. The last of `md5` belongs to the test file."""
+    train = tuple(BatchFile(f"data_batch_{k + 1}{suffix}", 10_000, md5[k]) for k in range(5))
+    return {"train": train, "test": (BatchFile(f"test_batch{suffix}", 10_000, md5[5]),)}
 
 
 CIFAR10 = CifarSet(

@@ -1,8 +1,8 @@
 """MNIST (LeCun, Bottou, Bengio and Haffner 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): IDX files.
 
-IDX: two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, each axis's length as a
-big-endian 32-bit number, then the values. Files may be gzipped. Those in the store are used as they are, so that other
-sets in this layout can be put there; what is downloaded must be the published file.
+An IDX file has two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, the length of
+each axis as a big-endian 32-bit number, then the values. Files may be gzipped. Files in the store are not compared with
+the published ones, so that other data sets in this layout can be used. A download must be the published file.
 """
 
 import gzip
@@ -32,27 +32,27 @@ FILE_PREFIXES = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True)
 class MnistSet:
-    """A set of four IDX files: where they are in the store and on the network, the gzipped ones' sizes and SHA-256."""
+    """A data set of four IDX files, in the store or to be downloaded."""
 
     name: str
     classes: tuple[str, ...]
-    url: str
+    url: str  # of the folder with the gzipped files
     licence: str
-    files: Mapping[str, tuple[int, str]]
+    files: Mapping[str, tuple[int, str]]  # the size in bytes and the SHA-256 of each gzipped file, by stem
 
     def path(self, store: Store, stem: str) -> Path:
-        """One file: the one in the store, gzipped or not, else downloaded there."""
+        """Return the path of a file in the store, gzipped or not. Download it if it is missing."""
         size, sha256 = self.files[stem]
         found = store.find(f"{self.name}/{stem}", f"{self.name}/{stem}.gz")
         return found or store.get(Download(f"{self.name}/{stem}.gz", f"{self.url}{stem}.gz", sha256, size))
 
     def get(self, location: DataLocation) -> None:
-        """Fetch what is not yet in the store."""
+        """Download the files that are not in the store."""
         for stem in self.files:
             self.path(location.store, stem)
 
     def open(self, location: DataLocation) -> LazySplits:
-        """Return the splits; each is read into memory when it is asked for."""
+        """Return the splits. Each is read into memory when it is first used."""
         return LazySplits(MNIST_SPLITS, partial(self.open_split, location.store))
 
     def open_split(self, store: Store, split: str) -> ArrayDataset:
@@ -64,54 +64,61 @@ class MnistSet:
 
 
 def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str, origin: Origin) -> ArrayDataset:
-    """A split from its two files; a file that does not fit is a `UserError` that names it."""
+    """Read a split from its two files. Raise a `UserError` that names any file that does not fit."""
     array, numbers = read_idx(images), read_idx(labels)
     if array.ndim != 3 or not array.size:
-        raise UserError(f"{images} holds values of shape {array.shape}, not images; put the set's own file there")
+        raise UserError(
+            f"{images} contains values of shape {array.shape}, not images; replace it with the data set's file"
+        )
     if numbers.ndim != 1:
-        raise UserError(f"{labels} holds values of shape {numbers.shape}, not labels; put the set's own file there")
+        raise UserError(
+            f"{labels} contains values of shape {numbers.shape}, not labels; replace it with the data set's file"
+        )
     if len(array) != len(numbers):
         raise UserError(
-            f"{images} has {len(array):,} images and {labels} has {len(numbers):,} labels; take both from the same set"
+            f"{images} has {len(array):,} images and {labels} has {len(numbers):,} labels; use files from one data set"
         )
     if numbers.max() >= len(classes):
         raise UserError(
-            f"{labels} has the label {numbers.max()}, and {origin.name} has classes 0 to {len(classes) - 1}"
+            f"{labels} has the label {numbers.max()}, but {origin.name} has classes 0 to {len(classes) - 1}; "
+            "replace it with the data set's file"
         )
     return ArrayDataset(array[..., None], OneOf(numbers.astype(np.int64)), classes, MNIST_SPLITS, split, origin)
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """The array of bytes in an IDX file, gzipped or not; anything else is a `UserError` that says what is wrong."""
+    """Read the array of bytes in an IDX file, gzipped or not. Raise `UserError` for anything else."""
     if not path.is_file():
-        raise UserError(f"{path} is not a file; an IDX file is wanted there")
+        raise UserError(f"{path} is not a file; replace it with an IDX file")
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             return read_values(gzip.GzipFile(fileobj=file) if packed else file, path)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}); fetch it again") from None
+        raise UserError(f"{path} cannot be read ({error}); download the file again") from None
 
 
 def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
-    """The array that an unpacked IDX stream holds; no more memory is taken than its header announces."""
+    """Read the array of an unpacked IDX stream, with at most the memory that its header declares."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[3] == 0:
-        raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; fetch it again")
+        raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; download the file again")
     if head[2] != 0x08:
-        raise UserError(f"{path} holds values of IDX type 0x{head[2]:02x}; only unsigned bytes (0x08) are read")
+        raise UserError(f"{path} contains values of IDX type 0x{head[2]:02x}; only unsigned bytes (0x08) are read")
     lengths = file.read(4 * head[3])
     if len(lengths) < 4 * head[3]:
-        raise UserError(f"{path} ends within its header; fetch it again")
+        raise UserError(f"{path} is truncated in its header; download the file again")
     shape = struct.unpack(f">{head[3]}I", lengths)
     size = math.prod(shape)
     if size > MAX_IDX_BYTES:
-        raise UserError(f"{path} announces {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
+        raise UserError(f"{path} declares {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
     content = bytearray(file.read(size + 1))
     if len(content) != size:
-        held = f"more than {size:,}" if len(content) > size else f"{len(content):,}"
-        raise UserError(f"{path} announces {' x '.join(map(str, shape))} values and holds {held}; fetch it again")
+        count = f"more than {size:,}" if len(content) > size else f"{len(content):,}"
+        raise UserError(
+            f"{path} declares {' x '.join(map(str, shape))} values but contains {count}; download the file again"
+        )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 

@@ -1,4 +1,4 @@
-"""A part of MNIST that comes with the package, so that everything can be tried without a download."""
+"""A part of MNIST that is shipped with the package, so that everything can be tried without a download."""
 # Tested in tests/data/sets/test_mnist.py
 
 from pathlib import Path
@@ -12,7 +12,7 @@ SAMPLE_FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
 
 
 def open_sample(location: DataLocation) -> LazySplits:
-    """Return the splits, wherever the user's data is."""
+    """Return the splits. The location is ignored, since the files are in the package."""
     return LazySplits(MNIST_SPLITS, read_sample)
 
 
@@ -27,7 +27,7 @@ def read_sample(split: str) -> ArrayDataset:
 DATASETS = {
     "mnist-sample": DatasetEntry(
         open_sample,
-        "handwritten digits, 28 x 28 grey, 10,000 + 2,000 of MNIST's, in the package",
+        "handwritten digits, 28 x 28 grey, 10,000 + 2,000 from MNIST, included in the package",
         MNIST_SPLITS,
         MNIST.licence,
     )

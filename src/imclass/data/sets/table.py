@@ -1,12 +1,12 @@
-"""The user's own images, listed in a CSV file: a row an image, with its label or its labels.
+"""The user's own images, listed in a CSV file with one row for each image and its label or labels.
 
     image,labels              image,label,split
     a.png,cat;dog             photos/1.jpg,cat,train
     b.png,                    photos/2.jpg,dog,test
 
-A column `label` gives each image one class. A column `labels` gives it any number, with ";" or "|" between them; one
+A column `label` gives each image one class. A column `labels` gives it any number, separated by ";" or "|"; a label
 after a question mark was not judged. Paths are relative to the file's folder. Without a column `split` the images are
-cut by a hash of (split seed, name), those with one label each class by class.
+split by a hash of (split seed, name), class by class if the column is `label`.
 """
 
 import csv
@@ -23,64 +23,65 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf, Targets
 from imclass.core.text import list_names, nfc_form, suggestion
-from imclass.data.names import SPLITS, is_address, split_of
+from imclass.data.names import SPLITS, is_url, split_of
 from imclass.data.sets.folder import FolderDataset
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import lowest_ranked
 from imclass.store.digests import open_digests
 
 KNOWN_COLUMNS = ("image", "label", "labels", "split")
-SEPARATORS = ",;\t"  # of columns: Excel writes semicolons where the comma is a decimal point
+SEPARATORS = ",;\t"  # of columns; Excel writes semicolons where the comma is the decimal point
 NOT_JUDGED = "?"
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A line of the file: its number, the image's path, its labels with their marks, and its split if it has one."""
+    """A row of the file."""
 
-    line: int
-    image: str
-    marks: Mapping[str, int]  # 1: yes, -1: not judged
-    split: str = ""
+    line: int  # number of the line in the file
+    image: str  # path relative to the file's folder
+    marks: Mapping[str, int]  # by label; 1: yes, -1: not judged
+    split: str = ""  # "" if the file has no column `split`
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """A file of images and labels. `several` is whether an image may have any number of labels."""
+    """A file of images and labels."""
 
     path: Path
     rows: tuple[TableRow, ...]  # sorted by image
-    several: bool
+    is_multi_label: bool  # whether an image may have any number of labels
     classes: tuple[str, ...]
-    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # positions of rows by split
-    rule: str = ""
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # positions of rows, by split
+    rule: str = ""  # how it was split, as in `Origin`
     notes: tuple[str, ...] = ()
 
     def targets(self, positions: Sequence[int]) -> Targets:
-        """Return the targets of some rows."""
-        place = {name: k for k, name in enumerate(self.classes)}
-        if not self.several:
-            return OneOf(np.array([place[name] for i in positions for name in self.rows[i].marks], np.int64))
+        """Return the targets of the rows at these positions."""
+        index = {name: k for k, name in enumerate(self.classes)}
+        if not self.is_multi_label:
+            return OneOf(np.array([index[name] for i in positions for name in self.rows[i].marks], np.int64))
         marks = np.zeros((len(positions), len(self.classes)), np.int8)
         for n, i in enumerate(positions):
             for name, mark in self.rows[i].marks.items():
-                marks[n, place[name]] = mark
+                marks[n, index[name]] = mark
         return AnyOf(marks)
 
 
 def open_table(location: DataLocation) -> LazySplits:
-    """Return the splits of the CSV file at `location.path`; "all" is every image where it names no splits.
+    """Return the splits of the CSV file at `location.path`, with images sorted by name.
 
-    The images are sorted by name. Mistakes are `UserError`s that name the file and the line.
+    A file without a column `split` is split by a hash, and also has the split "all" with every image. Raise a
+    `UserError` that names the file and the line for any mistake in it.
     """
     if location.path is None:
-        raise UserError("'csv' is read from a path; give the path of the file as --data")
+        raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
     table = read_table(location.path, location)
     return LazySplits(tuple(table.parts), partial(open_table_split, table, location))
 
 
 def open_table_split(table: ImageTable, location: DataLocation, split: str) -> FolderDataset:
-    """Return the images of one split of a table."""
+    """Return one split of a table."""
     positions = table.parts[split]
     return FolderDataset(
         root=table.path.parent,
@@ -92,44 +93,43 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
         split=split,
         origin=Origin(table.path.name, str(table.path.resolve()), table.rule, notes=table.notes),
         digests=open_digests(location.store),
-        most_pixels=location.most_pixels,
+        max_pixels=location.max_pixels,
     )
 
 
 def read_table(path: Path, location: DataLocation) -> ImageTable:
-    """Return the content of a CSV file. Raise `UserError` for anything wrong with it."""
+    """Read a CSV file. Raise `UserError` for anything wrong with it."""
     lines = lines_of(path)
     _, header = next(lines, (1, []))
-    heads = [cell.strip().lower() for cell in header]
-    check_header(path, heads)
-    several = "labels" in heads
-    rows = tuple(sorted(image_rows(path, heads, lines), key=lambda row: (nfc_form(row.image), row.image)))
+    columns = [cell.strip().lower() for cell in header]
+    check_header(path, columns)
+    rows = tuple(sorted(image_rows(path, columns, lines), key=lambda row: (nfc_form(row.image), row.image)))
     check_rows(path, rows)
     classes = tuple(sorted({name for row in rows for name in row.marks}))
     if len(classes) < 2:
-        found = list_names(classes) or "none"
-        raise UserError(f"{path}: a classifier needs at least two classes, and its labels name {found}; add some")
-    unread = [head for head in heads if head not in KNOWN_COLUMNS]
-    notes = [f"columns that are not read: {list_names(unread)}"] if unread else []
-    whole = ImageTable(path, rows, several, classes)
-    if "split" in heads:
-        table = replace(whole, parts=parts_by_name(path, rows), rule="table")
+        names = list_names(classes) or "none"
+        raise UserError(f"{path}: a classifier needs at least two classes, and the labels name {names}; add labels")
+    ignored = [column for column in columns if column not in KNOWN_COLUMNS]
+    notes = [f"columns that are not read: {list_names(ignored)}"] if ignored else []
+    table = ImageTable(path, rows, "labels" in columns, classes)
+    if "split" in columns:
+        table = replace(table, parts=parts_by_name(path, rows), rule="table")
     else:
         share = 100 * location.split.test
         rule = f"hash {100 - share:g}/{share:g}, seed {location.split_seed}"
-        table = replace(whole, parts=parts_by_hash(whole, location), rule=rule)
+        table = replace(table, parts=parts_by_hash(table, location), rule=rule)
     return replace(table, notes=(*notes, *surprise_notes(table)))
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line that has any. Raise `UserError` for a file that is no such table."""
+    """Yield the number and the cells of each line that is not empty. Raise `UserError` if the file is not CSV."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text in UTF-8; save it as CSV UTF-8") from None
     except OSError as error:
-        there = [file.name for file in path.parent.glob("*.csv")] if path.parent.is_dir() else []
-        raise UserError(f"{path} cannot be read: {error.strerror}{suggestion(path.name, there)}") from None
+        siblings = [file.name for file in path.parent.glob("*.csv")] if path.parent.is_dir() else []
+        raise UserError(f"{path} cannot be read: {error.strerror}{suggestion(path.name, siblings)}") from None
     first = text.split("\n", 1)[0]
     delimiter = next((separator for separator in SEPARATORS if separator in first), ",")
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
@@ -141,80 +141,84 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}, line {reader.line_num}: {error}; correct the quotes") from None
 
 
-def check_header(path: Path, heads: Sequence[str]) -> None:
-    """Raise `UserError` unless the first line names the columns."""
-    wanted = "the first line must name the columns image and label, or image and labels for any number of them"
-    twice = [head for head in KNOWN_COLUMNS if heads.count(head) > 1]
+def check_header(path: Path, columns: Sequence[str]) -> None:
+    """Raise `UserError` unless the first line contains the required columns."""
+    fix = "the first line must contain image and label, or image and labels for any number of labels"
+    twice = [column for column in KNOWN_COLUMNS if columns.count(column) > 1]
     if twice:
-        raise UserError(f"{path}, line 1: the column {twice[0]} is there twice; keep one")
-    if "image" not in heads or not {"label", "labels"} & set(heads):
-        raise UserError(f"{path}, line 1: the columns are {list_names(heads) or 'none'}; {wanted}")
-    if {"label", "labels"} <= set(heads):
-        raise UserError(f"{path}, line 1: there are both columns label and labels; keep one")
+        raise UserError(f"{path}, line 1: the column {twice[0]} occurs twice; keep one")
+    if "image" not in columns or not {"label", "labels"} & set(columns):
+        problem = f"the columns are {list_names(columns)}" if columns else "it has no columns"
+        raise UserError(f"{path}, line 1: {problem}; {fix}")
+    if {"label", "labels"} <= set(columns):
+        raise UserError(f"{path}, line 1: the columns label and labels both occur; keep one")
 
 
-def image_rows(path: Path, heads: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
+def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
     """Yield the rows of a table. Raise `UserError` for a line that does not fit the header."""
-    spellings: dict[str, tuple[str, int]] = {}
+    spellings: dict[str, tuple[str, int]] = {}  # the first spelling of each label, and its line
     for line, cells in lines:
         at = f"{path}, line {line}"
-        if len(cells) != len(heads):
-            quotes = "put several labels into one cell, with | between them, and quote what holds a separator"
-            raise UserError(f"{at}: the header has {len(heads)} columns, and this line {len(cells)}; {quotes}")
-        named = {head: cell.strip() for head, cell in zip(heads, cells, strict=True) if head in KNOWN_COLUMNS}
-        marks = marks_in(named["labels"], at) if "labels" in named else {one_label(named["label"], at): 1}
+        if len(cells) != len(columns):
+            fix = "put several labels into one cell, separated by |, and quote a cell that contains a separator"
+            raise UserError(f"{at}: the header has {len(columns)} columns, but this line has {len(cells)}; {fix}")
+        by_name = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if name in KNOWN_COLUMNS}
+        marks = marks_in(by_name["labels"], at) if "labels" in by_name else {one_label(by_name["label"], at): 1}
         for name in marks:
             check_spelling(name, line, spellings, at)
-        split = split_in(named["split"], at) if "split" in named else ""
-        yield TableRow(line, image_in(named["image"], path.parent, at), marks, split)
+        split = split_in(by_name["split"], at) if "split" in by_name else ""
+        yield TableRow(line, image_in(by_name["image"], path.parent, at), marks, split)
 
 
 def image_in(cell: str, folder: Path, at: str) -> str:
-    """Return the path of an image. Raise `UserError` where there is no such file."""
+    """Return the path of an image. Raise `UserError` if it is not the path of a file."""
     if not cell:
-        raise UserError(f"{at}: there is no image; give its path relative to {folder}")
-    if is_address(cell):
-        raise UserError(f"{at}: {cell} is an address; save what is there as a file, and give its path")
+        raise UserError(f"{at}: the image is missing; give its path relative to {folder}")
+    if is_url(cell):
+        raise UserError(f"{at}: {cell} is a URL; save the image as a file, and give its path")
     if os.path.isabs(cell):
         raise UserError(f"{at}: {cell} is an absolute path; give it relative to {folder}")
     if not (folder / cell).is_file():
-        slashes = "; write it with /" if "\\" in cell else "; correct or remove the line"
-        raise UserError(f"{at}: there is no file {folder / cell}{slashes}")
+        fix = "write the path with / instead of \\" if "\\" in cell else "correct or remove the line"
+        raise UserError(f"{at}: the file {folder / cell} does not exist; {fix}")
     return os.path.normpath(cell)
 
 
 def marks_in(cell: str, at: str) -> dict[str, int]:
-    """Return the labels in a cell with their marks; none in an empty cell. Raise `UserError` for an empty label."""
+    """Return the labels in a cell with their marks. Raise `UserError` for an empty label, or the same label twice."""
     marks: dict[str, int] = {}
     for word in cell.replace("|", ";").split(";") if cell else ():
         judged = not word.strip().startswith(NOT_JUDGED)
         name = nfc_form(word.strip().removeprefix(NOT_JUDGED).strip())
         if not name:
-            raise UserError(f"{at}: {cell!r} has an empty label; remove the separator too much")
+            raise UserError(f"{at}: {cell!r} has an empty label; remove the extra separator")
         if name in marks:
-            raise UserError(f"{at}: label {name!r} is there twice; keep one")
+            raise UserError(f"{at}: label {name!r} occurs twice; keep one")
         marks[name] = 1 if judged else -1
     return marks
 
 
 def one_label(cell: str, at: str) -> str:
-    """Return the one label in a cell. Raise `UserError` where there is none, or there are several."""
+    """Return the only label in a cell. Raise `UserError` if it has none or more than one."""
     if not cell:
-        raise UserError(f"{at}: there is no label; give one, or call the column labels if images may have none")
+        raise UserError(f"{at}: the label is missing; give one, or rename the column to labels if images may have none")
     if ";" in cell or "|" in cell:
-        raise UserError(f"{at}: {cell!r} is more than one label; call the column labels, which may hold any number")
+        raise UserError(f"{at}: {cell!r} is more than one label; rename the column to labels, which allows any number")
     return nfc_form(cell)
 
 
 def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], at: str) -> None:
-    """Raise `UserError` for a label that differs from an earlier one in case or spaces alone."""
-    other, there = spellings.setdefault(" ".join(name.casefold().split()), (name, line))
-    if other != name:
-        raise UserError(f"{at}: label {name!r} is {other!r} of line {there} but for case or spaces; write one for both")
+    """Raise `UserError` for a label that differs from an earlier one only in case or spaces."""
+    earlier, earlier_line = spellings.setdefault(" ".join(name.casefold().split()), (name, line))
+    if earlier != name:
+        raise UserError(
+            f"{at}: label {name!r} differs from {earlier!r} on line {earlier_line} only in case or spaces; "
+            "use one spelling for both"
+        )
 
 
 def split_in(cell: str, at: str) -> str:
-    """Return the split that a cell names. Raise `UserError` where it names none."""
+    """Return the split that a cell names. Raise `UserError` for anything else."""
     found = split_of(cell)
     if found is None:
         raise UserError(f"{at}: the split is {cell!r}; it must be one of {', '.join(SPLITS)}")
@@ -222,57 +226,61 @@ def split_in(cell: str, at: str) -> str:
 
 
 def check_rows(path: Path, rows: Sequence[TableRow]) -> None:
-    """Raise `UserError` where there are none, or two of one image."""
+    """Raise `UserError` if `rows`, sorted by image, is empty or contains two rows for one image."""
     if not rows:
-        raise UserError(f"{path} has a header and no rows; add a line for each image")
-    for one, other in itertools.pairwise(rows):
-        if one.image == other.image:
-            first, second = sorted((one.line, other.line))
-            fix = "keep one, with all its labels"
-            raise UserError(f"{path}, line {second}: {one.image} is in line {first} already; {fix}")
+        raise UserError(f"{path} has a header but no rows; add a line for each image")
+    for before, row in itertools.pairwise(rows):
+        if before.image == row.image:
+            first, second = sorted((before.line, row.line))
+            fix = "keep one line, with all labels of the image"
+            raise UserError(f"{path}, line {second}: {row.image} is already on line {first}; {fix}")
 
 
 def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ...]]:
-    """Return the positions of the rows of each split. Raise `UserError` for a label that cannot be learned."""
+    """Return the positions of the rows of each split. Raise `UserError` for a label that is not in the train split."""
     parts = {split: tuple(i for i, row in enumerate(rows) if row.split == split) for split in SPLITS}
     if not parts["train"]:
-        raise UserError(f"{path}: no row has the split train; mark the images to learn from")
+        raise UserError(f"{path}: no row has the split train; add the training images")
     learned = {name for i in parts["train"] for name, mark in rows[i].marks.items() if mark == 1}
     for row in rows:
         unknown = [name for name, mark in row.marks.items() if mark == 1 and name not in learned]
         if unknown:
             why = f"no image of the split train has the label {unknown[0]!r}{suggestion(unknown[0], learned)}"
-            raise UserError(f"{path}, line {row.line}: {why}; correct it, or add training images")
+            raise UserError(f"{path}, line {row.line}: {why}; correct the label, or add training images")
     return {split: positions for split, positions in parts.items() if positions}
 
 
-def parts_by_hash(whole: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
-    """Return the positions of the rows of train and test, cut by a hash, and of all."""
-    names, out = [row.image for row in whole.rows], set[int]()
-    for positions in whole.targets(range(len(names))).strata(len(whole.classes)):
-        places = positions.tolist()
-        out |= {places[i] for i in lowest_ranked([names[i] for i in places], location.split_seed, location.split.test)}
-    train = tuple(i for i in range(len(names)) if i not in out)
-    return {"train": train, "test": tuple(sorted(out)), ALL_IMAGES: tuple(range(len(names)))}
+def parts_by_hash(table: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
+    """Return the positions of the rows of train and test, divided by a hash of names, and of all rows."""
+    names = [row.image for row in table.rows]
+    held_out: set[int] = set()
+    for stratum in table.targets(range(len(names))).strata(len(table.classes)):
+        positions = stratum.tolist()
+        ranked = lowest_ranked([names[i] for i in positions], location.split_seed, location.split.test)
+        held_out |= {positions[i] for i in ranked}
+    train = tuple(i for i in range(len(names)) if i not in held_out)
+    return {"train": train, "test": tuple(sorted(held_out)), ALL_IMAGES: tuple(range(len(names)))}
 
 
 def surprise_notes(table: ImageTable) -> Iterator[str]:
-    """Yield a sentence for each thing that may surprise: labels with commas, classes and images that have nothing."""
+    """Yield a note for each surprise: labels with commas, splits without images of a class, images without labels."""
     commas = [name for name in table.classes if "," in name]
-    if commas and table.several:
-        what = f"{list_names(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
-        yield f"{what}: several stand with ; or | between them, not with a comma"
-    for split, positions in ((name, rows) for name, rows in table.parts.items() if name != ALL_IMAGES):
-        held = {name for i in positions for name, mark in table.rows[i].marks.items() if mark == 1}
-        missing = [name for name in table.classes if name not in held]
+    if commas and table.is_multi_label:
+        labels = f"{list_names(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
+        yield f"{labels}, because labels are separated by ; or | and not by commas"
+    for split, positions in table.parts.items():
+        if split == ALL_IMAGES:
+            continue
+        present = {name for i in positions for name, mark in table.rows[i].marks.items() if mark == 1}
+        missing = [name for name in table.classes if name not in present]
         if missing:
             yield f"{split} has no images of {list_names(missing)}"
-    bare = sum(not row.marks for row in table.rows)
-    if bare:
-        yield f"{bare:,} of {len(table.rows):,} images have no label"
-    unknown = sum(mark < 0 for row in table.rows for mark in row.marks.values())
-    if unknown:
-        yield f"{unknown:,} labels of images were not judged, and count neither way"
+    unlabelled = sum(not row.marks for row in table.rows)
+    if unlabelled:
+        yield f"{unlabelled:,} of {len(table.rows):,} images have no label"
+    unjudged = sum(mark < 0 for row in table.rows for mark in row.marks.values())
+    if unjudged:
+        yield f"{unjudged:,} labels were not judged and count neither as right nor as wrong"
 
 
 DATASETS = {

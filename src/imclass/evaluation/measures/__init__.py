@@ -1,1 +1,1 @@
-"""Scores and labels to numbers: accuracies, intervals, calibration, comparisons."""
+"""Measures of scores against labels: accuracies, intervals, calibration, comparisons."""

@@ -1,4 +1,4 @@
-"""An evaluation's measures, by what is known of its images: one label each, or any number of them."""
+"""The measures of an evaluation, which depend on whether an image has one label or any number."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ def evaluation_of(
     refused: tuple[Refused, ...] = (),
     thresholds: Sequence[float] = (),
 ) -> Evaluation:
-    """Return the `Evaluation` of scores, with its measures. `thresholds` are of images that may have several labels."""
+    """Return the `Evaluation` of scores, with its measures. `thresholds` matter only for `AnyOf` targets."""
     if isinstance(targets, OneOf):
         measures, main = single_label.measures(scores, targets.numpy()), "top1"
         return Evaluation(classes, targets, scores, ids, total, refused, measures, main)
@@ -32,18 +32,20 @@ def evaluation_of(
 def with_scores(
     evaluation: Evaluation, scores: Float[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Evaluation:
-    """Return an evaluation of the same images by other scores or thresholds."""
+    """Return an evaluation of the same images with other scores or thresholds."""
     e = evaluation
     found = evaluation_of(e.classes, e.targets, scores, e.ids, e.total, e.refused, thresholds)
     return replace(found, left_out=e.left_out, trained_on=e.trained_on)
 
 
 def check_link(link: Link, targets: Targets, data: str) -> None:
-    """Raise `UserError` for a model of one label an image and data with several, or the other way round."""
+    """Raise `UserError` if the model predicts one label for an image and the data may have several, or the reverse."""
     if link == targets.link:
         return
     if link == "softmax":
-        why = f"the model gives each image one class, and the images of {data} may have several"
+        why = f"the model predicts one class for each image, but the images of {data} may have several"
     else:
-        why = f"the model gives each image any number of classes, and the images of {data} have one each"
-    raise UserError(f"{why}; train a model on such data (--init takes the weights of this one), or give other --data")
+        why = f"the model predicts any number of classes for an image, but the images of {data} have one each"
+    raise UserError(
+        f"{why}; train a model on such data (with --init to start from this model's weights), or choose other --data"
+    )

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it claims, and the one number that mends it: the temperature.
+"""Calibration: the gap between a model's confidence and its accuracy, and the temperature that reduces it.
 
 C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
 """
@@ -12,13 +12,13 @@ from jaxtyping import Float, Float64, Int64
 from imclass.core.errors import UserError
 from imclass.evaluation.measures.single_label import IMAGES_PER_CHUNK, confidence, predictions
 
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # temperatures that `fit_temperature` stays between
-MAX_NEWTON_STEPS = 100  # of which about ten are taken
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0  # the range of `fit_temperature`
+MAX_NEWTON_STEPS = 100  # about ten are needed
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Images in bins of equal width by the confidence of their prediction; nan where a bin has none."""
+    """Images grouped by the confidence of their prediction into bins of equal width. Means of an empty bin are nan."""
 
     counts: Int64[np.ndarray, "bins"]
     confidence: Float64[np.ndarray, "bins"]  # mean
@@ -26,33 +26,32 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: mean gap of confidence and accuracy, weighted by images (equation 3)."""
+        """Return the expected calibration error (equation 3): the mean gap of the bins, weighted by their images."""
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.counts) / max(1, self.counts.sum()))
 
 
-def reliability(
-    scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], bins: int = 15
-) -> Reliability:  # fmt: skip
-    """How often images predicted with such confidence are right; bin m is ((m-1)/bins, m/bins] (section 2)."""
+def reliability(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], bins: int = 15) -> Reliability:
+    """Return the accuracy and mean confidence in each confidence bin; bin m is ((m-1)/bins, m/bins] (section 2)."""
     sure, right = confidence(scores), predictions(scores) == labels
-    # a posterior lies in (0, 1], but its float may be a hair more
+    # A probability lies in (0, 1], but as a float it may exceed 1 by a rounding error.
     places = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), sure, side="left") - 1, 0, bins - 1)
     counts = np.bincount(places, minlength=bins)
-    held = np.where(counts, counts, math.nan)
-    means = (np.bincount(places, weights=values, minlength=bins) / held for values in (sure, right))
+    divisors = np.where(counts, counts, math.nan)
+    means = (np.bincount(places, weights=values, minlength=bins) / divisors for values in (sure, right))
     return Reliability(counts.astype(np.int64), *means)
 
 
 def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """The temperature of the lowest cross-entropy (section 4.2), from 0.01 to 100; fit it on validation images.
+    """Return the temperature from 0.01 to 100 with the lowest cross-entropy (section 4.2). Use validation images.
 
-    Cross-entropy is convex in b = 1 / temperature, so its slope has one root: Newton's steps, and halving of the
-    bracket where they leave it. Where every image is right the slope never turns, and the least temperature is taken;
-    where the scores tell nothing, the highest; where they are all the same, 1. Without images it is a `UserError`.
+    Cross-entropy is convex in b = 1 / temperature, so its slope has one root. It is found by Newton's method, with a
+    bisection step wherever a Newton step would leave the bracket. If the range has no root, one of its ends is
+    returned: the lowest temperature if every prediction is correct, the highest if the scores carry no information. The
+    temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are no images.
     """
     if not len(labels):
-        raise UserError("there is no image to fit a temperature to; give a validation split that has some")
+        raise UserError("a temperature cannot be fitted without images; use a validation split that has images")
     low, high, b = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE, 1.0
     lowest, highest = loss_derivatives(scores, labels, low)[0], loss_derivatives(scores, labels, high)[0]
     if lowest >= 0 or highest <= 0:
@@ -68,10 +67,11 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
 
 
 def loss_derivatives(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], b: float) -> tuple[float, float]:
-    """First and second derivative by `b` of the mean cross-entropy of b * scores: mean of E[s - s_own], and of Var[s].
+    """Return the first and second derivatives, with respect to `b`, of the mean cross-entropy of b * scores.
 
-    Expectation and variance are taken over the classes, under the posterior. The difference is taken first: where a
-    class is all but certain, E[s] and s_own would cancel to nothing.
+    They are the means over images of E[s - s_true] and of Var[s], where expectation and variance are over the classes,
+    weighted by their probabilities. The difference is taken before the expectation: if a class is almost certain, E[s]
+    and s_true are nearly equal, and subtracting them would leave only rounding errors.
     """
     first = second = 0.0
     for start in range(0, len(scores), IMAGES_PER_CHUNK):

@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: is one better, or could the difference be chance?"""
+"""A paired comparison of two classifiers on the same images: is one better, or could the difference be chance?"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from imclass.core.text import list_names
 from imclass.evaluation.measures.intervals import bootstrap_interval
 from imclass.evaluation.measures.single_label import predictions, ranks
 
-SIGNIFICANCE_LEVEL = 0.05  # a p-value below this is called unlikely to be chance
+SIGNIFICANCE_LEVEL = 0.05  # below this p-value chance is called unlikely
 
 
 @dataclass(frozen=True)
 class NamedScores:
-    """A classifier's scores, and the names of the images in their order."""
+    """A classifier's scores, with the names of the images in the same order."""
 
     name: str
     evaluation: Evaluation
@@ -28,9 +28,9 @@ class NamedScores:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The images that both have scored, in the first one's order, and its classes; A is the first and B the second.
+    """The images that two classifiers A and B have both scored, in A's order and with A's classes.
 
-    `rank` is the place of the image's own class, 1 for the best.
+    A rank is the position of the true class among an image's scores, 1 for the highest.
     """
 
     images: tuple[str, ...]
@@ -54,7 +54,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The paired test. Accuracies are in [0, 1], the difference is B's less A's, the interval covers 95 %."""
+    """The result of the paired test. Accuracies are in [0, 1], the difference is B - A, the interval covers 95%."""
 
     images: int
     only_a: int
@@ -73,24 +73,27 @@ class Comparison:
 
     @property
     def is_chance(self) -> bool:
-        """Whether the difference could be chance."""
+        """Return whether the difference could be chance."""
         return self.p_value >= SIGNIFICANCE_LEVEL
 
 
 @dataclass(frozen=True)
 class Change:
-    """An image that the two see differently: its class, what each takes it for, the rank of its class for each."""
+    """An image with different results from two classifiers."""
 
     image: str
-    label: str
+    label: str  # the true class
     predicted_a: str
     predicted_b: str
-    rank_a: int
+    rank_a: int  # of the true class
     rank_b: int
 
 
 def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
-    """The images of the same name and class in both; other sets of classes or no image in both are a `UserError`."""
+    """Return the images that both have scored, matched by name and class.
+
+    Raise `UserError` if the two have different classes or no image in common.
+    """
     columns = align_classes(a, b)
     places = {key: i for i, key in enumerate(image_keys(b))}
     found = [(i, places[key]) for i, key in enumerate(image_keys(a)) if key in places]
@@ -116,41 +119,41 @@ def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
 
 
 def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
-    """Where each class of A stands in B; another set of names is a `UserError` that lists the difference."""
-    ours, theirs = a.evaluation.classes, b.evaluation.classes
-    if set(ours) != set(theirs):
-        only = [
-            list_names([name for name in one if name not in other]) for one, other in ((ours, theirs), (theirs, ours))
-        ]
+    """Return the position in B of each class of A. Raise `UserError` listing the difference if their names differ."""
+    classes_a, classes_b = a.evaluation.classes, b.evaluation.classes
+    if set(classes_a) != set(classes_b):
+        only_a = list_names([name for name in classes_a if name not in classes_b])
+        only_b = list_names([name for name in classes_b if name not in classes_a])
         raise UserError(
-            f"{a.name} and {b.name} do not know the same classes, so their accuracies cannot be compared: only "
-            f"{a.name} has {only[0] or 'none'}, only {b.name} has {only[1] or 'none'}"
+            f"{a.name} and {b.name} have different classes, so their accuracies cannot be compared: only "
+            f"{a.name} has {only_a or 'none'}, only {b.name} has {only_b or 'none'}. "
+            "Compare models with the same classes"
         )
-    return join_classes(ours, theirs)
+    return join_classes(classes_a, classes_b)
 
 
-def image_keys(judged: NamedScores) -> list[tuple[str, str]]:
-    """Name and class of each image; one that is there twice is a `UserError`."""
-    classes = judged.evaluation.classes
-    found = [(name, classes[k]) for name, k in zip(judged.images, labels_in(judged).tolist(), strict=True)]
+def image_keys(named: NamedScores) -> list[tuple[str, str]]:
+    """Return the name and class of each image. Raise `UserError` if two images share both."""
+    classes = named.evaluation.classes
+    found = [(name, classes[k]) for name, k in zip(named.images, labels_in(named).tolist(), strict=True)]
     twice = [key for key, n in Counter(found).items() if n > 1]
     if twice:
-        raise UserError(f"{judged.name} has the image {twice[0][0]!r} twice, so it cannot be paired by name")
+        raise UserError(f"{named.name} has the image {twice[0][0]!r} twice, so images cannot be paired by name")
     return found
 
 
-def labels_in(judged: NamedScores) -> Int64[np.ndarray, "N"]:
-    """Return the one label of each image. Raise `UserError` where images may have several."""
-    return labels_of(judged.evaluation.targets, "a comparison", "compare their average precisions")
+def labels_in(named: NamedScores) -> Int64[np.ndarray, "N"]:
+    """Return the one label of each image. Raise `UserError` if images may have several."""
+    return labels_of(named.evaluation.targets, "a comparison", "compare their average precisions")
 
 
 def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
-    """McNemar's exact test of the two accuracies, and the paired bootstrap's interval of their difference."""
+    """Return McNemar's exact test of the two accuracies, and a paired bootstrap interval for their difference."""
     right_a, right_b = pairs.right_a, pairs.right_b
     gained = right_b.astype(np.int64) - right_a
     a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
 
-    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+    def mean_gains(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         return gained[positions].mean(axis=1)
 
     return Comparison(
@@ -160,7 +163,7 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
         top1_a=float(right_a.mean()),
         top1_b=float(right_b.mean()),
         difference=float(gained.mean()),
-        interval=bootstrap_interval(of_draws, len(gained), draws, seed),
+        interval=bootstrap_interval(mean_gains, len(gained), draws, seed),
         both_right=int(np.count_nonzero(right_a & right_b)),
         a_alone_right=a_alone,
         b_alone_right=b_alone,
@@ -172,24 +175,26 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
 
 
 def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
-    """The exact two-sided p-value of a split of the discordant pairs at least as uneven, were each side as likely.
+    """Return the exact two-sided p-value for the numbers of images that only A or only B classifies correctly.
 
-    Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12, 1947, in its binomial form. Whole numbers up to the last division: no count is too large.
+    It is the probability of numbers at least as unequal if each of these images were as likely to belong to A as to B.
+    This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference between
+    correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in floating point, so
+    counts may be of any size.
     """
     n, fewer = a_alone + b_alone, min(a_alone, b_alone)
-    ways = term = 1
+    tail = binomial = 1  # the sum over k <= fewer of the binomial coefficients C(n, k)
     for k in range(fewer):
-        term = term * (n - k) // (k + 1)
-        ways += term
-    return min(1.0, 2 * ways / 2**n)
+        binomial = binomial * (n - k) // (k + 1)
+        tail += binomial
+    return min(1.0, 2 * tail / 2**n)
 
 
-def changes(pairs: Pairs, most: int) -> tuple[Change, ...]:
-    """At most so many images whose own class has another rank or whose prediction differs, the largest move first."""
+def changes(pairs: Pairs, max_images: int) -> tuple[Change, ...]:
+    """Return up to `max_images` images whose true class's rank or prediction differs, largest difference first."""
     differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
     moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
-    order = np.argsort(-moved, kind="stable")[:most]
+    order = np.argsort(-moved, kind="stable")[:max_images]
     classes = pairs.classes
     return tuple(
         Change(

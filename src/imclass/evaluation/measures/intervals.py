@@ -1,4 +1,4 @@
-"""How far a measure can be trusted: Wilson's interval of a share, and the bootstrap's of anything."""
+"""Confidence intervals: Wilson's for a proportion, and the bootstrap's for any statistic."""
 
 import math
 from collections.abc import Callable
@@ -8,21 +8,22 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from imclass.evaluation.measures.single_label import mean_recall
 
-DRAWS_PER_CHUNK = 2**20  # positions of images that a bootstrap draws at a time
+DRAWS_PER_CHUNK = 2**20  # image positions that a bootstrap draws at a time
 
 
 def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval for a share of `hits` in `n` independent trials; z = 1.96 covers 95 %.
+    """Return Wilson's score interval for the proportion of `hits` in `n` independent trials; z = 1.96 covers 95%.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927. Unlike the
-    textbook interval it stays inside [0, 1] and has a width at 0 and n hits. Without trials nothing is known: (0, 1).
+    textbook interval, it stays inside [0, 1] and has a non-zero width even for 0 or n hits. Without trials it is (0,
+    1).
     """
     if n == 0:
         return 0.0, 1.0
     share, widened = hits / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / widened
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / widened
-    # at 0 and n hits an end is exactly 0 or 1, which floats would miss by a hair
+    # With 0 or n hits one end is exactly 0 or 1, which the formula may miss by a rounding error.
     return (0.0 if hits == 0 else centre - half), (1.0 if hits == n else centre + half)
 
 
@@ -32,11 +33,11 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of a statistic over `n` images, each draw taking `n` of them with replacement.
+    """Return the 95% percentile interval of a statistic over `n` images, each draw having `n` with replacement.
 
-    B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` is given the
-    positions of the images of several draws, a row a draw, and returns a value a draw; it sees so few draws at a time
-    that memory does not grow with their number. Without images nothing is known: (nan, nan).
+    B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` receives image
+    positions, a row for each draw, and returns a value for each draw. Draws are processed in chunks, so memory does not
+    grow with their number. Without images the interval is (nan, nan).
     """
     if n == 0:
         return math.nan, math.nan
@@ -50,13 +51,13 @@ def bootstrap_interval(
 def recall_interval(
     right: Bool[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of the mean class recall of `k` classes; `right` says which images were hit."""
+    """Return the 95% bootstrap interval for the mean recall of `k` classes; `right` marks correct predictions."""
 
-    def of_draws(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
+    def mean_recalls(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         cells = labels[positions] + k * np.arange(len(positions))[:, None]
         shape = (len(positions), k)
         support = np.bincount(cells.ravel(), minlength=math.prod(shape)).reshape(shape)
         hits = np.bincount(cells[right[positions]], minlength=math.prod(shape)).reshape(shape)
         return mean_recall(hits, support)
 
-    return bootstrap_interval(of_draws, len(labels), draws, seed)
+    return bootstrap_interval(mean_recalls, len(labels), draws, seed)

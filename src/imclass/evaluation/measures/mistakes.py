@@ -1,4 +1,4 @@
-"""The images that a model took for another class."""
+"""The images that a model assigned to the wrong class."""
 # Tested in tests/app/report/test_mistakes.py
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from imclass.evaluation.measures.single_label import posterior_chunks, predictio
 
 @dataclass(frozen=True)
 class WrongImage:
-    """An image taken for another class."""
+    """An image with a wrong prediction."""
 
     id: int
     image: str  # its name
@@ -21,11 +21,11 @@ class WrongImage:
     predicted: str
     probability: float  # of the predicted class
     probability_of_true: float
-    rank: int  # of the true class, from 2
+    rank: int  # of the true class, at least 2
 
 
 def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
-    """Return the images whose highest score is not their class's, the most confident mistake first."""
+    """Return the images with a wrong prediction, the most confident mistake first."""
     labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
     places = ranks(evaluation.scores, labels)
     sure, right = np.empty(len(labels)), np.empty(len(labels))

@@ -1,8 +1,9 @@
-"""Measures of images that may have several labels. What was not judged is left out, for that image and class.
+"""Measures for images that may have several labels. A mark of -1, not judged, is ignored for that image and class.
 
-Average precision is over the ranking of images by a class's score. It is summed over all recalls, as scikit-learn does
-and PASCAL VOC does since 2010, or taken at the eleven recalls 0, 0.1 ... 1 (M. Everingham et al., "The PASCAL visual
-object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images of equal score have one place in the ranking.
+Average precision is computed from the ranking of images by a class's score. It is summed over all recalls, as
+scikit-learn does and as PASCAL VOC has done since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M. Everingham
+et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal scores share
+a rank.
 """
 
 import math
@@ -18,10 +19,13 @@ from imclass.models.thresholds import DEFAULT_THRESHOLD, decide, precision_recal
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One class: how well its score ranks images, and how well its threshold divides them. nan is of nothing."""
+    """The measures of one class: how well its score ranks images, and how well its threshold separates them.
+
+    The ratio 0/0 is nan.
+    """
 
     positives: int  # images that have the class
-    judged: int  # images of which it is known
+    judged: int  # images with a known label for the class
     ap: float
     ap11: float  # at eleven recalls
     threshold: float
@@ -32,7 +36,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Means:
-    """Precision, recall and F1 over all classes: of all decisions together, or the means over the classes."""
+    """Precision, recall and F1 over all classes: from all decisions together (micro), or class averages (macro)."""
 
     precision: float
     recall: float
@@ -40,14 +44,14 @@ class Means:
 
 
 def binary_cross_entropy(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> float:
-    """Return the mean over images of the sum over judged classes of minus the log of the probability of the mark."""
-    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of what the mark says
+    """Return the mean over images of the negative log probability of their marks, summed over the judged classes."""
+    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the mark's value, yes or no
     losses = np.where(marks >= 0, np.logaddexp(0, -logits), 0)
     return float(losses.sum(axis=1).mean())
 
 
 def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the sum of precision times the step in recall, over all ranks; nan without positives."""
+    """Return the sum over all ranks of precision times the step in recall, or nan if there are no positives."""
     if not positive.any():
         return math.nan
     precision, recall, _ = precision_recall(scores, positive)
@@ -55,14 +59,14 @@ def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray,
 
 
 def average_precision_11(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the mean over the recalls 0, 0.1 ... 1 of the highest precision at that recall or above, as VOC 2007 does.
+    """Return the mean over the recalls 0, 0.1 ... 1 of the highest precision at or above each, as in VOC 2007.
 
-    It is nan without positives.
+    Return nan if there are no positives.
     """
     if not positive.any():
         return math.nan
     precision, recall, _ = precision_recall(scores, positive)
-    tenths = np.arange(11) * positive.sum()  # in whole numbers, because 3 x 0.1 is more than 0.3
+    tenths = np.arange(11) * positive.sum()  # compared in whole numbers, because as floats 3 x 0.1 exceeds 0.3
     reached = np.rint(recall * positive.sum()) * 10
     return float(np.mean([precision[reached >= tenth].max() for tenth in tenths]))
 
@@ -93,12 +97,12 @@ def label_rows(
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of the values, nan without any."""
+    """Return the mean of the values; nan for an empty sequence."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def macro_means(rows: Sequence[LabelRow]) -> Means:
-    """Return the means over the classes that have images. A class that is never chosen has precision 0."""
+    """Return the means over the classes that have images. A class that is never predicted counts with precision 0."""
     held = [row for row in rows if row.positives]
     precisions = [0.0 if math.isnan(row.precision) else row.precision for row in held]
     return Means(mean_of(precisions), mean_of([row.recall for row in held]), mean_of([row.f1 for row in held]))
@@ -106,8 +110,8 @@ def macro_means(rows: Sequence[LabelRow]) -> Means:
 
 def micro_means(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
-) -> Means:  # fmt: skip
-    """Return precision, recall and F1 of all decisions together."""
+) -> Means:
+    """Return the precision, recall and F1 of all decisions together."""
     yes, positive = decide(probabilities(scores), thresholds) & (marks >= 0), marks == 1
     hits, taken, held = (int(np.count_nonzero(mask)) for mask in (yes & positive, yes, positive))
     return Means(ratio(hits, taken), ratio(hits, held), ratio(2 * hits, taken + held))
@@ -116,7 +120,7 @@ def micro_means(
 def exact_match_ratio(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> float:
-    """Return the share of images of which every judged class is decided rightly."""
+    """Return the fraction of images for which every judged class is predicted correctly."""
     right = decide(probabilities(scores), thresholds) == (marks == 1)
     return float((right | (marks < 0)).all(axis=1).mean())
 
@@ -124,7 +128,7 @@ def exact_match_ratio(
 def measures(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Mapping[str, float]:
-    """Return what is known of these scores: `map` and `map11` are means over the classes that have images."""
+    """Return all measures by name. `map` and `map11` are means over the classes that have images."""
     rows = label_rows(scores, marks, thresholds)
     return {
         "loss": binary_cross_entropy(scores, marks),

@@ -1,4 +1,4 @@
-"""Scores and labels to numbers. Counts are exact integers; means are taken in float64."""
+"""Measures for images with one label each. Counts are exact integers; means are computed in float64."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,45 +10,45 @@ from jaxtyping import Float, Float64, Int64, Integer
 
 from imclass.models.scores import posterior
 
-IMAGES_PER_CHUNK = 4096  # images whose posteriors are held at a time
+IMAGES_PER_CHUNK = 4096  # images whose class probabilities are in memory at once
 
 
 def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """The place of each image's own class, 1 for the highest score; of equal scores the lower index ranks first."""
-    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    """Return the rank of each image's true class, 1 for the highest score; ties go to the lower index."""
+    true = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
-    return 1 + np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1).astype(np.int64)
+    return 1 + np.count_nonzero((scores > true) | ((scores == true) & earlier), axis=1).astype(np.int64)
 
 
 def top_k_hits(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], k: int) -> int:
-    """How many images have their own class among the `k` highest scores, as `ranks` breaks ties."""
+    """Return how many images have their true class among the `k` highest scores; `ranks` breaks ties."""
     return int(np.count_nonzero(ranks(scores, labels) <= k))
 
 
 def predictions(scores: Float[np.ndarray, "N K"]) -> Int64[np.ndarray, "N"]:
-    """The class of the highest score of each image; of equal scores the lower index."""
+    """Return the class with the highest score for each image; ties go to the lower index."""
     return scores.argmax(axis=1).astype(np.int64)
 
 
 def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Mean over images of minus the log (natural) of the posterior of their own class, in float64."""
+    """Return the mean over images of the negative natural log of the probability of their true class, in float64."""
     shifted = np.subtract(scores, scores.max(axis=1, keepdims=True), dtype=np.float64)
-    own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - own))
+    true = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+    return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - true))
 
 
 def posterior_chunks(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
-    """The softmax of log-scores, some images at a time, each part with its place."""
+    """Yield the softmax of log-scores a chunk of images at a time, each with the slice that it covers."""
     for start in range(0, len(scores), IMAGES_PER_CHUNK):
         part = slice(start, start + IMAGES_PER_CHUNK)
         yield part, posterior(torch.from_numpy(scores[part])).numpy()
 
 
 def brier_score(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Mean squared distance between posteriors and truth, summed over classes: 0 is perfect, 2 the worst.
+    """Return the mean squared distance between probabilities and truth, summed over classes: 0 is perfect, 2 the worst.
 
-    G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950, whose
-    P this is. Of two classes it is twice what is often called by this name.
+    This is the P of G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review
+    78, 1950. For two classes it is twice what is often called the Brier score.
     """
     total = 0.0
     for part, chances in posterior_chunks(scores):
@@ -58,20 +58,20 @@ def brier_score(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]
 
 
 def confidence(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N"]:
-    """The posterior of each image's predicted class."""
+    """Return the probability of each image's predicted class."""
     return np.concatenate([np.zeros(0), *(chances.max(axis=1) for _, chances in posterior_chunks(scores))])
 
 
 def confusion_counts(
     predicted: Int64[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int
-) -> Int64[np.ndarray, "K K"]:  # fmt: skip
-    """Counts of images by true class (rows) and predicted class (columns), for `k` classes."""
+) -> Int64[np.ndarray, "K K"]:
+    """Count images by true class (rows) and predicted class (columns), for `k` classes."""
     return np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class's share of a confusion matrix; a ratio of nothing to nothing is nan."""
+    """The measures of one class from a confusion matrix. The ratio 0/0 is nan."""
 
     support: int  # images of this class
     precision: float
@@ -80,7 +80,7 @@ class ClassRow:
 
 
 def class_rows(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
-    """Support, precision, recall and F1 of each class."""
+    """Return the support, precision, recall and F1 of each class."""
     counts = zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist(), strict=True)
     return tuple(
         ClassRow(support, ratio(hits, predicted), ratio(hits, support), ratio(2 * hits, support + predicted))
@@ -91,30 +91,30 @@ def class_rows(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
 def mean_recall(
     hits: Integer[np.ndarray, "*draws K"], support: Integer[np.ndarray, "*draws K"]
 ) -> Float64[np.ndarray, "*draws"]:
-    """The mean of hits / support over the classes that have images; every class counts alike."""
+    """Return the mean of hits / support over the classes that have images, each class with equal weight."""
     shares = hits / np.maximum(support, 1)
     return np.asarray(shares.sum(axis=-1) / np.maximum(np.count_nonzero(support, axis=-1), 1))
 
 
 def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
-    """The mean recall of the classes that have images; nan without images."""
+    """Return the mean recall of the classes that have images; nan without images."""
     return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
 
 
-def confused_pairs(confusion: Int64[np.ndarray, "K K"], most: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return the pairs confused most, at most `most`: true class, predicted class, images, of how many of the class."""
+def confused_pairs(confusion: Int64[np.ndarray, "K K"], max_pairs: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Return the most frequent confusions: true class, predicted class, their images, images of the true class."""
     mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
-    worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:most].tolist()]
+    worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:max_pairs].tolist()]
     return tuple((t, p, int(mistakes[t, p]), int(support[t])) for t, p in worst if mistakes[t, p])
 
 
 def ratio(part: int, whole: int) -> float:
-    """`part` of `whole`, or nan where there is nothing to be a part of."""
+    """Return `part` / `whole`, or nan if `whole` is 0."""
     return part / whole if whole else math.nan
 
 
 def measures(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Mapping[str, float]:
-    """Return the loss in nats an image, and the accuracies in [0, 1]."""
+    """Return the mean cross-entropy (natural logarithm) and the accuracies in [0, 1]."""
     return {
         "loss": cross_entropy(scores, labels),
         "top1": top_k_hits(scores, labels, 1) / len(labels),

@@ -1,1 +1,1 @@
-"""The papers' tables, with rows of our own."""
+"""The papers' tables of results, with rows for what was measured here."""

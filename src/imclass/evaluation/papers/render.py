@@ -1,4 +1,4 @@
-"""The papers' tables of results with what was measured here beside them, as text, Markdown or CSV."""
+"""The papers' result tables, with imclass's measurements next to the published numbers, as text, Markdown or CSV."""
 
 import csv
 import html
@@ -32,46 +32,46 @@ TABLES: dict[str, tuple[PaperTable, ...]] = {
     "resnet": (resnet.SINGLE_MODELS, resnet.ENSEMBLES, resnet.CIFAR_RESULTS),
 }
 NOT_RUN = "not run"
-CELL_WIDTH = 41  # characters of a cell in text: with three published numbers a line has 100 at most
-DATA_WIDTH = 16  # the same of the last cell, the name of the data
+CELL_WIDTH = 41  # characters of a cell in text, so that a line with three published numbers has at most 100
+DATA_WIDTH = 16  # characters of the last cell, which names the data
 
 Format: TypeAlias = Literal["text", "markdown", "csv"]
 
 
 @dataclass(frozen=True)
 class ErrorInterval:
-    """An error in % with the ends of its 95 % interval (Wilson)."""
+    """An error in percent, with the ends of its 95% Wilson interval."""
 
     error: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.error:.2f} % ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.error:.2f}% ({self.low:.2f} to {self.high:.2f})"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured here: of what and how, on which data. Up to five classes have no top-5 error."""
+    """The errors that imclass measured for a model or a fusion."""
 
     tested: RowSubject
-    data: str
+    data: str  # data set and split
     evaluated: int
     total: int
     top1: ErrorInterval
-    top5: ErrorInterval | None
+    top5: ErrorInterval | None  # None for five classes or fewer
 
 
 def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Measurement:
-    """An evaluation as a row for the tables; `data` names data set and split, such as "cifar10 test"."""
+    """Return the errors of an evaluation; `data` is the data set and split, such as "cifar10 test"."""
     n = len(evaluation.targets)
 
-    def share(accuracy: float) -> ErrorInterval:
+    def error_interval(accuracy: float) -> ErrorInterval:
         low, high = wilson_interval(n - round(accuracy * n), n)
         return ErrorInterval(100 - 100 * accuracy, 100 * low, 100 * high)
 
-    top5 = share(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
-    return Measurement(tested, data, n, evaluation.total, share(evaluation.measures["top1"]), top5)
+    top5 = error_interval(evaluation.measures["top5"]) if len(evaluation.classes) > 5 else None
+    return Measurement(tested, data, n, evaluation.total, error_interval(evaluation.measures["top1"]), top5)
 
 
 def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
@@ -82,21 +82,21 @@ def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
 
 @dataclass(frozen=True)
 class TableLine:
-    """A line of a table: what identifies it, published numbers, and what was measured, if anything."""
+    """A line of a table."""
 
-    cells: tuple[str, ...]
-    numbers: tuple[str, ...]
+    cells: tuple[str, ...]  # the texts that identify the line
+    numbers: tuple[str, ...]  # published
     measured: Measurement | None
 
 
 def render_table(name: str, measured: Sequence[Measurement], form: Format = "text") -> str:
-    """The table of this name ("3" to "7", "resnet") with every published row and every measured one.
+    """Return the table with this name ("3" to "7", "resnet"), with every published row and every measurement.
 
-    A measured row stands beside the published row of the same networks, protocol, S and Q; one that differs only in S
-    or Q has a line of its own below, one that matches nothing a line at the end. An unknown name is a `UserError`.
+    A measurement is on the line of the published row with the same networks, protocol, S and Q. If only S or Q differs,
+    it has a separate line below that row; if no row matches, a line at the end. Raise `UserError` for an unknown name.
     """
     if name not in TABLES:
-        raise UserError(f"--table is {name}; there is no such table{suggestion(name, TABLES)}")
+        raise UserError(f"--table {name} is unknown{suggestion(name, TABLES)}")
     forms: dict[str, Callable[[PaperTable, Sequence[TableLine]], str]] = {
         "text": as_text,
         "markdown": as_markdown,
@@ -112,7 +112,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 
 
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Whether networks, protocol, S and Q are those of a published row; what the paper leaves open may be anything."""
+    """Return whether networks, protocol, S and Q match a published row, in which an unspecified S or Q matches any."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
@@ -121,18 +121,18 @@ def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
 
 
 def is_close_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Whether networks and protocol are those of a published row."""
+    """Return whether the networks and the protocol match a published row."""
     ours = [net.network for net in sorted_nets(tested)]
     return bool(ours) and published.protocol == tested.protocol and ours == [n.network for n in sorted_nets(published)]
 
 
 def sorted_nets(tested: RowSubject) -> list[Net]:
-    """The networks, whatever the order they were given in."""
+    """Return the networks in an order that does not depend on how they were given."""
     return sorted(tested.nets, key=lambda net: (net.network, net.train, net.test))
 
 
 def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
-    """The table that knows networks and protocol, else the one that knows one of the networks, else the first."""
+    """Return the table with a row for networks and protocol, else one with any of the networks, else the first."""
     networks = {net.network for net in measured.tested.nets}
     knows: tuple[Callable[[PaperRow], bool], ...] = (
         lambda row: is_close_match(row.tested, measured.tested),
@@ -143,39 +143,38 @@ def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTabl
 
 
 def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[TableLine]:
-    """Every published row with what belongs beside and below it, then what belongs to none."""
+    """Return a line for each published row and the measurements close to it, then lines for all others."""
     homes = [find_row(table, one.tested) for one in measured]
-    below = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
+    of_row = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
     found = []
     for i, row in enumerate(table.rows):
-        here = below.get(i, [])
-        beside = next((one for one in here if is_exact_match(row.tested, one.tested)), None)
-        found.append(TableLine((row.label,) if row.label else table.cells(row.tested), row.numbers, beside))
-        found += [unmatched_line(table, one) for one in here if one is not beside]
-    return found + [unmatched_line(table, one) for one in below[None]]
+        here = of_row.get(i, [])
+        exact = next((one for one in here if is_exact_match(row.tested, one.tested)), None)
+        found.append(TableLine((row.label,) if row.label else table.cells(row.tested), row.numbers, exact))
+        found += [unmatched_line(table, one) for one in here if one is not exact]
+    return found + [unmatched_line(table, one) for one in of_row[None]]
 
 
 def find_row(table: PaperTable, tested: RowSubject) -> int | None:
-    """Where it belongs: the row that is the same, else the last that is alike, else nowhere."""
-    last = [i for i, row in enumerate(table.rows) if is_close_match(row.tested, tested)][-1:]
-    return next(
-        (i for i, row in enumerate(table.rows) if is_exact_match(row.tested, tested)), last[0] if last else None
-    )
+    """Return the position of the row that matches exactly, else of the last close match, else None."""
+    exact = [i for i, row in enumerate(table.rows) if is_exact_match(row.tested, tested)]
+    close = [i for i, row in enumerate(table.rows) if is_close_match(row.tested, tested)]
+    return exact[0] if exact else close[-1] if close else None
 
 
 def unmatched_line(table: PaperTable, measured: Measurement) -> TableLine:
-    """A measured row that no published one goes with."""
+    """Return a separate line for a measurement that matches no published row exactly."""
     cells = tuple(printable_text(cell) for cell in table.cells(measured.tested))
     return TableLine(cells, ("",) * len(table.numbers), measured)
 
 
-def column_heads(table: PaperTable) -> list[str]:
-    """The heads of the table, for text and Markdown."""
-    return [*table.heads, *table.numbers, "measured top-1", "measured top-5", "measured on"]
+def column_headers(table: PaperTable) -> list[str]:
+    """Return the headers of all columns, for text and Markdown."""
+    return [*table.headers, *table.numbers, "measured top-1", "measured top-5", "measured on"]
 
 
 def line_cells(line: TableLine, mark: str) -> list[str]:
-    """A line's cells; `mark` is of its note."""
+    """Return the cells of a line; `mark` refers to its note."""
     numbers = [number or "-" for number in line.numbers]
     if line.measured is None:
         return [*line.cells, *numbers, NOT_RUN, NOT_RUN, ""]
@@ -184,7 +183,7 @@ def line_cells(line: TableLine, mark: str) -> list[str]:
 
 
 def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], list[str]]:
-    """The cells of all lines, and a note for each measured one: "[1] D on cifar10 test: ..."."""
+    """Return the cells of all lines, and a note for each measurement: "[1] D on cifar10 test: ..."."""
     rows: list[list[str]] = []
     notes: list[str] = []
     for line in table_lines:
@@ -196,7 +195,7 @@ def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], 
 
 
 def measurement_note(measured: Measurement) -> str:
-    """All that a measured row says, in words."""
+    """Return a note with all details of a measurement, for which its line is too short."""
     sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"
@@ -207,18 +206,20 @@ def measurement_note(measured: Measurement) -> str:
 
 
 def footnotes(table: PaperTable, notes: Sequence[str]) -> list[str]:
-    """What stands below a table."""
-    interval = ["In brackets Wilson's 95 % interval."] * bool(notes)
-    untold = ["The labels of ILSVRC's test set are not public: top-5 test is not measured here."]
-    said = untold * any(number == "top-5 test" for number in table.numbers)
-    return [*notes, *interval, *said, f"Published errors in %: {table.source}."]
+    """Return the lines below a table: the notes, how to read them, and the source."""
+    found = [*notes]
+    if notes:
+        found.append("95% Wilson intervals are in parentheses.")
+    if "top-5 test" in table.numbers:
+        found.append("The labels of ILSVRC's test set are not public, so top-5 test is not measured here.")
+    return [*found, f"Published errors in %: {table.source}."]
 
 
 def as_text(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
-    """Aligned columns; long cells and the heads of numbers go over several lines."""
+    """Return a table as aligned columns. Long cells and the headers of number columns are wrapped."""
     rows, notes = cells_and_notes(table_lines)
-    texts = len(table.heads)
-    tops = [[head] if i < texts else head.split(" ") for i, head in enumerate(column_heads(table))]
+    texts = len(table.headers)
+    tops = [[head] if i < texts else head.split(" ") for i, head in enumerate(column_headers(table))]
     cells = [
         [textwrap.wrap(cell, CELL_WIDTH) for cell in row[:-1]] + [textwrap.wrap(row[-1], DATA_WIDTH)] for row in rows
     ]
@@ -233,27 +234,27 @@ def as_text(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
                 for i, (part, width) in enumerate(zip(parts, wide, strict=True))
             )
             found.append("  ".join(aligned).rstrip())
-    below = [line for said in footnotes(table, notes) for line in textwrap.wrap(said, 100)]
+    below = [line for note in footnotes(table, notes) for line in textwrap.wrap(note, 100)]
     return "\n".join([*found, *below])
 
 
 def as_markdown(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
-    """A GitHub table; names cannot break out of their cells."""
+    """Return a table in GitHub's Markdown, escaped so that no name can break out of its cell."""
     rows, notes = cells_and_notes(table_lines)
-    rule = ["---"] * len(table.heads) + ["--:"] * (len(table.numbers) + 2) + ["---"]
+    rule = ["---"] * len(table.headers) + ["--:"] * (len(table.numbers) + 2) + ["---"]
     body = [[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in rows]
-    grid = ["| " + " | ".join(row) + " |" for row in [column_heads(table), rule, *body]]
-    below = [f"- {html.escape(said, quote=False)}" for said in footnotes(table, notes)]
+    grid = ["| " + " | ".join(row) + " |" for row in [column_headers(table), rule, *body]]
+    below = [f"- {html.escape(note, quote=False)}" for note in footnotes(table, notes)]
     return "\n".join([f"**{table.title}**", "", *grid, "", *below])
 
 
 def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
-    """A line of numbers and texts for a spreadsheet, which must not take a name for a formula."""
+    """Return a table as CSV, with names escaped so that a spreadsheet does not run them as formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     shares = [f"measured {name}{end}" for name in ("top-1", "top-5") for end in ("", " low", " high")]
-    told = ("measured on", "measured as", "protocol", "evaluated", "total")
-    writer.writerow([*table.heads, *(f"published {number}" for number in table.numbers), *shares, *told])
+    facts = ("measured on", "measured as", "protocol", "evaluated", "total")
+    writer.writerow([*table.headers, *(f"published {number}" for number in table.numbers), *shares, *facts])
     for line in table_lines:
         numbers = [float(number) if number else "" for number in line.numbers]
         writer.writerow([*map(escape_formula, line.cells), *numbers, *csv_values(line.measured)])
@@ -261,7 +262,7 @@ def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
 
 
 def csv_values(measured: Measurement | None) -> list[str | float | int]:
-    """The measured cells of a line of CSV."""
+    """Return the cells of a CSV line that hold measurements."""
     if measured is None:
         return [NOT_RUN, "", "", NOT_RUN, "", "", "", "", "", "", ""]
     top1, top5 = measured.top1, measured.top5

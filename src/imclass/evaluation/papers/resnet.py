@@ -1,7 +1,8 @@
 """The tables of K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016.
 
-arXiv:1512.03385: multiply-adds of Table 1, errors in % of Tables 2 to 6; one crop as the README of the authors' models
-(KaimingHe/deep-residual-networks) has it. The lecture EE-559, 7.2 shows Tables 1 and 5.
+arXiv:1512.03385. The multiply-adds are from Table 1, the errors in percent from Tables 2 to 6. The errors with one crop
+are from the README of the authors' models (KaimingHe/deep-residual-networks). The EE-559 lecture 7.2 shows Tables 1
+and 5.
 """
 # Tested in tests/evaluation/papers/test_render.py
 
@@ -10,28 +11,28 @@ from imclass.evaluation.papers.table import Net, PaperRow, PaperTable, RowSubjec
 PAPER = "He et al., CVPR 2016, arXiv:1512.03385"
 
 
-# Q of section 3.4. Ten crops are "the standard" ones, those of Krizhevsky et al. 2012, which had images of 256 pixels;
-# so had the README's single crop.
+# Q from section 3.4. Its "standard" ten crops are those of Krizhevsky et al. 2012, from 256-pixel images. The README's
+# single crop is from images of the same size.
 SCALES = {"center": (256,), "tencrop": (256,), "resnet-multiscale": (224, 256, 384, 480, 640)}
 
 
 def net_row(network: str, protocol: str, *numbers: str) -> PaperRow:
-    """Return a row of one network."""
+    """Return a table row with one network's published results."""
     return PaperRow(RowSubject((Net(network, test=SCALES[protocol]),), protocol), numbers)
 
 
 def label_only_row(label: str, *numbers: str) -> PaperRow:
-    """A row of something that is not among the networks here."""
+    """Return a table row with the published results of a method that imclass does not have."""
     return PaperRow(RowSubject(), numbers, label)
 
 
 def cifar_row(network: str, label: str, error: str) -> PaperRow:
-    """Return a row of a network for CIFAR-10, which sees the whole image."""
+    """Return a table row with the published error of a CIFAR-10 network on whole 32-pixel images."""
     return PaperRow(RowSubject((Net(network, test=(32,)),)), (error,), label)
 
 
 SINGLE_MODELS = PaperTable(
-    "Tables 1 to 4: single models, ILSVRC 2012 validation; shortcuts are of option B unless named -a, -c",
+    "Tables 1 to 4: single models, ILSVRC 2012 validation; shortcuts are option B except in networks named -a or -c",
     f"{PAPER}; 1 crop: the authors' released models",
     ("network", "evaluation"),
     method_cells,
@@ -80,7 +81,8 @@ CIFAR_RESULTS = PaperTable(
         cifar_row("nin-cifar", "NIN", "8.81"),
         label_only_row("DSN", "8.22"),
         label_only_row("FitNet, 19 layers", "8.39"),
-        label_only_row("Highway, 19 layers (7.72 ± 0.16)", "7.54"),  # its paper's Table 2; `highway-19` is of Table 3
+        # From Table 2 of the highway networks paper; imclass's `highway-19` is the network in its Table 3.
+        label_only_row("Highway, 19 layers (7.72 ± 0.16)", "7.54"),
         label_only_row("Highway, 32 layers", "8.80"),
         cifar_row("resnet-cifar-20", "ResNet, 20 layers", "8.75"),
         cifar_row("resnet-cifar-32", "ResNet, 32 layers", "7.51"),

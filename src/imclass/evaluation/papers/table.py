@@ -1,4 +1,4 @@
-"""What a row of a results table says was tested, and how the papers write that down."""
+"""Rows of result tables: the tested networks and protocols, as the papers describe them."""
 # Tested in tests/evaluation/papers/test_vgg.py
 
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 LETTERS = {
     "vgg-a": "A", "vgg-a-lrn": "A-LRN", "vgg-b": "B", "vgg-c": "C", "vgg-d": "D", "vgg-e": "E",
 }  # fmt: skip
-METHODS = {
+METHODS = {  # the papers' names for imclass's protocols
     "": "as trained",
     "center": "1 crop",
     "tencrop": "10 crops",
@@ -16,93 +16,93 @@ METHODS = {
     "dense+multicrop": "multi-crop & dense",
     "resnet-multiscale": "multi-scale",
 }
-FUSION_METHODS = {
+FUSION_METHODS = {  # the names in the VGG paper's Table 6
     "dense": "dense eval.",
     "dense+multicrop": "multi-crop & dense eval.",
-}  # as the VGG paper's Table 6 has it
+}
 
 
 @dataclass(frozen=True)
 class Net:
-    """A trained network: its name in NETS, and the smallest sides of images in pixels, each empty where not known."""
+    """A trained network, with the shorter sides of its images in pixels, which are empty if unknown."""
 
-    network: str
-    train: tuple[int, ...] = ()  # S: one, or the ends of the range it was drawn from
+    network: str  # its name in NETS
+    train: tuple[int, ...] = ()  # S: one value, or the ends of the range it was drawn from
     test: tuple[int, ...] = ()  # Q
 
 
 @dataclass(frozen=True)
 class RowSubject:
-    """What a row is about: networks (several are fused) under a protocol of PROTOCOLS ("": each in its own way)."""
+    """The networks that a row describes, fused if there is more than one, and the test protocol.
+
+    Protocol "" stands for each network's preprocess.
+    """
 
     nets: tuple[Net, ...] = ()
-    protocol: str = ""
-    name: str = ""  # that the user gave it
+    protocol: str = ""  # a name in PROTOCOLS
+    name: str = ""  # given by the user
 
     @property
     def method(self) -> str:
-        """The protocol in the papers' words."""
+        """Return the papers' name for the protocol."""
         return METHODS.get(self.protocol, self.protocol)
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A published result; numbers as they are printed, "" where there is none.
-
-    `label` is what the paper calls it, where the table's `cells` do not say.
-    """
+    """A published result."""
 
     tested: RowSubject
-    numbers: tuple[str, ...]
-    label: str = ""
+    numbers: tuple[str, ...]  # as printed; "" for a missing one
+    label: str = ""  # the paper's name for the row, if the table's `cells` does not return it
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of results. `cells` gives what identifies a row, a text for each of `heads`; errors are in %."""
+    """A result table, with errors in percent. `cells` returns the texts that identify a row, one for each header."""
 
     title: str
     source: str
-    heads: tuple[str, ...]
+    headers: tuple[str, ...]
     cells: Callable[[RowSubject], tuple[str, ...]]
     numbers: tuple[str, ...]
     rows: tuple[PaperRow, ...]
 
 
 def letter(net: Net) -> str:
-    """The VGG paper's letter of a network, or the name of another."""
+    """Return the VGG paper's letter for a network, or the network's name if it has none."""
     return LETTERS.get(net.network, net.network)
 
 
 def format_train_scales(net: Net) -> str:
-    """S as the VGG paper prints it: "256", "[256;512]"."""
+    """Return S as the VGG paper prints it: "256", "[256;512]"."""
     return f"[{';'.join(map(str, net.train))}]" if len(net.train) > 1 else "".join(map(str, net.train)) or "-"
 
 
 def format_test_scales(net: Net) -> str:
-    """Q as the VGG paper prints it: "224,256,288"."""
+    """Return Q as the VGG paper prints it: "224,256,288"."""
     return ",".join(map(str, net.test)) or "-"
 
 
 def format_networks(tested: RowSubject) -> str:
-    """The networks on a line, or the user's name where they are not known."""
+    """Return the networks on one line, or the user's name for the row if they are unknown."""
     return " + ".join(map(letter, tested.nets)) or tested.name
 
 
 def scale_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Network, S and Q."""
+    """Return the cells for the network, S and Q."""
     return format_networks(tested), *(
         " + ".join(map(side, tested.nets)) or "-" for side in (format_train_scales, format_test_scales)
     )
 
 
 def method_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Network and evaluation method."""
+    """Return the cells for the network and the evaluation method."""
     return format_networks(tested), tested.method
 
 
 def member_cells(tested: RowSubject) -> tuple[str, ...]:
-    """ "(D/256/224,256,288), (E/384/352,384,416), dense eval." """
+    """Return one cell for a fusion: "(D/256/224,256,288), (E/384/352,384,416), dense eval."."""
     nets = [f"({letter(net)}/{format_train_scales(net)}/{format_test_scales(net)})" for net in tested.nets] or [
         tested.name
     ]
@@ -110,5 +110,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """The user's name, or the networks, and the method."""
+    """Return one cell with the user's name for the row, or its networks, and the method."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)

@@ -1,8 +1,8 @@
 """Tables 3 to 7 of K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition".
 
-ICLR 2015, arXiv:1409.1556. Errors in % on ILSVRC 2012, validation unless it says test. Two places where copies of the
-paper differ: the last two rows of Table 3 are of network E (some copies print D), and GoogLeNet's one number in Table 7
-stands for validation and test.
+ICLR 2015, arXiv:1409.1556. Errors are in percent, on the validation images of ILSVRC 2012 unless the column header says
+test. Copies of the paper differ in two places: the last two rows of Table 3 are for network E (some copies print D),
+and GoogLeNet's single number in Table 7 is for both validation and test.
 """
 
 from imclass.evaluation.papers.table import (
@@ -26,15 +26,15 @@ SUBMISSION_NETS = (
     Net("vgg-e", (256,), NEAR_256), Net("vgg-e", (384,), NEAR_384),
 )  # fmt: skip
 
-# Of other papers: GoogLeNet's section 7; the four of OverFeat's six scales that its Table 2 quotes (1, 2, 4 and 6); the
-# images of 256 pixels whose corners and centre are the ten crops.
+# Test scales from other papers. GoogLeNet: section 7. OverFeat: scales 1, 2, 4 and 6 of six, which its Table 2 quotes.
+# Ten crops: the corners and the centre of 256-pixel images, and their horizontal flips.
 GOOGLENET = Net("googlenet", test=(256, 288, 320, 352))
 OVERFEAT = Net("overfeat-accurate", test=(245, 281, 389, 461))
 ALEXNET, ZF = Net("alexnet-2012", test=(256,)), Net("zfnet-b", test=(256,))
 
 
 def dense_row(network: str, train: tuple[int, ...], test: tuple[int, ...], *numbers: str) -> PaperRow:
-    """A row of one network, looked at densely."""
+    """Return a table row with one network's published results under dense evaluation."""
     return PaperRow(RowSubject((Net(network, train, test),), "dense"), numbers)
 
 

@@ -1,7 +1,7 @@
-"""Single-view protocols: one look at each image, at the network's native size.
+"""Single-view protocols: one view of each image, at the network's native size.
 
-`center` is the usual single-crop test of ImageNet networks: the shorter side becomes Q, then the centre crop.
-`resize` leaves nothing of the image out and does not keep its aspect.
+`center` is the standard single-crop test of ImageNet networks: the shorter side becomes Q, then the centre is cropped.
+`resize` keeps the whole image, but not its aspect ratio.
 """
 
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from imclass.models.views.scales import check_scales, training_scale
 
 @dataclass(frozen=True)
 class Center:
-    """The shorter side becomes `scale` (the paper's Q, pixels), aspect kept, then the centre crop.
+    """The centre crop of an image whose shorter side was rescaled to `scale` (the paper's Q, in pixels).
 
-    Without `scale`, Q is what the model was trained with. With `flip`, the posteriors of the crop and of its mirror are
-    averaged.
+    Without `scale`, Q is the scale that the model was trained with. With `flip`, the probabilities of the crop and of
+    its horizontal flip are averaged.
     """
 
     scale: int | None = None
@@ -31,15 +31,15 @@ class Center:
     name: str = "center"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return Q."""
+        """Return the one scale Q."""
         return (self.scale or training_scale(preprocess),)
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` for a Q below the native size."""
+        """Raise `UserError` if Q is below the native size."""
         check_scales(self.name, self.scales_for(classifier.preprocess), classifier.preprocess)
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Scores of each uint8 H W C image; a Q below the native size is a `UserError`."""
+        """Return the scores of uint8 H W C images. Raise `UserError` if Q is below the native size."""
         self.check(classifier)
         (scale,) = self.scales_for(classifier.preprocess)
         rule = replace(classifier.preprocess, resize="shorter", scale=scale)
@@ -56,14 +56,14 @@ class Resize:
     name: str = "resize"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no Q: the aspect is not kept."""
+        """Return no scales, because the aspect ratio is not kept."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Scores of each uint8 H W C image."""
+        """Return the scores of uint8 H W C images."""
         return score_one_view(classifier, images, replace(classifier.preprocess, resize="squash"))
 
 

@@ -1,8 +1,9 @@
-"""The network applied to the whole image (Simonyan and Zisserman, ICLR 2015, section 3.2).
+"""Dense evaluation: the network is applied to the whole image (Simonyan and Zisserman, ICLR 2015, section 3.2).
 
-The shorter side becomes Q; the class map is averaged over space before the softmax; posteriors of the image and its
-mirror, and of all scales, are averaged. Without `scales` there is one: the Q that the model was trained with, as for
-the paper's Table 3. Its Table 4 has S - 32, S, S + 32 for a net trained at S, and 256, 384, 512 after scale jittering.
+The shorter side becomes Q. The class map is averaged over space before the softmax, then probabilities are averaged
+over the image and its horizontal flip, and over all scales. Without `scales` there is only the scale that the model was
+trained with, as in the paper's Table 3. Table 4 uses S - 32, S, S + 32 for a network trained at S, and 256, 384, 512
+after training with scale jittering.
 """
 
 from imclass.models.views.crops import grid_crops
@@ -21,8 +22,8 @@ DENSE_MULTICROP = MeanPosterior(
     about="`dense` and `vgg-multicrop`, averaged (Simonyan and Zisserman, ICLR 2015, section 4.3, Table 5).",
 )
 
-# "The scores at multiple scales" of the fully convolutional form of VGG, whose posteriors and mirrors are therefore
-# taken.
+# Section 3.4 averages "the scores at multiple scales" in the fully convolutional form of VGG. Probabilities are
+# therefore averaged as for VGG, including those of horizontal flips.
 RESNET_MULTISCALE = MeanPosterior(
     "resnet-multiscale",
     (MEAN_MAPS,),

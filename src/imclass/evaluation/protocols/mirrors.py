@@ -1,8 +1,8 @@
-"""Views of CIFAR size: the image, its mirror, and both shifted by a pixel.
+"""Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by a pixel.
 
-These are levels 1 and 2 of the test-time augmentation of airbench (Keller Jordan, arXiv:2404.00498), which averages
-scores, not posteriors. The view is the network's own; a shift fills the border by reflection (the edge pixel itself is
-not repeated).
+These are levels 1 and 2 of airbench's test-time augmentation (Keller Jordan, arXiv:2404.00498), which averages scores,
+not probabilities. The network's preprocess produces the view. A shift fills the border by reflection, without repeating
+the edge pixel.
 """
 
 from dataclasses import dataclass
@@ -18,40 +18,40 @@ from imclass.models.views.batches import ImageSequence, ViewBatch, score_one_vie
 
 @dataclass(frozen=True)
 class MirrorMean:
-    """The mean of the scores of the network's own view and of its mirror."""
+    """The mean of the scores of an image's view and of the view's horizontal flip."""
 
     name: str = "flip"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no Q: the view is the network's own."""
+        """Return no scales, because the network's preprocess produces the view."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Scores of each uint8 H W C image."""
+        """Return the scores of uint8 H W C images."""
         return score_one_view(classifier, images, classifier.preprocess, lambda views: mirror_scores(classifier, views))
 
 
 @dataclass(frozen=True)
 class Shift6:
-    """Six views: as it is, shifted up and left, shifted down and right, by a pixel each, and the mirrors of the three.
+    """Six views: unshifted, shifted one pixel up and left, and one pixel down and right, each also flipped.
 
-    The pair that is not shifted weighs 1/2, each of the others 1/4. The image is shifted first and then mirrored.
+    The unshifted pair has weight 1/2, the other pairs 1/4 each. The view is shifted first and then flipped.
     """
 
     name: str = "shift6"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no Q: the view is the network's own."""
+        """Return no scales, because the network's preprocess produces the view."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
         """Accept every network."""
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Scores of each uint8 H W C image."""
+        """Return the scores of uint8 H W C images."""
 
         def score(views: Tensor) -> Tensor:
             moved = mirror_scores(classifier, shift_views(views, 1)) + mirror_scores(classifier, shift_views(views, -1))
@@ -61,18 +61,18 @@ class Shift6:
 
 
 def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, "N K"]:
-    """The mean of the scores of views and of their mirrors."""
+    """Return the mean of the scores of views and of their horizontal flips."""
     return (classifier.scores(views) + classifier.scores(views.flip(3))) / 2
 
 
 def shift_views(views: ViewBatch, by: int) -> ViewBatch:
-    """Views moved `by` pixels up and left (negative: down and right), their borders filled by reflection."""
+    """Shift views by `by` pixels up and left (negative: down and right), filling their borders by reflection."""
     rows, columns = (reflect_positions(torch.arange(by, side + by), side) for side in views.shape[2:])
     return views[:, :, rows][:, :, :, columns]
 
 
 def reflect_positions(at: Tensor, side: int) -> Tensor:
-    """Positions within reach of 0 ... side - 1, those outside mirrored at the first and the last."""
+    """Reflect positions outside 0 ... side - 1 at the first or last position, back into the range."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 

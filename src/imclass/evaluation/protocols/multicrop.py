@@ -1,31 +1,31 @@
-"""Several crops of an image and their mirrors, as AlexNet, GoogLeNet and VGG were tested: posteriors are averaged.
+"""Multi-crop protocols: mean probabilities of crops and their horizontal flips, as for AlexNet, GoogLeNet and VGG.
 
-Without `scales`, Q is what the model was trained with, or what the paper says.
+Without `scales`, the scales Q are the paper's, or the one that the model was trained with.
 """
 
 from imclass.models.views.crops import googlenet_crops, grid_crops, ten_crop
 from imclass.models.views.posteriors import Crops, MeanPosterior
 
-# The corners are those of the central square of the rescaled image, which is all that the paper keeps of it (section
-# 2). torchvision's function of this name takes those of the whole image instead.
+# The corners are those of the central square of the rescaled image, because the paper discards the rest (section 2).
+# torchvision's `ten_crop` takes the corners of the whole image instead.
 TEN_CROP = MeanPosterior(
     "tencrop",
     (Crops(ten_crop),),
-    about="Four corners, the centre, their mirrors: 10 crops (Krizhevsky et al., NIPS 2012, section 4.1).",
+    about="Four corners, the centre and their horizontal flips: 10 crops (Krizhevsky et al., NIPS 2012, section 4.1).",
 )
 
-# The squares are left, centre and right (top, centre and bottom of an upright image); the views of a square are its
-# corners, its centre and all of it.
+# The three squares are left, centre and right, or top, centre and bottom of a portrait image. The six views of a square
+# are its corners, its centre and the whole square.
 GOOGLENET_144 = MeanPosterior(
     "googlenet144",
     (Crops(googlenet_crops),),
     paper=(256, 288, 320, 352),
-    about="4 scales x 3 squares x 6 views x 2 mirrors = 144 crops (Szegedy et al., CVPR 2015, section 7).",
+    about="4 scales x 3 squares x 6 views, with horizontal flips: 144 crops (Szegedy et al., CVPR 2015, section 7).",
 )
 VGG_MULTICROP = MeanPosterior(
     "vgg-multicrop",
     (Crops(grid_crops),),
-    about="5 x 5 crops and their mirrors: 50 a scale (Simonyan and Zisserman, ICLR 2015, section 3.2).",
+    about="5 x 5 crops and their horizontal flips: 50 per scale (Simonyan and Zisserman, ICLR 2015, section 3.2).",
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (TEN_CROP, GOOGLENET_144, VGG_MULTICROP)}

@@ -1,7 +1,7 @@
 """Dense max-pooling at several scales (Sermanet et al., OverFeat, ICLR 2014, section 3.3 and table 5).
 
-The last pooling is done at every position, so that the class map is as many times finer as it has a stride; of each
-class the highest posterior counts, and these are averaged over scales and mirrors.
+The last pooling is applied at every position, so the class map is finer by the pooling's stride. The highest
+probability of each class on the map is averaged over scales and horizontal flips.
 """
 
 from dataclasses import dataclass
@@ -21,35 +21,35 @@ HIGHEST_MAPS = ClassMaps(highest_posterior)
 
 @dataclass(frozen=True)
 class OverFeat:
-    """Each class's highest posterior, averaged over scales and mirrors (Sermanet et al., ICLR 2014, section 3.3).
+    """Each class's highest probability, averaged over scales and flips (Sermanet et al., ICLR 2014, section 3.3).
 
-    Scales are the shorter sides of the paper's six, for the accurate network's 221 pixels and else in proportion. Its
-    inputs have one fixed longer side a scale; here images keep their aspect. The errors that other papers quote are of
-    four of the scales: `--scales 245,281,389,461`.
+    The default scales are the shorter sides of the paper's six, for the accurate network's 221 pixels, and are
+    proportional for other sizes. The paper also fixes the longer side at each scale; here images keep their aspect
+    ratio. The errors that other papers quote used four of the scales: `--scales 245,281,389,461`.
     """
 
     scales: tuple[int, ...] = ()
     name: str = "overfeat"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the sides in pixels to which the shorter side of an image is rescaled."""
+        """Return the lengths in pixels to which the shorter side of an image is rescaled."""
         return self.scales or proportional_scales((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` for another model than one network with pooling, or a Q below its native size."""
+        """Raise `UserError` unless this is a single network with pooling, and every Q is at least its native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(with_dense_pooling(classifier), min(sides), (HIGHEST_MAPS,))
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Return log-scores of uint8 H W C images; raise `UserError` as `check` does."""
+        """Return log-scores of uint8 H W C images. Raise `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return score_over_scales(with_dense_pooling(classifier), images, sides, (HIGHEST_MAPS,))
 
 
 def with_dense_pooling(classifier: NetworkBacked) -> NetworkBacked:
-    """Return the classifier with the last pooling of its network done at every position."""
+    """Return the classifier with its network's last pooling applied at every position."""
     return classifier.with_network(fine_network(classifier.network))
 
 

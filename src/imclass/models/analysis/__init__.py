@@ -1,1 +1,1 @@
-"""What can be found out about a network, or changed in it, from its layers."""
+"""Layer-by-layer analysis of networks and changes to them: data flow, geometry, activations, surgery."""

@@ -1,4 +1,4 @@
-"""What a named layer of a network gives out."""
+"""Outputs of a chosen layer of a network."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from imclass.models.classifier import NetworkClassifier
 
 
 def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
-    """Return the layer of this name, or the first convolution that scores an image: none of an auxiliary head."""
+    """Return a layer and its name. By default it is the network's first convolution outside of auxiliary heads."""
     layers = {name: module for name, module in network.named_modules() if name}
     if layer is None:
         scoring = {name: module for name, module in layers.items() if not name.startswith("sides.")}
         first = next((name for name, module in scoring.items() if isinstance(module, nn.Conv2d)), None)
         if first is None:
-            raise UserError(f"the network has no convolution; name a layer with --layer: {', '.join(layers)}")
+            raise UserError(f"the network has no convolution; choose a layer with --layer: {', '.join(layers)}")
         return first, layers[first]
     if layer not in layers:
         raise UserError(f"the network has no layer {layer!r}{suggestion(layer, layers)}")
@@ -25,17 +25,17 @@ def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
 
 
 def output_of(classifier: NetworkClassifier, module: nn.Module, views: Tensor) -> Float[Tensor, "N ..."]:
-    """What `module` gives out while the network scores `views`, kept before a later layer can change it in place."""
-    caught: list[Tensor] = []
+    """Return the output of `module` when the network scores `views`."""
+    outputs: list[Tensor] = []
 
     def keep(_: nn.Module, __: Sequence[Tensor], output: Tensor) -> None:
-        caught.append(output.detach().float().cpu().clone())
+        outputs.append(output.detach().float().cpu().clone())  # a later layer may change the tensor in place
 
     hook = module.register_forward_hook(keep)
     try:
         classifier.scores(views)
     finally:
         hook.remove()
-    if not caught:
-        raise UserError("this layer takes no part when images are classified; name another with --layer")
-    return caught[0]
+    if not outputs:
+        raise UserError("this layer is not used when images are classified; choose another with --layer")
+    return outputs[0]

@@ -1,7 +1,7 @@
-"""What flows where in a network: the operations of one forward pass, in order, without computing anything.
+"""Data flow of a network: the operations of one forward pass in order, recorded without computing them.
 
-They are seen where PyTorch dispatches them, below modules and functions alike, so it does not matter how a network is
-written: a slice, a padding, an addition or a concatenation in a block's `forward` is an operation like any other.
+They are recorded where PyTorch dispatches them, below modules and functions. A slice, a padding, an addition or a
+concatenation in a block's `forward` is therefore recorded in the same way as a layer's operation.
 """
 # Tested in tests/models/analysis/test_geometry.py
 
@@ -20,46 +20,43 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor: its shape, and its number in order of making; None where it does not follow from the images."""
+    """A tensor that an operation receives or returns."""
 
-    number: int | None
+    number: int | None  # in order of creation; None for a tensor that does not depend on the images
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: by which layer, in which call of any layer, ATen's name for it, its arguments and outputs.
+    """One operation on values that depend on the images."""
 
-    `layer` is the dotted name of the innermost module at work. Tensors among the arguments are `Value`s.
-    """
-
-    layer: str
-    call: int
-    operation: str
-    arguments: tuple[Any, ...]
+    layer: str  # the dotted name of the innermost module that is running
+    call: int  # the number of the module's call among all calls of modules
+    operation: str  # its name in ATen, PyTorch's operator library
+    arguments: tuple[Any, ...]  # with `Value`s in place of tensors
     outputs: tuple[Value, ...]
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
-        """The arguments that follow from the images."""
+        """Return the arguments that depend on the images."""
         return tuple(v for v in find_instances(self.arguments, Value) if v.number is not None)
 
 
 def find_instances(arguments: Any, kind: type) -> list[Any]:
-    """Everything of this type among arguments, lists among them included."""
+    """Return every object of this type among the arguments, including those in nested lists and tuples."""
     if isinstance(arguments, tuple | list):
         return [found for argument in arguments for found in find_instances(argument, kind)]
     return [arguments] if isinstance(arguments, kind) else []
 
 
 def flow(network: Network) -> tuple[Step, ...]:
-    """The steps from an image of the native size, value number 0, to its scores; the network is left as it was.
+    """Return the steps from an image of the native size, value number 0, to its scores. The network is unchanged.
 
-    They are those of evaluation mode: side outputs take no part, and dropout is nothing.
+    The steps are those of evaluation mode, without side outputs and dropout.
     """
     images = torch.empty(1, network.w_in, network.size, network.size, device="meta")
     recorder = Recorder()
-    recorder.name(images)
+    recorder.add(images)
     state = {name: tensor.to("meta") for name, tensor in network.state_dict(keep_vars=True).items()}
     with torch.no_grad(), evaluation_mode(network), layer_hooks(network, recorder), recorder:
         torch.func.functional_call(network, state, (images,), tie_weights=False)
@@ -68,7 +65,7 @@ def flow(network: Network) -> tuple[Step, ...]:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, each of its modules back in its own mode afterwards."""
+    """Put a network into evaluation mode, and afterwards each of its modules back into its former mode."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -80,7 +77,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def layer_hooks(network: nn.Module, recorder: "Recorder") -> Iterator[None]:
-    """Every module of the network tells the recorder when its turn begins and ends."""
+    """Notify the recorder when each module of the network starts and finishes."""
     handles = []
     for name, module in network.named_modules():
         handles.append(module.register_forward_pre_hook(lambda _m, _i, name=name: recorder.enter(name)))
@@ -93,30 +90,34 @@ def layer_hooks(network: nn.Module, recorder: "Recorder") -> Iterator[None]:
 
 
 class Recorder(TorchDispatchMode):
-    """Notes each operation on what follows from the images."""
+    """A mode that records each operation on values that depend on the images."""
 
     def __init__(self) -> None:
         super().__init__()
         self.steps: list[Step] = []
-        self.at = [("", 0)]  # the modules at work, innermost last
-        self.calls = self.made = 0
-        self.values: dict[int, tuple[Tensor, Value]] = {}  # with the tensors, so that no id comes twice
+        self.running = [("", 0)]  # name and call number of each running module, innermost last
+        self.calls = 0
+        self.count = 0  # the number of values so far
+        self.values: dict[
+            int, tuple[Tensor, Value]
+        ] = {}  # by id of the tensor, which is kept so that Python cannot reuse the id
 
     def enter(self, name: str) -> None:
         self.calls += 1
-        self.at.append((name, self.calls))
+        self.running.append((name, self.calls))
 
     def leave(self) -> None:
-        self.at.pop()
+        self.running.pop()
 
-    def name(self, tensor: Tensor) -> Value:
-        """A new value: also of a tensor that was changed in place."""
-        value = Value(self.made, tuple(tensor.shape))
-        self.made += 1
+    def add(self, tensor: Tensor) -> Value:
+        """Return a new value for a tensor. A tensor that was changed in place also gets a new value."""
+        value = Value(self.count, tuple(tensor.shape))
+        self.count += 1
         self.values[id(tensor)] = (tensor, value)
         return value
 
     def value(self, argument: Any) -> Any:
+        """Return an argument with values in place of tensors."""
         if isinstance(argument, tuple | list):
             return tuple(self.value(a) for a in argument)
         if not isinstance(argument, Tensor):
@@ -127,13 +128,13 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         arguments, results = self.value(args), run_on_meta(func, args, kwargs or {})
         if any(v.number is not None for v in find_instances(arguments, Value)):
-            outputs = tuple(self.name(tensor) for tensor in find_instances(results, Tensor))
-            self.steps.append(Step(*self.at[-1], func.overloadpacket.__name__, arguments, outputs))
+            outputs = tuple(self.add(tensor) for tensor in find_instances(results, Tensor))
+            self.steps.append(Step(*self.running[-1], func.overloadpacket.__name__, arguments, outputs))
         return results
 
 
 def run_on_meta(func: Any, args: Any, kwargs: Any) -> Any:
-    """What an operation gives on the "meta" device; PyTorch's own way to a batch norm there is slow."""
-    if func is torch.ops.aten.native_batch_norm.default:
+    """Return the results of an operation on the "meta" device."""
+    if func is torch.ops.aten.native_batch_norm.default:  # PyTorch's implementation on "meta" is slow
         return torch.empty_like(args[0]), torch.empty(0), torch.empty(0)
     return func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Networks made of networks: batch norms folded, or the last pooling made fine."""
+"""Transformations of networks for inference: folding batch norms into layers, and dense max pooling."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ WeightedLayer = nn.Conv2d | nn.Linear
 
 
 def fold_batch_norms(network: Network) -> Network:
-    """A copy for inference, in which batch norms are part of the layer that they follow; the original is untouched.
+    """Return a copy for inference in which batch norms are folded into the layers that precede them.
 
-    W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel.
-    It is done where the output of a convolution or a fully connected layer goes to a batch norm and nowhere else. What
-    is left, as the batch norms before the convolutions of pre-activation networks, `batch_norms` tells. Side outputs,
-    which take part in training only, are left out.
+    W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel. A
+    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Others remain, such
+    as those before the convolutions of pre-activation networks, and `batch_norms` lists them. Side outputs, which are
+    for training only, are left out.
     """
     folded = deepcopy(network).eval()
     folded.sides = nn.ModuleDict()
@@ -35,14 +35,14 @@ def fold_batch_norms(network: Network) -> Network:
 
 
 def batch_norms(network: nn.Module) -> tuple[str, ...]:
-    """The names of the batch norms of a network."""
+    """Return the names of a network's batch norms."""
     return tuple(name for name, layer in network.named_modules() if isinstance(layer, BatchNorm))
 
 
 def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    """The names of each convolution or fully connected layer and the batch norm that alone sees what it gives.
+    """Return the names of each convolution or linear layer and the batch norm that is its output's only consumer.
 
-    Both must be used once only: what is folded for one place would be wrong in another.
+    Both layers must be used only once, since folding for one use would be wrong for another.
     """
     modules = dict(network.named_modules())
     uses = Counter(step.layer for step in steps)
@@ -61,7 +61,7 @@ def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, s
 
 @torch.no_grad()
 def absorb(layer: nn.Module, norm: nn.Module) -> None:
-    """Make a layer do what a batch norm with fixed statistics does to its output; in float64 on the way."""
+    """Fold a batch norm with fixed statistics into the preceding layer, computing in float64."""
     if not isinstance(layer, WeightedLayer) or not isinstance(norm, BatchNorm):
         raise TypeError(f"{type(norm).__name__} cannot be folded into {type(layer).__name__}")
     if norm.running_mean is None or norm.running_var is None:
@@ -77,7 +77,7 @@ def absorb(layer: nn.Module, norm: nn.Module) -> None:
 
 
 class FineNetwork(Network):
-    """A network for inference whose maps are `dilation` times finer than its head was made for; see `fine`."""
+    """A network for inference whose maps are `dilation` times finer than its head expects (see `fine_network`)."""
 
     def __init__(self, network: Network, dilation: int) -> None:
         super().__init__(network.size, network.w_in)
@@ -85,7 +85,7 @@ class FineNetwork(Network):
         self.mean, self.std = network.mean, network.std
 
     def coarse_maps(self, images: PixelTensor) -> Float[Tensor, "N c h w"]:
-        """Return the maps at those positions that the head was made for."""
+        """Return the maps at the positions that the head expects."""
         self.check_size(images, exactly=True)
         return self.features(self.prepare(images))[:, :, :: self.dilation, :: self.dilation]
 
@@ -107,17 +107,19 @@ class FineNetwork(Network):
 def fine_network(network: Network) -> FineNetwork:
     """Return a copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
 
-    That pooling runs at stride 1, and what follows looks at positions as far apart as the stride was: the offset
-    poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) as one map. At (i, j) of the dense map stands what
-    `network` gives if its last pooling begins i rows down and j columns along; `forward` and `embed` are unchanged. A
-    network that has no pooling through which everything goes is a `UserError`.
+    That pooling runs at stride 1, and later layers are dilated by its former stride. The result combines the offset
+    poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j) contains the scores of
+    `network` with its last pooling shifted by i rows and j columns. `forward` and `embed` are unchanged. Raise a
+    `UserError` unless the network has a pooling of stride 2 or more through which everything passes.
     """
     if isinstance(network, FineNetwork):
-        raise UserError("the network is in its fine form already")
+        raise UserError("the network's class maps are fine already")
     steps = flow(network)
     pools = [step for step in steps if pool_stride(network, step) > 1]
     if not pools:
-        raise UserError("the network has no pooling of stride 2 or more among its features, so it has no fine form")
+        raise UserError(
+            "the network has no pooling of stride 2 or more among its features, so its class maps cannot be made finer"
+        )
     copy = FineNetwork(deepcopy(network), pool_stride(network, pools[-1])).eval()
     copy.set_submodule(pools[-1].layer, unstride_pool(pools[-1], network.get_submodule(pools[-1].layer)))
     for name in sorted(layers_behind(steps, pools[-1])):
@@ -127,7 +129,7 @@ def fine_network(network: Network) -> FineNetwork:
 
 
 def pool_stride(network: Network, step: Step) -> int:
-    """The stride of a pooling among the features; 1 of anything else."""
+    """Return the stride of a pooling among the features, or 1 for any other operation."""
     layer = network.get_submodule(step.layer)
     if not isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or not step.layer.startswith("features."):
         return 1
@@ -135,33 +137,37 @@ def pool_stride(network: Network, step: Step) -> int:
 
 
 def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
-    """A pooling at stride 1; where its last window hung over the border (`ceil_mode`), so much is added there."""
+    """Return the pooling at stride 1, padded where its last window extends beyond the border (`ceil_mode`)."""
     kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
     over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
     if isinstance(pool, nn.MaxPool2d):
         return max_pool(kernel, (padding, padding + max(over, 0)))
     if over > 0:
-        raise UserError(f"the last pooling, {step.layer!r}, averages windows that the border cuts: no fine form")
+        raise UserError(
+            f"the last pooling, {step.layer!r}, averages windows that extend beyond the border, so the class "
+            "maps cannot be made finer"
+        )
     return nn.AvgPool2d(kernel, 1, padding)
 
 
 def side_of(layer: nn.Module, name: str) -> int:
-    """A length that a layer has for height and width alike; two that differ are a `UserError`."""
+    """Return an option of a layer that is equal for height and width. Raise a `UserError` if it is not."""
     value = getattr(layer, name)
     lengths = {value} if isinstance(value, int) else set(value)
     if len(lengths) > 1:
-        raise UserError(f"the {name} of a pooling is {value}, not square, so the network has no fine form")
+        raise UserError(f"the {name} of a pooling is {value}, not square, so the class maps cannot be made finer")
     return lengths.pop()
 
 
 def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Module:
-    """A max pooling at stride 1, padded before and after; PyTorch's own padding is at most half of the kernel."""
+    """Return a max pooling at stride 1 with the given padding before and after the map."""
     pool = nn.MaxPool2d(kernel, 1, dilation=dilation)
+    # A separate layer pads, since MaxPool2d allows padding of at most half the kernel.
     return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool
 
 
 def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
-    """The names of the layers among the features that take what follows from a step."""
+    """Return the names of the layers among the features that depend on a step's outputs."""
     reached, names = {value.number for value in first.outputs}, set[str]()
     for step in steps[steps.index(first) + 1 :]:
         if any(value.number in reached for value in step.inputs):
@@ -171,22 +177,22 @@ def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
 
 
 def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
-    """A convolution or a max pooling that looks at positions `factor` times as far apart; other layers as they are."""
+    """Return a convolution or max pooling with its dilation multiplied by `factor`, and any other layer unchanged."""
     if isinstance(layer, nn.MaxPool2d):
         kernel, padding, dilation = (side_of(layer, name) for name in ("kernel_size", "padding", "dilation"))
         return max_pool(kernel, (factor * padding, factor * padding), factor * dilation)
     if isinstance(layer, nn.Conv2d):
         layer.dilation = tuple(factor * d for d in layer.dilation)
-        if not isinstance(layer.padding, str):  # padding "same" follows the dilation by itself
+        if not isinstance(layer.padding, str):  # padding "same" adapts to the dilation
             layer.padding = tuple(factor * p for p in layer.padding)
     return layer
 
 
 def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
-    """A `UserError` unless each position of the maps sees as much as before, and they lie closer by the factor."""
+    """Raise a `UserError` unless positions of the maps have the same receptive field as before but lie closer."""
     try:
         after = last_field(flow(copy))
     except (RuntimeError, ValueError):
         after = None
     if after != tuple(AxisField(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
-        raise UserError(f"not everything goes through the last pooling, {name!r}, so the network has no fine form")
+        raise UserError(f"some data bypasses the last pooling, {name!r}, so the class maps cannot be made finer")

@@ -1,1 +1,1 @@
-"""Which numbers a network computes with: the probe of precision and memory layout, bf16."""
+"""Arithmetic of networks: the choice of precision and memory layout, bf16, and the eager engine."""

@@ -1,4 +1,4 @@
-"""Convolutions whose gradient oneDNN computes outside its own memory, by a way that it computes well."""
+"""Replacement for convolutions whose gradient makes oneDNN write outside its buffer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# Channels that a vector register of AVX-512 holds. With AVX2 it holds 8; the rule is the same on every CPU.
+# Channels in a vector register of AVX-512. A register of AVX2 has 8, but the rule is the same on every CPU.
 REGISTER_CHANNELS = 16
 
 
 class OverflowGuard(TorchFunctionMode):
-    """While it is active, no convolution reaches the kernel that `overflows` describes."""
+    """A mode in which no convolution reaches the kernels that `can_overflow` describes."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -31,10 +31,10 @@ def convolve(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Float[Tensor, "*N D H2 W2"]:
-    """Convolve as `torch.conv2d` does, and where its gradient `overflows` take every stride-th position beforehand.
+    """Compute `torch.conv2d`. If its gradient `can_overflow`, select every stride-th position first.
 
-    Pooling over single positions does that in either memory order, and its gradient keeps the order; slicing's does
-    not. What is left is a convolution of stride 1, which gives the same numbers.
+    The remaining convolution has stride 1 and returns the same numbers. Pooling over single positions selects them in
+    either memory order. Slicing would do the same, but its gradient would not preserve the order.
     """
     if can_overflow(input, weight, stride, padding):
         return torch.conv2d(
@@ -44,13 +44,13 @@ def convolve(
 
 
 def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padding: int | Sequence[int] | str) -> bool:
-    """Return whether the weights' gradient may be left to a kernel of oneDNN that writes beyond its buffer.
+    """Return whether oneDNN may compute the weights' gradient with a kernel that writes beyond its buffer.
 
-    These are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
-    2.13.0 (oneDNN's issue 6035, open in September 2026). For maps in channels last that a 1 x 1 convolution strides
-    over, their buffer has as many numbers a position as there are channels, but they space positions by a whole
-    register. The process then aborts or hangs, or other memory changes silently. Whether a kernel is taken depends on
-    sides and strides as well; the rule leaves that out, since what it asks for costs nothing.
+    The kernels are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
+    2.13.0 (oneDNN's issue 6035, open in September 2026). For a 1 x 1 convolution with a stride over channels-last maps,
+    their buffer has one number for each channel of a position, but they space positions by a full register. The process
+    then aborts or hangs, or other memory changes silently. The choice of kernel also depends on sides and strides. This
+    rule ignores them, since the replacement costs nothing.
     """
     if maps.device.type != "cpu" or weight.shape[1] >= REGISTER_CHANNELS or weight.shape[2:].numel() > 1:
         return False
@@ -58,5 +58,5 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
 
 
 def as_sequence(option: int | Sequence[int] | str) -> Sequence[Any]:
-    """Return an option of a convolution as a sequence, given as one or as a single number for height and width."""
+    """Return an option of a convolution as a sequence. The option may be a single number for height and width."""
     return [option] if isinstance(option, int) else option

@@ -1,4 +1,4 @@
-"""The default engine of a network: PyTorch runs its layers one by one."""
+"""The default engine of a network, with which PyTorch runs its layers one by one."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True, eq=False)
 class EagerEngine:
-    """An `Engine`. Views come in the memory order of `arithmetic`, on the device of the network."""
+    """An `Engine` that calls the network on its device, with views in the memory order of `arithmetic`."""
 
     network: Network
     arithmetic: Arithmetic = DEFAULT_ARITHMETIC
@@ -28,23 +28,23 @@ class EagerEngine:
         """Return log-scores at every position of larger views, float32 on the CPU."""
         return self.run(self.network.dense, views)
 
-    def of(self, network: Network) -> "EagerEngine":
-        """Return the engine of another network, in the same arithmetic."""
+    def for_network(self, network: Network) -> "EagerEngine":
+        """Return an engine for another network, with the same arithmetic."""
         return eager_engine(network, self.arithmetic)
 
-    def run(self, verb: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
-        """Call a verb of the network, which is left in evaluation mode, without gradients."""
+    def run(self, method: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
+        """Call a method of the network without gradients. The network stays in evaluation mode afterwards."""
         network = self.network.eval()
         with torch.inference_mode():
             placed = views.to(network.mean.device).contiguous(memory_format=self.arithmetic.memory_format)
-            return verb(placed).float().cpu()
+            return method(placed).float().cpu()
 
 
 def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
-    """Return the engine that computes in this arithmetic; the network is put into its memory order.
+    """Return an engine with this arithmetic, after converting the network to its memory order.
 
-    In bf16 the engine has a copy, in which the weights of convolutions and linear layers are rounded: they are read
-    more often than anything else, and the network keeps what is saved.
+    In bf16 the engine has a copy of the network in which only the weights of convolutions and linear layers are
+    rounded, since these dominate memory traffic. The network itself keeps the float32 weights that are saved.
     """
     set_memory_format(network, arithmetic)
     if arithmetic.precision != "bf16":

@@ -1,8 +1,8 @@
-"""Which arithmetic and memory layout a network trains fastest in on this machine, without losing what it computes.
+"""A probe for the arithmetic and memory layout in which a network trains fastest on this machine with correct scores.
 
-Weights are always kept in float32; in bf16 the convolutions and linear layers see rounded copies of them, so that what
-is saved, decayed and summed up stays exact. CPUs without bf16 instructions can be 90 times slower in it, and in some
-releases some shapes came out wrong, so it is tried on the very network before it is used.
+Weights are always stored in float32. In bf16, convolutions and linear layers use rounded copies, so that saved weights,
+weight decay and sums stay exact. CPUs without bf16 instructions can be 90 times slower in bf16, and some releases of
+PyTorch computed some shapes wrongly, so bf16 is tried on the network itself before it is used.
 """
 
 import copy
@@ -25,20 +25,20 @@ from imclass.models.arithmetic.rounding import Bf16Rounding
 ImageBatch: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
-MAX_SLOWDOWN = 10  # a candidate whose first step takes this many times as long as another's is not tried again
-MIN_SPEEDUP = 1.05  # another layout or precision must be this much faster to be taken ...
-# ... and its scores this close to float32's, as a relative root mean square difference. Sixteen batch-normalised layers
-# of an untrained VGG make 0.1 of bf16's rounding; a kernel that computes something else makes 1.
+MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes over this many times as long as the fastest's
+MIN_SPEEDUP = 1.05  # another layout or precision must be this many times as fast as the best so far
+# The largest relative root mean square difference between a candidate's scores and those in float32. In an untrained
+# VGG with sixteen batch-normalised layers, bf16's rounding amounts to 0.1. A wrong kernel differs by about 1.
 MAX_DIFFERENCE = 0.25
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How one arithmetic did: seconds a training step, and how far its scores are from float32's."""
+    """Measurements of one arithmetic."""
 
     arithmetic: Arithmetic
-    seconds: float
-    difference: float
+    seconds: float  # of a training step
+    difference: float  # the relative root mean square difference between its scores and those in float32
 
 
 FP32 = (DEFAULT_ARITHMETIC, Arithmetic("fp32", "nhwc"))
@@ -46,24 +46,25 @@ BF16 = (Arithmetic("bf16", "nhwc"),)
 
 
 def set_memory_format(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
-    """`network` itself, its convolutions' weights in this memory order."""
+    """Convert the weights of a network's convolutions to this memory order, in place, and return the network."""
     return network.to(memory_format=arithmetic.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> Any:
-    """What the network gives in this arithmetic (while training, scores of auxiliary heads follow its own).
+    """Return the network's outputs in this arithmetic. In training they include the scores of auxiliary heads.
 
     Gradients reach the float32 weights.
     """
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic == DEFAULT_ARITHMETIC:
-        return network(images)  # no mode, which costs a microsecond or two a call: a hundredth of LeNet's step
+        # A mode costs a microsecond or two per call, 1% of LeNet's step, and this layout does not need one.
+        return network(images)
     with Bf16Rounding() if arithmetic.precision == "bf16" else OverflowGuard():
         return network(images)
 
 
 def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What a network gives: its scores, and while training those of its auxiliary heads."""
+    """Return a network's outputs as a tuple: its scores, and in training those of its auxiliary heads."""
     return scores if isinstance(scores, tuple) else (scores,)
 
 
@@ -73,7 +74,10 @@ def probe(
     labels: Int64[Tensor, "N"],
     candidates: Sequence[Arithmetic] = FP32 + BF16,
 ) -> tuple[Arithmetic, tuple[Trial, ...]]:
-    """The fastest candidate whose scores agree with plain float32's, and what was measured on copies of `network`."""
+    """Return the fastest candidate whose scores agree with those in default float32, and the trials of all candidates.
+
+    The trials run on copies of `network`.
+    """
     exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
     differences = [relative_rms(trial_scores(network, images, arithmetic), exact) for arithmetic in candidates]
     seconds = race(training_steps(network, images, labels, candidates))
@@ -86,24 +90,29 @@ def probe(
 
 
 def trial_scores(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
-    """Scores of a copy in evaluation mode, normalised by the batch so that an untrained network does not overflow."""
+    """Return the scores of a copy in evaluation mode, except that batch norms normalise by the batch."""
     trial = set_memory_format(copy.deepcopy(network), arithmetic).train()
+    # An untrained network has no useful running statistics, and without normalisation its scores might overflow.
+    # Dropout must be off, since its draws would differ between the candidates.
     for module in trial.modules():
         if not isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            module.training = False  # no dropout
+            module.training = False
     with torch.no_grad():
         return forward(trial, images, arithmetic).float()
 
 
 def relative_rms(scores: Tensor, exact: Tensor) -> float:
-    """Return the root mean square of a difference, relative to that of what is exact."""
+    """Return the root mean square of the difference, relative to that of the exact scores."""
     return ((scores - exact).square().mean() / exact.square().mean().clamp_min(1e-12)).sqrt().item()
 
 
 def training_steps(
     network: nn.Module, images: Tensor, labels: Tensor, candidates: Sequence[Arithmetic]
 ) -> list[Callable[[], None]]:
-    """Return a training step in each arithmetic, on a copy of `network` for each memory order."""
+    """Return a function for each arithmetic that runs a training step on a copy of `network`.
+
+    Candidates with the same memory order share a copy.
+    """
     copies = {
         layout: set_memory_format(copy.deepcopy(network), Arithmetic(layout=layout)).train()
         for layout in {arithmetic.layout for arithmetic in candidates}
@@ -113,7 +122,7 @@ def training_steps(
         trial = copies[arithmetic.layout]
         scores = outputs(forward(trial, images, arithmetic))
         torch.stack([functional.cross_entropy(each.float(), labels) for each in scores]).sum().backward()
-        trial.zero_grad(set_to_none=True)  # so that no more than one copy holds gradients
+        trial.zero_grad(set_to_none=True)  # only one copy has gradients at a time, to save memory
         if images.is_cuda:
             torch.cuda.synchronize()
 
@@ -121,24 +130,24 @@ def training_steps(
 
 
 def race(steps: Sequence[Callable[[], None]]) -> list[float]:
-    """Return the seconds of the fastest call of each step, in rounds that call every step once.
+    """Return the duration in seconds of the fastest call of each step, measured in rounds that call every step once.
 
-    Other processes come and go while this measures. In rounds they slow one candidate as they slow the others, where a
-    candidate measured by itself might meet all of them. The first round prepares kernels and only counts for a step
-    that was so slow in it that it is not called again.
+    Other processes may slow the machine for a while. In rounds this slows all candidates equally, while a candidate
+    measured alone could be the only one affected. The first round prepares kernels. It counts only for a step that is
+    too slow to be called again.
     """
     first = [time_call(step) for step in steps]
-    hopeful = [seconds <= MAX_SLOWDOWN * min(first) for seconds in first]
-    fastest = [math.inf if hope else seconds for hope, seconds in zip(hopeful, first, strict=True)]
+    candidates = [seconds <= MAX_SLOWDOWN * min(first) for seconds in first]
+    fastest = [math.inf if candidate else seconds for candidate, seconds in zip(candidates, first, strict=True)]
     for _ in range(REPEATS):
         for i, step in enumerate(steps):
-            if hopeful[i]:
+            if candidates[i]:
                 fastest[i] = min(fastest[i], time_call(step))
     return fastest
 
 
 def time_call(step: Callable[[], None]) -> float:
-    """Call a step and return the seconds it took."""
-    began = time.perf_counter()
+    """Call a step and return its duration in seconds."""
+    start = time.perf_counter()
     step()
-    return time.perf_counter() - began
+    return time.perf_counter() - start

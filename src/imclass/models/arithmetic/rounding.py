@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in bf16 over weights that stay in float32, and their gradients."""
+"""Convolutions and linear layers in bf16 over float32 weights, and their gradients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from torch.overrides import TorchFunctionMode
 
 from imclass.models.arithmetic.convolutions import convolve
 
-# Positions of a map up to which the weights' gradient is a matrix product; benchmarks/small_maps.py says why.
+# For maps of at most this many positions the weights' gradient is computed as a matrix product, which is faster for
+# them (measured by benchmarks/small_maps.py).
 MAX_POSITIONS = 4
 
 
 class Bf16Rounding(TorchFunctionMode):
-    """While it is active, convolutions and linear layers round what they get, their weights included, to bf16.
+    """A mode in which convolutions and linear layers round their inputs, including the weights, to bf16.
 
-    Only these calls are changed, so that normalisation, losses and whatever else a network does stay as they are.
-    Gradients reach the float32 weights.
+    All other calls, such as normalisation and losses, are unchanged. Gradients reach the float32 weights.
     """
 
     def __torch_function__(
@@ -28,25 +28,24 @@ class Bf16Rounding(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         if func is torch.conv2d or func is functional.linear:
-            args, named = (
-                [round_to_bf16(each) for each in args],
-                {name: round_to_bf16(each) for name, each in named.items()},
-            )
+            args = [round_to_bf16(argument) for argument in args]
+            named = {name: round_to_bf16(argument) for name, argument in named.items()}
         if func is torch.conv2d:
+            # Layers pass all options by position. A call with keywords, such as a plugin's, uses the general function.
             small = not named and has_few_positions(*args)
             return SmallMaps.apply(*args[:5]) if small else convolve(*args, **named)
         return func(*args, **named)
 
 
 def round_to_bf16(argument: Any) -> Any:
-    """A tensor in bf16; anything else as it is."""
+    """Return a tensor in bf16, and any other argument unchanged."""
     return argument.bfloat16() if isinstance(argument, Tensor) else argument
 
 
 def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
-    """Whether the weights' gradient is better a matrix product: on a CPU, where the maps have become small.
+    """Return whether the weights' gradient is faster as a matrix product: on a CPU, for small output maps.
 
-    `options` are stride, padding, dilation and groups as `nn.Conv2d` gives them; anything else is left to PyTorch.
+    `options` are stride, padding, dilation and groups as `nn.Conv2d` passes them. Any other form is left to PyTorch.
     """
     if maps.device.type != "cpu" or weight.shape[-1] == 1 or options[2:] != ((1, 1), 1):
         return False
@@ -61,7 +60,10 @@ def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, 
 
 
 class SmallMaps(torch.autograd.Function):
-    """A convolution whose weights' gradient is the product of its output's gradient and the windows it has seen."""
+    """A convolution that computes its weights' gradient from the output's gradient and the input windows.
+
+    The gradient is their matrix product.
+    """
 
     @staticmethod
     def forward(
@@ -88,8 +90,8 @@ class SmallMaps(torch.autograd.Function):
         rows = gradient.permute(0, 2, 3, 1).reshape(-1, len(weight))
         if ctx.needs_input_grad[1]:
             height, width = weight.shape[2:]
-            seen = windows(maps, (height, width), stride, padding).reshape(len(rows), -1)
-            of_weight = (rows.t() @ seen).view(len(weight), height, width, -1).permute(0, 3, 1, 2)
+            inputs = windows(maps, (height, width), stride, padding).reshape(len(rows), -1)
+            of_weight = (rows.t() @ inputs).view(len(weight), height, width, -1).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[2]:
             of_bias = rows.sum(0)
         return of_maps, of_weight, of_bias, None, None
@@ -98,7 +100,7 @@ class SmallMaps(torch.autograd.Function):
 def windows(
     maps: Float[Tensor, "N C H W"], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> Float[Tensor, "N H2 W2 h w C"]:
-    """Every window that a convolution looks at, as a view of the padded maps, channels last."""
+    """Return every input window of a convolution as a view of the padded maps, channels last."""
     (height, width), (down, right), (top, left) = kernel, stride, padding
     padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, left, left, top, top))
     return padded.unfold(1, height, down).unfold(2, width, right).permute(0, 1, 2, 4, 5, 3)

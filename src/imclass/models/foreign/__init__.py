@@ -1,1 +1,1 @@
-"""Weights of other libraries: where they are published, how they are read, fitted and converted."""
+"""Weights of other libraries: the published files, their readers, the matching of tensors, import and export."""

@@ -1,4 +1,4 @@
-"""What networks of other libraries take: mean, std and preprocess, by name or from a JSON file."""
+"""Inputs that other libraries' weights expect: mean, std and preprocess, by name or from a JSON file."""
 
 import json
 import math
@@ -16,28 +16,31 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.text import suggestion
 from imclass.models.classifier import default_preprocess
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.fit import Fit
+from imclass.models.foreign.matching import TensorMatch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of images in [0, 1]
 HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-# What differs from the network's size, its shorter side at 8/7 of that, bilinear, RGB, images in [0, 1] as they are.
+# Differences from the defaults: native size, shorter side at 8/7 of it, bilinear, RGB, values in [0, 1].
 INPUTS: Mapping[str, Mapping[str, Any]] = {
     "imagenet": IMAGENET,
     "imagenet-232": IMAGENET | {"scale": 232},  # torchvision's recipes since 2021
     "imagenet-bicubic": IMAGENET | {"interpolation": "bicubic"},
-    "inception": HALVES,  # also what torchvision's transform_input makes of ImageNet's mean and std
+    "inception": HALVES,  # also the result of torchvision's transform_input on ImageNet's mean and std
     "inception-v4": HALVES | {"scale": 341, "interpolation": "bicubic"},  # timm: floor(299 / 0.875)
     "inception-resnet-v2": HALVES | {"scale": 333, "interpolation": "bicubic"},  # timm: floor(299 / 0.8975)
     "caffe": {"mean": (104.0, 117.0, 123.0), "unit": 255, "channels": "bgr"},
-    "cifar-imagenet-stats": IMAGENET | {"resize": "squash"},  # as our recipes: images of that size stay as they are
+    "cifar-imagenet-stats": IMAGENET | {"resize": "squash"},  # as in our recipes; images of that size stay unchanged
     "plain": {},
 }
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What weights expect of an image: (x - mean) / std of values from 0 to `unit`, in the order of `channels`."""
+    """A description of the images that weights expect: (x - mean) / std of values from 0 to `unit`.
+
+    The channels are in the order `preprocess.channels`.
+    """
 
     preprocess: Preprocess
     mean: tuple[float, ...] = (0.0,)
@@ -47,12 +50,14 @@ class Inputs:
     def __post_init__(self) -> None:
         sizes = (1, self.preprocess.w_in)
         if len(self.mean) not in (*sizes, self.pixels) or len(self.std) not in sizes:
-            raise UserError(f"mean {self.mean[:5]} and std {self.std[:5]} must have 1 value, or {self.preprocess.w_in}")
+            raise UserError(
+                f"mean {self.mean[:5]} and std {self.std[:5]} must have 1 value each, or {self.preprocess.w_in}"
+            )
         if not all(0 < s < math.inf for s in self.std):
-            raise UserError(f"std is {self.std}; it must be positive numbers")
+            raise UserError(f"std is {self.std}; all of its values must be positive")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if self.unit == 1 and max(map(abs, values)) > 1:
-                raise UserError(f'{name} is {values[:3]}, of pixel values up to 255; say so with "unit": 255')
+                raise UserError(f'{name} is {values[:3]}, for pixel values up to 255. Add "unit": 255')
 
     @property
     def pixels(self) -> int:
@@ -60,66 +65,71 @@ class Inputs:
         return self.preprocess.w_in * self.preprocess.size**2
 
     def buffers(self) -> dict[str, Tensor]:
-        """Return mean and std of RGB images in [0, 1], C 1 1: (255 x - m) / s is (x - m / 255) / (s / 255).
+        """Return mean and std, C 1 1, for RGB images in [0, 1].
 
-        The mean may be an image, C H W.
+        They follow from (255 x - m) / s = (x - m / 255) / (s / 255). The mean may be an image, C H W.
         """
         backward = self.preprocess.channels == "bgr"
-        made = {}
+        buffers = {}
         for name, values in (("mean", self.mean), ("std", self.std)):
             tensor = torch.tensor(values, dtype=torch.float64) / self.unit
             side = self.preprocess.size if len(values) == self.pixels else 1
             tensor = tensor.expand(self.preprocess.w_in) if len(values) == 1 else tensor
             tensor = tensor.view(self.preprocess.w_in, side, side)
-            made[name] = (tensor.flip(0) if backward else tensor).float().contiguous()
-        return made
+            buffers[name] = (tensor.flip(0) if backward else tensor).float().contiguous()
+        return buffers
 
 
 def inputs_for(
-    entry: NetworkEntry, fit: Fit, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
+    entry: NetworkEntry, match: TensorMatch, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Inputs, str]:
-    """Return the inputs that are chosen, else those recorded, else the library's; and a note of which."""
-    own = default_preprocess(entry, native_size(fit.row, fit.network))
-    own = replace(own, colour="grey" if fit.w_in == 1 else "rgb")
+    """Return the chosen inputs, else the recorded ones, else the library's, and a note that identifies them."""
+    default = default_preprocess(entry, native_size(match.row, match.network))
+    default = replace(default, colour="grey" if match.w_in == 1 else "rgb")
     if chosen is None and recorded is not None:
-        return inputs_from(recorded, own, "the export's record"), "images are shown as the exported model saw them"
-    name = default_inputs(entry, fit) if chosen is None else str(chosen)
+        return inputs_from(recorded, default, "the export's record"), "preprocessing is the exported model's"
+    name = default_inputs(entry, match) if chosen is None else str(chosen)
     if name in INPUTS:
         record = INPUTS[name]
     elif Path(name).is_file():
         record = read_json_object(Path(name))
     else:
-        raise UserError(f"--preprocess {name} is no file and no known name{suggestion(name, INPUTS)}")
-    said = f"images are shown as by --preprocess {name}" + ("; give another if need be" if chosen is None else "")
-    return inputs_from(record, own, f"--preprocess {name}"), said
+        raise UserError(f"--preprocess {name} is neither a file nor a known name{suggestion(name, INPUTS)}")
+    note = f"preprocessing is --preprocess {name}"
+    if chosen is None:
+        note += ", the default for such weights; pass another if these weights need it"
+    return inputs_from(record, default, f"--preprocess {name}"), note
 
 
-def default_inputs(entry: NetworkEntry, fit: Fit) -> str:
-    """The inputs that a library's weights usually want."""
-    if fit.w_in != 3 or entry.w_in != 3:
+def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
+    """Return the name of the inputs that a library's weights normally expect."""
+    if match.w_in != 3 or entry.w_in != 3:
         return "plain"
-    size = native_size(entry.row, fit.network)
+    size = native_size(entry.row, match.network)
     if size == 32:
         return "cifar-imagenet-stats"
-    if fit.naming == "caffe":
+    if match.naming == "caffe":
         return "caffe"
     return "inception" if size == 299 else "imagenet"
 
 
-def inputs_from(record: Mapping[str, Any], own: Preprocess, where: str) -> Inputs:
-    """Inputs from the fields of `Preprocess` with mean, std and unit beside them; `own` is what is not said."""
+def inputs_from(record: Mapping[str, Any], default: Preprocess, where: str) -> Inputs:
+    """Make inputs from a record of mean, std, unit and fields of `Preprocess`.
+
+    Fields that the record lacks come from `default`. `where` identifies the record in error messages.
+    """
     values = {name: record[name] for name in ("mean", "std", "unit") if name in record}
     rest = {name: value for name, value in record.items() if name not in values}
-    if "size" in rest and rest["size"] != own.size:
-        raise UserError(f"{where}: size is {rest['size']}, and the network takes {own.size}")
+    if "size" in rest and rest["size"] != default.size:
+        raise UserError(f"{where}: size is {rest['size']}, but the network expects {default.size}")
     try:
-        return from_json(Inputs, {**values, "preprocess": {**to_json(own), **rest}})
+        return from_json(Inputs, {**values, "preprocess": {**to_json(default), **rest}})
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 
 
 def read_json_object(path: Path) -> Mapping[str, Any]:
-    """The JSON object in a file; anything else is a `UserError`."""
+    """Return the JSON object in a file. Raise a `UserError` if the file contains anything else."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -131,11 +141,11 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
 
 
 def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors for images whose channels come in the other order: the first convolution's are turned round.
+    """Return the tensors for images in the opposite channel order, by reversing the first convolution's channels.
 
-    A network that does not begin with a convolution is a `UserError`.
+    Raise a `UserError` if the network does not begin with a convolution of three channels.
     """
     name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
     if first.dim() != 4 or first.shape[1] != 3:
-        raise UserError("the network does not begin with a convolution of three channels, so their order stays rgb")
+        raise UserError("the network does not begin with a convolution of three channels, so only the order rgb works")
     return {**tensors, name: first.flip(1).contiguous()}

@@ -1,9 +1,9 @@
-"""Weights that others have published: where each file is, what it must be, and what its publisher measured.
+"""Published weight files: the URL, checksum, licence and accuracy of each.
 
-Addresses and the beginnings of SHA-256 sums (eight digits in a file's name) are the publishers': torchvision's model
-files, timm's configurations and results, BVLC's model zoo, akamaster/pytorch_resnet_cifar10. Accuracies are theirs, for
-a single crop of ILSVRC 2012's validation images, or for CIFAR-10's test images. The licences are the repositories';
-torchvision's documentation adds that terms of the training data may apply.
+URLs and the first eight digits of SHA-256 sums (part of the file names) come from the publishers: torchvision's model
+files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10. The publishers also
+report the accuracies, for a single crop of the ILSVRC 2012 validation images or for the CIFAR-10 test images. The
+licences are those of the repositories. torchvision's documentation adds that terms of the training data may apply.
 """
 
 import ssl
@@ -15,6 +15,7 @@ from typing import Literal
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.core.text import suggestion
+from imclass.models.entry import plain_name
 from imclass.models.foreign.readers import WEIGHT_READERS
 from imclass.store.store import Download, DownloadProgress, Store, ignore_progress
 
@@ -26,54 +27,54 @@ AKAMASTER = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pret
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published file: its network and `name`, whose tensor names it has, and how its images are shown (`INPUTS`)."""
+    """A published weight file for one network."""
 
     network: str
     name: str
-    naming: str
-    url: str  # "" where there is none that can be used as it is
-    sha256: str  # as much of it as is known
-    inputs: str
-    top1: float  # accuracy, %, as published
+    naming: str  # the library whose tensor names it has
+    url: str  # "" if no URL serves the file in a form that can be read
+    sha256: str  # the leading digits that are known, possibly none
+    inputs: str  # a key of `INPUTS`
+    top1: float  # the published accuracy in %
     top5: float | None
     licence: str
     classes: Literal["imagenet", "cifar10"] = "imagenet"
-    filename: str = ""  # where it is not the address's last part
-    source: str = ""  # where it comes from, where there is no address
+    filename: str = ""  # if it is not the last part of the URL
+    source: str = ""  # for a file without a URL, a description of where to get it
 
     @property
     def key(self) -> str:
-        """As it is named on the command line."""
+        """Return the file's name on the command line, NETWORK:NAME."""
         return f"{self.network}:{self.name}"
 
     @property
     def file(self) -> str:
-        """The file's own name."""
+        """Return the file's name."""
         return self.filename or self.url.rsplit("/", 1)[-1]
 
 
 def torchvision_file(
     network: str, file: str, top1: float, top5: float, inputs: str = "imagenet", name: str = "torchvision"
 ) -> WeightFile:
-    """A file of torchvision's; the digits in its name begin its SHA-256."""
+    """Return one of torchvision's files. The digits in its name are the beginning of its SHA-256."""
     digits = file.rsplit("-", 1)[1].removesuffix(".pth")
     return WeightFile(network, name, "torchvision", f"{TORCHVISION}/{file}", digits, inputs, top1, top5, "BSD-3-Clause")
 
 
 def torchvision_v2_file(network: str, file: str, top1: float, top5: float) -> WeightFile:
-    """A file of torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
+    """Return a file from torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
     return torchvision_file(network, file, top1, top5, "imagenet-232", "torchvision-v2")
 
 
 def hub_file(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
-    """A file of timm's on the Hub, whose SHA-256 no public source that was read gives."""
+    """Return one of timm's files on the Hugging Face Hub. No public source states its SHA-256."""
     url = f"{HUB}/{theirs}/resolve/main/model.safetensors"
     filename = f"{theirs}.safetensors"
     return WeightFile(network, "timm", "timm", url, "", inputs, top1, top5, "Apache-2.0", filename=filename)
 
 
 def akamaster_file(depth: int, digits: str, top1: float) -> WeightFile:
-    """A residual network for CIFAR-10."""
+    """Return the weight file of one of akamaster's CIFAR-10 ResNets."""
     url = f"{AKAMASTER}/resnet{depth}-{digits[:8]}.th"
     return WeightFile(
         f"resnet-cifar-{depth}", "akamaster", "akamaster", url, digits, "cifar-imagenet-stats", top1, None,
@@ -136,12 +137,18 @@ PUBLISHED_WEIGHTS: Mapping[str, WeightFile] = {file.key: file for file in WEIGHT
 
 
 def published_file(key: str) -> WeightFile:
-    """The file that is called NETWORK:WEIGHTS; an unknown one is a `UserError` with those of the same network."""
+    """Return the file called NETWORK:NAME.
+
+    If it is unknown, raise a `UserError` that suggests files of the same network.
+    """
     if key in PUBLISHED_WEIGHTS:
         return PUBLISHED_WEIGHTS[key]
     network = key.partition(":")[0]
     same = [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}:")]
-    same = same or [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}-")]  # another form of it
+    same = same or [known for known in PUBLISHED_WEIGHTS if known.startswith(f"{network}-")]  # such as vgg-a-bn
+    same = same or [  # vgg16:torchvision, whose file is vgg16-397923af.pth
+        file.key for file in WEIGHT_FILES if plain_name(file.file.partition("-")[0]) == plain_name(network)
+    ]
     raise UserError(
         f"no published weights are called {key!r}{suggestion(key, same or PUBLISHED_WEIGHTS)}; see `imclass weights`"
     )
@@ -150,10 +157,10 @@ def published_file(key: str) -> WeightFile:
 def obtain_file(
     file: WeightFile, store: Store, report: DownloadProgress = ignore_progress, context: ssl.SSLContext | None = None
 ) -> Path:
-    """Return the file, from the store under its own name or as NAME.*, else from its address; check its SHA-256.
+    """Return the path of the file, found in the store or downloaded, after verifying its checksum.
 
-    Where it can be had from nowhere, a `UserError` says where to put it. `report(bytes so far, bytes in all)` is called
-    as it grows.
+    The store is searched for the published file name and for NAME.*. If the file cannot be downloaded, the `UserError`
+    contains the path at which to save it by hand. `report(bytes so far, bytes in all)` is called during the download.
     """
     download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
     found = stored_file(file, store)
@@ -161,14 +168,14 @@ def obtain_file(
         return store.get(download, report, context)
     if not download.matches(digest := file_digest(found)):
         raise UserError(
-            f"{found} is not {file.key}: its SHA-256 begins {digest[:12]}, and {file.sha256[:12]} is wanted. Move it "
-            f"away, or take it in as your own: imclass weights import {found} --as {file.network} --out MODEL"
+            f"{found} is not {file.key}: its SHA-256 begins with {digest[:12]} instead of {file.sha256[:12]}. Move "
+            f"{found} out of the way, or import it: imclass weights import {found} --as {file.network} --out MODEL"
         )
     return found
 
 
 def stored_file(file: WeightFile, store: Store) -> Path | None:
-    """Return the place of the file in the store, where it lies there under its own name or as NAME.*; not checked."""
+    """Return the path of the file in the store, under its published name or as NAME.*, without verifying it."""
     folder = f"weights/{file.network}"
-    suffixes = [form for suffix in WEIGHT_READERS for form in (suffix, suffix.upper())]
-    return store.find(f"{folder}/{file.file}", *(f"{folder}/{file.name}{suffix}" for suffix in suffixes))
+    extensions = [form for extension in WEIGHT_READERS for form in (extension, extension.upper())]
+    return store.find(f"{folder}/{file.file}", *(f"{folder}/{file.name}{extension}" for extension in extensions))

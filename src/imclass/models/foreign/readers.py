@@ -1,7 +1,7 @@
-"""Files of weights from elsewhere, read as named tensors without trust: safetensors, NumPy archives, PyTorch pickles.
+"""Readers of weight files from untrusted sources: safetensors, NumPy archives and PyTorch pickles.
 
-Nothing in a file is run, and no size that it declares is allocated before the file has been found to hold as much.
-PyTorch's zip files and safetensors are mapped into memory, privately: the file on the disk stays as it is.
+No code in a file is run, and memory is allocated only for what the file can hold. PyTorch's zip files and safetensors
+are mapped into memory privately, so that the file on the disk never changes.
 """
 
 import io
@@ -24,70 +24,70 @@ from imclass.core.text import list_names, printable_text, suggestion
 from imclass.models.foreign.pickles import entry_of, plain_entries, read_pickle
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
-EXPORT_KEY = "imclass_export"  # the key of what our export says of the model, see export.py
-# DataParallel's, torch.compile's, and those of modules that hold the network as an attribute, such as Lightning's.
+EXPORT_KEY = "imclass_export"  # the key of the record in our exports, see export.py
+# Added by DataParallel, by torch.compile, and by modules with the network as an attribute, such as Lightning's.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-# The first spelling of torchvision's DenseNet, which is still the one in its files.
+# The original spelling of torchvision's DenseNet layers, which is still in its files.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 MAX_ARRAYS = 20_000
 
 
 @dataclass(frozen=True)
 class NamedTensors:
-    """What a file holds, by its own names, what was passed over or renamed (a sentence each), and our export's record.
-
-    The record is JSON, "" where the file is not an export of ours.
-    """
+    """The tensors of a file, by name."""
 
     tensors: Mapping[str, Tensor]
-    notes: tuple[str, ...] = ()
-    record: str = ""
+    notes: tuple[str, ...] = ()  # sentences about everything that was skipped or renamed
+    record: str = ""  # JSON, or "" if the file is not one of our exports
 
 
 def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
-    """Return the tensors in a file of the kind that its suffix names; raise `UserError` for one that is not.
+    """Read the tensors in a weight file. Its extension determines the format.
 
-    `key` names the entry of a training checkpoint that holds them, where several do.
+    Raise a `UserError` if the file does not have that format. `key` is the name of the entry in a training checkpoint
+    that contains the weights. It is needed if several entries could.
     """
     if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    suffix = path.suffix.lower()
-    if suffix not in WEIGHT_READERS:
-        hint = "; a caffemodel must be made into an .npz first" if suffix == ".caffemodel" else ""
-        kinds = suggestion(suffix, WEIGHT_READERS) or f"; there are: {', '.join(WEIGHT_READERS)}"
-        raise UserError(f"{path}: {path.suffix or 'a file without suffix'} is no kind of weights{kinds}{hint}")
-    if key is not None and WEIGHT_READERS[suffix] is not read_state_dict:
-        raise UserError(f"--key {key}: {path} holds tensors alone; only a PyTorch file has entries to choose from")
-    held = read_state_dict(path, key) if WEIGHT_READERS[suffix] is read_state_dict else WEIGHT_READERS[suffix](path)
+        raise UserError(f"{path} is not a file; check the path")
+    extension = path.suffix.lower()
+    if extension not in WEIGHT_READERS:
+        hint = "; convert a caffemodel to an .npz first" if extension == ".caffemodel" else ""
+        kind = f"{path.suffix} files" if path.suffix else "files without an extension"
+        raise UserError(f"{path}: {kind} cannot be read as weights{suggestion(extension, WEIGHT_READERS)}{hint}")
+    if key is not None and WEIGHT_READERS[extension] is not read_state_dict:
+        raise UserError(f"--key {key}: {path} contains only tensors. Drop --key, which is for PyTorch files")
+    held = (
+        read_state_dict(path, key) if WEIGHT_READERS[extension] is read_state_dict else WEIGHT_READERS[extension](path)
+    )
     if not held.tensors:
-        raise UserError(f"{path} holds no tensors; give the file of a network's state dict")
+        raise UserError(f"{path} contains no tensors. Choose a file with a network's state dict")
     return normalise_names(held)
 
 
 def normalise_names(held: NamedTensors) -> NamedTensors:
-    """Return the same under the names that the network itself gave: prefixes off, old spellings made new."""
+    """Return the tensors under the network's names, without prefixes of wrappers and in the current spelling."""
     names = {name: name for name in held.tensors}
     notes = list(held.notes)
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in names.values())), None):
         names = {name: plain.removeprefix(prefix) for name, plain in names.items()}
-        notes.append(f"all names begin with {prefix!r}, which is left off")
+        notes.append(f"all names begin with {prefix!r}, which is removed")
     names = {name: OLD_NAME.sub(r"\1\2", plain) for name, plain in names.items()}
     return replace(held, tensors={names[n]: tensor for n, tensor in held.tensors.items()}, notes=tuple(notes))
 
 
 def read_safetensors(path: Path) -> NamedTensors:
-    """Return the tensors of a safetensors file, whose library checks every length against the file."""
+    """Read a safetensors file. The library checks every length against the file's size."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
             return NamedTensors(tensors, record=(file.metadata() or {}).get(EXPORT_KEY, ""))
-    except Exception as error:  # its errors have no common class below this one
+    except Exception as error:  # the library's errors have no narrower class in common
         raise unreadable_file(path, "a safetensors file", error) from None
 
 
 def read_arrays(path: Path) -> NamedTensors:
-    """The arrays of an .npz archive; one that declares more than its size allows is a `UserError`."""
+    """Read an .npz archive. Raise a `UserError` if it declares more data than its size allows."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -95,78 +95,89 @@ def read_arrays(path: Path) -> NamedTensors:
             return NamedTensors({m.filename.removesuffix(".npy"): array_of(archive, m) for m in members})
     except UserError:
         raise
-    except Exception as error:  # zipfile and NumPy raise what they like on damaged files
+    except Exception as error:  # zipfile and NumPy do not document what a damaged file raises
         raise unreadable_file(path, "a NumPy archive of arrays", error) from None
 
 
 def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """A `UserError` unless these are arrays of different names, and not more than such an archive can honestly hold."""
+    """Raise a `UserError` unless these are arrays with distinct names, of a total size plausible for the archive."""
     names = [m.filename for m in members]
     if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
-        raise UserError(f"{path} is no NumPy archive: it holds other things than .npy arrays of different names")
-    limit, total = GRACE_BYTES + MAX_RATIO * path.stat().st_size, sum(m.file_size for m in members)
+        raise UserError(
+            f"{path} is not a NumPy archive: it contains files other than .npy arrays, or several of the same name"
+        )
+    limit = GRACE_BYTES + MAX_RATIO * path.stat().st_size
+    total = sum(m.file_size for m in members)
     if total > limit or len(members) > MAX_ARRAYS:
         raise UserError(
-            f"{path} is refused, and nothing of it was unpacked: it declares {len(members):,} arrays of "
-            f"{total:,} bytes, and a file of its size may have {limit:,}"
+            f"{path} is refused and nothing in it was unpacked: it declares {len(members):,} arrays of "
+            f"{total:,} bytes, but a file of its size may have at most {MAX_ARRAYS:,} arrays of {limit:,} bytes"
         )
 
 
 def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor, "..."]:
-    """One array: numbers only, and as many as its header says. Reading ends at the size that `member` declares."""
+    """Read one array. Raise a `ValueError` unless it contains numbers, and as many as its header declares.
+
+    Reading stops at the size that `member` declares.
+    """
     content = archive.read(member)
     shape, by_columns, dtype, start = array_header(io.BytesIO(content))
     if dtype.hasobject or dtype.kind not in "fiu":
         raise ValueError(f"{member.filename} is of type {dtype}, not numbers")
     if math.prod(shape) * dtype.itemsize != len(content) - start:
-        raise ValueError(f"{member.filename} declares {' x '.join(map(str, shape))} values and has another number")
+        raise ValueError(f"{member.filename} does not have the {' x '.join(map(str, shape))} values that it declares")
     values = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F" if by_columns else "C")
     return torch.from_numpy(values.astype(dtype.newbyteorder("="), order="C", copy=True))
 
 
 def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """What an .npy file declares: shape, whether columns come first, type; and where its values start."""
+    """Return an .npy file's declared shape, whether it is stored by columns, its type, and the offset of its values."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError(f"an array of format {version}")
+        raise ValueError(f"it contains an array of the unknown format {version}")
     shape, by_columns, dtype = read(file)
     if not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise ValueError("an array without a shape")
+        raise ValueError("it contains an array without a shape")
     return shape, by_columns, dtype, file.tell()
 
 
 def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
-    """Return the state dict in what a training script saved, and notes of the rest.
+    """Read the state dict in a file that a training script saved, with notes on the rest.
 
-    `key` names the entry that holds it; without one, it is the file itself or the only entry that can be it.
+    `key` is the name of the entry that contains it. Without `key`, the state dict is the file itself or the only
+    suitable entry.
     """
     whole, stand_ins = read_pickle(path)
     if not isinstance(whole, dict):
-        raise UserError(f"{path} holds a {type(whole).__name__}, not tensors by name; save model.state_dict()")
+        raise UserError(f"{path} contains a {type(whole).__name__}, not named tensors. Save model.state_dict() instead")
     held = {str(name): value for name, value in plain_entries(whole).items()}
-    notes = [f"objects of {list_names(stand_ins, 5)} are left out: no code in a file is run"] * bool(stand_ins)
-    taken = entry_of(path, held, key, stand_ins)
-    if taken:
-        notes += skipped_notes(f"{taken!r} is taken", [name for name in held if name != taken])
-        whole = held[taken]
+    notes = []
+    if stand_ins:
+        notes.append(f"objects of {list_names(stand_ins, 5)} are left out, because no code in a file is run")
+    chosen = entry_of(path, held, key, stand_ins)
+    if chosen:
+        notes += skipped_notes(f"{chosen!r} is used", [name for name in held if name != chosen])
+        whole = held[chosen]
         held = {str(name): value for name, value in plain_entries(whole).items()}
     tensors = {name: value.detach() for name, value in held.items() if isinstance(value, Tensor)}
-    notes += skipped_notes("tensors are taken", [name for name in held if name not in tensors])
+    notes += skipped_notes("tensors are used", [name for name in held if name not in tensors])
     metadata = vars(whole).get("_metadata") if isinstance(whole, OrderedDict) else None
     record = metadata.get(EXPORT_KEY, "") if isinstance(metadata, dict) else ""
     return NamedTensors(tensors, tuple(notes), str(record))
 
 
-def skipped_notes(taken: str, others: Sequence[str]) -> list[str]:
-    """Return a note of what is passed over, if anything is."""
-    return [f"{taken}, {list_names(others)} passed over"] if others else []
+def skipped_notes(used: str, others: Sequence[str]) -> list[str]:
+    """Return a note on the entries that are ignored, if there are any."""
+    return [f"{used}, {list_names(others)} ignored"] if others else []
 
 
 def unreadable_file(path: Path, kind: str, error: Exception) -> UserError:
-    """The error for a file that is not what its name says."""
-    why = printable_text(str(error).split("\n")[0])[:200] or type(error).__name__
-    return UserError(f"{path} cannot be read as {kind}: {why}. Fetch it again, or give it the suffix of what it is")
+    """Return the error for a file that is damaged, or not of the kind that its extension indicates."""
+    reason = printable_text(str(error).split("\n")[0])[:200] or type(error).__name__
+    return UserError(
+        f"{path} cannot be read as {kind}: {reason}. Download the file again, or correct its file extension"
+    )
 
 
 WEIGHT_READERS: Mapping[str, Callable[[Path], NamedTensors]] = {

@@ -1,6 +1,6 @@
-"""What Inception networks are made of: convolutions, chains of them, and blocks of branches side by side.
+"""Parts of Inception networks: convolutions, chains of layers, and blocks of parallel branches.
 
-A network is told as data: a `Part` makes a layer once it knows how many maps come in.
+A network is written as data: each `LayerSpec` builds a layer once the number of input maps is known.
 """
 
 from collections import OrderedDict
@@ -14,28 +14,30 @@ from torch import Tensor, nn
 
 from imclass.models.layers.sizes import map_side
 
-LayerSpec: TypeAlias = Callable[[int, float], nn.Module]  # (w_in, width): widths of its own are multiplied by `width`
+LayerSpec: TypeAlias = Callable[[int, float], nn.Module]  # of `w_in`, and `width`, a multiplier for output widths
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A `Part`: convolution, BN (eps 1e-3), ReLU; padded to keep the size at stride 1 unless `valid`.
+    """A `LayerSpec` for a convolution, a batch norm (eps 1e-3) and a ReLU.
 
-    Without `batch_norm` the convolution has biases instead. Google's code has BN shift and not scale, and keep 0.9997
-    of its running statistics a step; here, as in torchvision, it does both and keeps 0.9.
+    At stride 1 padding keeps the size, unless the convolution is `valid`. Without `batch_norm` the convolution has
+    biases instead. In Google's code BN shifts but does not scale, and keeps 0.9997 of its running statistics at each
+    step. Here, as in torchvision, it does both and keeps 0.9.
     """
 
     w_out: int
-    kernel: int | tuple[int, int]  # height and width where they differ
+    kernel: int | tuple[int, int]  # the side, or height and width
     stride: int = 1
     valid: bool = False
     batch_norm: bool = True
 
     def __call__(self, w_in: int, width: float) -> nn.Sequential:
-        w_out, (height, wide) = scale_width(self.w_out, width), kernel_sides(self.kernel)
-        padding = (0, 0) if self.valid else (height // 2, wide // 2)
+        w_out = scale_width(self.w_out, width)
+        sides = kernel_sides(self.kernel)
+        padding = (0, 0) if self.valid else (sides[0] // 2, sides[1] // 2)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        layers["conv"] = nn.Conv2d(w_in, w_out, (height, wide), self.stride, padding, bias=not self.batch_norm)
+        layers["conv"] = nn.Conv2d(w_in, w_out, sides, self.stride, padding, bias=not self.batch_norm)
         if self.batch_norm:
             layers["bn"] = nn.BatchNorm2d(w_out, eps=1e-3)
         layers["relu"] = nn.ReLU(inplace=True)
@@ -43,33 +45,33 @@ class Conv:
 
 
 def scale_width(w_out: int, width: float) -> int:
-    """`w_out` maps or units, multiplied by `width`: at least 8 unless it is fewer itself."""
+    """Multiply `w_out` by `width`, but return at least 8, or `w_out` if that is fewer."""
     return max(min(w_out, 8), round(w_out * width))
 
 
 def kernel_sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a kernel."""
+    """Return the height and width of a kernel."""
     return kernel if isinstance(kernel, tuple) else (kernel, kernel)
 
 
 def spec_of(make: Callable[[], nn.Module]) -> LayerSpec:
-    """A `Part` of a layer that has no weights, such as a pooling."""
+    """Return the `LayerSpec` for a layer without weights, such as pooling."""
     return lambda w_in, width: make()
 
 
 POOL = spec_of(lambda: nn.MaxPool2d(3, 2))  # 3x3/2, whole windows only
-MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, of the values that are there
+MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, leaving padding out
 
 
 class Branches(nn.ModuleDict):
-    """Each branch on the same maps, and their results side by side. Szegedy et al., CVPR 2015, figure 2."""
+    """Parallel branches on the same maps, whose outputs are concatenated (Szegedy et al., CVPR 2015, figure 2)."""
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         return torch.cat([branch(maps) for branch in self.values()], dim=1)
 
 
 def branches(**parts: Sequence[LayerSpec]) -> LayerSpec:
-    """A `Part` of `Branches` by name: each a chain, or a single part by itself."""
+    """Return the `LayerSpec` for `Branches` with these named branches. A branch of several layers becomes a chain."""
     return lambda w_in, width: Branches(
         {
             name: branch[0](w_in, width) if len(branch) == 1 else chain(w_in, width, *branch)
@@ -79,12 +81,12 @@ def branches(**parts: Sequence[LayerSpec]) -> LayerSpec:
 
 
 def chain(w_in: int, width: float, *parts: LayerSpec) -> nn.Sequential:
-    """One part after the other, by number."""
+    """Build layers one after the other, named "0", "1", and so on."""
     return stack(w_in, width, {str(i): part for i, part in enumerate(parts)})
 
 
 def stack(w_in: int, width: float, parts: Mapping[str, LayerSpec]) -> nn.Sequential:
-    """One part after the other, by name."""
+    """Build named layers one after the other."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, part in parts.items():
         layers[name] = part(w_in, width)
@@ -93,7 +95,7 @@ def stack(w_in: int, width: float, parts: Mapping[str, LayerSpec]) -> nn.Sequent
 
 
 def maps_out(layer: nn.Module, w_in: int) -> int:
-    """How many maps a layer, chain or block makes of `w_in`."""
+    """Return the number of output maps of a layer, chain or block that receives `w_in` maps."""
     if isinstance(layer, nn.Conv2d):
         return layer.out_channels
     if isinstance(layer, Branches):
@@ -105,17 +107,18 @@ def maps_out(layer: nn.Module, w_in: int) -> int:
 
 
 def layers_up_to(features: nn.Sequential, name: str) -> nn.Sequential:
-    """The children of `features` up to and with this one: what an auxiliary head hangs on."""
+    """Return the children of `features` up to and including `name`: the trunk below an auxiliary head."""
     names = [child for child, _ in features.named_children()]
     return nn.Sequential(*list(features)[: names.index(name) + 1])
 
 
 def auxiliary_side(layers: nn.Sequential, size: int, w_in: int) -> int:
-    """Side of the maps of an auxiliary head, whose `layers` begin with the trunk.
+    """Return the side of an auxiliary head's maps. `layers` are the trunk and the head's first layers.
 
-    A ValueError names the smallest size that works and how to do without the head.
+    If the maps would be empty, raise a `ValueError` with the smallest size that works and the option that drops the
+    head.
     """
     try:
         return map_side(layers, size, w_in)
     except ValueError as error:
-        raise ValueError(f"{error} with auxiliary heads; without them (--model.no-aux) smaller ones do") from None
+        raise ValueError(f"{error} with auxiliary heads; drop them with --model.no-aux for smaller sizes") from None

@@ -8,15 +8,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-BLOCK_ELEMENTS = 1 << 20  # elements that dropout treats at a time: what it draws for them stays in the cache
+BLOCK_ELEMENTS = 1 << 20  # elements masked at a time, few enough for their random words to stay in the CPU cache
 
 
 class Dropout(nn.Dropout):
-    """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) while training, with a mask that is cheap on a CPU.
+    """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) in training, with a mask that is cheap on a CPU.
 
-    PyTorch's draws a Bernoulli number an element from a slow generator, much of a step of `vgg-bn-drop`. Here one
-    draw from PyTorch's default generator (so that reseeding that decides the mask) seeds a fast one, and 16 of its bits
-    decide on an element: the rate is exact to 1/65536. Elsewhere than on a CPU it is PyTorch's own.
+    PyTorch draws a Bernoulli number for each element from a slow generator, which takes much of a training step of
+    `vgg-bn-drop`. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed still
+    determines the mask. The fast generator provides 16 bits per element, so the rate is exact to 1/65536. On other
+    devices this is PyTorch's dropout.
     """
 
     def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -28,7 +29,7 @@ class Dropout(nn.Dropout):
 
 
 class Mask(torch.autograd.Function):
-    """x * mask * scale; the gradient draws the same mask again, which costs less than to keep it."""
+    """The product x * mask * scale. The backward pass draws the mask again, which costs less than keeping it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int, scale: float, seed: int) -> Tensor:
@@ -42,7 +43,7 @@ class Mask(torch.autograd.Function):
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """Channels last where `x` is stored so, else contiguous."""
+    """Return channels last if `x` is stored in that order, else the contiguous format."""
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
@@ -50,19 +51,23 @@ def memory_format(x: Tensor) -> torch.memory_format:
 def apply_mask(
     x: Float[Tensor, "*any"], order: torch.memory_format, dropped: int, scale: float, seed: int
 ) -> Float[Tensor, "*any"]:
-    """x * scale in the memory order given, with `dropped` of 65536 elements zeroed; `seed` says which."""
+    """Return x * scale in the given memory order, with on average `dropped` of every 65536 elements set to 0.
+
+    `seed` determines which elements these are.
+    """
     x = x.contiguous(memory_format=order)
     result = torch.empty_like(x)
     integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
     generator = np.random.SFC64(seed)
     for part, out in zip(flat_view(x).split(BLOCK_ELEMENTS), flat_view(result).split(BLOCK_ELEMENTS), strict=True):
-        words = generator.random_raw(-(-len(part) // 4)).view(np.int16)
-        kept = torch.from_numpy(words)[: len(part)].ge_(dropped - 32768).neg_()  # all bits of it set, or none
+        words = generator.random_raw(-(-len(part) // 4)).view(np.int16)  # a word of 64 bits serves four elements
+        # A word becomes 1 or 0, and negation turns that into all ones or all zeros: a mask for the element's bits.
+        kept = torch.from_numpy(words)[: len(part)].ge_(dropped - 32768).neg_()
         torch.mul(part, scale, out=out)
-        out.view(integer).bitwise_and_(kept.to(integer))  # faster than a multiplication by a boolean mask
+        out.view(integer).bitwise_and_(kept.to(integer))  # faster than multiplying by a boolean mask
     return result
 
 
 def flat_view(x: Tensor) -> Float[Tensor, "n"]:
-    """A flat view of a dense tensor, in the order in which it is stored."""
+    """Return a flat view of a dense tensor in the order in which it is stored."""
     return (x if x.is_contiguous() else x.permute(0, 2, 3, 1)).view(-1)

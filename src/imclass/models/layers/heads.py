@@ -1,4 +1,4 @@
-"""Fully connected heads, and what they give at every position of larger maps."""
+"""Fully connected heads, and the application of a head at every position of larger maps."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from torch.nn import functional
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
 
-AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # what a linear map may be followed by
-STRIP_ELEMENTS = 1 << 24  # elements of the windows that `slide` lays out at a time
+AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # linear layers that may follow the last weighted layer
+STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
 
 
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
     """Return the scores of a head at every position of maps.
 
-    The first layer that looks at more than one position takes positions that lie `dilation` apart.
+    The input positions of the first layer that spans several positions lie `dilation` apart.
     """
     for layer in head:
         if isinstance(layer, nn.Linear):
@@ -27,14 +27,14 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
-            maps = layer(maps.flatten(2)).view_as(maps)
+            maps = layer(maps.flatten(2)).view_as(maps)  # it accepts one axis of positions, not two
         elif not isinstance(layer, nn.Flatten):
             maps = layer(maps)
     return maps
 
 
 def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-    """Return what the last layer with weights of a head sees, its mean where that is a map."""
+    """Return the input of a head's last layer with weights, averaged over space if it consists of maps."""
     last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
     vector = head[:last](maps)
     return vector if vector.dim() == 2 else vector.mean((2, 3))
@@ -70,10 +70,10 @@ def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
 
 
 def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:
-    """A fully connected layer on maps of a native size, applied at every position of larger ones.
+    """Apply a fully connected layer, made for maps of the native size, at every position of larger maps.
 
-    It is a convolution with `layer`'s own weights, but done as matrix products of a few rows of windows at a time:
-    for VGG's 7 x 7 x 512 x 4096 kernel, a convolution would first make a copy of it in another order.
+    This is a convolution with the weights of `layer`. It is computed as matrix products over a few rows of windows at a
+    time, because `conv2d` would first copy VGG's 7 x 7 x 512 x 4096 kernel into another memory order.
     """
     side = round((layer.in_features // maps.shape[1]) ** 0.5)
     if side == 1:
@@ -90,7 +90,7 @@ def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -
 
 
 def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
-    """The mean over side x side values that lie `dilation` apart, at every position."""
+    """Return the mean over side x side values that lie `dilation` apart, at every position."""
     kernel = maps.new_full((maps.shape[1], 1, side, side), 1 / side**2)
     return functional.conv2d(maps, kernel, dilation=dilation, groups=maps.shape[1])
 
@@ -98,9 +98,10 @@ def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Fl
 def fully_connected(
     w_in: int, hidden: Sequence[int], classes: int, first: int = 6, drop_inputs: bool = False
 ) -> nn.Sequential:
-    """[FC, ReLU, dropout] x n, FC: how AlexNet ends, and those that followed it, from their layer number `first` on.
+    """Return hidden layers with ReLU and dropout, and a last linear layer: the head of AlexNet and its successors.
 
-    Dropout is 0.5, of what each hidden layer gives out, or with `drop_inputs` of what it takes.
+    Layer numbers start at `first`. Dropout of 0.5 acts on the output of each hidden layer, or with `drop_inputs` on its
+    input.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for n, units in enumerate(hidden, first):

@@ -1,4 +1,4 @@
-"""How weights begin, by name. Batch norms keep PyTorch's ones and zeros."""
+"""Weight initialisers, by name. Batch norms keep PyTorch's ones and zeros."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -6,14 +6,17 @@ from torch import nn
 
 
 def init_he(network: nn.Module) -> None:
-    """Draw each weight from N(0, 2 / fan-in), biases 0. He et al., ICCV 2015, arXiv:1502.01852, section 2.2."""
+    """Draw each weight from N(0, 2 / fan-in), and set biases to 0.
+
+    He et al., ICCV 2015, arXiv:1502.01852, section 2.2.
+    """
     for layer in weighted_layers(network):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         fill_bias(layer, 0.0)
 
 
 def init_he_convolutions(network: nn.Module) -> None:
-    """Draw the convolutions as `he` does; fully connected layers keep PyTorch's weights, as in torchvision's ResNet."""
+    """Draw convolutions as `init_he` does, and keep PyTorch's linear layers, as torchvision's ResNet does."""
     for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -21,7 +24,7 @@ def init_he_convolutions(network: nn.Module) -> None:
 
 
 def init_glorot(network: nn.Module) -> None:
-    """Each weight from U(-b, b) with b = sqrt(6 / (fan-in + fan-out)), biases 0.
+    """Draw each weight from U(-b, b) with b = sqrt(6 / (fan-in + fan-out)), and set biases to 0.
 
     Glorot and Bengio, AISTATS 2010, equation 16. The fans of a grouped convolution are those of one group.
     """
@@ -34,10 +37,10 @@ def init_glorot(network: nn.Module) -> None:
 
 
 def init_normal(network: nn.Module, std: float = 0.01) -> None:
-    """Each weight from N(0, std^2), biases 0.
+    """Draw each weight from N(0, std^2), and set biases to 0.
 
-    Simonyan and Zisserman, ICLR 2015, section 3.1. The paper's 0.01 is taken for the standard deviation: as the
-    variance that it is called there it is 0.1, with which activations explode.
+    Simonyan and Zisserman, ICLR 2015, section 3.1. The paper calls its 0.01 a variance, but the standard deviation
+    would then be 0.1, with which activations explode. Here 0.01 is the standard deviation.
     """
     for layer in weighted_layers(network):
         nn.init.normal_(layer.weight, std=std)
@@ -45,9 +48,9 @@ def init_normal(network: nn.Module, std: float = 0.01) -> None:
 
 
 def init_alexnet(network: nn.Module) -> None:
-    """Weights from N(0, 0.01^2); biases 1 in the 2nd, 4th and 5th convolution and in the hidden fully connected layers.
+    """Draw weights from N(0, 0.01^2), and set the biases as in Krizhevsky et al., NIPS 2012, section 5.
 
-    The other biases are 0. Krizhevsky et al., NIPS 2012, section 5.
+    Biases are 1 in the 2nd, 4th and 5th convolution and in the hidden fully connected layers, and 0 elsewhere.
     """
     init_normal(network)
     layers = list(weighted_layers(network))
@@ -59,16 +62,17 @@ def init_alexnet(network: nn.Module) -> None:
 
 
 def weighted_layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
-    """The convolutions and fully connected layers, in the order in which they were registered.
+    """Yield the convolutions and fully connected layers in the order in which they were registered.
 
-    Those on the "meta" device are passed over: there is nothing to draw, and PyTorch takes long to find that out.
+    Layers on the "meta" device are skipped: they have no values to draw, and PyTorch is slow to draw nothing.
     """
-    layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
-    return (layer for layer in layers if not layer.weight.is_meta)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not layer.weight.is_meta:
+            yield layer
 
 
 def fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
-    """Every bias of the layer, where it has any."""
+    """Set every bias of a layer to `value`, if the layer has biases."""
     if layer.bias is not None:
         nn.init.constant_(layer.bias, value)
 

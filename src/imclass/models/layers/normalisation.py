@@ -9,8 +9,12 @@ from torch.nn import functional
 def local_response_norm(
     maps: Float[Tensor, "N C H W"], n: int, k: float, alpha: float, beta: float
 ) -> Float[Tensor, "N C H W"]:
-    """x / (k + alpha * sum of squares over n neighbouring channels) ** beta (Krizhevsky et al. 2012, section 3.3)."""
-    wide, channels = maps if maps.dtype == torch.float64 else maps.float(), maps.shape[1]
+    """Return x / (k + alpha * sum of squares over n neighbouring channels) ** beta.
+
+    Krizhevsky et al., NIPS 2012, section 3.3.
+    """
+    wide = maps if maps.dtype == torch.float64 else maps.float()  # bfloat16 would be too coarse for the sums
+    channels = maps.shape[1]
     squares = functional.pad(wide.square(), (0, 0, 0, 0, n // 2, (n - 1) // 2))
     sums = squares[:, :channels].clone()
     for first in range(1, n):  # faster than pooling over channels
@@ -19,9 +23,9 @@ def local_response_norm(
 
 
 class LocalResponseNorm(nn.Module):
-    """Local response normalisation over channels, with the paper's constants: alpha multiplies the sum.
+    """Local response normalisation over channels. As in the paper, alpha multiplies the whole sum.
 
-    Caffe and PyTorch divide alpha by n: their alpha of 1e-4 is 2e-5 here, the paper's 1e-4 is 5e-4 there.
+    Caffe and PyTorch divide alpha by n, so their 1e-4 is 2e-5 here, and the paper's 1e-4 is 5e-4 in those libraries.
     """
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> None:

@@ -1,6 +1,6 @@
-"""What residual networks share: shortcuts, the bottleneck, the pre-activation unit, the stem, stages of blocks.
+"""Parts of residual networks: shortcuts, basic blocks, bottlenecks, pre-activation units, stems, stages of blocks.
 
-Also what torchvision and timm call the tensors of networks that are made of these parts.
+`foreign_networks` and `torchvision_name` translate tensor names to those of torchvision and timm.
 """
 
 import re
@@ -19,10 +19,10 @@ ZeroPlacement: TypeAlias = Literal["end", "both"]
 
 
 def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: ZeroPlacement = "end") -> nn.Module:
-    """A shortcut of He et al., CVPR 2016, arXiv:1512.03385, sections 3.3 and 4.1.
+    """Return a shortcut of He et al., CVPR 2016, arXiv:1512.03385, sections 3.3 and 4.1.
 
-    Option A has no parameters: maps of zeros are added where the shape changes, at the end or half of them at either
-    end. Option B projects where the shape changes, option C everywhere.
+    Option A has no parameters: where the shape changes it adds maps of zeros, all at the end or half at each end.
+    Option B projects where the shape changes, option C everywhere.
     """
     if option != "C" and stride == 1 and w_in == w_out:
         return nn.Identity()
@@ -33,25 +33,29 @@ def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: 
 
 
 class Subsample(nn.Module):
-    """Option A: every `stride`-th row and column, and `added` maps of zeros, of which `before` come first."""
+    """The shortcut of option A, which keeps every `stride`-th row and column and adds `added` maps of zeros.
+
+    It puts `before` of these maps before the input's and the rest after them.
+    """
 
     def __init__(self, added: int, stride: int, before: int = 0) -> None:
         if added < 0:
-            raise ValueError("widths fall, and option A can only add maps: use option B")
+            raise ValueError("a later stage has fewer maps, and option A can only add maps; use option B")
         super().__init__()
         self.added, self.stride, self.before = added, stride, before
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         zeros = (0, 0, 0, 0, self.before, self.added - self.before)
-        # pooling of 1 x 1 takes every so many values, as indexing does, whose gradient would lose channels last
+        # Pooling over 1 x 1 selects the same values as indexing. The gradient of indexing would lose channels last.
         return functional.pad(functional.avg_pool2d(maps, 1, self.stride), zeros)
 
 
 class Bottleneck(nn.Module):
-    """1x1, BN, ReLU, 3x3, BN, ReLU, 1x1, BN, + shortcut, ReLU. He et al., CVPR 2016, figure 5 right.
+    """A residual block of 1x1, 3x3 and 1x1 convolutions, each with BN (He et al., CVPR 2016, figure 5 right).
 
-    `strides` are those of the first two convolutions: the paper strides in the 1x1, later networks in the 3x3. With
-    `groups` it is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3). Convolutions have no bias.
+    `strides` are those of the first two convolutions: the stride is in the 1x1 in the paper, and in the 3x3 in later
+    networks. With `groups` this is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3).
+    Convolutions have no biases.
     """
 
     def __init__(
@@ -72,10 +76,10 @@ class Bottleneck(nn.Module):
 
 
 class PreActivation(nn.Module):
-    """(layers that both paths share), residual + shortcut. He et al., ECCV 2016, arXiv:1603.05027, figure 4 (e).
+    """A pre-activation unit: residual + shortcut (He et al., ECCV 2016, arXiv:1603.05027, figure 4 (e)).
 
-    `layers` are as `pre_activated` makes them. Where the shortcut projects, their first BN and ReLU are shared (the
-    paper's appendix); elsewhere the shortcut takes the maps as they come.
+    `layers` come from `pre_activation_layers`. If the shortcut projects, the first BN and ReLU of `layers` come before
+    both paths (the paper's appendix). Otherwise the shortcut receives the input unchanged.
     """
 
     def __init__(self, layers: Sequence[nn.Module], shortcut: nn.Module) -> None:
@@ -91,18 +95,18 @@ class PreActivation(nn.Module):
 
 
 def pre_activation_layers(*convolutions: nn.Conv2d) -> list[nn.Module]:
-    """BN and ReLU before each convolution."""
+    """Return the convolutions, each preceded by BN and ReLU."""
     return [m for c in convolutions for m in (nn.BatchNorm2d(c.in_channels), nn.ReLU(inplace=True), c)]
 
 
 def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
-    """The shortcut of a pre-activation unit: a 1x1 convolution alone where the shape changes."""
+    """Return the shortcut of a pre-activation unit: a 1x1 convolution without BN if the shape changes."""
     same = stride == 1 and w_in == w_out
     return nn.Identity() if same else nn.Conv2d(w_in, w_out, 1, stride, bias=False)
 
 
 def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """7x7/2, BN, ReLU, 3x3/2 pool, for ImageNet; or 3x3, BN, ReLU, for CIFAR."""
+    """Return the first layers: for ImageNet a 7x7 convolution, BN, ReLU and pooling, for CIFAR a 3x3, BN and ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
@@ -117,46 +121,51 @@ def stages(
     widths: Sequence[tuple[int, ...]],
     block: Callable[[int, tuple[int, ...], int], nn.Module],
 ) -> OrderedDict[str, nn.Sequential]:
-    """Stages "conv2_x", "conv3_x" ... of `blocks` blocks each; all but the first begin with stride 2.
+    """Return the stages "conv2_x", "conv3_x" and so on, where `blocks` has the number of blocks in each.
 
-    `block(w_in, widths of the stage, stride)` makes one; the last of a stage's widths is that of its output.
+    All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block. The
+    last of a stage's widths is that of its output.
     """
     if len(blocks) != len(widths) or min(blocks, default=0) < 1:
-        raise ValueError(f"blocks are {tuple(blocks)}, and must be {len(widths)} numbers, each of at least one")
+        raise ValueError(f"blocks are {tuple(blocks)}; they must be {len(widths)} numbers, each at least 1")
     layers: OrderedDict[str, nn.Sequential] = OrderedDict()
     for stage, (n, stage_widths) in enumerate(zip(blocks, widths, strict=True)):
-        made = []
+        units = []
         for i in range(n):
-            made.append(block(w_in, stage_widths, 2 if stage > 0 and i == 0 else 1))
+            units.append(block(w_in, stage_widths, 2 if stage > 0 and i == 0 else 1))
             w_in = stage_widths[-1]
-        layers[f"conv{stage + 2}_x"] = nn.Sequential(*made)
+        layers[f"conv{stage + 2}_x"] = nn.Sequential(*units)
     return layers
 
 
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
-    """The side of the maps after `stem` and `stages`: each layer of stride 2 is padded and rounds up.
+    """Return the side of the maps after `stem` and `stages`, whose layers of stride 2 are padded and round up.
 
-    `map_side` finds the same, but on a network of a thousand layers that takes seconds.
+    `map_side` returns the same side, but takes seconds on a network of a thousand layers.
     """
     if size < 1:
-        raise ValueError(f"size is {size}, and the smallest that works is 1")
+        raise ValueError(f"size is {size}, but the smallest that works is 1")
     return -(-size // 2 ** (stages - 1 + (2 if kernel == 7 else 0)))
 
 
 def foreign_networks(name: str) -> dict[str, ForeignNetwork]:
-    """The network that torchvision and timm both call `name`."""
+    """Return the entries of a network that is called `name` in torchvision and timm."""
     return {library: ForeignNetwork(name, torchvision_name) for library in ("torchvision", "timm")}
 
 
 def torchvision_name(name: str) -> str:
-    """What torchvision and timm call a tensor of a residual network of four stages with a 7x7 stem."""
+    """Return a tensor's name in torchvision and timm, for residual networks of four stages with a 7x7 stem."""
     name = name.removeprefix("features.").replace("head.2.", "fc.").replace(".shortcut.", ".downsample.")
     name = re.sub(r"^conv(\d)_x", lambda m: f"layer{int(m[1]) - 1}", name)
+    # The layers of a residual repeat convolution, BN, ReLU.
     return re.sub(r"residual\.(\d)", lambda m: f"{('conv', 'bn')[int(m[1]) % 3]}{int(m[1]) // 3 + 1}", name)
 
 
 class BasicBlock(nn.Module):
-    """3x3, BN, ReLU, 3x3, BN, + shortcut, ReLU. He et al., CVPR 2016, figure 5 left; convolutions have no bias."""
+    """A residual block of two 3x3 convolutions, each with BN (He et al., CVPR 2016, figure 5 left).
+
+    Convolutions have no biases.
+    """
 
     def __init__(self, w_in: int, w_out: int, stride: int, shortcut: nn.Module) -> None:
         super().__init__()

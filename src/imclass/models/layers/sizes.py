@@ -1,4 +1,4 @@
-"""The side of the maps that layers make of an image, and the smallest image that works; nothing is computed."""
+"""The size of the maps that layers produce and the smallest image that they accept, found on the "meta" device."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ from torch.overrides import TorchFunctionMode
 
 
 def map_side(features: nn.Module, size: int, w_in: int) -> int:
-    """Height and width of the maps that `features` makes of size x size pixels.
+    """Return the height and width of the maps that `features` produces from size x size pixels.
 
-    Where nothing is left of them it is a ValueError that names the smallest size that works. Nothing is computed.
+    If the maps would be empty, raise a `ValueError` with the smallest size that works. No values are computed.
     """
     side = side_or_none(features, size, w_in)
     if side is None:
-        raise ValueError(f"size is {size}, and the smallest that works is {smallest_size(features, size, w_in)}")
+        raise ValueError(f"size is {size}, but the smallest that works is {smallest_size(features, size, w_in)}")
     return side
 
 
 def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> int:
-    """The smallest image, in pixels a side, of which maps of at least `side` are left; by bisection."""
+    """Return the side in pixels of the smallest image whose maps have at least `side`, found by bisection."""
     low, high = 0, max(size, 1)
     while (side_or_none(features, high, w_in) or 0) < side:
         low, high = high, 2 * high
         if high > 1 << 14:
-            raise ValueError("no size works: the layers do not fit together")
+            raise ValueError("no size works, because the layers do not fit together")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if (side_or_none(features, middle, w_in) or 0) >= side else (middle, high)
@@ -33,8 +33,9 @@ def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> i
 
 
 def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
-    """The side of the maps, or None where a layer finds too little to work on."""
-    was, state = features.training, {k: v.to("meta") for k, v in features.state_dict(keep_vars=True).items()}
+    """Return the side of the maps, or None if the input of some layer is too small for that layer."""
+    training = features.training
+    state = {name: tensor.to("meta") for name, tensor in features.state_dict(keep_vars=True).items()}
     try:
         features.eval()
         with BatchNormBypass():
@@ -43,16 +44,16 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
     except RuntimeError:
         return None
     finally:
-        features.train(was)
+        features.train(training)
 
 
 class BatchNormBypass(TorchFunctionMode):
-    """Batch norms are passed over. They change no shape, and on the "meta" device PyTorch takes longest over them."""
+    """A mode that skips batch norms, which change no shape and are the slowest layers on the "meta" device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not functional.batch_norm:
             return func(*args, **(kwargs or {}))
         maps, mean = args[:2]
         if mean is not None and len(mean) != maps.shape[1]:
-            raise ValueError(f"a batch norm of {len(mean)} maps gets {maps.shape[1]}")
+            raise ValueError(f"a batch norm for {len(mean)} maps receives {maps.shape[1]}")
         return maps

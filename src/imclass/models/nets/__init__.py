@@ -1,1 +1,1 @@
-"""One file a paper; each exposes a table `NETS`, found by scanning this folder."""
+"""Networks, one file per paper. Each file has a table `NETS`, which a scan of this folder finds."""

@@ -1,18 +1,19 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks.
 
-Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is that network:
-convolutions 2, 4 and 5 in two groups (one a GPU), local response normalisation after the first two ReLUs.
-`alexnet-2012-ungrouped` has its widths in one piece. `alexnet` is Francois Fleuret's lecture EE-559 7.2, which is
-torchvision's: the narrower single column of Krizhevsky, One weird trick for parallelizing convolutional neural
-networks, 2014, arXiv:1404.5997.
+Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is that network, with
+convolutions 2, 4 and 5 in two groups (one per GPU) and local response normalisation after the first two ReLUs.
+`alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network of Francois Fleuret's lecture
+EE-559 7.2 and of torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing convolutional
+neural networks, 2014, arXiv:1404.5997.
 
 Deviations:
-- `alexnet-2012` takes 227 x 227 pixels. The paper says 224, of which its first convolution, 11x11 with stride 4, cannot
-  make the 55 x 55 maps that it reports without padding.
-- `alexnet` drops out before the hidden layers and not after them, has 256 maps in convolution 4, and no response
-  normalisation, as in the lecture. arXiv:1404.5997 has 384 maps there; its author's files (cuda-convnet2) have 256, and
-  normalise. It begins as the paper of 2012 says, not with PyTorch's defaults.
-- At test time nothing is multiplied by 0.5: the inverse is done in training.
+- `alexnet-2012` expects 227 x 227 pixels. The paper gives 224, but its first convolution, 11x11 with stride 4 and
+  without padding, cannot produce the reported 55 x 55 maps from that size.
+- As in the lecture, `alexnet` has dropout before the hidden layers instead of after them, 256 maps in convolution 4,
+  and no response normalisation. arXiv:1404.5997 has 384 maps in convolution 4. Its author's cuda-convnet2 files have
+  256, and use response normalisation.
+- The weights of `alexnet` are initialised as in the 2012 paper, not with PyTorch's defaults.
+- Dropout divides by 0.5 in training instead of multiplying outputs by 0.5 at test time.
 """
 
 from collections import OrderedDict
@@ -31,11 +32,11 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths of the five convolutions and the hidden layers; what else differs between the three."""
+    """A variant of AlexNet: the widths of its layers, and how it differs from the other two variants."""
 
     size: int = 227
-    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
-    hidden: tuple[int, int] = (4096, 4096)
+    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)  # of the five convolutions
+    hidden: tuple[int, int] = (4096, 4096)  # units of the hidden layers
     padding: int = 0  # of the first convolution
     groups: int = 1  # of convolutions 2, 4 and 5
     response_norm: bool = True
@@ -43,7 +44,7 @@ class Row:
 
 
 class AlexNet(Network):
-    """[conv, ReLU, (LRN), 3x3/2 pool] x 2; [conv, ReLU] x 3; 3x3/2 pool; [FC, ReLU, dropout] x 2; FC."""
+    """Five convolutions, the first two and the last followed by max pooling, and three fully connected layers."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -65,7 +66,7 @@ class AlexNet(Network):
 
 
 def activation(n: int, response_norm: bool = False) -> dict[str, nn.Module]:
-    """ReLU, (LRN): of convolution n."""
+    """Return the layers after convolution `n`: a ReLU, then response normalisation if `response_norm` is set."""
     norm: dict[str, nn.Module] = {f"norm{n}": LocalResponseNorm()} if response_norm else {}
     return {f"relu{n}": nn.ReLU(inplace=True)} | norm
 

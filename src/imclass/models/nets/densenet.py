@@ -1,12 +1,13 @@
 """DenseNet: densely connected convolutional networks.
 
-Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. Section 3 and Table 2
-for CIFAR, depth L and growth rate k in the names: DenseNet, and DenseNet-BC with bottlenecks of 4k maps and transitions
-that halve the maps. Table 1 for ImageNet, all of them BC; 161 layers are those of the released code.
+Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. The networks for CIFAR
+are those of section 3 and Table 2: plain DenseNets, and DenseNet-BCs, which have bottlenecks of 4k maps and transitions
+that halve the number of maps. Their names contain the depth L and the growth rate k. The networks for ImageNet are the
+DenseNet-BCs of Table 1, except that the one with 161 layers comes from the released code.
 
-A transition is BN, ReLU, 1x1, 2x2 mean, as in the released code; the paper's text leaves the ReLU out. The paper has
-dropout of 0.2 after each convolution but the first where training images are not augmented; the rows are for
-augmented ones.
+A transition is a batch norm, a ReLU, a 1x1 convolution and a 2x2 mean, as in the released code; the paper's text leaves
+out the ReLU. The rows are for training with augmentation. Without it, the paper has dropout of 0.2 after each
+convolution except the first.
 """
 
 import re
@@ -27,25 +28,22 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Growth rate, layers of each block, whether it is BC, the first convolution's kernel, dropout.
+    """A DenseNet variant: its growth rate, its dense blocks, and whether it is a DenseNet-BC."""
 
-    The first convolution has 2k maps, or 16 where it is not BC (section 3, implementation details).
-    """
-
-    growth: int
-    blocks: tuple[int, ...]
-    bc: bool = True
-    stem_kernel: Literal[3, 7] = 7
-    dropout: float = 0.0
+    growth: int  # k, the number of maps that each layer adds
+    blocks: tuple[int, ...]  # the number of layers in each dense block
+    bc: bool = True  # whether this is a DenseNet-BC
+    stem_kernel: Literal[3, 7] = 7  # of the first convolution
+    dropout: float = 0.0  # after each convolution except the first
     size: int = 224
 
 
 class DenseNet(Network):
-    """7x7/2, BN, ReLU, 3x3/2 pool (CIFAR: 3x3); dense blocks, transitions between them; BN, ReLU; spatial mean; FC."""
+    """Dense blocks with transitions between them, after a 7x7 convolution and pooling, or a 3x3 one for CIFAR."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
-        width = 2 * row.growth if row.bc else 16
+        width = 2 * row.growth if row.bc else 16  # section 3, implementation details
         layers = first_layers(w_in, width, row.stem_kernel)
         for i, n in enumerate(row.blocks, 1):
             layers[f"denseblock{i}"] = nn.Sequential(*(DenseLayer(width + j * row.growth, row) for j in range(n)))
@@ -61,7 +59,7 @@ class DenseNet(Network):
 
 
 def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """7x7/2, BN, ReLU, 3x3/2 pool, or a 3x3 convolution alone."""
+    """Return the first convolution, followed by BN, ReLU and max pooling if its kernel is 7x7."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv0"] = nn.Conv2d(w_in, width, kernel, 2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     if kernel == 7:
@@ -71,16 +69,18 @@ def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[st
 
 
 class DenseLayer(nn.Module):
-    """Its input, and k maps more: BN, ReLU, 3x3; in BC: BN, ReLU, 1x1 (4k maps), BN, ReLU, 3x3. Section 3."""
+    """A layer of a dense block, which appends k new maps to its input (section 3).
+
+    The new maps come from BN, ReLU and a 3x3 convolution. In a DenseNet-BC, BN, ReLU and a 1x1 convolution to 4k maps
+    come before these.
+    """
 
     def __init__(self, w_in: int, row: Row) -> None:
         super().__init__()
-        layers = (
-            activation_layers(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout)
-            if row.bc
-            else OrderedDict()
-        )
-        w_in = 4 * row.growth if row.bc else w_in
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if row.bc:
+            layers |= activation_layers(1, nn.Conv2d(w_in, 4 * row.growth, 1, bias=False), row.dropout)
+            w_in = 4 * row.growth
         last = nn.Conv2d(w_in, row.growth, 3, padding=1, bias=False)
         self.new = nn.Sequential(layers | activation_layers(2 if row.bc else 1, last, row.dropout))
 
@@ -89,7 +89,7 @@ class DenseLayer(nn.Module):
 
 
 def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> OrderedDict[str, nn.Module]:
-    """BN, ReLU, the convolution, (dropout)."""
+    """Return BN, ReLU and the given convolution, followed by dropout unless its rate is 0."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers[f"norm{number}"] = nn.BatchNorm2d(convolution.in_channels)
     layers[f"relu{number}"], layers[f"conv{number}"] = nn.ReLU(inplace=True), convolution
@@ -99,7 +99,7 @@ def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> Or
 
 
 def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
-    """BN, ReLU, 1x1, (dropout), 2x2 mean."""
+    """Return the layers between two blocks: BN, ReLU, a 1x1 convolution, dropout if its rate is above 0, a 2x2 mean."""
     layers = OrderedDict(norm=nn.BatchNorm2d(w_in), relu=nn.ReLU(inplace=True))
     layers["conv"] = nn.Conv2d(w_in, w_out, 1, bias=False)
     if dropout:
@@ -108,15 +108,16 @@ def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """Return what torchvision and timm call a tensor of a DenseNet for ImageNet."""
+    """Return the name of an ImageNet DenseNet's tensor in torchvision and timm."""
     name = re.sub(r"\.(\d+)\.new\.", lambda m: f".denselayer{int(m[1]) + 1}.", name)
     return name.replace("head.2.", "classifier.")
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry of a network for CIFAR, with the error of Table 2 on augmented CIFAR-10.
+    """Return the entry of a network for CIFAR, with its Table 2 error on augmented CIFAR-10.
 
-    It has three equal blocks. The first convolution, two transitions and FC make up the rest of the depth.
+    The network has three blocks of equal depth. Its other four layers with weights are the first convolution, two
+    transitions and the fully connected layer.
     """
     row = Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
     return NetworkEntry(
@@ -126,7 +127,10 @@ def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = Fals
 
 
 def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float, theirs: str) -> NetworkEntry:
-    """Return the entry of a column of Table 1, with torchvision's and timm's name; the authors' code gave the error."""
+    """Return the entry of a network in Table 1. `theirs` is its name in torchvision and timm.
+
+    The error is the one reported with the authors' code.
+    """
     return NetworkEntry(
         build=DenseNet, row=Row(growth, blocks), parameters=parameters, paper="arXiv:1608.06993", year=2016,
         result=PaperResult(top1, protocol="1 crop"),

@@ -1,19 +1,22 @@
 """GoogLeNet: going deeper with convolutions.
 
 Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir Anguelov, Dumitru Erhan, Vincent
-Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842: Table 1 with the blocks of figure 2b, and section 5's two
-auxiliary heads, 6,379,728 parameters more while training. Where the paper is silent, BVLC's Caffe model is followed:
+Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842. `googlenet` is the network of Table 1, with the blocks of
+figure 2b and the two auxiliary heads of section 5, which add 6,379,728 parameters in training. Where the paper is
+silent, this follows BVLC's Caffe model:
 - max pooling keeps a last window that is not full;
-- weights begin as its "xavier" has them, from U(-b, b) with b = sqrt(3 / fan-in); biases at 0.2, of classifiers at 0.
-Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants; the
-weights of BVLC want k = 1 and alpha = 2e-5.
+- weights are initialised with Caffe's "xavier" rule, U(-b, b) with b = sqrt(3 / fan-in); biases start at 0.2, or at 0
+  in classifiers.
+Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants. BVLC's
+weights need k = 1 and alpha = 2e-5.
 
-`googlenet-naive` puts the block of figure 2a into the same table: no reductions, and pooled maps go on as they are. The
-paper shows that block only, to reject it: maps pile up to 4,944.
+`googlenet-naive` puts the block of figure 2a into the same table: it has no reductions, and its pooled maps are not
+projected. The paper shows this block only to reject it, because the number of maps grows to 4,944.
 
-`googlenet-bn` is torchvision's network, not in the paper: batch norm in place of normalisation and biases, 3x3 where
-Table 1 has 5x5, the fourth pooling over 2x2, the auxiliary heads on 4 x 4 adaptive means, dropout of 0.2. Convolutions
-begin from N(0, 2 / fan-in), where torchvision has 0.01 for the standard deviation of every weight.
+`googlenet-bn` is torchvision's network and not in the paper. It has batch norm instead of response normalisation and
+biases, a 3x3 convolution in place of each 5x5, a fourth pooling over 2x2, auxiliary heads that pool to 4 x 4 means, and
+dropout of 0.2. Its convolutions are drawn from N(0, 2 / fan-in); in torchvision every weight has a standard deviation
+of 0.01.
 """
 
 from collections import OrderedDict
@@ -44,21 +47,21 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and what differs between the variants."""
+    """A GoogLeNet variant: its native size, a multiplier for all widths, and how it differs from the other variants."""
 
     size: int = 224
-    width: float = 1.0
-    reduced: bool = True  # the blocks of figure 2b; else those of 2a
-    aux: bool = True  # the auxiliary heads
-    k: float = 2.0  # of local response normalisation ...
-    alpha: float = 1e-4  # ... on the sum of five squares
-    batch_norm: bool = False  # in place of that, and of biases
-    kernel: int = 5  # of the blocks' third branch
-    pool4: int = 3  # window of the fourth pooling
+    width: float = 1.0  # a multiplier for all widths
+    reduced: bool = True  # the blocks of figure 2b instead of 2a
+    aux: bool = True  # whether there are auxiliary heads
+    k: float = 2.0  # the constant of local response normalisation
+    alpha: float = 1e-4  # multiplies the sum of five squares in local response normalisation
+    batch_norm: bool = False  # in place of local response normalisation and biases
+    kernel: int = 5  # of the convolution in the third branch of each block
+    pool4: int = 3  # the window of the fourth pooling
     dropout: float = 0.4
 
 
-# Table 1: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection.
+# Widths in Table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.
 BLOCKS: Mapping[str, tuple[int, int, int, int, int, int]] = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -73,7 +76,7 @@ BLOCKS: Mapping[str, tuple[int, int, int, int, int, int]] = {
 
 
 class GoogLeNet(Network):
-    """7x7/2, pool, LRN, 1x1, 3x3, LRN, pool; 2, 5 and 2 blocks with pools between; spatial mean; dropout; FC."""
+    """Three convolutions, then nine Inception blocks in groups of two, five and two with pooling between the groups."""
 
     side_weight = 0.3
 
@@ -91,7 +94,7 @@ class GoogLeNet(Network):
 
 
 def layers(row: Row) -> dict[str, LayerSpec]:
-    """Table 1 from top to bottom."""
+    """Return the layers of Table 1 from top to bottom."""
     conv = partial(Conv, batch_norm=row.batch_norm)
     norm = spec_of(lambda: LocalResponseNorm(5, row.k, row.alpha))
     pool = spec_of(lambda: nn.MaxPool2d(3, 2, ceil_mode=True))
@@ -111,7 +114,7 @@ def layers(row: Row) -> dict[str, LayerSpec]:
 
 
 def block(widths: tuple[int, int, int, int, int, int], row: Row) -> LayerSpec:
-    """1x1 | 1x1, 3x3 | 1x1, 5x5 | 3x3 pool, 1x1: figure 2b; or 1x1 | 3x3 | 5x5 | 3x3 pool: figure 2a."""
+    """Return an Inception block of figure 2b, or of figure 2a if the row is not `reduced`."""
     one, reduce3, three, reduce5, five, projection = widths
     conv = partial(Conv, batch_norm=row.batch_norm)
     pool = spec_of(lambda: nn.MaxPool2d(3, 1, padding=1))
@@ -128,7 +131,7 @@ def block(widths: tuple[int, int, int, int, int, int], row: Row) -> LayerSpec:
 
 
 def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
-    """5x5/3 mean, 1x1, ReLU, FC, ReLU, dropout, FC (section 5)."""
+    """Return an auxiliary head (section 5): a 5x5 mean of stride 3, a 1x1 convolution, two fully connected layers."""
     pool = nn.AdaptiveAvgPool2d(4) if row.batch_norm else nn.AvgPool2d(5, 3)
     side = auxiliary_side(nn.Sequential(trunk, pool), row.size, w_in)
     maps, units = scale_width(128, row.width), scale_width(1024, row.width)
@@ -146,7 +149,10 @@ def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> n
 
 
 def initialise(network: GoogLeNet, row: Row) -> None:
-    """U(-b, b) with b = sqrt(3 / fan-in), and biases of 0.2, but 0 in classifiers; with batch norm, He's weights."""
+    """Initialise weights and biases with Caffe's rule, or with He's for convolutions if the row has batch norm.
+
+    Caffe's rule is U(-b, b) with b = sqrt(3 / fan-in) for weights, 0.2 for biases, and 0 for the biases of classifiers.
+    """
     if row.batch_norm:
         init_he_convolutions(network)
         return
@@ -156,27 +162,27 @@ def initialise(network: GoogLeNet, row: Row) -> None:
         fill_bias(layer, 0.0 if layer in classifiers else 0.2)
 
 
-TORCHVISION = {  # ours to theirs, from the start of a name
+TORCHVISION = {  # prefixes of our tensor names, and the prefixes that replace them
     "features.": "",
     "head.3": "fc",
     "sides.inception4a": "aux1",
     "sides.inception4d": "aux2",
 }
 CAFFE = {"conv1": "conv1.7x7_s2", "conv2": "conv2.3x3_reduce", "conv3": "conv2.3x3", "head.3": "loss3.classifier"}
-CAFFE_BRANCHES = {  # of a block
+CAFFE_BRANCHES = {  # our names of a block's layers, and Caffe's
     "branch1": "1x1", "branch2.0": "3x3_reduce", "branch2.1": "3x3", "branch3.0": "5x5_reduce", "branch3.1": "5x5",
     "branch4.1": "pool_proj",
 }  # fmt: skip
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """What torchvision calls our tensor."""
+    """Return a tensor's name in torchvision."""
     ours = next(start for start in TORCHVISION if name.startswith(start))
     return TORCHVISION[ours] + name.removeprefix(ours)
 
 
 def caffe_tensor_name(name: str) -> str:
-    """What BVLC's model calls our tensor, with "." for "/": "inception_3a.5x5_reduce.weight"."""
+    """Return a tensor's name in BVLC's model, with "." for "/", such as "inception_3a.5x5_reduce.weight"."""
     layer, kind = name.removeprefix("features.").replace(".conv.", ".").rsplit(".", 1)
     inception, _, branch = layer.partition(".")
     theirs = CAFFE.get(layer) or f"{inception.replace('inception', 'inception_')}.{CAFFE_BRANCHES[branch]}"

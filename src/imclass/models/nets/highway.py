@@ -1,12 +1,14 @@
 """Highway networks: training very deep networks.
 
-Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228. The convolutional network of
-19 layers for CIFAR-10, after FitNet-4, with the constants of the authors' released Caffe files: widths, dropout before
-each plain 3x3 convolution and before the last layer, gate biases of -2 to begin with. It has the 1x1 convolution and
-the spatial mean of section 3.3.2, where that of section 3.3.1 (Table 2) has a fully connected layer.
+Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the 19-layer convolutional
+network for CIFAR-10, modelled on FitNet-4. Its constants come from the authors' released Caffe files: the widths,
+dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. It has the 1x1
+convolution and the spatial mean of section 3.3.2; the network of section 3.3.1 (Table 2) has a fully connected layer
+instead.
 
-Weights begin from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. The first and the last
-layer begin from N(0, 0.05^2); for the first the file gives 0.05 under a key that Caffe ignores, and so takes 1.
+Weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. The exceptions are
+the first and last layer, which are drawn from N(0, 0.05^2). For the first layer the released file has the 0.05 under a
+key that Caffe ignores, so Caffe uses 1.
 """
 
 from dataclasses import dataclass
@@ -24,18 +26,18 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths and numbers of gated layers of the three stages, maps of the last 1x1, dropout, gate biases at first."""
+    """A highway network with three stages of gated layers."""
 
-    widths: tuple[int, int, int] = (32, 80, 128)
-    blocks: tuple[int, int, int] = (4, 5, 5)
-    hidden: int = 100
+    widths: tuple[int, int, int] = (32, 80, 128)  # of each stage
+    blocks: tuple[int, int, int] = (4, 5, 5)  # the number of gated layers in each stage
+    hidden: int = 100  # maps of the final 1x1 convolution
     dropout: float = 0.2
-    gate_bias: float = -2.0
+    gate_bias: float = -2.0  # the initial biases of the gates
     size: int = 32
 
 
 class Highway(Network):
-    """Dropout, 3x3, ReLU, gated 3x3 x n; thrice, 2x2 pool between; 1x1, ReLU; spatial mean; dropout, FC."""
+    """Three stages, each a plain 3x3 convolution and several gated ones, then a 1x1 convolution and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -54,7 +56,10 @@ class Highway(Network):
 
 
 class GatedConvolution(nn.Module):
-    """T * ReLU(3x3) + (1 - T) * maps, with T = sigmoid(3x3). Equation 3; section 2.1."""
+    """A gated layer, in which a learned gate T mixes the transformed input with the input itself (section 2.1).
+
+    Its output is T * ReLU(conv(x)) + (1 - T) * x, where T = sigmoid(conv'(x)) (equation 3).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -66,7 +71,7 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """He's weights, zero biases; the gates' biases; the first and the last layer from N(0, 0.05^2)."""
+    """Initialise as in the module's description, with the biases of gates set to `gate_bias` and all others to 0."""
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))
@@ -80,6 +85,6 @@ def initialise(network: Highway, gate_bias: float) -> None:
 NETS = {
     "highway-19": NetworkEntry(
         build=Highway, row=Row(), parameters=2_256_838, paper="arXiv:1507.06228", year=2015, classes=10,
-        result=PaperResult(7.60, protocol="whole image"),  # Table 3, best of 5, mean 7.69 +- .12
+        result=PaperResult(7.60, protocol="whole image"),  # Table 3, best of 5 runs, mean 7.69 +- 0.12
     ),
 }  # fmt: skip

@@ -1,16 +1,18 @@
 """BN-Inception: batch normalization, accelerating deep network training by reducing internal covariate shift.
 
-Sergey Ioffe and Christian Szegedy, ICML 2015, arXiv:1502.03167: the network of figure 5 (appendix), a GoogLeNet with
-two 3x3 where that has 5x5, batch norm after every convolution, mean pooling in most blocks, blocks of stride 2 in place
-of most poolings, and neither local response normalisation nor dropout (section 4.2.1), nor auxiliary heads.
+Sergey Ioffe and Christian Szegedy, ICML 2015, arXiv:1502.03167: the network of figure 5 (appendix). It is a GoogLeNet
+with two 3x3 convolutions in place of each 5x5, batch norm after every convolution, mean pooling in most blocks, and
+blocks of stride 2 in place of most pooling layers. It has no local response normalisation, no dropout (section 4.2.1)
+and no auxiliary heads.
 
-- Figure 5 contradicts itself in 4c and 4d: with the 128 maps of its pool projections the blocks give 608 maps, and its
-  column of output sizes says 576. `inception-bn` has 96 there and so 576, as in the network that Google released later
-  (TensorFlow-Slim's `inception_v2`); `inception-bn-128` has 128, as in the Caffe models.
-- The first convolution is a plain 7x7; the paper's is separable, with eight maps for each colour in between.
-- Convolutions have no biases (section 3.2: batch norm would undo them). Their weights begin from N(0, 2 / fan-in), on
-  which the paper is silent. Section 4.2 counts 13.6 million parameters, more than figure 5 comes to.
-- Poolings of stride 2 within a block are padded as the convolutions beside them are, so that maps of odd sides fit.
+- Figure 5 contradicts itself in 4c and 4d: with its pool projections of 128 maps the blocks output 608 maps, but its
+  column of output sizes has 576. `inception-bn` has projections of 96 maps, and therefore 576, as in the network that
+  Google released later (TensorFlow-Slim's `inception_v2`). `inception-bn-128` has 128, as in the Caffe models.
+- The first convolution is a plain 7x7. The paper's is separable, with eight intermediate maps per colour.
+- Convolutions have no biases (section 3.2: batch norm would cancel them). Weights are drawn from N(0, 2 / fan-in),
+  since the paper does not state its initialisation. Section 4.2 counts 13.6 million parameters, more than figure 5 adds
+  up to.
+- Pooling of stride 2 within a block is padded like the parallel convolutions, so that maps with odd sides fit.
 """
 
 from collections.abc import Mapping
@@ -27,28 +29,28 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and the pool projections of 4c and 4d."""
+    """A BN-Inception variant: its native size, a multiplier for all widths, and the projections of blocks 4c and 4d."""
 
     size: int = 224
     width: float = 1.0
-    projection: int = 96
+    projection: int = 96  # maps of the pool projections in 4c and 4d
 
 
 @dataclass(frozen=True)
 class Block:
-    """A row of figure 5: 1x1; 3x3 reduce, 3x3; double 3x3 reduce, double 3x3; pool projection (None: `Row` has it)."""
+    """A row of figure 5: the widths of a block's branches."""
 
-    one: int
-    three: tuple[int, int]
-    double: tuple[int, int]
-    projection: int | None = None
-    maximum: bool = False  # the pooling: else the mean
+    one: int  # of the 1x1 branch; 0 in a block of stride 2, which has none
+    three: tuple[int, int]  # 3x3 reduce, 3x3
+    double: tuple[int, int]  # double 3x3 reduce, double 3x3
+    projection: int | None = None  # of the pooled maps; None: set by the network's `Row`
+    maximum: bool = False  # max pooling instead of mean pooling
 
 
 BLOCKS: Mapping[str, Block] = {
     "3a": Block(64, (64, 64), (64, 96), 32),
     "3b": Block(64, (64, 96), (64, 96), 64),
-    "3c": Block(0, (128, 160), (64, 96), 0, maximum=True),  # stride 2, the pooled maps as they are
+    "3c": Block(0, (128, 160), (64, 96), 0, maximum=True),  # stride 2, no projection of the pooled maps
     "4a": Block(224, (64, 96), (96, 128), 128),
     "4b": Block(192, (96, 128), (96, 128), 128),
     "4c": Block(160, (128, 160), (128, 160)),
@@ -60,7 +62,7 @@ BLOCKS: Mapping[str, Block] = {
 
 
 class InceptionBN(Network):
-    """7x7/2, pool, 1x1, 3x3, pool; three, five and two blocks, 3c and 4e from stride 2; spatial mean; FC."""
+    """Three convolutions with pooling, then ten Inception blocks, of which 3c and 4e have stride 2."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -77,7 +79,7 @@ class InceptionBN(Network):
 
 
 def inception_block(block: Block, projection: int) -> LayerSpec:
-    """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 pool, 1x1; or 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool."""
+    """Return a block of figure 5. A block of stride 2 has no 1x1 branch and does not project its pooled maps."""
     stride = 1 if block.one else 2
     pool = spec_of(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN_POOL
     (reduce3, three), (reduce_double, double) = block.three, block.double
@@ -92,7 +94,7 @@ def inception_block(block: Block, projection: int) -> LayerSpec:
 
 
 def entry(row: Row, parameters: int, result: PaperResult | None = None) -> NetworkEntry:
-    """Return the entry of one row."""
+    """Return a network's entry."""
     return NetworkEntry(
         build=InceptionBN, row=row, parameters=parameters, paper="arXiv:1502.03167", year=2015, result=result,
         small={"size": 64},

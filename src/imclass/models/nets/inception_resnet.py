@@ -1,18 +1,20 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network with residuals.
 
 Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261, section 3.2: blocks
-whose result is scaled down and added to what came in (section 3.3). It is the Inception-ResNet-v2 that Google released
-(TensorFlow-Slim's `inception_resnet_v2`; timm's is a copy), and that is not the network of figures 3 and 15 to 19, by
-their numbers on arXiv:
-- the stem is Inception-v3's and one block of that kind (320 maps), where figure 3 has Inception-v4's stem;
-- there are 10, 20 and 10 residual blocks, where figure 15 has 5, 10 and 5;
-- residuals have the 320, 1088 and 2080 maps of what they are added to, where figures 16, 17 and 19 print 384, 1154 and
-  2048; they are scaled by 0.17, 0.10 and 0.20, and the last one, after which there is no ReLU, not at all;
-- a 1x1 convolution to 1536 maps comes before the mean; its auxiliary head is left out.
-Weights begin as in the released code, by Glorot's rule and not, as in Inception-v4 (inception_v4.py), by fan-in alone.
+whose output is scaled down and added to their input (section 3.3). This is the Inception-ResNet-v2 that Google released
+as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. It differs from figures 3 and 15 to 19, as numbered on
+arXiv:
+- the stem is that of Inception-v3, followed by one block like Inception-v3's with 320 maps; in figure 3 the stem is
+  Inception-v4's;
+- there are 10, 20 and 10 residual blocks; in figure 15 there are 5, 10 and 5;
+- residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 print 384, 1154 and 2048;
+- residuals are scaled by 0.17, 0.10 and 0.20, but the last one is not scaled and has no ReLU after it;
+- a 1x1 convolution to 1536 maps comes before the mean, and the auxiliary head is left out.
+As in the released code, weights are initialised by Glorot's rule. Those of Inception-v4 (inception_v4.py) depend on
+fan-in only.
 
-The published errors leave out some 1,700 blacklisted validation images; on all they are about 0.3 and 0.15 worse
-(section 5).
+The published errors leave out some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are
+about 0.3 and 0.15 points higher (section 5).
 """
 
 from dataclasses import dataclass
@@ -30,15 +32,18 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and how many residual blocks there are on maps of 35, 17 and 8 pixels."""
+    """An Inception-ResNet variant: its native size, a multiplier for all widths, and its numbers of residual blocks."""
 
     size: int = 299
     width: float = 1.0
-    blocks: tuple[int, int, int] = (10, 20, 10)
+    blocks: tuple[int, int, int] = (10, 20, 10)  # at each resolution: 35x35, 17x17, 8x8
 
 
 class Residual(nn.Module):
-    """Branches, 1x1 with biases, times scale, + identity, (ReLU)."""
+    """A residual block: parallel branches and a 1x1 convolution, scaled and added to the input, then a ReLU.
+
+    The last block of the network has no ReLU.
+    """
 
     def __init__(self, w_in: int, inner: nn.Module, scale: float, last: bool) -> None:
         super().__init__()
@@ -52,17 +57,17 @@ class Residual(nn.Module):
 
 
 def residual(inner: LayerSpec, scale: float, last: bool = False) -> LayerSpec:
-    """A `Part` of one residual block."""
+    """Return the `LayerSpec` of one residual block."""
     return lambda w_in, width: Residual(w_in, inner(w_in, width), scale, last)
 
 
 def repeat(n: int, part: LayerSpec) -> LayerSpec:
-    """The same `Part` n times."""
+    """Return the `LayerSpec` of n layers, each built by `part`."""
     return lambda w_in, width: stack(w_in, width, {str(i): part for i in range(n)})
 
 
 def mixed_5b() -> LayerSpec:
-    """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1."""
+    """Return the block after the stem, which has the four branches of Inception-v3's first blocks."""
     return branches(
         branch0=[Conv(96, 1)],
         branch1=[Conv(48, 1), Conv(64, 5)],
@@ -72,7 +77,7 @@ def mixed_5b() -> LayerSpec:
 
 
 def block_35() -> LayerSpec:
-    """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3: figure 16."""
+    """Return the branches of a residual block for 35 x 35 maps (figure 16)."""
     return branches(
         branch0=[Conv(32, 1)],
         branch1=[Conv(32, 1), Conv(32, 3)],
@@ -81,7 +86,7 @@ def block_35() -> LayerSpec:
 
 
 def reduction_a() -> LayerSpec:
-    """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 7 with k, l, m, n = 256, 256, 384, 384 (Table 1)."""
+    """Return the reduction from 35 x 35 to 17 x 17 maps: figure 7 with k, l, m, n = 256, 256, 384, 384 (Table 1)."""
     return branches(
         branch0=[Conv(384, 3, 2, valid=True)],
         branch1=[Conv(256, 1), Conv(256, 3), Conv(384, 3, 2, valid=True)],
@@ -90,12 +95,12 @@ def reduction_a() -> LayerSpec:
 
 
 def block_17() -> LayerSpec:
-    """1x1 | 1x1, 1x7, 7x1: figure 17."""
+    """Return the branches of a residual block for 17 x 17 maps (figure 17)."""
     return branches(branch0=[Conv(192, 1)], branch1=[Conv(128, 1), Conv(160, (1, 7)), Conv(192, (7, 1))])
 
 
 def reduction_b() -> LayerSpec:
-    """1x1, 3x3/2 | 1x1, 3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 18."""
+    """Return the reduction from 17 x 17 to 8 x 8 maps (figure 18)."""
     return branches(
         branch0=[Conv(256, 1), Conv(384, 3, 2, valid=True)],
         branch1=[Conv(256, 1), Conv(288, 3, 2, valid=True)],
@@ -105,12 +110,12 @@ def reduction_b() -> LayerSpec:
 
 
 def block_8() -> LayerSpec:
-    """1x1 | 1x1, 1x3, 3x1: figure 19."""
+    """Return the branches of a residual block for 8 x 8 maps (figure 19)."""
     return branches(branch0=[Conv(192, 1)], branch1=[Conv(192, 1), Conv(224, (1, 3)), Conv(256, (3, 1))])
 
 
 def layers(blocks: tuple[int, int, int]) -> dict[str, LayerSpec]:
-    """The released network from top to bottom."""
+    """Return the layers of the released network from top to bottom."""
     return {
         "conv2d_1a": Conv(32, 3, 2, valid=True),
         "conv2d_2a": Conv(32, 3, valid=True),
@@ -131,7 +136,7 @@ def layers(blocks: tuple[int, int, int]) -> dict[str, LayerSpec]:
 
 
 class InceptionResNet(Network):
-    """A stem and a block, then thrice residual blocks with reductions between, 1x1, spatial mean, dropout, FC."""
+    """A stem, and three series of residual blocks with reductions between them."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -144,7 +149,7 @@ class InceptionResNet(Network):
 
 
 def timm_tensor_name(name: str) -> str:
-    """What timm calls our tensor: "repeat_1.0.branch1.2.conv.weight"."""
+    """Return a tensor's name in timm, such as "repeat_1.0.branch1.2.conv.weight"."""
     return name.removeprefix("features.").replace(".branches.", ".").replace("head.3", "classif")
 
 

@@ -1,17 +1,20 @@
 """Inception-v3: rethinking the Inception architecture for computer vision.
 
 Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, CVPR 2016, arXiv:1512.00567:
-blocks of figures 5 to 7, reductions of figure 10, the auxiliary head of figure 8 with batch norm (section 4). It is the
-network that Google released (TensorFlow-Slim's `inception_v3`, of which torchvision's is a copy, names included); there
-are differences from Table 1: in the stem, 80 maps come from a 1x1 convolution and a second pooling takes the place of
-a stride; no convolution makes 288 maps of 192, the first block does; four blocks, not five, are as in figure 6.
+blocks of figures 5 to 7, reductions of figure 10, and the auxiliary head of figure 8 with batch norm (section 4). This
+is the network that Google released as TensorFlow-Slim's `inception_v3`, and torchvision copies it including the names
+of its layers. It differs from Table 1:
+- in the stem, a 1x1 convolution outputs 80 maps, and a second pooling takes the place of a stride;
+- the first two blocks increase the number of maps from 192 to 288, which a convolution does in Table 1;
+- there are four blocks of figure 6, not five.
 
-Means in blocks count the padding as zeros, and dropout is 0.5, as in torchvision: TensorFlow leaves padding out, the
-released code drops 0.2. Convolutions begin as there, from N(0, 2 / fan-in), but not cut off, and the auxiliary head's
-last two layers not from 0.01 and 0.001. That head adds 3,326,696 parameters in training.
+As in torchvision, means in blocks count the padding as zeros, and dropout is 0.5. TensorFlow leaves the padding out,
+and the released code has dropout of 0.2. As in that code, convolutions are drawn from N(0, 2 / fan-in), but here the
+distribution is not truncated, and the last two layers of the auxiliary head do not have their standard deviations of
+0.01 and 0.001. That head adds 3,326,696 parameters in training.
 
-The published errors are of the 48,238 validation images that are not blacklisted; on all 50,000 they are about 0.2 and
-0.1 worse (section 10).
+The published errors are on the 48,238 validation images that are not blacklisted. On all 50,000 the top-1 and top-5
+errors are about 0.2 and 0.1 points higher (section 10).
 """
 
 import re
@@ -42,18 +45,18 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and whether there is an auxiliary head, which wants maps of 17 x 17."""
+    """An Inception-v3 variant: its native size, a multiplier for all widths, and whether it has an auxiliary head."""
 
     size: int = 299
     width: float = 1.0
-    aux: bool = True
+    aux: bool = True  # the auxiliary head needs maps of 17 x 17
 
 
 PADDED_MEAN = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1))
 
 
 def block_a(projection: int) -> LayerSpec:
-    """1x1 | 1x1, 5x5 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 5, with one 5x5 kept."""
+    """Return a block for 35 x 35 maps: figure 5, except that one branch keeps its 5x5 convolution."""
     return branches(
         branch1x1=[Conv(64, 1)],
         branch5x5=[Conv(48, 1), Conv(64, 5)],
@@ -63,7 +66,7 @@ def block_a(projection: int) -> LayerSpec:
 
 
 def reduction_a() -> LayerSpec:
-    """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 10."""
+    """Return the reduction from 35 x 35 to 17 x 17 maps (figure 10)."""
     return branches(
         branch3x3=[Conv(384, 3, 2, valid=True)],
         branch3x3dbl=[Conv(64, 1), Conv(96, 3), Conv(96, 3, 2, valid=True)],
@@ -72,7 +75,7 @@ def reduction_a() -> LayerSpec:
 
 
 def block_b(w: int) -> LayerSpec:
-    """1x1 | 1x1, 1x7, 7x1 | 1x1, 7x1, 1x7, 7x1, 1x7 | 3x3 mean, 1x1: figure 6 with n = 7."""
+    """Return a block for 17 x 17 maps: figure 6 with n = 7."""
     across, down = (1, 7), (7, 1)
     return branches(
         branch1x1=[Conv(192, 1)],
@@ -83,7 +86,7 @@ def block_b(w: int) -> LayerSpec:
 
 
 def reduction_b() -> LayerSpec:
-    """1x1, 3x3/2 | 1x1, 1x7, 7x1, 3x3/2 | 3x3/2 pool."""
+    """Return the reduction from 17 x 17 to 8 x 8 maps."""
     return branches(
         branch3x3=[Conv(192, 1), Conv(320, 3, 2, valid=True)],
         branch7x7x3=[Conv(192, 1), Conv(192, (1, 7)), Conv(192, (7, 1)), Conv(192, 3, 2, valid=True)],
@@ -92,7 +95,7 @@ def reduction_b() -> LayerSpec:
 
 
 def block_c() -> LayerSpec:
-    """1x1 | 1x1, (1x3 | 3x1) | 1x1, 3x3, (1x3 | 3x1) | 3x3 mean, 1x1: figure 7."""
+    """Return a block for 8 x 8 maps (figure 7)."""
     fork = branches(a=[Conv(384, (1, 3))], b=[Conv(384, (3, 1))])
     return branches(
         branch1x1=[Conv(320, 1)],
@@ -125,7 +128,7 @@ LAYERS: Mapping[str, LayerSpec] = {
 
 
 class InceptionV3(Network):
-    """A stem of 5 convolutions, 3 blocks on 35 x 35 maps, 4 on 17 x 17, 2 on 8 x 8; spatial mean; dropout; FC."""
+    """A stem of five convolutions, then three Inception blocks on 35 x 35 maps, four on 17 x 17 and two on 8 x 8."""
 
     side_weight = 0.4  # as in the released code
 
@@ -143,7 +146,7 @@ class InceptionV3(Network):
 
 
 def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
-    """5x5/3 mean, 1x1, 5x5, spatial mean, FC: figure 8."""
+    """Return the auxiliary head of figure 8: a 5x5 mean of stride 3, two convolutions, and a fully connected layer."""
     pool = nn.AvgPool2d(5, 3)
     convolutions = chain(maps_out(trunk, w_in), row.width, Conv(128, 1), Conv(768, 5, valid=True))
     auxiliary_side(nn.Sequential(trunk, pool, convolutions), row.size, w_in)
@@ -159,7 +162,7 @@ def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> n
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """What torchvision, and timm alike, calls our tensor: "Mixed_7b.branch3x3dbl_3a.conv.weight"."""
+    """Return a tensor's name in torchvision and timm, such as "Mixed_7b.branch3x3dbl_3a.conv.weight"."""
     name = name.removeprefix("features.").replace("head.3", "fc").replace("branch_pool.1", "branch_pool")
     name = re.sub(r"sides\.Mixed_6e\.(conv\.)?", lambda found: "AuxLogits." + ("conv" if found[1] else ""), name)
     return re.sub(r"(branch\w+)\.(\d)(?:\.([ab])(?=\.))?", lambda b: f"{b[1]}_{int(b[2]) + 1}{b[3] or ''}", name)

@@ -1,13 +1,14 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network without residuals.
 
-Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, by
-their numbers on arXiv. It is the network that Google released (TensorFlow-Slim's `inception_v4`; timm's is a copy): in
-the stem and in the longest branches of blocks B and C, 1x7 and 7x1, or 1x3 and 3x1, come in the other order than in
-figures 3, 5 and 6. Its auxiliary head, which the paper does not show, is left out. Convolutions begin as in that code,
-from N(0, 2 / fan-in), but are not cut off. Inception-ResNet-v2 is in inception_resnet.py.
+Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, as
+numbered on arXiv. This is the network that Google released as TensorFlow-Slim's `inception_v4`, which timm copies. In
+its stem and in the longest branches of blocks B and C, the 1x7 and 7x1 convolutions, or 1x3 and 3x1, are in the
+opposite order to figures 3, 5 and 6. Its auxiliary head, which the paper does not show, is left out. Convolutions are
+drawn from N(0, 2 / fan-in) as in that code, but the distribution is not truncated. Inception-ResNet-v2 is in
+inception_resnet.py.
 
-The published errors leave out some 1,700 blacklisted validation images; on all they are about 0.3 and 0.15 worse
-(section 5).
+The published errors leave out some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are
+about 0.3 and 0.15 points higher (section 5).
 """
 
 import re
@@ -25,15 +26,15 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Native size, a factor on all widths, and how many blocks there are of kinds A, B and C."""
+    """An Inception-v4 variant: its native size, a multiplier for all widths, and the number of each kind of block."""
 
     size: int = 299
     width: float = 1.0
-    blocks: tuple[int, int, int] = (4, 7, 3)
+    blocks: tuple[int, int, int] = (4, 7, 3)  # of kinds A, B and C
 
 
 def inception_stem() -> list[LayerSpec]:
-    """3x3/2, 3x3, 3x3, (pool | 3x3/2), (1x1, 3x3 | 1x1, 1x7, 7x1, 3x3), (3x3/2 | pool): figure 3."""
+    """Return the layers of the stem (figure 3)."""
     return [
         Conv(32, 3, 2, valid=True),
         Conv(32, 3, valid=True),
@@ -48,7 +49,7 @@ def inception_stem() -> list[LayerSpec]:
 
 
 def block_a() -> LayerSpec:
-    """1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 3x3 mean, 1x1: figure 4."""
+    """Return block A, for 35 x 35 maps (figure 4)."""
     return branches(
         branch0=[Conv(96, 1)],
         branch1=[Conv(64, 1), Conv(96, 3)],
@@ -58,7 +59,7 @@ def block_a() -> LayerSpec:
 
 
 def reduction_a() -> LayerSpec:
-    """3x3/2 | 1x1, 3x3, 3x3/2 | 3x3/2 pool: figure 7 with k, l, m, n = 192, 224, 256, 384 (Table 1)."""
+    """Return the reduction from 35 x 35 to 17 x 17 maps: figure 7 with k, l, m, n = 192, 224, 256, 384 (Table 1)."""
     return branches(
         branch0=[Conv(384, 3, 2, valid=True)],
         branch1=[Conv(192, 1), Conv(224, 3), Conv(256, 3, 2, valid=True)],
@@ -67,7 +68,7 @@ def reduction_a() -> LayerSpec:
 
 
 def block_b() -> LayerSpec:
-    """1x1 | 1x1, 1x7, 7x1 | 1x1, 7x1, 1x7, 7x1, 1x7 | 3x3 mean, 1x1: figure 5."""
+    """Return block B, for 17 x 17 maps (figure 5)."""
     across, down = (1, 7), (7, 1)
     return branches(
         branch0=[Conv(384, 1)],
@@ -78,7 +79,7 @@ def block_b() -> LayerSpec:
 
 
 def reduction_b() -> LayerSpec:
-    """1x1, 3x3/2 | 1x1, 1x7, 7x1, 3x3/2 | 3x3/2 pool: figure 8."""
+    """Return the reduction from 17 x 17 to 8 x 8 maps (figure 8)."""
     return branches(
         branch0=[Conv(192, 1), Conv(192, 3, 2, valid=True)],
         branch1=[Conv(256, 1), Conv(256, (1, 7)), Conv(320, (7, 1)), Conv(320, 3, 2, valid=True)],
@@ -87,7 +88,7 @@ def reduction_b() -> LayerSpec:
 
 
 def block_c() -> LayerSpec:
-    """1x1 | 1x1, (1x3 | 3x1) | 1x1, 3x1, 1x3, (1x3 | 3x1) | 3x3 mean, 1x1: figure 6."""
+    """Return block C, for 8 x 8 maps (figure 6)."""
     fork = branches(a=[Conv(256, (1, 3))], b=[Conv(256, (3, 1))])
     return branches(
         branch0=[Conv(256, 1)],
@@ -98,7 +99,7 @@ def block_c() -> LayerSpec:
 
 
 class InceptionV4(Network):
-    """Stem, 4 blocks A, reduction, 7 blocks B, reduction, 3 blocks C, spatial mean, dropout, FC: figure 9."""
+    """A stem, then blocks of kinds A, B and C with reductions between the kinds (figure 9)."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -113,7 +114,7 @@ class InceptionV4(Network):
 
 
 def timm_tensor_name(name: str) -> str:
-    """What timm calls our tensor: "features.19.branch2_3a.conv.weight"."""
+    """Return a tensor's name in timm, such as "features.19.branch2_3a.conv.weight"."""
     forked = re.match(r"features\.(19|20|21)\.branch[12]\.", name)
     name = name.replace("head.3", "last_linear")
     return re.sub(r"(branch\d)\.(\d)(?:\.([ab])(?=\.))?", r"\1_\2\3", name) if forked else name

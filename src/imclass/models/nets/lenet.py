@@ -1,9 +1,9 @@
 """LeNet-5: gradient-based learning applied to document recognition.
 
-Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Proceedings of the IEEE 86(11), 1998, section II.B; as
-simplified in Francois Fleuret's lecture EE-559 7.2: ReLU for tanh, max pooling for trained subsampling, a full second
-convolution, a linear last layer; weights begin as PyTorch's do. On 28 x 28 images without padding it has 44,426
-parameters; `lenet-5-32`, on the paper's padded 32 x 32, has 61,706.
+Yann LeCun, Leon Bottou, Yoshua Bengio and Patrick Haffner, Proceedings of the IEEE 86(11), 1998, section II.B, as
+simplified in Francois Fleuret's lecture EE-559 7.2: ReLU instead of tanh, max pooling instead of trained subsampling, a
+second convolution connected to all maps, a linear last layer, and PyTorch's initial weights. `lenet-5`, for 28 x 28
+images without padding, has 44,426 parameters. `lenet-5-32`, for the paper's images padded to 32 x 32, has 61,706.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Maps of the two convolutions, units of the two hidden layers, dropout after each of those (0 in the paper)."""
+    """A LeNet-5 variant: its native size, the widths of its layers, and its dropout."""
 
     size: int = 28
-    widths: tuple[int, int] = (6, 16)
-    hidden: tuple[int, int] = (120, 84)
-    dropout: float = 0.0
+    widths: tuple[int, int] = (6, 16)  # maps of the two convolutions
+    hidden: tuple[int, int] = (120, 84)  # units of the two hidden layers
+    dropout: float = 0.0  # after each hidden layer; the paper has none
 
 
 class LeNet(Network):
-    """5x5, ReLU, 2x2 pool; twice; FC, ReLU, (dropout); twice; FC."""
+    """Two 5x5 convolutions, each followed by a ReLU and 2x2 max pooling, and three fully connected layers."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 1) -> None:
         if row.size < 16:
-            raise ValueError(f"size is {row.size}, and below 16 the second pooling leaves nothing")
+            raise ValueError(f"size is {row.size}; it must be at least 16, or the second pooling leaves nothing")
         super().__init__(size=row.size, w_in=w_in)
         self.features = nn.Sequential(
             nn.Conv2d(w_in, row.widths[0], 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
@@ -46,7 +46,7 @@ class LeNet(Network):
 
 
 def entry(row: Row, parameters: int) -> NetworkEntry:
-    """Return the entry of one row."""
+    """Return a network's entry."""
     return NetworkEntry(
         build=LeNet, row=row, parameters=parameters, paper="LeCun et al. 1998", year=1998, classes=10, w_in=1
     )

@@ -1,12 +1,14 @@
 """NIN: network in network.
 
 Min Lin, Qiang Chen and Shuicheng Yan, ICLR 2014, arXiv:1312.4400, sections 3 and 4.1. An mlpconv layer is a convolution
-and two 1x1 convolutions, each with its ReLU ("cccp" in the authors' files); the last one has a map for each class, and
-the mean of a map is the score: there is no fully connected layer. Poolings are 3x3 with stride 2 and round up.
+followed by two 1x1 convolutions ("cccp" in the authors' files), each with a ReLU. The last mlpconv layer has one map
+per class, and the mean of a map is the class's score, so the network needs no fully connected layers. Pooling is 3x3
+with stride 2 and rounds up.
 
-The paper leaves numbers of maps and initial weights to the authors' files: `nin-cifar` is their cuda-convnet definition
-for CIFAR-10, all weights from N(0, 0.05^2); `nin-imagenet` their network for ImageNet in Caffe's model zoo, where three
-layers begin at 0.01. Dropout is after each pooling, of the latter network after its last alone.
+The widths and the initialisation are not in the paper but in the authors' files. `nin-cifar` is their cuda-convnet
+definition for CIFAR-10, with all weights drawn from N(0, 0.05^2) and dropout after each pooling. `nin-imagenet` is
+their network for ImageNet in Caffe's model zoo, where the weights of three layers have a standard deviation of 0.01 and
+dropout follows only the last pooling.
 """
 
 from collections import OrderedDict
@@ -23,20 +25,16 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths of the mlpconv layers, the classes' left out; kernel, stride and padding of each layer's convolution.
-
-    `dropout` is the rate after each pooling. Weights begin with the standard deviation `init_std`, and 0.01 in
-    the `fine` layers.
-    """
+    """A NIN variant: its native size and, for each mlpconv layer, the widths and the geometry of its convolution."""
 
     size: int
-    widths: tuple[tuple[int, ...], ...]
+    widths: tuple[tuple[int, ...], ...]  # of its convolutions, without the last one, which has one map per class
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     paddings: tuple[int, ...]
-    dropout: tuple[float, ...]
-    init_std: float = 0.05
-    fine: tuple[str, ...] = ()
+    dropout: tuple[float, ...]  # after each pooling
+    init_std: float = 0.05  # the standard deviation of the initial weights
+    fine: tuple[str, ...] = ()  # layers whose initial weights have a standard deviation of 0.01 instead
 
 
 CIFAR = Row(
@@ -59,7 +57,7 @@ IMAGENET = Row(
 
 
 class NIN(Network):
-    """[mlpconv, 3x3/2 pool, (dropout)] x n; mlpconv whose last 1x1 has a map a class; mean of each map."""
+    """A stack of mlpconv layers with max pooling between them. The mean of each of the last maps is a class's score."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -85,7 +83,10 @@ class NIN(Network):
 def mlpconv(
     n: int, w_in: int, widths: tuple[int, ...], kernel: int, stride: int, padding: int
 ) -> OrderedDict[str, nn.Module]:
-    """k x k, ReLU, [1x1, ReLU] x 2: the n-th, or where there are two widths all of it but the last 1x1 and its ReLU."""
+    """Return the n-th mlpconv layer: a convolution and two 1x1 convolutions, each followed by a ReLU.
+
+    With only two `widths`, the last 1x1 convolution and its ReLU are left out.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, w_out in zip((f"conv{n}", f"cccp{2 * n - 1}", f"cccp{2 * n}"), widths, strict=False):
         layers[name] = nn.Conv2d(w_in, w_out, kernel, stride, padding)
@@ -94,7 +95,7 @@ def mlpconv(
     return layers
 
 
-SMALL_ROW = {"size": 63, "init_std": 0.2, "fine": ()}  # weights of 0.05 would leave no signal in so narrow a copy
+SMALL_ROW = {"size": 63, "init_std": 0.2, "fine": ()}  # narrow layers would lose the signal with 0.05
 NETS = {
     "nin-cifar": NetworkEntry(
         build=NIN, row=CIFAR, parameters=966_986, paper="arXiv:1312.4400", year=2013, classes=10,

@@ -1,10 +1,10 @@
 """OverFeat: integrated recognition, localization and detection using convolutional networks.
 
-Pierre Sermanet, David Eigen, Xiang Zhang, Michael Mathieu, Rob Fergus and Yann LeCun, ICLR 2014, arXiv:1312.6229, the
-fast network of table 1 and the accurate one of table 3. Unlike AlexNet they have no response normalisation, and pooling
-windows do not overlap. The stride of the whole is 32 pixels of the fast and 36 of the accurate network.
+Pierre Sermanet, David Eigen, Xiang Zhang, Michael Mathieu, Rob Fergus and Yann LeCun, ICLR 2014, arXiv:1312.6229: the
+fast network of table 1 and the accurate one of table 3. Unlike AlexNet, they have no response normalisation, and their
+pooling windows do not overlap. The total stride is 32 pixels in the fast network and 36 in the accurate one.
 
-The paper says how weights begin, N(0, 0.01^2), and not how biases do: here at 0.
+The paper draws weights from N(0, 0.01^2) but does not state the initial biases. Here they are 0.
 """
 
 from collections import OrderedDict
@@ -21,19 +21,16 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A table of the paper, a value a convolution: `pools` are the side and stride of the pooling after it, 0 for none.
-
-    `hidden` are the units of the hidden layers, `init_std` is the standard deviation of the initial weights.
-    """
+    """A table of the paper, with one value for each convolution."""
 
     size: int
     widths: tuple[int, ...]
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     paddings: tuple[int, ...]
-    pools: tuple[int, ...]
-    hidden: tuple[int, int]
-    init_std: float = 0.01
+    pools: tuple[int, ...]  # side and stride of the max pooling that follows, or 0 for none
+    hidden: tuple[int, int]  # units of the hidden layers
+    init_std: float = 0.01  # the standard deviation of the initial weights
 
 
 FAST = Row(
@@ -57,7 +54,7 @@ ACCURATE = Row(
 
 
 class OverFeat(Network):
-    """[conv, ReLU, (pool)] x 5 or 6; [FC, ReLU, dropout] x 2; FC."""
+    """Five or six convolutions, some followed by max pooling, and three fully connected layers."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -77,7 +74,10 @@ class OverFeat(Network):
 
 
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
-    """Return the entry of one row; narrow layers need larger initial weights, or no signal is left."""
+    """Return a network's entry.
+
+    The small copy needs larger initial weights, because narrow layers would lose the signal with the paper's.
+    """
     return NetworkEntry(
         build=OverFeat, row=row, parameters=parameters, paper="arXiv:1312.6229", year=2013, result=result,
         small={"size": 127, "init_std": 0.05},

@@ -1,10 +1,10 @@
 """ResNet: deep residual learning for image recognition.
 
-Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385. Table 1, with the shortcut options of
-sections 3.3 and 4.1: option B, the projections, unless "-a" or "-c" is in the name. As in the paper's released
-models, a bottleneck strides in its first 1x1. The "-v1.5" rows stride in the 3x3, as torchvision and timm do; they
-follow no paper. 18 and 34 layers, of basic blocks, are the same in both. The first pool is padded, as in torchvision;
-the released models' is not, and rounds up.
+Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385: Table 1, with the shortcut options of
+sections 3.3 and 4.1. Option B, projections, is used unless the name ends in "-a" or "-c". As in the paper's released
+models, the first 1x1 convolution of a bottleneck has the stride. In the "-v1.5" rows, which follow no paper, the 3x3
+has it, as in torchvision and timm. The networks of 18 and 34 layers have basic blocks, so for them both versions are
+the same. The first pooling is padded, as in torchvision; in the released models it is not padded and rounds up.
 """
 
 from dataclasses import dataclass, replace
@@ -29,25 +29,23 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A column of Table 1: blocks and widths of the four stages, conv2_x to conv5_x.
-
-    A stage of basic blocks has one width; one of bottlenecks has two, of their inner maps and of their output.
-    """
+    """A column of Table 1: the blocks and widths of the four stages, conv2_x to conv5_x, and how shortcuts are made."""
 
     blocks: tuple[int, int, int, int]
+    # A stage of basic blocks has one width. A stage of bottlenecks has two: that of its inner maps and of its output.
     widths: tuple[tuple[int, ...], ...] = ((64, 256), (128, 512), (256, 1024), (512, 2048))
-    stem: int = 64
+    stem: int = 64  # maps of the first convolution
     option: ShortcutOption = "B"
-    stride_in: Literal["1x1", "3x3"] = "1x1"  # of a bottleneck
+    stride_in: Literal["1x1", "3x3"] = "1x1"  # the convolution of a bottleneck that has the stride
     size: int = 224
 
 
 class ResNet(Network):
-    """7x7/2, BN, ReLU, 3x3/2 pool; four stages of blocks, the latter three from stride 2; spatial mean; FC."""
+    """A 7x7 convolution, max pooling, four stages of residual blocks, and a fully connected layer on spatial means."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         if {len(widths) for widths in row.widths} - {1, 2}:
-            raise ValueError(f"widths are {row.widths}, and a stage has one (basic blocks) or two (bottlenecks)")
+            raise ValueError(f"widths are {row.widths}; each stage must have one (basic blocks) or two (bottlenecks)")
         super().__init__(size=row.size, w_in=w_in)
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
@@ -64,7 +62,7 @@ class ResNet(Network):
 
 
 def entry(row: Row, parameters: int, result: PaperResult | None = None, theirs: str = "") -> NetworkEntry:
-    """Return the entry of one row; `theirs` is what torchvision and timm call the network."""
+    """Return a network's entry. `theirs` is its name in torchvision and timm."""
     return NetworkEntry(
         build=ResNet, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, result=result,
         foreign=foreign_networks(theirs) if theirs else {}, small={"stem": 8, "size": 64},
@@ -76,7 +74,7 @@ R18, R34 = Row((2, 2, 2, 2), BASIC), Row((3, 4, 6, 3), BASIC)
 R50, R101, R152 = Row((3, 4, 6, 3)), Row((3, 4, 23, 3)), Row((3, 8, 36, 3))
 V50, V101, V152 = (replace(row, stride_in="3x3") for row in (R50, R101, R152))
 TORCHVISION_PROTOCOL = "1 crop, torchvision's weights"
-NETS = {  # the row, its parameters, its errors: with 10 crops those of Table 3, and of resnet-18-a that of Table 2
+NETS = {  # Errors with 10 crops are from Table 3, or from Table 2 for resnet-18-a.
     "resnet-18": entry(R18, 11_689_512, PaperResult(30.24, 10.92, TORCHVISION_PROTOCOL), "resnet18"),
     "resnet-34": entry(R34, 21_797_672, PaperResult(24.52, 7.46, "10 crops"), "resnet34"),
     "resnet-50": entry(R50, 25_557_032, PaperResult(22.85, 6.71, "10 crops")),

@@ -1,8 +1,9 @@
 """ResNets for CIFAR-10: deep residual learning for image recognition.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385, section 4.2: a 3x3 convolution, three
-stages of n blocks on maps of 32, 16 and 8 pixels, global average pooling, FC: 6n + 2 layers. Where the shape changes,
-the paper's shortcut is option A, without parameters; the "-b" rows have option B there, a projection.
+stages of n blocks at 32x32, 16x16 and 8x8, global average pooling and a fully connected layer, 6n + 2 layers in all.
+Where the shape changes, the paper's shortcut is option A, without parameters. The "-b" rows have option B, a
+projection.
 """
 
 import re
@@ -28,26 +29,23 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Layers with weights (6n + 2), the shortcut's option where the shape changes, and the three stages' widths.
+    """A ResNet for CIFAR-10: its depth, its shortcuts, and the widths of its three stages."""
 
-    `zeros` says where option A adds its maps of zeros, of which the paper says nothing: at the end, or at both ends.
-    """
-
-    depth: int
-    option: Literal["A", "B"] = "A"
+    depth: int  # the number of layers with weights, 6n + 2
+    option: Literal["A", "B"] = "A"  # of shortcuts where the shape changes
     widths: tuple[int, int, int] = (16, 32, 64)
-    zeros: ZeroPlacement = "end"
+    zeros: ZeroPlacement = "end"  # where option A adds its maps of zeros, which the paper does not state
     size: int = 32
 
 
 class ResNetCifar(Network):
-    """3x3, BN, ReLU; n blocks; thrice; spatial mean; FC."""
+    """A 3x3 convolution, three stages of n residual blocks each, and a fully connected layer on spatial means."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         n, rest = divmod(row.depth - 2, 6)
         if n < 1 or rest:
             near = 6 * max(n, 1) + 2
-            raise ValueError(f"depth is {row.depth}, and must be 6n + 2: {near} or {near + 6}, for example")
+            raise ValueError(f"depth is {row.depth}; it must be 6n + 2, such as {near} or {near + 6}")
         super().__init__(size=row.size, w_in=w_in)
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
@@ -56,7 +54,7 @@ class ResNetCifar(Network):
 
         first = stem(w_in, row.widths[0], 3)
         blocks = stages(row.widths[0], (n, n, n), [(width,) for width in row.widths], block)
-        # Tensors bear the numbers of their layers, features.0 to features.3n+2, in files and in akamaster_name.
+        # Model files and `akamaster_name` number the layers, features.0 to features.3n+2, so stages are not nested.
         self.features = nn.Sequential(*first.values(), *(block for stage in blocks.values() for block in stage))
         side = last_side(row.size, len(row.widths), 3)
         self.head = nn.Sequential(nn.AvgPool2d(side, stride=1), nn.Flatten(), nn.Linear(row.widths[-1], classes))
@@ -64,7 +62,7 @@ class ResNetCifar(Network):
 
 
 def akamaster_name(n: int, name: str) -> str:
-    """What the repository akamaster/pytorch_resnet_cifar10 calls a tensor of the network with n blocks a stage."""
+    """Return a tensor's name in the repository akamaster/pytorch_resnet_cifar10, given the n blocks per stage."""
     place = re.fullmatch(r"features\.(\d+)\.(.+)", name)
     if place is None:
         return name.replace("head.2.", "linear.")
@@ -75,7 +73,7 @@ def akamaster_name(n: int, name: str) -> str:
 
 
 def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
-    """Return the entry of one row; akamaster's network has option A too, and adds its zeros at both ends."""
+    """Return a network's entry. The matching network of akamaster has option A and adds the zeros at both ends."""
     theirs = ForeignNetwork(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
     return NetworkEntry(
         build=ResNetCifar, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, classes=10,
@@ -84,12 +82,12 @@ def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
     )  # fmt: skip
 
 
-NETS = {  # the row, its parameters, its error in Table 6
+NETS = {  # Errors are from Table 6.
     "resnet-cifar-20": entry(Row(20), 269_722, 8.75),
     "resnet-cifar-32": entry(Row(32), 464_154, 7.51),
     "resnet-cifar-44": entry(Row(44), 658_586, 7.17),
     "resnet-cifar-56": entry(Row(56), 853_018, 6.97),
-    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # best of 5, mean 6.61 +- .16
+    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # the best of 5 runs, whose mean is 6.61 +- 0.16
     "resnet-cifar-1202": entry(Row(1202), 19_421_274, 7.93),
     "resnet-cifar-20-b": entry(Row(20, "B"), 272_474),
     "resnet-cifar-32-b": entry(Row(32, "B"), 466_906),

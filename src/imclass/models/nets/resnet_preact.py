@@ -1,11 +1,14 @@
 """Pre-activation ResNets: identity mappings in deep residual networks.
 
-Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, ECCV 2016, arXiv:1603.05027: the full pre-activation of figure
-4 (e), for CIFAR (Table 3) and ImageNet (Table 5). As the appendix says, the first activation stands right after conv1,
-before the paths split, one more follows the last addition, and bottlenecks project where the shape changes, after their
-first activation. As in He et al., CVPR 2016, basic blocks on CIFAR have option A. As in the released code for CIFAR, a
-bottleneck strides in its first 1x1 and projections have no BN; the paper does not say. It tests on 320 x 320 pixels of
-ImageNet what was trained on 224 x 224: here that is the row's `size`, or a dense protocol.
+Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, ECCV 2016, arXiv:1603.05027: the full pre-activation of figure 4
+(e), for CIFAR (Table 3) and ImageNet (Table 5). As described in the appendix, the first activation follows conv1
+directly, before the paths split, another follows the last addition, and bottlenecks project where the shape changes,
+after their first activation. As in He et al., CVPR 2016, basic blocks on CIFAR have option A. As in the released code
+for CIFAR, the first 1x1 convolution of a bottleneck has the stride, and projections have no BN; the paper does not
+state either.
+
+On ImageNet the paper trains at 224 x 224 pixels and tests at 320 x 320. To test at that size here, change `size` in the
+row or use a dense protocol.
 """
 
 from collections import OrderedDict
@@ -30,22 +33,24 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Blocks and widths of each stage: one width of basic blocks; of bottlenecks two, of inner maps and of output."""
+    """A pre-activation ResNet: the blocks and widths of each stage, and the first convolution."""
 
     blocks: tuple[int, ...]
+    # A stage of basic blocks has one width. A stage of bottlenecks has two: that of its inner maps and of its output.
     widths: tuple[tuple[int, ...], ...]
-    stem: int = 16
+    stem: int = 16  # maps of the first convolution
     stem_kernel: Literal[3, 7] = 3
     size: int = 32
 
 
 class ResNetPreAct(Network):
-    """3x3, BN, ReLU (ImageNet: 7x7/2, BN, ReLU, 3x3/2 pool); stages of units; BN, ReLU; spatial mean; FC."""
+    """A first convolution, three (CIFAR) or four (ImageNet) stages of pre-activation units, then BN and ReLU."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
-        units, w_out = stages(row.stem, row.blocks, row.widths, unit), row.widths[-1][-1]
-        units["conv2_x"][0] = unit(row.stem, row.widths[0], 1, activated=True)
+        units = stages(row.stem, row.blocks, row.widths, unit)
+        units["conv2_x"][0] = unit(row.stem, row.widths[0], 1, activated=True)  # the stem ends in BN and ReLU
+        w_out = row.widths[-1][-1]
         last = OrderedDict(bn=nn.BatchNorm2d(w_out), relu=nn.ReLU(inplace=True))
         self.features = nn.Sequential(stem(w_in, row.stem, row.stem_kernel) | units | last)
         side = last_side(row.size, len(row.blocks), row.stem_kernel)
@@ -54,7 +59,10 @@ class ResNetPreAct(Network):
 
 
 def unit(w_in: int, widths: tuple[int, ...], stride: int, activated: bool = False) -> nn.Module:
-    """[BN, ReLU, 3x3] x 2, or BN, ReLU, 1x1, BN, ReLU, 3x3, BN, ReLU, 1x1; without the first two if `activated`."""
+    """Return a basic block or, if a stage has two widths, a bottleneck, with BN and ReLU before each convolution.
+
+    If the input is already `activated`, the first BN and ReLU are left out.
+    """
     width, w_out = widths[0], widths[-1]
     if len(widths) == 1:
         layers = pre_activation_layers(
@@ -73,7 +81,7 @@ def unit(w_in: int, widths: tuple[int, ...], stride: int, activated: bool = Fals
 
 
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
-    """Return the entry of one row."""
+    """Return a network's entry."""
     return NetworkEntry(
         build=ResNetPreAct, row=row, parameters=parameters, paper="arXiv:1603.05027", year=2016,
         classes=1000 if row.size == 224 else 10, result=result, small={"stem": 4, "size": 32},
@@ -81,12 +89,12 @@ def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
 
 
 def cifar(n: int, widths: tuple[tuple[int, ...], ...], parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of three stages of n units; the error is a median of 5 runs."""
+    """Return the entry of a network for CIFAR-10 with three stages of n units. Its error is a median of 5 runs."""
     return entry(Row((n, n, n), widths), parameters, PaperResult(top1, protocol="whole image"))
 
 
 def imagenet(blocks: tuple[int, ...], parameters: int, top1: float, top5: float) -> NetworkEntry:
-    """Return the entry of four stages of bottlenecks (Table 5)."""
+    """Return the entry of a network for ImageNet with four stages of bottlenecks (Table 5)."""
     widths = ((64, 256), (128, 512), (256, 1024), (512, 2048))
     row = Row(blocks, widths, stem=64, stem_kernel=7, size=224)
     return entry(row, parameters, PaperResult(top1, top5, "1 crop of 320 x 320"))
@@ -96,7 +104,7 @@ BASIC, BOTTLENECK = ((16,), (32,), (64,)), ((16, 64), (32, 128), (64, 256))
 NETS = {
     "resnet-preact-cifar-110": cifar(18, BASIC, 1_727_962, 6.37),
     "resnet-preact-cifar-164": cifar(18, BOTTLENECK, 1_703_258, 5.46),
-    # Table 4 has 10.2 M, which leaves the batch norms' out; the error is 4.62 with batches of 64.
+    # Table 4 counts 10.2 M parameters, without those of batch norms. With batches of 64 the error is 4.62.
     "resnet-preact-cifar-1001": cifar(111, BOTTLENECK, 10_327_706, 4.92),
     "resnet-preact-152": imagenet((3, 8, 36, 3), 60_185_128, 21.1, 5.5),
     "resnet-preact-200": imagenet((3, 24, 36, 3), 64_666_152, 20.7, 5.3),

@@ -1,14 +1,15 @@
 """ResNeXt: aggregated residual transformations for deep neural networks.
 
-Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. Table 1 and section
-5.1 for ImageNet (50 and 101 layers, C x d: cardinality by width of a path in conv2_x) and section 5.3 for CIFAR (29
-layers); shortcuts of option B, strides in the 3x3 (section 4). The three forms of a block of figure 3, which compute
-the same, are the row's `form`; (c), with grouped convolutions, is the paper's own choice. 101-32x8d is torchvision's
-and not in the paper.
+Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. The networks for
+ImageNet, with 50 and 101 layers, are those of Table 1 and section 5.1; the networks for CIFAR, with 29 layers, are
+those of section 5.3. In a name such as 32x4d, 32 is the cardinality and 4 the width of a path in conv2_x. Shortcuts
+have option B, and the 3x3 convolutions have the strides (section 4). The row's `form` selects one of the three forms of
+a block in figure 3, which compute the same function; the paper uses (c), with grouped convolutions. `resnext-101-32x8d`
+is torchvision's and not in the paper.
 
-The CIFAR rows have the blocks of the released code, with ReLU after the addition; its authors say there that the
-paper's errors are those of pre-activated blocks. In form (a) a path's last convolution begins larger than in (c), as
-its fan-in is its own path's; the BN behind the sum undoes that.
+The CIFAR rows have the blocks of the released code, with ReLU after the addition. According to its authors, the paper's
+errors were measured with pre-activation blocks. In form (a) a path's last convolution starts with larger weights than
+in (c), because its fan-in is that of one path; the BN after the sum cancels the difference.
 """
 
 import re
@@ -36,19 +37,19 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Blocks of each stage; the widths of its grouped 3x3 (cardinality x path) and of its output; the cardinality."""
+    """A ResNeXt variant: its stages, its cardinality, and the form of its blocks."""
 
-    blocks: tuple[int, ...]
-    widths: tuple[tuple[int, int], ...]
-    groups: int = 32
-    form: Literal["a", "b", "c"] = "c"
-    stem: int = 64
+    blocks: tuple[int, ...]  # the number of blocks in each stage
+    widths: tuple[tuple[int, int], ...]  # of each stage's grouped 3x3 (cardinality x path width) and of its output
+    groups: int = 32  # the cardinality
+    form: Literal["a", "b", "c"] = "c"  # of a block, in figure 3
+    stem: int = 64  # maps of the first convolution
     stem_kernel: Literal[3, 7] = 7
     size: int = 224
 
 
 class ResNeXt(Network):
-    """7x7/2, BN, ReLU, 3x3/2 pool (CIFAR: 3x3, BN, ReLU); stages of blocks; spatial mean; FC."""
+    """A ResNet whose blocks have many parallel paths: a first convolution, then three (CIFAR) or four stages."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         if row.groups < 1 or any(width % row.groups for width, _ in row.widths):
@@ -70,7 +71,11 @@ class ResNeXt(Network):
 
 
 class Aggregation(nn.Module):
-    """[1x1, BN, ReLU, 3x3, BN, ReLU] a path, joined, 1x1, BN, + shortcut, ReLU: form (b). In (a) 1x1, then the sum."""
+    """A block in form (a) or (b), with a separate module for each path.
+
+    A path is a 1x1 and a 3x3 convolution, each with BN and ReLU. In form (a) each path ends in another 1x1, and the
+    outputs are added. In form (b) the outputs are concatenated before a single 1x1. BN, the shortcut and a ReLU follow.
+    """
 
     def __init__(
         self, w_in: int, width: int, w_out: int, stride: int, shortcut: nn.Module, groups: int, form: Literal["a", "b"]
@@ -90,7 +95,7 @@ class Aggregation(nn.Module):
 
 
 def path(w_in: int, width: int, stride: int) -> nn.Sequential:
-    """1x1, BN, ReLU, 3x3, BN, ReLU."""
+    """Return one path of a block: a 1x1 and a 3x3 convolution, each with BN and ReLU."""
     return nn.Sequential(
         nn.Conv2d(w_in, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
         nn.Conv2d(width, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
@@ -98,19 +103,19 @@ def path(w_in: int, width: int, stride: int) -> nn.Sequential:
 
 
 class Paths(nn.ModuleList):
-    """Several paths from the same maps; their ends are added in form (a), and joined along channels in form (b)."""
+    """Parallel paths on the same maps, with outputs that are added in form (a) and concatenated in form (b)."""
 
     def __init__(self, paths: Sequence[nn.Module], form: Literal["a", "b"]) -> None:
         super().__init__(paths)
         self.form = form
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
-        ends = [path(maps) for path in self]
-        return torch.stack(ends).sum(0) if self.form == "a" else torch.cat(ends, dim=1)
+        outputs = [path(maps) for path in self]
+        return torch.stack(outputs).sum(0) if self.form == "a" else torch.cat(outputs, dim=1)
 
 
 def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b"]) -> dict[str, Tensor]:
-    """The state of a network in form (c) as that of the same network in form (a) or (b)."""
+    """Convert the state dict of a network in form (c) to that of the same network in form (a) or (b)."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         match = re.fullmatch(r"(.+\.residual)\.(\d)\.(\w+)", name)
@@ -118,6 +123,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
             found[name] = tensor
             continue
         block, place, leaf = match[1], int(match[2]), match[3]
+        # Layers 0 to 5 of a bottleneck are divided among the paths; 6 is the last 1x1, and 7 is its BN.
         if place == 7:
             found[f"{block}.{1 if form == 'a' else 2}.{leaf}"] = tensor
         elif place == 6 and form == "b":
@@ -129,12 +135,12 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Widths of the 3x3 and of the output in each of n stages, twice those of the stage before; outputs from 256."""
+    """Return the widths of the 3x3 and the output in n stages. Both double at each stage, from `first` and 256."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
 def entry(row: Row, parameters: int, result: PaperResult, theirs: Mapping[str, ForeignNetwork]) -> NetworkEntry:
-    """Return the entry of one row."""
+    """Return a network's entry."""
     return NetworkEntry(
         build=ResNeXt, row=row, parameters=parameters, paper="arXiv:1611.05431", year=2016,
         classes=1000 if row.size == 224 else 10, result=result, foreign=theirs,
@@ -146,12 +152,15 @@ def imagenet(
     blocks: tuple[int, ...], c: int, d: int, parameters: int,
     top1: float, top5: float | None, protocol: str, theirs: Mapping[str, ForeignNetwork],
 ) -> NetworkEntry:  # fmt: skip
-    """Return the entry of four stages of blocks with c paths, each d wide in conv2_x."""
+    """Return the entry of a network for ImageNet with four stages of blocks with c paths, each d wide in conv2_x."""
     return entry(Row(blocks, doubled_widths(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
 
 
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of three stages of three blocks; the error is that of Table 7, a mean of 10 runs."""
+    """Return the entry of a network for CIFAR-10 with three stages of three blocks.
+
+    The error is from Table 7, a mean of 10 runs.
+    """
     row = Row((3, 3, 3), doubled_widths(c * d, 3), c, stem_kernel=3, size=32)
     return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})
 
@@ -159,7 +168,7 @@ def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
 R50, R101 = (3, 4, 6, 3), (3, 4, 23, 3)
 TORCHVISION_PROTOCOL = "1 crop, torchvision's weights"
 TIMM = {"timm": ForeignNetwork("resnext101_32x4d", torchvision_name)}  # torchvision does not have this one
-NETS = {  # blocks, C and d; parameters; errors of Tables 3 and 4; names in other libraries
+NETS = {  # Errors for ImageNet are from Tables 3 and 4.
     "resnext-50-32x4d": imagenet(R50, 32, 4, 25_028_904, 22.2, None, "1 crop", foreign_networks("resnext50_32x4d")),
     "resnext-101-32x4d": imagenet(R101, 32, 4, 44_177_704, 21.2, 5.6, "1 crop", TIMM),
     "resnext-101-64x4d": imagenet(R101, 64, 4, 83_455_272, 20.4, 5.3, "1 crop", foreign_networks("resnext101_64x4d")),

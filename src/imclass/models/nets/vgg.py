@@ -1,14 +1,15 @@
 """VGG: very deep convolutional networks for large-scale image recognition.
 
-Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: Table 1 (A to E), and as `vgg-b-shallow` the net of
-section 4.1, each pair of 3x3 convolutions of B one of 5x5, whose top-1 error on a centre crop was 7 % above B's. The
-"-bn" rows, with batch norm after every convolution and before its ReLU, are later custom (torchvision's) and not in the
-paper.
+Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: the networks A to E of Table 1 and, as `vgg-b-shallow`,
+the net of section 4.1. This net has one 5x5 convolution in place of each pair of 3x3 convolutions of B, and its top-1
+error on a centre crop was 7% higher than that of B. The "-bn" rows, with batch norm between each convolution and its
+ReLU, follow torchvision and are not in the paper.
 
-What the paper leaves open:
-- Section 3.1 calls 10^-2 the variance of the initial weights: it is taken for their standard deviation (`init_std`),
-  since at 0.1 activations explode. The paper trained A first and began the deeper nets with its layers.
-- A-LRN normalises after the ReLU, as its reference Krizhevsky et al. 2012 does, with the constants of that paper.
+Points that the paper leaves open:
+- Section 3.1 calls 10^-2 the variance of the initial weights. Here it is their standard deviation (`init_std`), because
+  with a standard deviation of 0.1 activations explode. The paper trained A first and initialised the deeper nets with
+  its layers.
+- A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, which the paper cites for it.
 """
 
 from collections import OrderedDict
@@ -27,15 +28,15 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A column of Table 1: kernel sizes of each stage's convolutions, their widths, and those of the hidden layers."""
+    """A column of Table 1: the convolutions of the five stages, and the hidden layers."""
 
-    kernels: tuple[tuple[int, ...], ...]
-    response_norm: bool = False
+    kernels: tuple[tuple[int, ...], ...]  # the kernel size of each convolution, by stage
+    response_norm: bool = False  # local response normalisation after the first stage
     batch_norm: bool = False
     size: int = 224
-    widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
-    hidden: tuple[int, int] = (4096, 4096)
-    init_std: float = 0.01
+    widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)  # of each stage
+    hidden: tuple[int, int] = (4096, 4096)  # units of the hidden layers
+    init_std: float = 0.01  # the standard deviation of the initial weights
 
 
 A = Row(((3,), (3,), (3, 3), (3, 3), (3, 3)))
@@ -47,7 +48,7 @@ E = Row(((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)))
 
 
 class VGG(Network):
-    """[[k x k, (BN), ReLU] x n, (LRN), 2x2 pool] x 5; [FC, ReLU, dropout] x 2; FC."""
+    """Five stages of convolutions, each followed by 2x2 max pooling, and three fully connected layers."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -67,14 +68,14 @@ class VGG(Network):
 
 
 def convolution(name: str, w_in: int, w_out: int, kernel: int, batch_norm: bool) -> dict[str, nn.Module]:
-    """k x k, (BN), ReLU; padded so that height and width stay (section 2.1)."""
+    """Return a convolution that keeps height and width (section 2.1), followed by BN if `batch_norm`, and a ReLU."""
     norm: dict[str, nn.Module] = {f"bn{name}": nn.BatchNorm2d(w_out)} if batch_norm else {}
     layer = nn.Conv2d(w_in, w_out, kernel, padding=kernel // 2)
     return {f"conv{name}": layer, **norm, f"relu{name}": nn.ReLU(inplace=True)}
 
 
 def feature_names(row: Row) -> dict[str, str]:
-    """The features of torchvision and timm by our names: theirs bear the numbers of their positions."""
+    """Map our layer names to those of torchvision and timm, which number the layers of `features`."""
     found, position = {}, 0
     for stage, kernels in enumerate(row.kernels, 1):
         for i in range(1, len(kernels) + 1):
@@ -86,7 +87,7 @@ def feature_names(row: Row) -> dict[str, str]:
 
 
 def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
-    """Return torchvision's and timm's network of this row; timm keeps the hidden layers as convolutions."""
+    """Return the row's counterparts in torchvision and timm. In timm the hidden layers are convolutions."""
     features = feature_names(row)
     heads = {
         "torchvision": {"head.fc6": "classifier.0", "head.fc7": "classifier.3", "head.fc8": "classifier.6"},
@@ -100,9 +101,9 @@ def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
 def entry(
     row: Row, parameters: int, top1: float | None = None, top5: float | None = None, theirs: str = ""
 ) -> NetworkEntry:
-    """Return the entry of one row; `theirs` is what torchvision and timm call the network.
+    """Return a network's entry. `theirs` is its name in torchvision and timm.
 
-    The paper's initial weights of 0.01 would leave no signal in a narrow copy.
+    The small copy needs larger initial weights, because narrow layers would lose the signal with the paper's 0.01.
     """
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,
@@ -111,7 +112,7 @@ def entry(
     )  # fmt: skip
 
 
-NETS = {  # the row; its parameters, which Table 2 has in millions; its errors in Table 3, trained and tested at 256
+NETS = {  # Errors are from Table 3, for training and testing at scale 256.
     "vgg-a": entry(A, 132_863_336, 29.6, 10.4, theirs="vgg11"),
     "vgg-a-lrn": entry(replace(A, response_norm=True), 132_863_336, 29.7, 10.5),
     "vgg-b": entry(B, 133_047_848, 28.7, 9.9, theirs="vgg13"),

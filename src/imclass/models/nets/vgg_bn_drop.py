@@ -1,9 +1,10 @@
 """VGG for CIFAR-10 with batch norm and dropout: the image classification chapter of the PaddlePaddle book, 2016.
 
-Its `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) on 32 x 32 images: 13 convolutions with biases and three
-fully connected layers of 512, 512 and 10 units, of which the second has no ReLU. It has 15,254,602 parameters; the book
-reports an error of 8.54 %. Where Paddle scales by 1 - p at test time, here the inverse is done in training: the same in
-expectation. Convolutions begin as Paddle's do, from N(0, 2 / fan-in), but fully connected layers as PyTorch's.
+The book's `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) for 32 x 32 images: 13 convolutions with biases,
+and three fully connected layers of 512, 512 and 10 units, the second without ReLU. It has 15,254,602 parameters, and
+the book reports an error of 8.54%. Paddle scales by 1 - p at test time; here dropout divides by 1 - p in training,
+which is equal in expectation. Convolutions are drawn from N(0, 2 / fan-in) as in Paddle, but fully connected layers are
+initialised as in PyTorch.
 """
 
 from dataclasses import dataclass
@@ -19,18 +20,19 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """The five stages' widths, numbers of convolutions, and dropout after each but a stage's last; the head's."""
+    """A variant of `vgg_bn_drop`: the convolutions of the five stages, the hidden layers, and their dropout."""
 
-    widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)
-    convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
+    widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)  # of each stage
+    convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)  # their number in each stage
+    # After each convolution of a stage except its last.
     dropout: tuple[float, float, float, float, float] = (0.3, 0.4, 0.4, 0.4, 0.4)
-    hidden: int = 512
-    head_dropout: float = 0.5
+    hidden: int = 512  # units of each of the two hidden layers
+    head_dropout: float = 0.5  # before each of the first two fully connected layers
     size: int = 32
 
 
 class VGGBNDrop(Network):
-    """[3x3, BN, ReLU, (dropout)] x n, 2x2 pool; five times; dropout, FC, BN, ReLU, dropout, FC, FC."""
+    """Five stages of 3x3 convolutions with batch norm and dropout, and three fully connected layers."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -52,7 +54,7 @@ class VGGBNDrop(Network):
 
 
 def convolution(w_in: int, w_out: int, rate: float) -> list[nn.Module]:
-    """3x3, BN, ReLU, (dropout)."""
+    """Return a 3x3 convolution with BN and ReLU, and dropout if its rate is above 0."""
     drop = [Dropout(rate)] if rate else []
     return [nn.Conv2d(w_in, w_out, 3, padding=1), nn.BatchNorm2d(w_out), nn.ReLU(inplace=True), *drop]
 

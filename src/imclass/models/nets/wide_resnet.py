@@ -1,14 +1,14 @@
 """Wide ResNets: wide residual networks.
 
-Sergey Zagoruyko and Nikos Komodakis, BMVC 2016, arXiv:1605.07146. WRN-28-10 for CIFAR: Table 1 with n = 4 blocks of two
-3x3 convolutions a group, in pre-activation order, k = 10 times as wide as a ResNet; with dropout of 0.3 between the two
-(sections 2.4 and 3). The errors are medians of 5 runs. Where the shape changes the first BN and ReLU stand before both
-paths, as in the released code.
+Sergey Zagoruyko and Nikos Komodakis, BMVC 2016, arXiv:1605.07146. WRN-28-10 for CIFAR is the network of Table 1 with n
+= 4 blocks per group and k = 10, ten times as wide as a ResNet. A block has two 3x3 convolutions in pre-activation
+order. In the "-dropout" row there is dropout of 0.3 between them (sections 2.4 and 3). The errors are medians of 5
+runs. Where the shape changes, the first BN and ReLU come before both paths, as in the released code.
 
-WRN-50-2 and WRN-101-2 for ImageNet (section 3, Table 8) are ResNets whose bottlenecks are twice as wide inside, with
-the stride in the 3x3 as in the released models and torchvision; 101-2 is torchvision's and not in the paper. Of
-WRN-50-2 the paper gives two top-5 errors; Table 8's 6.03 is taken, as Table 9's 5.79 is that of Table 8's
-pre-activation ResNet-200.
+WRN-50-2 and WRN-101-2 for ImageNet (section 3, Table 8) are ResNets whose bottlenecks have inner maps twice as wide,
+with the stride in the 3x3 convolution, as in the released models and torchvision. WRN-101-2 is torchvision's and not in
+the paper. The paper has two top-5 errors for WRN-50-2. The entry has the 6.03 of Table 8, because the 5.79 of Table 9
+belongs to the pre-activation ResNet-200 in Table 8.
 """
 
 from collections import OrderedDict
@@ -26,23 +26,23 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Blocks and widths of the three groups, maps of the first convolution, dropout inside a block."""
+    """A wide ResNet for CIFAR: the blocks and widths of its three groups, and the dropout inside a block."""
 
     blocks: tuple[int, int, int] = (4, 4, 4)
     widths: tuple[int, int, int] = (160, 320, 640)
-    stem: int = 16
+    stem: int = 16  # maps of the first convolution
     dropout: float = 0.0
     size: int = 32
 
 
 class WideResNet(Network):
-    """3x3; three groups of blocks, the latter two from stride 2; BN, ReLU; spatial mean; FC."""
+    """A 3x3 convolution, three groups of pre-activation blocks, and a fully connected layer on spatial means."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
-            """BN, ReLU, 3x3, BN, ReLU, (dropout), 3x3, + shortcut."""
+            """Return a pre-activation block with two 3x3 convolutions and, if its rate is above 0, dropout."""
             layers = pre_activation_layers(
                 nn.Conv2d(w_in, widths[0], 3, stride, padding=1, bias=False),
                 nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False),
@@ -61,7 +61,7 @@ class WideResNet(Network):
 
 
 def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of one row for CIFAR-10."""
+    """Return the entry of a network for CIFAR-10."""
     return NetworkEntry(
         build=WideResNet, row=row, parameters=parameters, paper="arXiv:1605.07146", year=2016, classes=10,
         result=PaperResult(top1, protocol="whole image"),
@@ -71,7 +71,7 @@ def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
 def imagenet(
     blocks: tuple[int, int, int, int], parameters: int, top1: float, top5: float, protocol: str, theirs: str
 ) -> NetworkEntry:
-    """Return the entry of a ResNet of bottlenecks, each twice as wide inside (section 3)."""
+    """Return the entry of a ResNet for ImageNet whose bottlenecks have inner maps twice as wide (section 3)."""
     row = resnet.Row(blocks, ((128, 256), (256, 512), (512, 1024), (1024, 2048)), stride_in="3x3")
     result = PaperResult(top1, top5, protocol)
     return replace(resnet.entry(row, parameters, result, theirs), paper="arXiv:1605.07146", year=2016)

@@ -1,13 +1,14 @@
 """ZFNet: visualizing and understanding convolutional networks.
 
 Matthew Zeiler and Rob Fergus, ECCV 2014, arXiv:1311.2901, figure 3 and table 2: `zfnet-a` is the network of the figure,
-`zfnet-b` the one of the table with 512, 1024 and 512 maps in layers 3 to 5. The first two poolings round up, without
-which the figure's maps of 110, 55, 26, 13 and 6 pixels do not come about.
+`zfnet-b` the one in the table with 512, 1024 and 512 maps in layers 3 to 5. The first two pooling layers round up;
+otherwise the maps would not have the sides in the figure: 110, 55, 26, 13 and 6.
 
-Deviations, or what the paper leaves open:
-- The contrast normalisation across maps is given no constants: it is AlexNet's. As in figure 3 it follows the pooling.
-- "All weights were initialized to 10^-2" is taken for the standard deviation: equal weights would stay equal.
-- Rescaling filters of a root mean square above 0.1 while training is no part of the network and not done.
+Deviations, and points that the paper leaves open:
+- The paper gives no constants for its contrast normalisation across maps; here they are AlexNet's. As in figure 3, the
+  normalisation follows the pooling.
+- "All weights were initialized to 10^-2" is read as the standard deviation, because equal weights would stay equal.
+- Filters whose root mean square exceeds 0.1 are not rescaled during training, since that is not part of the network.
 """
 
 from collections import OrderedDict
@@ -25,16 +26,16 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """Widths of the five convolutions and the hidden layers; the standard deviation of the initial weights."""
+    """A ZFNet variant: the widths of its layers, and the standard deviation of the initial weights."""
 
     size: int = 224
-    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
-    hidden: tuple[int, int] = (4096, 4096)
+    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)  # of the five convolutions
+    hidden: tuple[int, int] = (4096, 4096)  # units of the hidden layers
     init_std: float = 0.01
 
 
 class ZFNet(Network):
-    """[conv/2, ReLU, 3x3/2 pool, LRN] x 2; [3x3, ReLU] x 3; 3x3/2 pool; [FC, ReLU, dropout] x 2; FC."""
+    """Five convolutions, the first two and the last followed by max pooling, and three fully connected layers."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -56,7 +57,10 @@ class ZFNet(Network):
 
 
 def entry(row: Row, parameters: int, top1: float, top5: float) -> NetworkEntry:
-    """Return the entry of one row with its errors; narrow layers need larger initial weights, or no signal is left."""
+    """Return a network's entry with its errors.
+
+    The small copy needs larger initial weights, because narrow layers would lose the signal with the paper's.
+    """
     return NetworkEntry(
         build=ZFNet, row=row, parameters=parameters, paper="arXiv:1311.2901", year=2013,
         result=PaperResult(top1, top5), small={"size": 95, "init_std": 0.1},

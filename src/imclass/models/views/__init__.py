@@ -1,1 +1,1 @@
-"""Views of an image at several scales, and averages over them."""
+"""Views of an image at several scales, and averages over their posteriors."""

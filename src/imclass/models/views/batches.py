@@ -1,4 +1,4 @@
-"""From ragged images to batches of uint8 views, at bounded memory whatever the number of images and views."""
+"""Batches of uint8 views made from images of any size, in bounded memory for any number of images and views."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -11,27 +11,32 @@ from torch import Tensor
 from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 
-# Bytes of uint8 pixels that a network sees at once: 14 views of 224 x 224. With more of them maps no longer fit a
-# processor's cache, and VGG and GoogLeNet become slower a view; with fewer, weights are read too often.
+# Bytes of uint8 pixels in a batch of views, enough for 14 views of 224 x 224. In larger batches the maps no longer fit
+# the processor's cache, and VGG and GoogLeNet take longer per view. With smaller ones the weights are read too often.
 BATCH_BYTES = 2 * 2**20
 
 ImageSequence: TypeAlias = Sequence[Image]
 ViewBatch: TypeAlias = UInt8[Tensor, "N C H W"]
-IndexedImage: TypeAlias = tuple[int, Image]  # the position of an image and pixels of it
+IndexedImage: TypeAlias = tuple[int, Image]  # an image's position in the sequence, and a view of the image
 
 
 def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> ViewBatch:
-    """Channels first, in memory of its own (the array may be read-only)."""
+    """Copy views into a tensor with channels first. The copy is needed because the array may be read-only."""
     return torch.from_numpy(views.transpose(0, 3, 1, 2).copy(order="C"))
 
 
 def views_per_batch(preprocess: Preprocess) -> int:
-    """Return how many views of this size and colour a processor scores fastest; at least one."""
+    """Return how many views of the preprocess's size and colour make the fastest batch, at least 1."""
     return max(1, BATCH_BYTES // (preprocess.size**2 * preprocess.w_in))
 
 
-def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> Iterator[tuple[list[int], list[Image]]]:
-    """Consecutive views, `most` bytes of them or one view more at a time: the positions of their images, and them."""
+def split_by_bytes(
+    views: Iterable[IndexedImage], max_bytes: int = BATCH_BYTES
+) -> Iterator[tuple[list[int], list[Image]]]:
+    """Yield consecutive views in batches, each with the positions of their images.
+
+    A batch ends with the view that brings it to `max_bytes` or more.
+    """
     owners: list[int] = []
     held: list[Image] = []
     size = 0
@@ -39,7 +44,7 @@ def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> It
         owners.append(owner)
         held.append(view)
         size += view.nbytes
-        if size >= most:
+        if size >= max_bytes:
             yield owners, held
             owners, held, size = [], [], 0
     if held:
@@ -47,12 +52,12 @@ def split_by_bytes(views: Iterable[IndexedImage], most: int = BATCH_BYTES) -> It
 
 
 def batch_by_shape(images: ImageSequence) -> Iterator[tuple[list[int], ViewBatch]]:
-    """All images in batches of one shape each, with their positions: nothing has to be padded."""
+    """Yield all images with their positions, in batches of equal shape that need no padding."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
         shapes.setdefault(image.shape, []).append(i)
-    for alike in shapes.values():
-        for owners, views in split_by_bytes((i, images[i]) for i in alike):
+    for positions in shapes.values():
+        for owners, views in split_by_bytes((i, images[i]) for i in positions):
             yield owners, to_batch(np.stack(views))
 
 
@@ -62,9 +67,9 @@ def score_one_view(
     preprocess: Preprocess,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "N K"]:
-    """Scores of the one view of each image that `preprocess` gives; no images give no rows.
+    """Return the scores of one view of each image, prepared by `preprocess`, or an empty tensor if there are no images.
 
-    `score` (by default the classifier's own scores) makes N K scores of a batch of views, N C H W.
+    `score` maps a batch of views, N C H W, to scores, N K. By default it is `classifier.scores`.
     """
     rows = [torch.zeros(0, len(classifier.classes))]
     for _, views in split_by_bytes((i, preprocess(image)) for i, image in enumerate(images)):

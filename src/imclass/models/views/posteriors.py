@@ -1,7 +1,7 @@
-"""Posteriors averaged over views, maps, mirrors and scales.
+"""Posteriors (the probabilities of an image's classes) averaged over views, maps, flips and scales.
 
-A `Look` is one way of looking at rescaled images. A protocol is some scales and some looks; each image is rescaled once
-a scale, whatever the looks and their crops.
+A `ViewScorer` scores rescaled images in one way, by crops or by class maps. A protocol combines scales and scorers.
+Each image is rescaled once per scale, for all scorers and their crops.
 """
 # Tested in tests/evaluation/protocols/test_dense.py
 # Tested in tests/evaluation/protocols/test_multicrop.py
@@ -30,41 +30,41 @@ from imclass.models.views.batches import (
 from imclass.models.views.crops import CropSquare
 from imclass.models.views.scales import check_scales, proportional_scales, training_scale
 
-WINDOW_BYTES = 64 * 2**20  # bytes of rescaled images held at a time
+WINDOW_BYTES = 64 * 2**20  # bytes of rescaled images in memory at a time
 
-ViewScorer: TypeAlias = Callable[
-    [NetworkBacked, ImageSequence], Float64[Tensor, "N K"]
-]  # posteriors of rescaled images
-CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]  # of height, width and native size
+# Maps a classifier and rescaled images to posteriors.
+ViewScorer: TypeAlias = Callable[[NetworkBacked, ImageSequence], Float64[Tensor, "N K"]]
+# Maps height, width and native size to the squares of an image.
+CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]
 
 
 def mirror_mean(posteriors: Callable[[Tensor], Tensor], batch: ViewBatch) -> Float64[Tensor, "N K"]:
-    """The mean of the posteriors of views and of their mirrors."""
+    """Return the mean of the posteriors of views and of their horizontal flips."""
     return (posteriors(batch) + posteriors(batch.flip(3))) / 2
 
 
 def score_over_scales(
-    classifier: NetworkBacked, images: ImageSequence, scales: Sequence[int], looks: Sequence[ViewScorer]
+    classifier: NetworkBacked, images: ImageSequence, scales: Sequence[int], scorers: Sequence[ViewScorer]
 ) -> Float[Tensor, "N K"]:
-    """Return the log of the posteriors' mean over scales and looks; no images give no rows."""
+    """Return the scores of the mean posterior over scales and scorers, or an empty tensor if there are no images."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
     for q in scales:
         for owners, window in split_by_bytes(rescale_images(images, classifier.preprocess, q), WINDOW_BYTES):
-            for look in looks:
-                total[owners] += look(classifier, window)
-    return scores_of(total / (len(scales) * len(looks)), classifier.link).float()
+            for scorer in scorers:
+                total[owners] += scorer(classifier, window)
+    return scores_of(total / (len(scales) * len(scorers)), classifier.link).float()
 
 
-def check_maps(classifier: NetworkBacked, side: int, looks: Sequence[ViewScorer]) -> None:
-    """Raise the `UserError` of a network that cannot be applied to whole images, by trying one black image."""
+def check_maps(classifier: NetworkBacked, side: int, scorers: Sequence[ViewScorer]) -> None:
+    """Raise a `UserError` for a network that cannot be applied to whole images, by trying one black image."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
-    for look in looks:
-        if isinstance(look, ClassMaps):  # crops have the native size, which every network takes
-            look(classifier, [black])
+    for scorer in scorers:
+        if isinstance(scorer, ClassMaps):  # crops have the native size, which every network accepts
+            scorer(classifier, [black])
 
 
 def rescale_images(images: ImageSequence, preprocess: Preprocess, q: int) -> Iterator[IndexedImage]:
-    """Each image with its shorter side at `q` pixels, in the network's colours, resized as the preprocess does it."""
+    """Yield each image with its shorter side at `q` pixels, with the preprocess's colours and interpolation."""
     rule = replace(preprocess, resize="shorter", scale=q)
     for i, image in enumerate(images):
         yield i, rule.apply_resize(rule.convert_colour(rule.limit_aspect(image)))
@@ -72,12 +72,12 @@ def rescale_images(images: ImageSequence, preprocess: Preprocess, q: int) -> Ite
 
 @dataclass(frozen=True)
 class Crops:
-    """The look at squares of an image and their mirrors: the mean of the posteriors."""
+    """A `ViewScorer` that averages the posteriors of squares of an image and of their horizontal flips."""
 
     boxes: CropRule
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float64[Tensor, "N K"]:
-        """Crops are batched across images."""
+        """Return the mean posteriors. Crops of different images share batches."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         size, link = classifier.preprocess.size, classifier.link
         for owners, views in split_by_bytes(self.views(images, classifier.preprocess)):
@@ -86,7 +86,7 @@ class Crops:
         return total / len(self.boxes(size, size, size))
 
     def views(self, images: ImageSequence, preprocess: Preprocess) -> Iterator[IndexedImage]:
-        """The crops at the native size, not mirrored, image by image."""
+        """Yield the crops of each image in turn, resized to the native size but not flipped."""
         for i, image in enumerate(images):
             height, width = image.shape[:2]
             for box in self.boxes(height, width, preprocess.size):
@@ -94,19 +94,22 @@ class Crops:
 
 
 def crop_view(image: Image, box: CropSquare, preprocess: Preprocess) -> Image:
-    """A square of an image at the native size."""
+    """Return a square of an image, resized to the native size."""
     crop = image[box.top : box.top + box.side, box.left : box.left + box.side]
-    return preprocess.to(crop, preprocess.size, preprocess.size)
+    return preprocess.resize_to(crop, preprocess.size, preprocess.size)
 
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """The look at the class map of a whole image and of its mirror; `reduce` makes probabilities, N K, of N K h w."""
+    """A `ViewScorer` that averages the class maps of whole images and of their horizontal flips.
+
+    `reduce` maps class maps, N K h w, and the link to probabilities, N K.
+    """
 
     reduce: Callable[[Tensor, Link], Tensor]
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float64[Tensor, "N K"]:
-        """Images of one shape go together; none is padded."""
+        """Return the mean posteriors. Images of the same shape share batches, so none is padded."""
         total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
         for owners, batch in batch_by_shape(images):
             total[owners] = mirror_mean(lambda views: self.reduce(classifier.dense(views), classifier.link), batch)
@@ -114,28 +117,31 @@ class ClassMaps:
 
 
 def mean_of_scores(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
-    """The posterior of the spatial mean of the class scores (Simonyan and Zisserman 2015, section 3.2)."""
+    """Return the posterior of the spatial mean of the class scores (Simonyan and Zisserman 2015, section 3.2)."""
     return posterior(maps.double().mean((2, 3)), link)
 
 
 def highest_posterior(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
-    """Each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3); they sum to 1 or more."""
+    """Return each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3).
+
+    Under "softmax" these sum to 1 or more.
+    """
     return posterior(maps, link).amax((2, 3))
 
 
 @dataclass(frozen=True)
 class MeanPosterior:
-    """A protocol: the mean of the posteriors over scales, looks and mirrors."""
+    """A protocol that averages posteriors over scales, scorers and horizontal flips."""
 
     name: str
     scorers: tuple[ViewScorer, ...]
-    scales: tuple[int, ...] = ()  # Q, pixels; none: those of the paper, or the one that the model was trained with
-    paper: tuple[int, ...] = ()  # Q of the paper, for networks of `native` pixels; for others in proportion
+    scales: tuple[int, ...] = ()  # Q in pixels; if empty, the paper's, or else the scale at which the model was trained
+    paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels, scaled in proportion for others
     native: int = 224
-    about: str = ""  # a line for people, with the paper
+    about: str = ""  # a one-line description, with the paper
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the sides in pixels to which the shorter side of an image is rescaled."""
+        """Return the scales Q: the sides in pixels to which the shorter side of an image is rescaled."""
         return (
             self.scales
             or proportional_scales(self.paper, self.native, preprocess.size)
@@ -143,13 +149,13 @@ class MeanPosterior:
         )
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` for a Q below the native size, or a network that takes its native size alone."""
+        """Raise a `UserError` for a Q below the native size, or a network that accepts only its native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.scorers)
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Return log-scores of uint8 H W C images of any sizes; raise `UserError` for a Q below the native size."""
+        """Return log-scores of uint8 H W C images of any size. Raise a `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return score_over_scales(classifier, images, sides, self.scorers)

@@ -1,4 +1,4 @@
-"""The scales of a protocol: the sides in pixels to which the shorter side of an image is rescaled, the papers' Q."""
+"""Scales of a protocol: the lengths in pixels to which an image's shorter side is rescaled, called Q in the papers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,20 +10,20 @@ from imclass.core.preprocess import Preprocess
 
 
 def training_scale(preprocess: Preprocess) -> int:
-    """The Q that a model was trained with.
+    """Return the Q with which a model was trained.
 
-    One whose own rule has none (squash, none) has its native size, so that an image of that size is taken as it is.
+    For a preprocess without a scale ("squash" or "none") Q is the native size, so an image of that size is unchanged.
     """
     return preprocess.scale if preprocess.resize == "shorter" else preprocess.size
 
 
 def proportional_scales(scales: Sequence[int], native: int, size: int) -> tuple[int, ...]:
-    """Scales given for a network of `native` pixels a side, for one of `size`: rounded, halves up."""
+    """Convert scales for a network of `native` pixels to one of `size` pixels, rounding halves up."""
     return tuple((2 * q * size + native) // (2 * native) for q in scales)
 
 
 def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -> None:
-    """A Q below the native size is a `UserError`."""
+    """Raise a `UserError` for a Q below the native size."""
     for q in scales:
         if q < preprocess.size:
             raise UserError(
@@ -32,14 +32,15 @@ def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -
 
 
 def replace_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtocol:
-    """The protocol at these Q instead of its own; one that has no list of scales is a `UserError`."""
-    given, named = " ".join(map(str, scales)), protocol.name
+    """Return the protocol with these scales instead. Raise a `UserError` for a protocol that has no scales."""
+    text = " ".join(map(str, scales))
     if not hasattr(protocol, "scales"):
         raise UserError(
-            f"--scales {given}: protocol {named} has no scales; take one that has, such as dense or vgg-multicrop"
+            f"--scales {text}: protocol {protocol.name} has no scales. Use a protocol with scales, such as "
+            "dense or vgg-multicrop"
         )
     if not scales or min(scales) < 1:
-        raise UserError(f"--scales is {given or 'empty'}; it must be one or more sides in pixels, such as 256 384 512")
-    instance: Any = protocol  # a frozen dataclass, which its contract cannot say in types
+        raise UserError(f"--scales is {text or 'empty'}; it must be one or more sides in pixels, such as 256 384 512")
+    instance: Any = protocol  # a frozen dataclass, which the contract's types cannot express
     changed: ViewProtocol = replace(instance, scales=tuple(scales))
     return changed

@@ -1,1 +1,1 @@
-"""One file a kind of objective: each exposes a table `OBJECTIVES`."""
+"""Objectives, each in a module with a table `OBJECTIVES`."""

@@ -1,4 +1,4 @@
-"""The objective of images that may have several labels."""
+"""The objective for images that may have several labels."""
 # Tested in tests/training/test_objective.py
 
 from imclass.core.config import BinaryCrossEntropy

@@ -1,4 +1,4 @@
-"""The objective of images with one label each, where a stage names no other."""
+"""The default objective, for images with one label each."""
 # Tested in tests/training/test_objective.py
 
 from imclass.core.config import CrossEntropy

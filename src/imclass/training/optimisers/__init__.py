@@ -1,1 +1,1 @@
-"""Kinds of optimiser, a file each; each file exposes a table `OPTIMISERS`."""
+"""Optimisers, each in a module with a table `OPTIMISERS`."""

@@ -9,7 +9,7 @@ from imclass.core.config import Optimiser
 
 @dataclass(frozen=True)
 class Adam(Optimiser):
-    """PyTorch's Adam. `weight_decay` is added to the gradient; biases are decayed too."""
+    """PyTorch's Adam. `weight_decay` is added to the gradient, and applies to biases as well."""
 
     kind: ClassVar[str] = "adam"
     betas: Annotated[tuple[float, float], AtLeast(0), Below(1)] = (0.9, 0.999)
@@ -17,7 +17,7 @@ class Adam(Optimiser):
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
 
     def build(self, groups: list[dict[str, Any]]) -> Any:
-        """Return it fused: each tensor is passed over once a step."""
+        """Return PyTorch's fused optimiser, which reads each tensor once per step."""
         import torch
 
         return torch.optim.Adam(groups, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True)

@@ -9,7 +9,7 @@ from imclass.core.config import Optimiser
 
 @dataclass(frozen=True)
 class SGD(Optimiser):
-    """PyTorch's SGD. `weight_decay` is added to the gradient, as the papers do; biases are decayed too."""
+    """PyTorch's SGD. `weight_decay` is added to the gradient, as in the papers, and applies to biases as well."""
 
     kind: ClassVar[str] = "sgd"
     momentum: Annotated[float, AtLeast(0), Below(1)] = 0.9
@@ -17,7 +17,7 @@ class SGD(Optimiser):
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
 
     def build(self, groups: list[dict[str, Any]]) -> Any:
-        """Return it fused: each tensor is passed over once a step."""
+        """Return PyTorch's fused optimiser, which reads each tensor once per step."""
         import torch
 
         nesterov = self.nesterov and self.momentum > 0

@@ -1,1 +1,1 @@
-"""Kinds of learning-rate schedule, a file each; each file exposes a table `SCHEDULES`."""
+"""Learning-rate schedules, each in a module with a table `SCHEDULES`."""

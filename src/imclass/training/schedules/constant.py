@@ -1,4 +1,4 @@
-"""One learning rate throughout."""
+"""A constant learning rate."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate at every step."""
+    """A schedule with the same rate at every step."""
 
     kind: ClassVar[str] = "constant"
 

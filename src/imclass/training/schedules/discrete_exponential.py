@@ -1,4 +1,4 @@
-"""PaddlePaddle's "discexp" of 2016."""
+"""PaddlePaddle's "discexp" schedule of 2016."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -9,14 +9,14 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class DiscreteExponential(Schedule):
-    """a ** floor(n / b) with n images seen, a = `factor` and b = `every`."""
+    """A schedule that multiplies the rate by a ** floor(n / b) after n images, with a = `factor` and b = `every`."""
 
     kind: ClassVar[str] = "discrete-exponential"
     factor: Annotated[float, Above(0), Below(1)] = 0.1
-    every: Annotated[int, AtLeast(1)]  # images between two falls
+    every: Annotated[int, AtLeast(1)]  # images between two decreases
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` once for each `every` images."""
+        """Return `factor` to the power of the number of decreases so far, one after every `every` images."""
         return float(self.factor ** (position.samples // self.every))
 
 

@@ -1,4 +1,4 @@
-"""A learning rate that falls where validation no longer improves."""
+"""A learning rate that falls when validation no longer improves."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau(Schedule):
-    """`factor` for each `patience` evaluations in a row without a better validation accuracy (VGG, section 3.1)."""
+    """A schedule that multiplies the rate by `factor` after `patience` evaluations in a row without a better result.
+
+    VGG was trained in this way (section 3.1).
+    """
 
     kind: ClassVar[str] = "plateau"
     needs_validation: ClassVar[bool] = True
@@ -18,7 +21,7 @@ class Plateau(Schedule):
     patience: Annotated[int, AtLeast(1)] = 5  # evaluations
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` once for each time that patience has run out."""
+        """Return `factor` to the power of the number of times that patience has run out."""
         best, waited, falls = -math.inf, 0, 0
         for accuracy in position.history:
             waited = 0 if accuracy > best else waited + 1

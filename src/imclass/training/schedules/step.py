@@ -9,14 +9,14 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay(Schedule):
-    """`factor` to the number of `steps` passed (He et al. 2015, section 4.2: 32k and 48k)."""
+    """A schedule that multiplies the rate by `factor` after each of `steps` (He et al. 2015, section 4.2: 32k, 48k)."""
 
     kind: ClassVar[str] = "step"
     factor: Annotated[float, Above(0), Below(1)] = 0.1
-    steps: Annotated[tuple[int, ...], AtLeast(0)]  # it falls after so many steps
+    steps: Annotated[tuple[int, ...], AtLeast(0)]  # the step numbers at which the rate decreases
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` once for each of `steps` that has passed."""
+        """Return `factor` to the power of the number of `steps` that have passed."""
         return self.factor ** sum(position.step >= step for step in self.steps)
 
 

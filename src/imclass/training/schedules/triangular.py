@@ -1,4 +1,4 @@
-"""Smith, cyclical learning rates, arXiv:1506.01186."""
+"""Smith, "Cyclical learning rates for training neural networks", arXiv:1506.01186."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -9,14 +9,14 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Triangular(Schedule):
-    """Linearly from 0 to 1 at the share `peak` of the stage, then linearly to `final`."""
+    """A schedule that rises linearly from 0 to 1 at the fraction `peak` of the stage, then falls to `final`."""
 
     kind: ClassVar[str] = "triangular"
-    final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # it ends here, as a share of `rate`
-    peak: Annotated[float, Above(0), Below(1)] = 0.25  # the share of the stage at which the rate is highest
+    final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # the last rate, as a fraction of `rate`
+    peak: Annotated[float, Above(0), Below(1)] = 0.25  # the fraction of the stage at which the rate is highest
 
     def share_at(self, position: Position) -> float:
-        """Return the height of the triangle at the share of the steps that is done."""
+        """Return the height of the triangle at the fraction of finished steps."""
         done = (position.step + 1) / max(1, position.steps)  # the first step has a rate above 0, the last has `final`
         if done <= self.peak:
             return done / self.peak

@@ -1,4 +1,4 @@
-"""The history of a run, from its log, and its picture."""
+"""Rows of epochs and steps are read from a run's log, and its curves are drawn."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import POINTS, Curves, epoch_rows, step_rows
 from imclass.app.runs.watchers.log import event_record
 from imclass.training.events import Consumer, EpochEnd, EpochStart, Evaluated, RunPosition, StepEnd
-from tests.support.events import at, evaluation, labelled
+from tests.support.events import at, evaluation, multilabel_evaluation
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-def test_consumers_are_matched_by_what_they_do(run: Run) -> None:
+def test_curves_are_a_consumer(run: Run) -> None:
     assert isinstance(Curves(run), Consumer)
     assert not isinstance(print, Consumer)
 
@@ -41,13 +41,13 @@ def test_history_has_a_row_for_each_finished_epoch(run: Run) -> None:
     ]
 
 
-def test_the_history_names_what_auxiliary_heads_add(run: Run) -> None:
+def test_the_loss_of_auxiliary_heads_has_a_separate_value(run: Run) -> None:
     write_log(run, event_record(EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.625)))
     assert epoch_rows(run.events())[0]["train_auxiliary"] == 0.125
 
 
-def steps(run: Run, epochs: int, batches: int) -> None:
-    """Write the log of a run whose step t has the loss t and 8 images, all right in odd steps, and 4 in the last."""
+def write_steps(run: Run, epochs: int, batches: int) -> None:
+    """Write the log of a run whose step t has loss t and 8 images (the last of an epoch: 4), all right if t is odd."""
     entries = []
     for epoch in range(epochs):
         entries.append(event_record(EpochStart(RunPosition(epoch=epoch, step=epoch * batches), epochs, batches)))
@@ -60,16 +60,16 @@ def steps(run: Run, epochs: int, batches: int) -> None:
     write_log(run, *entries)
 
 
-def test_one_epoch_has_a_line_of_training_by_step(run: Run) -> None:
-    steps(run, epochs=1, batches=4)
+def test_a_short_epoch_has_a_point_for_each_step(run: Run) -> None:
+    write_steps(run, epochs=1, batches=4)
     rows = step_rows(run.events())
     assert [row["epoch"] for row in rows] == [0.125, 0.375, 0.625, 0.875]
     assert [row["train_loss"] for row in rows] == [1, 2, 3, 4] and [row["train_error"] for row in rows] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(("epochs", "batches"), [(1, 391), (7, 20), (70, 5), (2, 1)])
-def test_the_line_of_training_has_enough_points_and_loses_no_step(epochs: int, batches: int, run: Run) -> None:
-    steps(run, epochs, batches)
+def test_the_training_line_has_enough_points_and_covers_all_steps(epochs: int, batches: int, run: Run) -> None:
+    write_steps(run, epochs, batches)
     rows = step_rows(run.events())
     places = np.array([row["epoch"] for row in rows])
     assert epochs * min(batches, -(-POINTS // epochs)) == len(rows) <= max(POINTS + epochs, epochs)
@@ -81,11 +81,11 @@ def test_the_line_of_training_has_enough_points_and_loses_no_step(epochs: int, b
         assert np.allclose(places, np.arange(epochs) + 0.5)
 
 
-def test_there_is_no_history_without_a_log(run: Run) -> None:
+def test_a_run_without_a_log_has_no_rows(run: Run) -> None:
     assert epoch_rows(run.events()) == step_rows(run.events()) == []
 
 
-def test_curves_are_drawn_now_and_then(run: Run) -> None:
+def test_curves_are_drawn_from_time_to_time(run: Run) -> None:
     picture = run.folder / "curves.png"
     rare, eager = Curves(run), Curves(run, every=0.0)
     end = EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)
@@ -103,19 +103,19 @@ def test_curves_are_drawn_now_and_then(run: Run) -> None:
     assert picture.exists()
 
 
-def test_an_epoch_that_was_not_finished_is_drawn(run: Run) -> None:
-    steps(run, epochs=1, batches=2)
+def test_an_unfinished_epoch_is_drawn(run: Run) -> None:
+    write_steps(run, epochs=1, batches=2)
     Curves(run).close()
     assert (run.folder / "curves.png").is_file()
 
 
-def test_images_of_several_labels_have_a_mean_average_precision_and_no_error(run: Run) -> None:
+def test_multilabel_rows_have_a_mean_average_precision_and_no_error(run: Run) -> None:
     write_log(
         run,
         event_record(EpochStart(at(0, 0), 1, 2, "exact")),
         event_record(StepEnd(at(1, 1), 1.0, 1.0, 4, 8, 0.1, 0.0, 1.0)),
         event_record(StepEnd(at(2, 2), 0.5, 0.5, 4, 8, 0.1, 0.0, 1.0)),
-        event_record(Evaluated(at(2, 2), labelled(0.75), "validation")),
+        event_record(Evaluated(at(2, 2), multilabel_evaluation(0.75), "validation")),
         event_record(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75)),
     )
     log = run.events()

@@ -1,4 +1,4 @@
-"""A picture, a page, TensorBoard or progress may fail in any way: it is printed once, and the run ends as it would."""
+"""A picture, a page, TensorBoard or progress may fail: the failure is printed once, and the run is not affected."""
 
 import sys
 from collections.abc import Callable
@@ -28,9 +28,9 @@ def words(pets: Path, out: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of a run in which nothing failed."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
+def sound(pets: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the digest of a run without failures."""
+    out = tmp_path_factory.mktemp("runs") / "sound"
     assert main(words(pets, out)) == 0
     return digest(out)
 
@@ -40,30 +40,30 @@ def fail(*given: Any, **named: Any) -> Any:
 
 
 def fail_at_once(patched: pytest.MonkeyPatch) -> None:
-    """TensorBoard cannot be imported."""
+    """Keep TensorBoard from being imported."""
     patched.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
 
 
 def fail_while_seeing(patched: pytest.MonkeyPatch) -> None:
-    """TensorBoard fails at every event and when it is closed."""
+    """Let TensorBoard fail at every event and when it is closed."""
     close = train.TensorBoard.close
     patched.setattr(train.TensorBoard, "add", fail)
     patched.setattr(train.TensorBoard, "close", lambda board: (close(board), fail()))
 
 
 def fail_to_draw(patched: pytest.MonkeyPatch) -> None:
-    """Every picture fails."""
+    """Let every picture fail."""
     patched.setattr(curves, "curves_png", fail)
     patched.setattr(train, "Curves", partial(train.Curves, every=0.0))  # after each epoch, not only at the end
 
 
 def fail_to_show(patched: pytest.MonkeyPatch) -> None:
-    """The bar fails."""
+    """Let the bar fail."""
     patched.setattr(verb, "progress_consumer", fail)
 
 
 def fail_to_report(patched: pytest.MonkeyPatch) -> None:
-    """The page fails."""
+    """Let the report fail."""
     patched.setattr(verb, "write_report", fail)
 
 
@@ -72,30 +72,30 @@ FAILURES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
     fail_while_seeing: "TensorBoard's log failed (a fault)",
     fail_to_draw: "curves.png failed (a fault)",
     fail_to_show: "the progress failed (a fault)",
-    fail_to_report: "report.html was not written (a fault); imclass report ",
+    fail_to_report: "report.html was not written (a fault); try again with: imclass report ",
 }
 
 
 @pytest.mark.parametrize("failing", FAILURES)
-def test_the_run_ends_as_it_would(
-    failing: Callable[[pytest.MonkeyPatch], None], pets: Path, whole: str, tmp_path: Path,
+def test_a_failure_does_not_affect_the_run(
+    failing: Callable[[pytest.MonkeyPatch], None], pets: Path, sound: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     failing(monkeypatch)
     assert main(words(pets, tmp_path / "run")) == 0
-    assert digest(tmp_path / "run") == whole
+    assert digest(tmp_path / "run") == sound
     notes = [line for line in capsys.readouterr().err.splitlines() if "failed (" in line or "not written (" in line]
     assert len(notes) == 1 and notes[0].startswith("note: ") and FAILURES[failing] in notes[0]
 
 
-def test_what_matters_does_end_a_run(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The twin: a run whose log cannot be written says so and stops."""
+def test_a_failing_log_ends_a_run(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that only optional consumers may fail."""
     monkeypatch.setattr(train.Log, "see", fail)
     assert main(words(pets, tmp_path / "run")) == 70
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_ctrl_c_is_no_failure() -> None:
+def test_ctrl_c_is_not_suppressed() -> None:
     class Pressed:
         def see(self, event: object) -> None:
             raise KeyboardInterrupt
@@ -103,7 +103,7 @@ def test_ctrl_c_is_no_failure() -> None:
         def close(self) -> None:
             pass
 
-    watching = OptionalConsumer("the picture", Pressed)
-    assert isinstance(watching, Consumer)
+    consumer = OptionalConsumer("the picture", Pressed)
+    assert isinstance(consumer, Consumer)
     with pytest.raises(KeyboardInterrupt):
-        watching.see(events()[0])
+        consumer.see(events()[0])

@@ -1,4 +1,4 @@
-"""The log says what the events said."""
+"""The log records the events of a run."""
 
 import json
 import shutil
@@ -23,11 +23,11 @@ def records(run: Run) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run.log.read_text().splitlines()]
 
 
-def test_the_log_holds_a_record_an_event(run: Run) -> None:
+def test_the_log_has_one_record_per_event(run: Run) -> None:
     log = Log(run)
     for event in events():
         log.see(event)
-    assert len(records(run)) == len(events())  # at once, not only when it is closed
+    assert len(records(run)) == len(events())  # immediately, not only when the log is closed
     log.close()
     start, step, nonfinite, evaluated, end, saved, leg = records(run)
     assert [r["event"] for r in records(run)] == [
@@ -41,7 +41,7 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
     ]
     assert step == {
         "event": "step_end", "stage": 0, "epoch": 0, "batch": 1, "step": 1, "samples": 8, "main": 0.75, "total": 0.75,
-        "correct": 3,        "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
+        "correct": 3, "images": 7, "rate": 0.1, "waited": 0.5, "seconds": 1.0,
         "refused": [{"path": "a\n.png", "code": "empty", "detail": "the file has 0 bytes"}],
         "alone": [],
     }  # fmt: skip
@@ -52,7 +52,7 @@ def test_the_log_holds_a_record_an_event(run: Run) -> None:
 
 
 @pytest.mark.parametrize("what", ["removed", "moved", "another run's"])
-def test_a_run_that_was_taken_away_is_not_trained_on(what: str, tmp_path: Path) -> None:
+def test_training_stops_when_the_run_is_moved_away(what: str, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.folder.mkdir()
     log = Log(run)
@@ -63,13 +63,13 @@ def test_a_run_that_was_taken_away_is_not_trained_on(what: str, tmp_path: Path) 
     if what == "another run's":
         run.folder.mkdir()
         run.log.touch()
-    with pytest.raises(UserError, match=r"log.jsonl was moved or removed, so training stopped; put .*run back"):
+    with pytest.raises(UserError, match=r"log.jsonl was moved or removed, so training stopped. Restore .*run and"):
         log.see(events()[1])
     log.close()
     assert not run.log.exists() or run.log.read_text() == ""
 
 
-def test_an_epoch_that_goes_on_is_not_begun_again(run: Run) -> None:
+def test_a_resumed_epoch_is_not_started_again(run: Run) -> None:
     log = Log(run)
     log.see(EpochStart(at(1, 1), epochs=1, batches=2))
     log.close()

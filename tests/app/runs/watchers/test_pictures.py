@@ -1,4 +1,4 @@
-"""Pictures that a run keeps for its report: the worst mistakes and the first image, as the network sees them."""
+"""A run keeps pictures for its report: the worst mistakes and the first image, as the network sees them."""
 
 import json
 import os
@@ -28,7 +28,7 @@ TRAIN = ["train", "mnist-lenet", "--data", "pets", "--epochs", "1", "--batch", "
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return tree(tmp_path / "pets", per_class=20, classes=("cat", "dog", "hen"))  # two of them alike
+    return tree(tmp_path / "pets", per_class=20, classes=("cat", "dog", "hen"))  # two of them look the same
 
 
 def test_the_worst_mistakes_and_the_first_image_are_kept(pets: Path) -> None:
@@ -41,13 +41,13 @@ def test_the_worst_mistakes_and_the_first_image_are_kept(pets: Path) -> None:
         np.testing.assert_array_equal(pixels, preprocess(decode(pets / name)))
 
 
-def test_no_pictures_where_none_are_wanted(pets: Path) -> None:
+def test_no_pictures_are_written_with_no_pictures(pets: Path) -> None:
     assert main([*TRAIN, "--no-pictures"]) == 0
     assert not Path("run/pictures").exists() and Path("run/scores/test.npz").is_file()
     assert main([*TRAIN, "--no-pictures"]) == 0 and not Path("run/pictures").exists()
 
 
-def test_a_finished_run_that_was_killed_before_its_pictures_gets_them(pets: Path) -> None:
+def test_missing_pictures_of_a_finished_run_are_written(pets: Path) -> None:
     assert main(TRAIN) == 0
     before = {path.name: path.read_bytes() for path in Path("run/pictures").iterdir()}
     shutil.rmtree("run/pictures")
@@ -68,14 +68,14 @@ def test_a_failure_of_pictures_is_printed_and_the_run_is_finished(
     assert main(TRAIN) == 0
     assert "note: pictures failed (a fault of ours)" in capsys.readouterr().err
     assert main(TRAIN) == 0
-    assert "pictures failed (a fault of ours); the report goes without them" in capsys.readouterr().err
+    assert "pictures failed (a fault of ours); the report will have no pictures" in capsys.readouterr().err
 
 
-def test_the_folder_is_whole_or_not_there(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_complete_or_missing(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(TRAIN) == 0
     saved, dataset = read_scores(Path("run/scores/test.npz")), open_split("pets", "test", open_context())
     before = sorted(os.listdir("run/pictures"))
-    (pets / saved.names[0]).unlink()  # an image that is gone is left out
+    (pets / saved.names[0]).unlink()  # a missing image is left out
     write_pictures(Path("run"), saved.evaluation, saved.names, dataset, load_network_classifier("run").preprocess)
     assert {*read_pictures(Path("run"))} == {*json.loads(Path("run/pictures/index.json").read_text())}
     assert saved.names[0] not in read_pictures(Path("run"))
@@ -92,16 +92,16 @@ def test_the_folder_is_whole_or_not_there(pets: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("broken", ["", "[1]", '{"a": 3}', '{"a": "../../x.png"}'])
-def test_a_damaged_index_gives_no_pictures(broken: str, tmp_path: Path) -> None:
+def test_a_damaged_index_yields_no_pictures(broken: str, tmp_path: Path) -> None:
     (tmp_path / "run" / "pictures").mkdir(parents=True)
     Image.new("L", (2, 2)).save(tmp_path / "x.png")
     (tmp_path / "run" / "pictures" / "index.json").write_text(broken)
     assert read_pictures(tmp_path / "run") == {}
 
 
-def test_an_image_as_a_network_sees_it() -> None:
+def test_images_are_preprocessed_or_scaled_down() -> None:
     image = np.random.default_rng(0).integers(0, 256, (900, 700, 3), dtype=np.uint8)
     blue_first = Preprocess(32, "rgb", "squash", channels="bgr")
     np.testing.assert_array_equal(network_view(image, blue_first), blue_first(image)[:, :, ::-1])
-    assert network_view(image, None).shape == (512, 398, 3)  # of a classifier that is no network
+    assert network_view(image, None).shape == (512, 398, 3)  # for a classifier that is not a network
     assert network_view(image[:, :, :1], None).shape == (512, 398, 1)

@@ -1,4 +1,4 @@
-"""TensorBoard reads what the events said, and nothing from beyond a checkpoint."""
+"""TensorBoard reads the scalars of a run, without those from after a checkpoint."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.tensorboard import TensorBoard
 from imclass.training.events import EpochEnd, Evaluated, RunPosition, StepEnd
-from tests.support.events import at, events, labelled
+from tests.support.events import at, events, multilabel_evaluation
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def run(tmp_path: Path) -> Run:
 
 
 def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard itself reads."""
-    told = EventAccumulator(str(run.folder / "tensorboard")).Reload()
-    names = told.Tags()["scalars"]
-    return {name: [(point.step, round(point.value, 6)) for point in told.Scalars(name)] for name in names}
+    """Return what TensorBoard reads."""
+    accumulator = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+    names = accumulator.Tags()["scalars"]
+    return {name: [(point.step, round(point.value, 6)) for point in accumulator.Scalars(name)] for name in names}
 
 
 def test_tensorboard_reads_the_scalars(run: Run) -> None:
@@ -34,23 +34,23 @@ def test_tensorboard_reads_the_scalars(run: Run) -> None:
     }  # fmt: skip
 
 
-def test_a_clock_that_was_set_back_changes_no_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_set_back_does_not_change_the_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for now, loss in ((2e9, 9.0), (1e9, 8.0), (1.5e9, 7.0)):
         monkeypatch.setattr("time.time", lambda now=now: now)
         board = TensorBoard(run, RunPosition())
         board.see(StepEnd(at(1, 1), loss, loss, 0, 8, 0.1, 0.0, 1.0))
         board.close()
-    assert scalars(run)["train/loss"] == [(1, 7.0)]  # what came last, and none of what it purged
+    assert scalars(run)["train/loss"] == [(1, 7.0)]  # the last process purged the others
 
 
-def test_the_loss_of_auxiliary_heads_is_a_curve_of_its_own(run: Run) -> None:
+def test_the_loss_with_auxiliary_heads_is_a_separate_curve(run: Run) -> None:
     board = TensorBoard(run, RunPosition())
     board.see(StepEnd(at(1, 1), 0.75, 1.0, 0, 8, 0.1, 0.0, 1.0))
     board.close()
     assert scalars(run) == {"train/loss": [(1, 0.75)], "train/total": [(1, 1.0)], "train/rate": [(1, 0.1)]}
 
 
-def test_what_was_beyond_the_checkpoint_is_purged(run: Run) -> None:
+def test_scalars_after_the_checkpoint_are_purged(run: Run) -> None:
     def steps(begun: RunPosition, *losses: float) -> None:
         board = TensorBoard(run, begun)
         for i, loss in enumerate(losses):
@@ -60,13 +60,13 @@ def test_what_was_beyond_the_checkpoint_is_purged(run: Run) -> None:
     steps(RunPosition(), 9.0, 8.0)
     steps(RunPosition(), 5.0, 4.0, 3.0)  # killed before its first checkpoint
     assert scalars(run)["train/loss"] == [(1, 5.0), (2, 4.0), (3, 3.0)]
-    steps(RunPosition(step=1), 2.0)  # another machine may have come to other numbers
+    steps(RunPosition(step=1), 2.0)  # another machine may compute other numbers
     assert scalars(run)["train/loss"] == [(1, 5.0), (2, 2.0)]
 
 
-def test_images_of_several_labels_have_a_mean_average_precision(run: Run) -> None:
+def test_multilabel_scalars_have_a_mean_average_precision(run: Run) -> None:
     board = TensorBoard(run, RunPosition())
-    board.see(Evaluated(at(2, 2), labelled(0.625), "validation"))
+    board.see(Evaluated(at(2, 2), multilabel_evaluation(0.625), "validation"))
     board.see(EpochEnd(at(2, 2), 0.75, {"exact": 0.5}, 16, 0, 0.75))
     board.close()
     assert scalars(run) == {

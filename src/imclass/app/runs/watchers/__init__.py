@@ -1,1 +1,1 @@
-"""What watches a run: each takes an event at a time and can be closed."""
+"""Consumers that write a run's files. Each receives one event at a time, and is closed at the end."""

@@ -1,4 +1,4 @@
-"""Learning curves of a run, from its log; a consumer draws them now and then."""
+"""The learning curves of a run, drawn periodically from its log."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,24 +7,27 @@ from typing import Any
 from imclass.app.runs.directory import Run
 from imclass.training.events import EpochEnd, Event
 
-POINTS = 60  # of the training line, about; with so many epochs each is one
+POINTS = 60  # approximate number of points in the training curve; from this many epochs on, one per epoch
 
 
 class Curves:
-    """`curves.png`: loss and error over epochs, drawn from the log, now and then and at the end."""
+    """A consumer that draws `curves.png`, loss and error over epochs, about every `every` seconds and at the end."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
 
     def see(self, event: Event) -> None:
+        """Draw the curves at the end of an epoch, if the last picture is more than `every` seconds old."""
         if isinstance(event, EpochEnd) and time.monotonic() - self.drawn > self.every:
             self.draw()
 
     def close(self) -> None:
+        """Draw the final curves."""
         self.draw()
 
     def draw(self) -> None:
-        from imclass.app.draw.curves import curves_png
+        """Draw the curves from the log."""
+        from imclass.app.draw.curves import curves_png  # not above, because matplotlib is slow to import
 
         log = self.run.events()
         epochs, parts = epoch_rows(log), step_rows(log)
@@ -36,12 +39,14 @@ class Curves:
 def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1].
 
-    Of images that may have several labels there is no error; held-out splits have a mean average precision instead.
+    If images may have several labels, rows have no errors; held-out splits have a mean average precision instead.
     """
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
     for entry in log:
-        if entry["event"] not in ("evaluated", "epoch_end") or not entry["batch"]:  # of an epoch, not of a leg
+        if entry["event"] not in ("evaluated", "epoch_end"):
+            continue
+        if not entry["batch"]:  # an evaluation of a leg, not of an epoch
             continue
         row = rows.setdefault(entry["epoch"], {"epoch": entry["epoch"] + 1})
         name = "train" if entry["event"] == "epoch_end" else entry["split"]
@@ -56,9 +61,10 @@ def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]
 
 
 def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
-    """Return training loss and error by step: a row for each of the parts that all epochs are cut into alike.
+    """Return about `POINTS` rows of training loss and error, one for each of several equal parts of an epoch.
 
-    A row is the mean over its images and stands at the middle of its steps; epoch 0.5 is the middle of the first.
+    A row contains the means over the images of its part. Its epoch is the position of the part's middle step; 0.5 is
+    halfway through the first epoch.
     """
     starts = [entry for entry in log if entry["event"] == "epoch_start"]
     sizes = {entry["epoch"]: entry["batches"] for entry in starts}
@@ -68,17 +74,19 @@ def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     parts: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
     for step in steps:
         epoch, size = step["epoch"], sizes[step["epoch"]]
-        some = min(size, -(-POINTS // epochs))
-        parts.setdefault((epoch, (step["batch"] - 1) * some // size), []).append(step)
+        count = min(size, -(-POINTS // epochs))  # of the epoch's parts
+        parts.setdefault((epoch, (step["batch"] - 1) * count // size), []).append(step)
     return [mean_row(part, sizes[epoch], errors) for (epoch, _), part in sorted(parts.items())]
 
 
 def mean_row(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
-    """Return one row for consecutive steps of an epoch of `size` steps, with the error where that is wanted."""
+    """Return one row for consecutive steps of an epoch of `size` steps, with the error if `errors` is true."""
     images = sum(step["images"] for step in steps)
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
     row = {
         "epoch": steps[0]["epoch"] + middle / size,
         "train_loss": sum(step["main"] * step["images"] for step in steps) / images,
     }
-    return row | ({"train_error": 1 - sum(step["correct"] for step in steps) / images} if errors else {})
+    if errors:
+        row["train_error"] = 1 - sum(step["correct"] for step in steps) / images
+    return row

@@ -1,4 +1,4 @@
-"""What a run can do without: pictures, pages, TensorBoard and progress may fail, and training goes on."""
+"""Optional consumers of a run: pictures, TensorBoard and progress may fail without ending training."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from imclass.training.events import Consumer, Event
 
 
 class OptionalConsumer:
-    """A consumer that may fail, when it is made too: the first failure is printed, and none ends training."""
+    """A consumer that may fail, even while it is created. Its first failure is printed, and training continues."""
 
     def __init__(self, what: str, make: Callable[[], Consumer]) -> None:
         self.what, self.failed = what, False
@@ -16,26 +16,26 @@ class OptionalConsumer:
         self.attempt(lambda: setattr(self, "consumer", make()))
 
     def see(self, event: Event) -> None:
-        """Show the event to the consumer, if it could be made."""
+        """Pass an event to the consumer, if it could be created."""
         if consumer := self.consumer:
             self.attempt(lambda: consumer.see(event))
 
     def close(self) -> None:
-        """Close the consumer, if it could be made."""
+        """Close the consumer, if it could be created."""
         if consumer := self.consumer:
             self.attempt(consumer.close)
 
     def attempt(self, act: Callable[[], object]) -> None:
-        """Do something that may fail."""
+        """Call `act`, and print the first failure."""
         try:
             act()
         except Exception as error:
             if not self.failed:
-                note_failure(f"{self.what} failed", error, "training goes on without it")
+                note_failure(f"{self.what} failed", error, "training continues without it")
             self.failed = True
 
 
-def note_failure(what: str, error: Exception, rest: str) -> None:
-    """Print in one line what failed, why, and what comes of it."""
+def note_failure(what: str, error: Exception, consequence: str) -> None:
+    """Print one line with the failure, its cause, and its consequence or fix."""
     why = (str(error) or type(error).__name__).splitlines()[0]
-    print(f"note: {what} ({printable_text(why)}); {rest}", file=sys.stderr)
+    print(f"note: {what} ({printable_text(why)}); {consequence}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Consumers of a run's events: the log, TensorBoard, the curves. Each takes an event at a time and can be closed."""
+"""The log of a run."""
 
 import contextlib
 import json
@@ -16,22 +16,22 @@ from imclass.training.events import EpochStart, Event, summarise_evaluation
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """An event as one flat JSON object: its kind, where the run stood, then its own fields."""
+    """Return an event as a flat JSON object: its kind, the position of the run, then the event's fields."""
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
-    own: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     for f in fields(event):
         value = getattr(event, f.name)
         if isinstance(value, Evaluation):
-            own |= summarise_evaluation(value) | {"refused": to_json(value.refused)}
+            record |= summarise_evaluation(value) | {"refused": to_json(value.refused)}
         elif f.name == "measures":
-            own |= value
+            record |= value
         elif f.name != "at":
-            own[f.name] = str(value) if isinstance(value, Path) else to_json(value)
-    return {"event": kind, **to_json(event.at), **own}
+            record[f.name] = str(value) if isinstance(value, Path) else to_json(value)
+    return {"event": kind, **to_json(event.at), **record}
 
 
 class Log:
-    """`log.jsonl`: one record an event, in order; each is handed to the system at once, so that a kill loses none."""
+    """A consumer that writes `log.jsonl`, one record per event, flushed after each so that none is lost."""
 
     def __init__(self, run: Run) -> None:
         self.path = run.log
@@ -39,20 +39,22 @@ class Log:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file that is written to is still the run's."""
+        """Return whether the open file is still at its path."""
         with contextlib.suppress(OSError):
             return os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))
         return False
 
     def see(self, event: Event) -> None:
-        if not self.is_in_place:  # all that comes would be lost, or be in a place that nobody looks at
+        """Append an event; raise `UserError` if the log was moved or removed."""
+        if not self.is_in_place:  # further records would be lost, or written to a file that nobody reads
             raise UserError(
-                f"{self.path} was moved or removed, so training stopped; put {self.path.parent} back as it was and "
-                "give the same command again, or begin anew with another --out"
+                f"{self.path} was moved or removed, so training stopped. Restore {self.path.parent} and run the same "
+                "command again, or start over with another --out"
             )
         if isinstance(event, EpochStart) and event.at.batch > 0:
-            return  # the epoch's start stands in the log already
+            return  # a resumed epoch, whose start is in the log already
         self.file.write(json.dumps(event_record(event)) + "\n")
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()

@@ -1,4 +1,4 @@
-"""The pictures that a report needs: the images of the worst mistakes as the network sees them, and the first image."""
+"""The pictures of a report: the worst mistakes and the first image, as the network sees them."""
 
 import json
 import shutil
@@ -20,15 +20,15 @@ from imclass.evaluation.results import read_scores
 from imclass.training.events import Event, LegEnd
 from imclass.training.plan import Leg
 
-PICTURES = "pictures"  # the folder
+PICTURES = "pictures"  # folder in a run
 INDEX = "index.json"
-MAX_MISTAKES = 24  # shown, the most confident first
-REPORT_SPLITS = ("test", VALIDATION)  # the first that there is, is what a report is about
-MAX_PICTURE_SIDE = 512  # pixels a side of an image without a preprocess
+MAX_MISTAKES = 24  # in a report, the most confident first
+REPORT_SPLITS = ("test", VALIDATION)  # a report covers the first of these that exists
+MAX_PICTURE_SIDE = 512  # pixels, of an image without a preprocess
 
 
 class Pictures:
-    """`pictures/` of a run, written when its last leg has ended."""
+    """A consumer that writes a run's `pictures/` when its last leg ends."""
 
     def __init__(self, folder: Path, last: Leg, held_out: Mapping[str, Dataset]) -> None:
         self.folder, self.last, self.held_out = folder, last, held_out
@@ -46,13 +46,13 @@ class Pictures:
             write_pictures(self.folder, saved.evaluation, saved.names, self.held_out[split], self.last.preprocess)
 
     def close(self) -> None:
-        """Do nothing: all is written at once."""
+        """Do nothing, because all pictures are written at once."""
 
 
 def write_pictures(
     folder: Path, result: Evaluation, names: Sequence[str], dataset: Dataset, preprocess: Preprocess | None
 ) -> None:
-    """Write the folder of pictures into `folder`, whole or not at all. An image that is gone or damaged is left out."""
+    """Write `pictures/` into `folder`, completely or not at all. Missing and damaged images are left out."""
     wanted = [names[0], *(mistake.image for mistake in worst_mistakes(result, names))]
     places = dict(zip(names, positions(dataset, result).tolist(), strict=True))
     final, working = folder / PICTURES, folder / f".{PICTURES}.part"
@@ -77,32 +77,32 @@ def write_pictures(
 
 
 def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
-    """Return the pictures in a folder, H W C, by the names of their images; none where there are none."""
-    found = {}
+    """Return a run's pictures, H W C, by image name. If some files are missing, return the others."""
+    pictures = {}
     try:
         index = json.loads((folder / PICTURES / INDEX).read_bytes())
         for name, file in index.items():
             with Pillow.open(folder / PICTURES / Path(file).name) as opened:
                 pixels = np.array(opened, np.uint8)
-            found[str(name)] = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    except (OSError, ValueError, AttributeError, TypeError):  # a page without some pictures is better than none
+            pictures[str(name)] = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    except (OSError, ValueError, AttributeError, TypeError):  # a report without some pictures is better than no report
         pass
-    return found
+    return pictures
 
 
-def worst_mistakes(result: Evaluation, names: Sequence[str], most: int = MAX_MISTAKES) -> list[WrongImage]:
-    """Return the mistakes that the model was surest of; none where an image may have several classes."""
-    return wrong_images(result, names)[:most] if isinstance(result.targets, OneOf) else []
+def worst_mistakes(result: Evaluation, names: Sequence[str], max_images: int = MAX_MISTAKES) -> list[WrongImage]:
+    """Return the most confident mistakes, or none if an image may have several classes."""
+    return wrong_images(result, names)[:max_images] if isinstance(result.targets, OneOf) else []
 
 
 def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
-    """Return where each scored image stands in its data set."""
+    """Return the position of each scored image in its data set."""
     order = np.argsort(dataset.ids)
     return order[np.searchsorted(dataset.ids, result.ids, sorter=order)]
 
 
 def network_view(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
-    """Return an image as the network sees it, but for the order of its channels; without a preprocess, made small."""
+    """Return a preprocessed image in RGB order, or without a preprocess the image reduced to `MAX_PICTURE_SIDE`."""
     if preprocess is None:
         grey = image.shape[2] == 1
         small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))

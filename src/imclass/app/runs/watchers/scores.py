@@ -1,4 +1,4 @@
-"""The scores of held-out images, kept as a run has them, so that no split is scored twice with the same weights."""
+"""The scores of held-out images, saved in a run so that no split is scored twice with the same weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,16 +15,17 @@ from imclass.training.events import Evaluated, Event
 from imclass.training.keeper import Keeper
 from imclass.training.plan import Leg
 
-SCORES = "scores"  # the folder next to a leg's model file
-LAST_VALIDATION = "validation-last"  # the scores of the last weights; "validation" has those of the best
+SCORES = "scores"  # folder next to a leg's model file
+LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation" is with the best
 
 
 class Scores:
-    """`scores/SPLIT.npz` of each leg: the chosen weights on every split held out, and the last ones on validation.
+    """A consumer that writes `scores/SPLIT.npz` of each leg: the chosen weights' scores on every held-out split.
 
-    Validation is scored each epoch: its scores of the best weights so far are those of the weights to keep. Each file
-    is written before the checkpoint that follows, so a run that goes on has the files of where it goes on from. What
-    could not be written is removed and tried again at the next event.
+    For validation, the scores with the last weights are written as well. Validation is scored after each epoch, and the
+    scores of the best epoch are those of the weights to keep. Each file is written before the next checkpoint, so a
+    resumed run has the files that belong to its checkpoint. A file that cannot be written is removed, and written again
+    at the next event.
     """
 
     def __init__(self, keeper: Keeper, legs: Sequence[Leg], held_out: Mapping[str, Dataset], config: Training) -> None:
@@ -37,11 +38,11 @@ class Scores:
             leg = self.legs[event.at.stage]
             folder, facts = self.keeper.model_of(leg).parent / SCORES, self.facts(leg, event.split)
             for name, why in score_file_names(event):
-                self.pending[folder / f"{name}.npz"] = (event, replace(facts, said=facts.said + why))
+                self.pending[folder / f"{name}.npz"] = (event, replace(facts, scope=facts.scope + why))
         self.write()
 
     def write(self) -> None:
-        """Write all files that are still to be written; one that fails must not be there with older scores."""
+        """Write all pending files; one that fails is removed, so that no older scores remain in its place."""
         for path, (event, facts) in list(self.pending.items()):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,20 +54,21 @@ class Scores:
             del self.pending[path]
 
     def facts(self, leg: Leg, split: str) -> Facts:
-        """Return what is kept next to the scores; nothing of it depends on where the run lies."""
-        name, data, scale = self.config.recipe, self.config.data, (training_scale(leg.preprocess),)
-        name = name if len(self.legs) == 1 else f"{name}, leg {leg.name}"
+        """Return the facts to store with the scores. None of them depends on the run's folder."""
+        name = self.config.recipe if len(self.legs) == 1 else f"{self.config.recipe}, leg {leg.name}"
+        data = self.config.data
+        scale = (training_scale(leg.preprocess),)
         tested = RowSubject((Net(leg.model.network, scale, scale),), "", name)
         rule = self.held_out[split].origin.rule
         return Facts((name,), tested, f"split {split} of {data} (held out of training: {rule})", data, split)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the files that are still pending."""
         self.write()
 
 
 def score_file_names(event: Evaluated) -> Iterator[tuple[str, str]]:
-    """Yield the name of each file that an evaluation is kept in, and what to add to the phrase on its images."""
+    """Yield the name of each file for an evaluation, and the text to add to the description of its images."""
     if event.split != VALIDATION:
         yield event.split, ""
         return

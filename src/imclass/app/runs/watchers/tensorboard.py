@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, a consumer of a run's events."""
+"""A TensorBoard log of a run's scalars."""
 
 import os
 import re
@@ -12,10 +12,10 @@ from imclass.training.events import EpochEnd, Evaluated, Event, RunPosition, Ste
 
 
 class TensorBoard:
-    """Scalars for TensorBoard; what an earlier process wrote beyond the checkpoint is purged.
+    """A consumer that writes scalars for TensorBoard, and purges those that an earlier process wrote after `at`.
 
-    Records are written here and now: TensorBoard's own writer does it in a thread, and a full disk ends that thread
-    with a traceback.
+    Records are written synchronously, because TensorBoard's event writer uses a thread that ends with a traceback if
+    the disk is full.
     """
 
     def __init__(self, run: Run, at: RunPosition) -> None:
@@ -30,12 +30,13 @@ class TensorBoard:
             self.write(event)
 
     def write(self, event: Any) -> None:
-        """One protocol buffer, with the time."""
+        """Write a protocol buffer with the current time."""
         event.wall_time = time.time()
         self.records.write(event.SerializeToString())
         self.records.flush()
 
     def see(self, event: Event) -> None:
+        """Write the scalars of an event."""
         match event:
             case StepEnd():
                 more = {"train/total": event.total} if event.total != event.main else {}
@@ -47,7 +48,7 @@ class TensorBoard:
                 self.add(event.at.step, {f"{split}/{name}": result.measures[name] for name in (result.main, "loss")})
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Points of several curves."""
+        """Write a point for each of several curves."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -55,13 +56,14 @@ class TensorBoard:
         self.write(Event(step=step, summary=Summary(value=values)))
 
     def close(self) -> None:
+        """Close the file."""
         self.records.close()
 
 
 def next_name(folder: Path) -> str:
-    """Return a file's name with the time in it that comes after all that are there, if the clock was set back too.
+    """Return a file name with a time stamp that sorts after all existing files, even if the clock was set back.
 
-    TensorBoard reads files in the order of their names, and what a later one purges has to be in an earlier one.
+    TensorBoard reads files in the order of their names, and a file can purge only the records of earlier files.
     """
     earlier = [re.findall(r"tfevents\.(\d{10}\.\d{6})\.", path.name) for path in folder.iterdir()]
     latest = max((float(stamp) for stamps in earlier for stamp in stamps), default=0.0)
