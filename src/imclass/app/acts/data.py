@@ -27,6 +27,7 @@ from imclass.data.catalog import (
 )
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import DataLocation, DatasetEntry
+from imclass.evaluation.leaks import leak_notes
 from imclass.evaluation.score import describe_refusal
 from imclass.store.context import Context
 
@@ -51,7 +52,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
     opened = [first, *(dataset for split, dataset in splits.items() if split != "train")]
     refused = [r for dataset in opened for r in find_unreadable(dataset, workers)]
     counts = {dataset.split: dataset.targets.counts(len(first.classes)).tolist() for dataset in opened}
-    notes = [*shadowed_folder_note(name, context), *first.origin.notes]
+    notes = [*shadowed_folder_note(name, context), *first.origin.notes, *leak_notes(first, opened[1:])]
     problem = split_problem(opened)
     return {
         "name": name,
