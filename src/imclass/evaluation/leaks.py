@@ -79,8 +79,9 @@ def leak_notes(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...
     for part in held_out:
         known = int(recognise(part.contents(), training.contents()).sum())
         if known:
-            what = f"{known:,} of {len(part):,} {part.split} images are also in train"
-            notes.append(f"{what}; they are scored during training, but `imclass evaluate` leaves them out")
+            are, they, them = ("is", "it is", "it") if known == 1 else ("are", "they are", "them")
+            what = f"{known:,} of {len(part):,} {part.split} images {are} also in train"
+            notes.append(f"{what}; {they} scored during training, but `imclass evaluate` leaves {them} out")
     return tuple(notes)
 
 

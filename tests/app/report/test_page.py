@@ -472,7 +472,7 @@ def test_test_images_that_are_in_train_too_are_counted(tmp_path: Path, monkeypat
     tree(Path("pets/test"), per_class=3, side=14)
     shutil.copy("pets/train/cat/000.png", "pets/test/cat/same.png")
     page = read_report(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
-    assert "The network was trained on 1 of them, which are also among the training images." in page.one("header").text
+    assert "One of them is also a training image, so the network was trained on it." in page.one("header").text
     assert "7 of 7 evaluated, the model was trained on 1 of them" in page.one("header").text
 
 

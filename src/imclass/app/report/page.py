@@ -149,7 +149,9 @@ def overlap_note(m: ReportData) -> str:
     known = m.result.trained_on if m.result else 0
     if not known:
         return "The network was not trained on them."
-    return f"The network was trained on {known:,} of them, which are also among the training images."
+    if known == 1:
+        return "One of them is also a training image, so the network was trained on it."
+    return f"{known:,} of them are also training images, so the network was trained on them."
 
 
 def learning_section(m: ReportData) -> Html:
