@@ -62,7 +62,9 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
     assert lines[3].startswith("B minus A: +1.00 points, 95% confidence interval -")
     assert lines[4] == "correct in both 250, only in A 50, only in B 54, in neither 46"
     p = scipy.stats.binomtest(50, 104).pvalue
-    assert lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be due to chance (p is not below 0.05)."
+    assert lines[5] == (
+        f"McNemar's exact test: p = {p:.4f}. The difference could be due to chance (p is not below 0.05)."
+    )
     assert "not to other runs" in lines[6]
     assert lines[8].startswith("The prediction changed for 104 images, and the rank of the true class for 104")
     assert [line.split() for line in lines[9:]] == [
@@ -73,9 +75,8 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_large_difference_is_not_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write_scores(tmp_path / "a.npz", 300), write_scores(tmp_path / "b.npz", 330)
-    assert any(
-        "p < 0.0001. B is better, and the difference is unlikely to be due to chance" in line for line in printed_lines(capsys, a, b)
-    )
+    verdict = "p < 0.0001. B is better, and the difference is unlikely to be due to chance"
+    assert any(verdict in line for line in printed_lines(capsys, a, b))
     assert any("A is better" in line for line in printed_lines(capsys, b, a))
     found = record(capsys, a, b)
     assert not found["could_be_chance"] and found["p_value"] == pytest.approx(2.0**-29)
