@@ -79,7 +79,7 @@ def test_python_prints_what_the_command_line_prints(case: str, place: Path, caps
 def test_a_result_is_short_in_a_prompt(place: Path) -> None:
     result = imclass.evaluate(MODELS, "pets")
     assert re.fullmatch(
-        r"Result\(a\.safetensors: top1 [\d.]+ %; b\.safetensors: top1 [\d.]+ %; fused: top1 [\d.]+ %; "
+        r"Result\(a\.safetensors: top1 [\d.]+%; b\.safetensors: top1 [\d.]+%; fused: top1 [\d.]+%; "
         r"12 of 12 evaluated\)",
         repr(result),
     )
