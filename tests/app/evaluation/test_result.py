@@ -169,7 +169,7 @@ def test_a_class_mapping_and_strictness_are_options(place: Path) -> None:
     (place / "pets/test/dog/000.png").write_bytes(b"torn")
     refused = imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"})
     assert refused.evaluation.tally == "11 of 12 evaluated, 1 refused"
-    with pytest.raises(UserError, match="without --strict"):
+    with pytest.raises(UserError, match="drop --strict"):
         imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"}, strict=True)
 
 

@@ -313,7 +313,7 @@ def test_without_validation_nothing_is_fitted(place: Path, capsys: pytest.Captur
 SCORED = (
     (("--weights", "fit"), "has no scores for the validation split"),
     (("--temperature",), "has no scores for the validation split"),
-    (("--save", "x.safetensors"), "holds scores, not a model"),
+    (("--save", "x.safetensors"), "contains scores, so --save has no model"),
     (("--protocol", "flip"), "has been scored already"),
     (("--protocol", "flip,center"), "has scores under one protocol"),
 )
