@@ -70,13 +70,13 @@ def test_dense_multicrop_averages_both_probabilities() -> None:
 
 def test_an_image_is_rescaled_once_for_each_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[tuple[int, int]] = []
-    resize = Preprocess.to
+    resize = Preprocess.resize_to
 
     def count_resize(self: Preprocess, image: np.ndarray, height: int, width: int) -> np.ndarray:
         sizes.append((height, width))
         return resize(self, image, height, width)
 
-    monkeypatch.setattr(Preprocess, "to", count_resize)
+    monkeypatch.setattr(Preprocess, "resize_to", count_resize)
     replace(DENSE_MULTICROP, scales=(10, 12))(Linear(RULE), ragged_images((20, 20, 3), (40, 40, 3)))
     assert sorted(s for s in sizes if s != (8, 8)) == [(10, 10), (10, 10), (12, 12), (12, 12)]
 
