@@ -86,5 +86,5 @@ def leak_notes(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...
 
 
 def is_scored_whole(dataset: Dataset) -> bool:
-    """Return whether a split was published with its data set. Such a split is scored completely, as in the papers."""
+    """Return whether a split was published with its data set. Such a split is scored in full, as in the papers."""
     return dataset.origin.rule == "published"

@@ -184,7 +184,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The content of a new config.json, and the runtime and facts of the run if it has begun."""
+    """The contents of a new config.json, and the runtime and facts of the run if it has begun."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None

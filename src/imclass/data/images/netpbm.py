@@ -76,7 +76,7 @@ def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> 
     if len(values) < count:
         raise BadImage("truncated", path, f"the PPM has {len(values):,} of {count:,} numbers")
     if len(values) and not 0 <= values.min() <= values.max() <= highest:
-        raise BadImage("damaged", path, f"a level in the PPM is outside the range 0 to {highest}")
+        raise BadImage("damaged", path, f"a sample value in the PPM is outside the range 0 to {highest}")
     return values
 
 
