@@ -196,5 +196,7 @@ def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
     except (OSError, ValueError) as error:
         raise connection_failure(error) from None
     if not 0 < size <= MAX_DOWNLOAD_BYTES:
-        raise TransferError(f"the server reports a size of {size:,} bytes; it must be between 1 and {MAX_DOWNLOAD_BYTES:,}")
+        raise TransferError(
+            f"the server reports a size of {size:,} bytes; it must be between 1 and {MAX_DOWNLOAD_BYTES:,}"
+        )
     return size

@@ -202,7 +202,7 @@ def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str
         )
         for true, predicted, n, of in found
     ]
-    head = ("True class → predicted class", "Errors", "Images in class", "Percentage")
+    head = ("True class → predicted class", "Errors", "Images in class", "% of class")
     return join_html([element("h3", "Most confused"), html_table(head, rows, "numbers long")])
 
 
@@ -313,7 +313,7 @@ def first_layer_section(m: ReportData) -> Html:
 # A section that does not apply is empty.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
-    ("confusion", "Confusion", confusion_section),
+    ("confusion", "Confusion matrix", confusion_section),
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),
     ("inside", "First layer", first_layer_section),
