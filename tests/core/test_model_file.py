@@ -254,7 +254,7 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "does not exist" in refusal_of(tmp_path / "model.safetensors")
+    assert f"{tmp_path} is not a run" in refusal_of(tmp_path / "model.safetensors")
     assert "does not exist" in refusal_of(tmp_path)
 
 

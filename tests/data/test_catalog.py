@@ -75,7 +75,9 @@ def test_a_folder_with_the_name_of_a_data_set_is_noted(
     (note,) = shadowed_folder_note("mnist-sample", context)
     assert "the folder mnist-sample is not read; to read the folder, give ./mnist-sample" in note
     assert all(shadowed_folder_note(data, context) == () for data in ("./mnist-sample", "folder", "pets"))
-    with pytest.raises(UserError, match=r"(?s)offline.*to read it, give \./mnist"):  # the folder may have been meant
+    with pytest.raises(
+        UserError, match=r"(?s)offline.*to read the folder, give \./mnist"
+    ):  # the folder may have been meant
         open_split("mnist", "train", context)
 
 

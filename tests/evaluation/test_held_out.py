@@ -86,7 +86,10 @@ def test_the_files_are_listed_once(
 def test_data_that_is_gone_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "pets").rename(place / "moved")
     assert main(["evaluate", "run"]) == 2
-    assert f"run was trained on {place / 'pets'}, which no longer exists; name --data" in capsys.readouterr().err
+    assert (
+        f"run was trained on {place / 'pets'}, which no longer exists; specify a data set or a folder with --data"
+        in capsys.readouterr().err
+    )
 
 
 def test_ignored_files_are_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +104,10 @@ def test_a_moved_folder_is_known_by_its_content(place: Path, capsys: pytest.Capt
     (place / "pets").rename(place / "moved")
     record = evaluate_json(capsys, "run", "--data", "moved")
     assert record["total"] == 4
-    assert record["data"].startswith("split test of moved (held out of training") and "it holds" in record["data"]
+    assert (
+        record["data"].startswith("split test of moved (held out of training")
+        and "this data contains" in record["data"]
+    )
     held_out = set((place / "moved").rglob("*.png")) - training_files(place / "moved")
     for path in held_out:
         path.write_bytes(picture_bytes(1_001))

@@ -127,7 +127,7 @@ class TestCommandLine:
         tree(tmp_path / "photos/test", per_class=3, side=14)
         shutil.copy("photos/train/dog/000.png", "photos/test/dog/same.png")
         assert main(shlex.split(f"{TRAIN} --data photos --out run --dry-run")) == 0
-        assert "note: 1 of 7 test images are also in train" in capsys.readouterr().err
+        assert "note: 1 of 7 test images is also in train" in capsys.readouterr().err
         assert main(shlex.split(f"{TRAIN} --data photos --out run")) == 0
         assert evaluate_counts(capsys, "run")[0] == (6, 1, 0, 7)
         assert evaluate_counts(capsys, "run", "--trained", "include")[0] == (7, 0, 1, 7)

@@ -113,7 +113,7 @@ def test_another_size_is_refused_before_the_first_byte(
 ) -> None:
     part = put(store, "set/file.bin.part", CONTENT[:10])
     site.answer = always(200, offered)
-    assert f"has {len(offered):,} bytes, but 307,200 are expected" in refusal_of(store, download, trust)
+    assert f"has {len(offered):,} bytes, but 307,200 were expected" in refusal_of(store, download, trust)
     assert part.read_bytes() == CONTENT[:10]
 
 
@@ -158,7 +158,7 @@ def test_a_stall_ends_and_the_bytes_so_far_are_kept(
     monkeypatch.setattr(transfer, "TIMEOUT", 1.0)
     monkeypatch.setattr(transfer, "PAUSES", ())
     site.answer = stall
-    assert "nothing arrived for 1 seconds" in refusal_of(store, download, trust)
+    assert "no data arrived for 1 seconds" in refusal_of(store, download, trust)
     assert files(store) == {"set/file.bin.part": CONTENT[:100_000]}
     monkeypatch.setattr(transfer, "TIMEOUT", 20.0)
     site.answer = serve_range

@@ -260,5 +260,6 @@ class Evaluation:
         if self.refused:
             parts.append(f"{len(self.refused):,} refused")
         if self.left_out:
-            parts.append(f"{self.left_out:,} left out: the model was trained on them")
+            them = "it" if self.left_out == 1 else "them"
+            parts.append(f"{self.left_out:,} left out: the model was trained on {them}")
         return ", ".join(parts)

@@ -206,7 +206,9 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
         problem = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no complete checkpoint"
         raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then this command")
     if not path.is_file():
-        raise UserError(f"the model file {path} does not exist. Give a run, one of its legs or checkpoints, or a file")
+        inside = path.name == "model.safetensors" and path.parent.is_dir()
+        problem = f"{path.parent} is not a run: {path}" if inside else f"the model file {path}"
+        raise UserError(f"{problem} does not exist. Give a run, a model file, or published weights as NETWORK:WEIGHTS")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)

@@ -39,7 +39,7 @@ class Preprocess:
         check_bounds(self, "preprocess.")
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a crop larger than the resized image."""
+        """Raise `UserError` if the crop is larger than the resized image."""
         if self.resize == "shorter" and self.scale < self.size:
             raise UserError(
                 f"{at}scale {self.scale} is below {at}size {self.size}: the crop would not fit; "

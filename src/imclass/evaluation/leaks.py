@@ -79,11 +79,12 @@ def leak_notes(training: Dataset, held_out: Sequence[Dataset]) -> tuple[str, ...
     for part in held_out:
         known = int(recognise(part.contents(), training.contents()).sum())
         if known:
-            what = f"{known:,} of {len(part):,} {part.split} images are also in train"
-            notes.append(f"{what}; they are scored during training, but `imclass evaluate` leaves them out")
+            are, they, them = ("is", "it is", "it") if known == 1 else ("are", "they are", "them")
+            what = f"{known:,} of {len(part):,} {part.split} images {are} also in train"
+            notes.append(f"{what}; {they} scored during training, but `imclass evaluate` leaves {them} out")
     return tuple(notes)
 
 
 def is_scored_whole(dataset: Dataset) -> bool:
-    """Return whether a split was published with its data set. Such a split is scored completely, as in the papers."""
+    """Return whether a split was published with its data set. Such a split is scored in full, as in the papers."""
     return dataset.origin.rule == "published"

@@ -80,10 +80,9 @@ def evaluate_each(
     Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
     image is left out and listed in the result, or raises `UserError` if `strict` is set. `report(done, total)` is
     called after each batch of this process's images. `watch()` is called before each image and may raise `Interrupted`,
-    which also ends the decoding threads. These functions and the number of threads, `workers`, do not affect results.
-    `batch` and the number of processes determine the order of summation in a network, and so change log-scores by
-    rounding errors, about 1e-5 of their scale. The first process returns all results, the others an empty list. With
-    fewer than five classes, K, top-5 is top-K.
+    which also ends the decoding threads. Neither they nor `workers` (decoding threads) affect results. `batch` and the
+    number of processes change the order of sums in a network, and so log-scores by rounding, about 1e-5 of their scale.
+    The first process returns all results, the others an empty list. With K classes, fewer than five, top-5 is top-K.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets

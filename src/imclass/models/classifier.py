@@ -107,7 +107,7 @@ class NetworkClassifier:
         )
 
     def with_network(self, network: Network) -> "NetworkClassifier":
-        """Return this classifier with another network, run by the same kind of engine."""
+        """Return a copy of this classifier with another network, run by the same kind of engine."""
         return replace(self, network=network, engine=self.engine.for_network(network))
 
     def fold(self) -> "NetworkClassifier":

@@ -76,8 +76,8 @@ def native_size(row: Any, network: str) -> int:
     size = getattr(row, "size", None)
     if not isinstance(size, int):
         raise UserError(
-            f"the row of {network} has no native height and width. Add it to its class as a field in pixels, such as "
-            "`size: int = 224`"
+            f"the row of {network} has no native height and width. Add the size, in pixels, as a field of "
+            "the row's class, for example `size: int = 224`"
         )
     return size
 

@@ -1,1 +1,1 @@
-"""Pipelines: chains of fitted parts, in which features are followed by a scorer."""
+"""Pipelines: chains of fitted parts, in which feature extractors are followed by a scorer."""

@@ -42,7 +42,7 @@ def gather_files(named: Sequence[str]) -> Files:
     `UserError` if no files are found.
     """
     if not named:
-        raise UserError("specify at least one image file or folder")
+        raise UserError("specify at least one image file or folder, after the model")
     paths: list[str] = []
     notes: list[str] = []
     for place in (place for name in named for place in expand_path(name)):
@@ -74,7 +74,7 @@ def expand_path(name: str) -> list[str]:
     pattern = str(path.relative_to(existing)) + (os.sep if name.endswith(os.sep) else "")
     matches = sorted(glob.glob(pattern, root_dir=existing, recursive=True))
     if not matches:
-        raise UserError(f"no file or folder matches {name}; check the path")
+        raise UserError(f"no file or folder matches {name}; check the path, and put one with spaces in quotes")
     return [str(existing / match) for match in matches]
 
 

@@ -112,7 +112,7 @@ class Transfer:
             raise TransferError(f"the server answered {response.status}")
         start = held if response.status == 206 else 0
         if response.length is not None and start + response.length != size:
-            raise TransferError(f"the server's file has {start + response.length:,} bytes, but {size:,} are expected")
+            raise TransferError(f"the server's file has {start + response.length:,} bytes, but {size:,} were expected")
         if start == 0:
             self.restart()
         etag = response.headers.get("ETag", "")
@@ -174,7 +174,7 @@ def connection_failure(error: Exception) -> TransferError:
             "SSL_CERT_FILE to the proxy's certificate"
         )
     if isinstance(cause, TimeoutError):
-        return TransferError(f"nothing arrived for {TIMEOUT:g} seconds", retry=True)
+        return TransferError(f"no data arrived for {TIMEOUT:g} seconds", retry=True)
     if isinstance(cause, socket.gaierror):
         return TransferError("the server's name could not be resolved (is this machine online?)")
     lost = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError, HTTPException)
@@ -196,5 +196,7 @@ def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
     except (OSError, ValueError) as error:
         raise connection_failure(error) from None
     if not 0 < size <= MAX_DOWNLOAD_BYTES:
-        raise TransferError(f"the server states a size of {size:,} bytes; it must be 1 to {MAX_DOWNLOAD_BYTES:,}")
+        raise TransferError(
+            f"the server reports a size of {size:,} bytes; it must be between 1 and {MAX_DOWNLOAD_BYTES:,}"
+        )
     return size

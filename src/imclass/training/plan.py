@@ -174,7 +174,7 @@ def check_batch(stage: Stage, network: str, pairs: bool) -> None:
     """Raise `UserError` for a batch of one image if the network has batch norm."""
     if pairs and stage.batch < 2:
         raise UserError(
-            f"--batch {stage.batch} is too small: {network} has batch norm, which needs at least two images"
+            f"--batch {stage.batch} is too small: {network} uses batch norm, which needs at least two images"
         )
 
 

@@ -45,7 +45,7 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets contains other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
-        "train again with another --out",
+        "train again into another --out",
     ],
     "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
         "begun was begun",
@@ -90,7 +90,7 @@ MISTAKES = {
     "train mnist-lenet --data ./single": ["only 'cat'", "two classes"],
     "train mnist-lenet --data ./twins": ["'Cat' and 'cat' differ only in case"],
     "train mnist-lenet --data ./gap": ["the class folders 'dog' of gap have no images"],
-    "train mnist-lenet --data ./untaught": ["wolf", "lacks"],
+    "train mnist-lenet --data ./untaught": ["wolf", "is not in"],
     "evaluate model.safetensors --data birds": ["Not in the model: 'hen', 'owl'", "--classes"],
     "evaluate model.safetensors --data birds --classes notes.txt": ["--classes notes.txt", "JSON object"],
     "evaluate model.safetensors --data birds --classes nowhere.json": ["--classes nowhere.json"],
@@ -194,7 +194,7 @@ MISTAKES = {
     "evaluate digits.safetensors --split validation": ["no split 'validation'"],
     f"evaluate {OTHER}": [OTHER, "does not record what it was trained on", "--data"],
     "features model.safetensors pets --layer featuers --grid maps.png": ["no layer 'featuers'", "'features'"],
-    "features model.safetensors pets --layer head.1 --grid maps.png": ["'head.1'", "no maps", "--grid"],
+    "features model.safetensors pets --layer head.1 --grid maps.png": ["'head.1'", "instead of maps", "--grid"],
 }
 
 # Corrected commands: they exit with code 0, and do not touch the user's files either.

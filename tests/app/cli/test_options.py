@@ -331,7 +331,7 @@ def test_help_lists_the_options_of_the_recipe(
         "  --augment.pad.pixels 2                     pixels of padding on each side" in shown and "  # " not in shown
     )
     assert "--name " not in shown  # names the folder of a leg, and a run of one stage has none
-    assert "--begin continue                           take all weights" in shown
+    assert "--begin continue                           inherit all weights" in shown
     assert "--augment.KIND.FIELD VALUE" in shown and "    area.aspect\n" in shown
     assert "--model.FIELD VALUE" in shown and "imclass models NETWORK" in shown
 

@@ -55,7 +55,7 @@ def test_models_are_paths_or_classifiers(place: Path) -> None:
     [
         ([], "specify a MODEL"),
         (["a", "./a"], "a is given twice"),
-        ([3], "3 is not a model; give a path"),
+        ([3], "3 is not a model; pass a path"),
         ([None], "None is not a model"),
     ],
 )

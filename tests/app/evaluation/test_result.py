@@ -79,7 +79,7 @@ def test_python_prints_what_the_command_line_prints(case: str, place: Path, caps
 def test_a_result_is_short_in_a_prompt(place: Path) -> None:
     result = imclass.evaluate(MODELS, "pets")
     assert re.fullmatch(
-        r"Result\(a\.safetensors: top1 [\d.]+ %; b\.safetensors: top1 [\d.]+ %; fused: top1 [\d.]+ %; "
+        r"Result\(a\.safetensors: top1 [\d.]+%; b\.safetensors: top1 [\d.]+%; fused: top1 [\d.]+%; "
         r"12 of 12 evaluated\)",
         repr(result),
     )
@@ -169,7 +169,7 @@ def test_a_class_mapping_and_strictness_are_options(place: Path) -> None:
     (place / "pets/test/dog/000.png").write_bytes(b"torn")
     refused = imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"})
     assert refused.evaluation.tally == "11 of 12 evaluated, 1 refused"
-    with pytest.raises(UserError, match="without --strict"):
+    with pytest.raises(UserError, match="drop --strict"):
         imclass.evaluate("a.safetensors", "pets", classes={"puss": "cat"}, strict=True)
 
 

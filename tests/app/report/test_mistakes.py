@@ -83,9 +83,8 @@ def test_a_page_shows_each_image() -> None:
     for figure, wrong in zip(figures[1:], found[1:], strict=True):
         image = data[data.ids.tolist().index(wrong.id)]
         assert np.array_equal(pixels_of(figure.one("img")), image)  # small images are not changed
-        assert (
-            wrong.predicted in figure.text and f"true {wrong.true}" in figure.text and wrong.image[-8:] in figure.text
-        )
+        shown = figure.text
+        assert f"predicted {wrong.predicted}" in shown and f"true {wrong.true}" in shown and wrong.image[-8:] in shown
     assert f"{len(found)} of 40 images" in page.text and "split test of d" in page.text
     assert page.one("meta", name="generator").attributes["content"] == "imclass"
 

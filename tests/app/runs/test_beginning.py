@@ -144,7 +144,7 @@ def test_a_mean_image_is_kept(folder: Path) -> None:
     [
         (
             "nowhere",
-            "--init: the model file nowhere does not exist. Give a run, one of its legs or checkpoints",
+            "--init: the model file nowhere does not exist. Give a run, a model file, or published weights",
         ),
         ("lenet-5:none", "no published weights are called 'lenet-5:none'"),
         (3, "--init is 3; it must be text"),

@@ -62,8 +62,8 @@ def test_a_small_difference_could_be_chance(tmp_path: Path, capsys: pytest.Captu
     assert lines[3].startswith("B minus A: +1.00 points, 95% confidence interval -")
     assert lines[4] == "correct in both 250, only in A 50, only in B 54, in neither 46"
     p = scipy.stats.binomtest(50, 104).pvalue
-    assert (
-        lines[5] == f"McNemar's exact test: p = {p:.4f}. The difference could be due to chance (p is not below 0.05)."
+    assert lines[5] == (
+        f"McNemar's exact test: p = {p:.4f}. The difference could be due to chance (p is not below 0.05)."
     )
     assert "not to other runs" in lines[6]
     assert lines[8].startswith("The prediction changed for 104 images, and the rank of the true class for 104")

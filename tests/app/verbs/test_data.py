@@ -74,6 +74,18 @@ def test_check_counts_classes_and_reports_success(tmp_path: Path, capsys: pytest
     assert record["well"] and sum(n["test"] for n in record["per_class"].values()) == record["images"]["test"] == 2_000
 
 
+def test_check_counts_test_images_that_are_copies_of_training_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cats = tmp_path / "pets" / "train" / "cat"
+    tree(tmp_path / "pets" / "train", per_class=4)
+    tree(tmp_path / "pets" / "test", per_class=2, side=13)
+    assert json_output(capsys, "data", "check", str(tmp_path / "pets"))["notes"] == []
+    (tmp_path / "pets" / "test" / "cat" / "copy.png").write_bytes((cats / "000.png").read_bytes())
+    notes = json_output(capsys, "data", "check", str(tmp_path / "pets"))["notes"]
+    assert [note.split(";")[0] for note in notes] == ["1 of 5 test images is in train as well"]
+
+
 def test_check_explains_why_training_cannot_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for classes, per_class, why in ((("cat",), 5, "at least two classes"), (("cat", "dog"), 1, "cannot be scored")):
         record = json_output(capsys, "data", "check", str(tree(tmp_path / str(per_class), per_class, classes)))

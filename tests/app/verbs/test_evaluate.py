@@ -214,6 +214,8 @@ def test_pictures_are_drawn(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     for name in ("confusion.png", "reliability.png"):
         with Image.open(place / name) as drawn:
             assert drawn.format == "PNG"
+    assert main(["evaluate", MODELS[0], *PETS, "--plot", "confusion.png"]) == 0
+    assert "wrote confusion.png" in capsys.readouterr().err.splitlines()
 
 
 def test_only_pictures_of_ours_are_replaced(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,7 +313,7 @@ def test_without_validation_nothing_is_fitted(place: Path, capsys: pytest.Captur
 SCORED = (
     (("--weights", "fit"), "has no scores for the validation split"),
     (("--temperature",), "has no scores for the validation split"),
-    (("--save", "x.safetensors"), "holds scores, not a model"),
+    (("--save", "x.safetensors"), "contains scores, so --save has no model"),
     (("--protocol", "flip"), "has been scored already"),
     (("--protocol", "flip,center"), "has scores under one protocol"),
 )

@@ -141,5 +141,5 @@ def test_a_folder_named_like_the_data_set_is_noted(
     monkeypatch.chdir(tmp_path)
     for exists in (False, True):
         assert main(["train", "mnist-lenet", "--dry-run"]) == 0
-        assert ("to read it, give ./mnist-sample" in capsys.readouterr().err) is exists
+        assert ("to read the folder, give ./mnist-sample" in capsys.readouterr().err) is exists
         (tmp_path / "mnist-sample").mkdir(exist_ok=True)

@@ -147,8 +147,8 @@ def test_classes_come_from_a_file(place: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("import", "name the file: imclass weights import FILE"),
-        ("export", "name the model: imclass weights export MODEL"),
+        ("import", "no file was specified; run imclass weights import FILE"),
+        ("export", "no model was specified; run imclass weights export MODEL"),
         ("import theirs.th", "imclass weights import requires --as NETWORK"),
         ("import theirs.th --as resnet-cifar-20", "imclass weights import requires --out MODEL"),
         (

@@ -208,6 +208,14 @@ class TestOtherNamesOfSplits:
         )
         assert "'seg_test' and 'seg_train', which are named like splits and both contain 'a', 'b'" in message(tmp_path)
 
+    def test_a_misspelt_train_folder_next_to_a_split_is_refused(self, tmp_path: Path) -> None:
+        tree(tmp_path, *number_files(*(f"{part}/{k}" for part in ("trian", "val") for k in "ab")))
+        assert "'trian' and 'val', of which 'val' is named like a split, and both contain 'a', 'b'" in message(tmp_path)
+
+    def test_classes_with_the_same_folders_inside_are_allowed(self, tmp_path: Path) -> None:
+        tree(tmp_path, *number_files(*(f"{part}/{k}" for part in ("cup", "test tube") for k in ("2023", "2024"))))
+        assert open_split(tmp_path).classes == ("cup", "test tube")
+
     def test_split_like_folders_that_contain_other_folders_are_classes(self, tmp_path: Path) -> None:
         tree(tmp_path, *number_files("test tube/a", "test tube/b", "train station/c", "train station/b"))
         assert open_split(tmp_path).classes == ("test tube", "train station")

@@ -147,8 +147,11 @@ HEAD = "image,labels\n"
         (HEAD + "/a.png,cat\n", "line 2: /a.png is an absolute path; give it relative to"),
         (HEAD + "https://a.org/a.png,cat\n", "line 2: https://a.org/a.png is a URL; save"),
         (HEAD + '"a.png,cat\n', "line 2: .*; correct the quotes"),
-        ("image,label\na.png,cat\nb.png,\n", "line 3: the label is missing; give one, or rename the column to labels"),
-        ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; rename the column to labels"),
+        (
+            "image,label\na.png,cat\nb.png,\n",
+            "line 3: the label is missing; give one, or rename the column to 'labels'",
+        ),
+        ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; rename the column to 'labels'"),
         (
             "image,labels,split\na.png,cat,train\nb.png,dog,x\n",
             "line 3: the split is 'x'; it must be one of train, valid",

@@ -28,5 +28,7 @@ def test_a_model_of_the_other_kind_is_refused() -> None:
         UserError, match=r"predicts one class for each image, but the images of photos\.csv may have several"
     ):
         check_link("softmax", ANY, "photos.csv")
-    with pytest.raises(UserError, match="any number of classes, and the images of photos have one each; train a model"):
+    with pytest.raises(
+        UserError, match="any number of classes for an image, but the images of photos have one each; train a model"
+    ):
         check_link("sigmoid", ONE, "photos")

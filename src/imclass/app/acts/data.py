@@ -27,6 +27,7 @@ from imclass.data.catalog import (
 )
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import DataLocation, DatasetEntry
+from imclass.evaluation.leaks import leak_notes
 from imclass.evaluation.score import describe_refusal
 from imclass.store.context import Context
 
@@ -54,6 +55,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
     notes = [
         *shadowed_folder_note(name, context),
         *dict.fromkeys(note for dataset in opened for note in dataset.origin.notes),
+        *leak_notes(first, opened[1:]),
     ]
     problem = split_problem(opened)
     return {

@@ -58,7 +58,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Syntax:
-    """The description and the arguments of a verb, without the arguments common to all verbs."""
+    """The description and the arguments of a verb, except the arguments common to all verbs."""
 
     about: str
     positional: tuple[Argument, ...]

@@ -41,7 +41,7 @@ def image_label(split: str) -> str:
 def refusal_table(refused: Sequence[Refused]) -> Html:
     """Return the refused files, and why each was refused."""
     if not refused:
-        return element("p", "No file was refused.", class_="small")
+        return element("p", "No files were refused.", class_="small")
     rows = [(name_element(r.path, 72), join_html([r.detail, " (", r.code, ")"])) for r in refused[:MAX_FILE_ROWS]]
     more = len(refused) - MAX_FILE_ROWS
     parts = [element("h3", f"{len(refused):,} refused"), html_table(("File", "Reason"), rows)]

@@ -149,7 +149,9 @@ def overlap_note(m: ReportData) -> str:
     known = m.result.trained_on if m.result else 0
     if not known:
         return "The network was not trained on them."
-    return f"The network was trained on {known:,} of them, which are also among the training images."
+    if known == 1:
+        return "One of them is also a training image, so the network was trained on it."
+    return f"{known:,} of them are also training images, so the network was trained on them."
 
 
 def learning_section(m: ReportData) -> Html:
@@ -200,7 +202,7 @@ def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str
         )
         for true, predicted, n, of in found
     ]
-    head = ("True class → predicted class", "Errors", "Images in class", "Percentage")
+    head = ("True class → predicted class", "Errors", "Images in class", "% of class")
     return join_html([element("h3", "Most confused"), html_table(head, rows, "numbers long")])
 
 
@@ -311,7 +313,7 @@ def first_layer_section(m: ReportData) -> Html:
 # A section that does not apply is empty.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
-    ("confusion", "Confusion", confusion_section),
+    ("confusion", "Confusion matrix", confusion_section),
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),
     ("inside", "First layer", first_layer_section),

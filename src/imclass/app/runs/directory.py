@@ -135,7 +135,7 @@ class Run:
     def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
         """Raise a `UserError` that lists the differences between the directory's run and this one, if there are any."""
         if not lines and before.digest != data.digest:
-            lines = [f"the content of the data {data.path}"]
+            lines = [f"the content of the data {data.path}: images were added, removed or changed"]
         plugins = [] if execution.plugins_changed else before.plugin_changes(data.plugins)
         if plugins and not lines:
             raise UserError(
@@ -184,7 +184,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The content of a new config.json, and the runtime and facts of the run if it has begun."""
+    """The contents of a new config.json, and the runtime and facts of the run if it has begun."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None

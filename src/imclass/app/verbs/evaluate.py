@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imclass.app import api
-from imclass.app.cli.answer import Answer
+from imclass.app.cli.answer import Answer, print_line
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, EvaluateArguments
 from imclass.app.cli.checks import read_class_mapping, store_of
 from imclass.app.cli.progress import EvaluationProgress
@@ -44,7 +44,7 @@ def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> Non
 
 
 def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
-    """Write the requested pictures, scores and model."""
+    """Write the requested pictures, scores and model, and print the name of each file on standard error."""
     writers: dict[str, Callable[[Path], object]] = {
         "--plot": result.plot,
         "--reliability": result.reliability,
@@ -55,6 +55,7 @@ def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
     for option, write in writers.items():
         if path := files[option]:
             write(path)
+            print_line(f"wrote {path}")
 
 
 def run(arguments: EvaluateArguments) -> Answer:

@@ -37,7 +37,7 @@ def check_rename(out: Path | None, rename: Sequence[str]) -> None:
     if out is not None and not rename:
         raise UserError(f"--out {out} requires --rename OLD=NEW; pass the new names, or drop --out")
     if rename and out is None:
-        raise UserError("--rename writes a new model file and does not change MODEL; set its path with --out FILE")
+        raise UserError("--rename writes a copy of MODEL and does not change MODEL; specify the copy with --out FILE")
     check_target(out, "--out", ".safetensors")
 
 

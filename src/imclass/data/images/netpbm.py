@@ -74,9 +74,9 @@ def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> 
         plain = re.match(rb"[\d\s]*", text)
         values = np.fromstring(plain[0].decode() if plain and plain[0].strip() else "", np.int64, sep=" ")[:count]
     if len(values) < count:
-        raise BadImage("truncated", path, f"the PPM has {len(values):,} of {count:,} numbers")
+        raise BadImage("truncated", path, f"the PPM has only {len(values):,} of {count:,} numbers")
     if len(values) and not 0 <= values.min() <= values.max() <= highest:
-        raise BadImage("damaged", path, f"a level in the PPM is outside the range 0 to {highest}")
+        raise BadImage("damaged", path, f"a sample value in the PPM is outside the range 0 to {highest}")
     return values
 
 

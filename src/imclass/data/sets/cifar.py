@@ -163,7 +163,7 @@ class CifarSet:
             archive = store.get(self.download)
         except UserError as error:
             folders = " or ".join(str(self.paths(store, edition)[0]) for edition in self.editions)
-            raise UserError(f"{error}. Or put the files of an unpacked archive into {folders}") from None
+            raise UserError(f"{error}. Or put the files from an unpacked archive into {folders}") from None
         return self.editions[0], unpack_edition(archive, self.paths(store, self.editions[0])[0])
 
     def paths(self, store: Store, edition: Edition) -> tuple[Path, Path]:

@@ -264,14 +264,19 @@ def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
 
 
 def check_not_splits(part: TreePart, root: Path) -> None:
-    """Raise `UserError` for class folders that are named like splits and contain the same folders."""
+    """Raise `UserError` for two class folders that are really splits.
+
+    They contain the same folders, and both are named like splits, or one has the name of a split.
+    """
     inside = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in part.files.items()}
-    for first, second in itertools.combinations(filter(is_split_like, inside), 2):
+    for first, second in itertools.combinations(inside, 2):
+        like = [name for name in (first, second) if is_split_like(name)]
         shared = sorted(inside[first] & inside[second])
-        if len(shared) > 1:
+        if len(shared) > 1 and (len(like) == 2 or any(map(split_of, like))):
+            named = "which are named like splits" if len(like) == 2 else f"of which {like[0]!r} is named like a split,"
             raise UserError(
-                f"{root} has the folders {first!r} and {second!r}, which are named like splits and both contain "
-                f"{list_names(shared, 3)}; name them 'train' and 'test' (links will do), or rename them if they are "
+                f"{root} has the folders {first!r} and {second!r}, {named} and both contain "
+                f"{list_names(shared, 3)}; call them 'train' and 'test' (links will do), or rename them if they are "
                 "classes"
             )
 

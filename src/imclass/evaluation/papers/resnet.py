@@ -32,7 +32,7 @@ def cifar_row(network: str, label: str, error: str) -> PaperRow:
 
 
 SINGLE_MODELS = PaperTable(
-    "Tables 1 to 4: single models, ILSVRC 2012 validation; shortcuts are option B except in networks named -a or -c",
+    "Tables 1 to 4: single models, ILSVRC 2012 validation; shortcuts are option B unless named -a or -c",
     f"{PAPER}; 1 crop: the authors' released models",
     ("network", "evaluation"),
     method_cells,

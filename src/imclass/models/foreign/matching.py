@@ -76,9 +76,9 @@ def best_match(
 def match_names(
     network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str, foreign: ForeignNetwork
 ) -> TensorMatch:
-    """Return the match under one library's names.
+    """Match the tensors of a file to those of a network by the names that one library gives them.
 
-    The network has that library's fields in its row, and the file's number of channels and classes.
+    The network is built with that library's values in its row, and with as many channels and classes as the file has.
     """
     row = row_of(entry, dict(foreign.row), network)
     outline = meta_tensors(entry, row, entry.classes, entry.w_in)

@@ -114,7 +114,7 @@ def torchvision_tensor_name(name: str) -> str:
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry of a network for CIFAR, with its Table 2 error on augmented CIFAR-10.
+    """Return the entry for a CIFAR network, with its Table 2 error on augmented CIFAR-10.
 
     The network has three blocks of equal depth. Its other four layers with weights are the first convolution, two
     transitions and the fully connected layer.
@@ -127,7 +127,7 @@ def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = Fals
 
 
 def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float, theirs: str) -> NetworkEntry:
-    """Return the entry of a network in Table 1. `theirs` is its name in torchvision and timm.
+    """Return the entry for a network in Table 1. `theirs` is its name in torchvision and timm.
 
     The error is the one reported with the authors' code.
     """

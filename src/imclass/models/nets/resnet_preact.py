@@ -89,12 +89,12 @@ def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
 
 
 def cifar(n: int, widths: tuple[tuple[int, ...], ...], parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of a network for CIFAR-10 with three stages of n units. Its error is a median of 5 runs."""
+    """Return the entry for a CIFAR-10 network with three stages of n units. Its error is a median of 5 runs."""
     return entry(Row((n, n, n), widths), parameters, PaperResult(top1, protocol="whole image"))
 
 
 def imagenet(blocks: tuple[int, ...], parameters: int, top1: float, top5: float) -> NetworkEntry:
-    """Return the entry of a network for ImageNet with four stages of bottlenecks (Table 5)."""
+    """Return the entry for an ImageNet network with four stages of bottlenecks (Table 5)."""
     widths = ((64, 256), (128, 512), (256, 1024), (512, 2048))
     row = Row(blocks, widths, stem=64, stem_kernel=7, size=224)
     return entry(row, parameters, PaperResult(top1, top5, "1 crop of 320 x 320"))

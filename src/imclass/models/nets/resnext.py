@@ -152,12 +152,12 @@ def imagenet(
     blocks: tuple[int, ...], c: int, d: int, parameters: int,
     top1: float, top5: float | None, protocol: str, theirs: Mapping[str, ForeignNetwork],
 ) -> NetworkEntry:  # fmt: skip
-    """Return the entry of a network for ImageNet with four stages of blocks with c paths, each d wide in conv2_x."""
+    """Return the entry for an ImageNet network with four stages of blocks with c paths, each d wide in conv2_x."""
     return entry(Row(blocks, doubled_widths(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
 
 
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of a network for CIFAR-10 with three stages of three blocks.
+    """Return the entry for a CIFAR-10 network with three stages of three blocks.
 
     The error is from Table 7, a mean of 10 runs.
     """

@@ -61,7 +61,7 @@ class WideResNet(Network):
 
 
 def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry of a network for CIFAR-10."""
+    """Return the entry for a CIFAR-10 network."""
     return NetworkEntry(
         build=WideResNet, row=row, parameters=parameters, paper="arXiv:1605.07146", year=2016, classes=10,
         result=PaperResult(top1, protocol="whole image"),
@@ -71,7 +71,7 @@ def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
 def imagenet(
     blocks: tuple[int, int, int, int], parameters: int, top1: float, top5: float, protocol: str, theirs: str
 ) -> NetworkEntry:
-    """Return the entry of a ResNet for ImageNet whose bottlenecks have inner maps twice as wide (section 3)."""
+    """Return the entry for a ResNet for ImageNet whose bottlenecks have inner maps twice as wide (section 3)."""
     row = resnet.Row(blocks, ((128, 256), (256, 512), (512, 1024), (1024, 2048)), stride_in="3x3")
     result = PaperResult(top1, top5, protocol)
     return replace(resnet.entry(row, parameters, result, theirs), paper="arXiv:1605.07146", year=2016)

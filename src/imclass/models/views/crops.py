@@ -23,7 +23,7 @@ def corners_and_center(height: int, width: int, size: int) -> tuple[CropSquare, 
 
 
 def largest_squares(height: int, width: int) -> tuple[CropSquare, CropSquare, CropSquare]:
-    """Return the three largest squares: left, centre and right, or top, centre and bottom of an upright image."""
+    """Return the three largest squares: left, centre and right or, in a portrait image, top, centre and bottom."""
     side = min(height, width)
     rest = max(height, width) - side
     first, middle, last = ((0, at) if width > height else (at, 0) for at in (0, rest // 2, rest))

@@ -61,7 +61,7 @@ class TensorBoard:
 
 
 def next_name(folder: Path) -> str:
-    """Return a file name with a time stamp that sorts after all existing files, even if the clock was set back.
+    """Return a file name with a timestamp that sorts after all existing files, even if the clock was set back.
 
     TensorBoard reads files in the order of their names, and a file can purge only the records of earlier files.
     """
