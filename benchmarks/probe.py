@@ -1,16 +1,17 @@
-"""A new last layer by `imclass train probe` against a plain script: PyTorch's features, scikit-learn's regression.
+"""Comparison of `imclass train probe` with a plain script that uses PyTorch and scikit-learn.
 
     python benchmarks/probe.py [--data DIR] [--init MODEL] [--rounds 3] [--precision fp32 auto]
 
-Each side is a process from start to finish: it reads the photos and the weights, fits all training photos, chooses the
-strength of the penalty on five folds of the same grid, and scores the test photos. They take turns. Claims:
+Both run as processes, in turn, and are timed from start to finish. Each process reads the photos and the weights, fits
+the training photos with the strength chosen from the same grid by five-fold cross-validation, and scores the test
+photos. The targets, which the script measures but does not enforce, are:
 
 1. The accuracy is at least that of the plain script.
-2. The time is at most that of the plain script, and 0.8 of it where bf16 is faster (`--precision auto` finds out).
-3. A second run, which finds its features in the store, takes at most a tenth of the time of the first on the 2,934
-   photos of five flowers.
+2. The time is at most that of the plain script, and at most 0.8 of it if bf16 is faster (`--precision auto`).
+3. A second run, which finds its features in the store, takes at most a tenth of the time of the first run on the 2,934
+   photos of five kinds of flowers.
 
-Without --data there are 120 photos of noise, and without --init the weights are random: a check that both sides run.
+Without --data, 120 photos of noise are used, and without --init random weights. This only checks that both sides run.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-PLAIN = "plain"  # the first argument of the process that is the plain script
+PLAIN = "plain"  # the argument that makes this file run the plain script
 
 
-def plain(data: str, init: str) -> float:
-    """Return the accuracy of a plain script: float32, 32 photos at a time, scikit-learn's grid search."""
+def run_plain_script(data: str, init: str) -> float:
+    """Return the accuracy of a plain script with float32, batches of 32 photos and scikit-learn's grid search."""
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -41,7 +42,7 @@ def plain(data: str, init: str) -> float:
 
     from imclass.app.load import load_network
     from imclass.data.catalog import open_splits
-    from imclass.pipelines.parts.logistic import GRID
+    from imclass.pipelines.solvers.logistic import GRID
     from imclass.store.context import open_context
 
     context = open_context()
@@ -64,7 +65,7 @@ def plain(data: str, init: str) -> float:
 
 
 def run_process(words: Sequence[str], store: Path) -> tuple[float, Any]:
-    """Return the seconds of a Python process, and the JSON that it prints last."""
+    """Return the duration of a Python process in seconds, and the JSON that it prints."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *words], env={**os.environ, "IMCLASS_STORE": str(store)}, capture_output=True, text=True
@@ -74,8 +75,8 @@ def run_process(words: Sequence[str], store: Path) -> tuple[float, Any]:
     return time.perf_counter() - began, json.loads(done.stdout)
 
 
-def ours(arguments: argparse.Namespace, precision: str, out: Path, store: Path) -> tuple[float, float]:
-    """Return the seconds and the accuracy of `imclass train probe`."""
+def run_imclass(arguments: argparse.Namespace, precision: str, out: Path, store: Path) -> tuple[float, float]:
+    """Return the duration in seconds and the accuracy of `imclass train probe`."""
     words = ("-m", "imclass", "train", "probe", "--data", arguments.data, "--init", arguments.init, "--out", str(out))
     seconds, record = run_process([*words, "--precision", precision, "--json"], store)
     (metrics,) = record["metrics"].values()
@@ -83,7 +84,7 @@ def ours(arguments: argparse.Namespace, precision: str, out: Path, store: Path) 
 
 
 def fresh_store(folder: Path) -> Path:
-    """Return an empty store with the weights of the user's."""
+    """Return a new store that contains only the weights of the user's store."""
     from imclass.store.store import default_folder
 
     folder.mkdir()
@@ -92,7 +93,7 @@ def fresh_store(folder: Path) -> Path:
 
 
 def noise_photos(folder: Path) -> str:
-    """Write two classes of photos of noise, and return the folder."""
+    """Write photos of noise in two classes, and return their folder."""
     for i in range(120):
         path = folder / "photos" / f"class {i % 2}" / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ def noise_photos(folder: Path) -> str:
 
 
 def random_weights(folder: Path) -> str:
-    """Write a GoogLeNet that has learned nothing, and return the file."""
+    """Write a GoogLeNet with random weights, and return the file."""
     from imclass.models.classifier import create
 
     create("googlenet", ("class 0", "class 1")).save(folder / "random.safetensors")
@@ -110,7 +111,7 @@ def random_weights(folder: Path) -> str:
 
 
 def main() -> None:
-    """Print seconds and accuracies, then the ratios of the medians."""
+    """Print durations and accuracies, then the ratios of the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="")
     parser.add_argument("--init", default="")
@@ -118,8 +119,8 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["fp32", "auto"])
     arguments = parser.parse_args()
     seconds: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         arguments.data = arguments.data or noise_photos(folder)
         arguments.init = arguments.init or random_weights(folder)
         for number in range(arguments.rounds):
@@ -129,20 +130,18 @@ def main() -> None:
                 store = fresh_store(folder / f"store-{number}-{precision}")
                 for again in ("", ", again"):
                     out = folder / f"run-{number}-{precision}{again[2:]}"
-                    found[precision + again] = ours(arguments, precision, out, store)
+                    found[precision + again] = run_imclass(arguments, precision, out, store)
             for name, (took, accuracy) in found.items():
                 seconds.setdefault(name, []).append(took)
-                print(f"round {number + 1}: {name:12} {took:7.1f} s, {100 * accuracy:.2f} % right", flush=True)
+                print(f"round {number + 1}: {name:12} {took:7.1f} s, accuracy {100 * accuracy:.2f}%", flush=True)
     base = statistics.median(seconds[PLAIN])
     for precision in arguments.precision:
         first, second = (statistics.median(seconds[precision + which]) for which in ("", ", again"))
-        print(
-            f"{precision}: {first / base:.2f} of the plain script's time; again {second / first:.2f} of the first run's"
-        )
+        print(f"{precision}: first run / plain script {first / base:.2f}, second run / first run {second / first:.2f}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [PLAIN]:
-        print(plain(*sys.argv[2:]))
+        print(run_plain_script(*sys.argv[2:]))
     else:
         main()

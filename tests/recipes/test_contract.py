@@ -21,7 +21,7 @@ from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
-PHOTOS = ("finetune", "folder", "probe")  # recipes for a folder of one's photos
+PHOTOS = ("finetune", "folder", "probe")  # recipes for a folder of photos
 TRAINING = 50_000  # images of CIFAR-10
 
 

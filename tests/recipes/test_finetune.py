@@ -1,4 +1,4 @@
-"""The recipes for one's photos, through the command line, on a tiny network."""
+"""The recipes finetune and probe, run from the command line with a tiny network."""
 
 import json
 from pathlib import Path
@@ -8,29 +8,31 @@ import pytest
 from imclass.app.cli.main import main
 from imclass.core.model_file import read_model
 from imclass.models.classifier import load_network_classifier
-from tests.support.command import shown
-from tests.support.small import provenance, tree, untrained
+from tests.support.command import json_output
+from tests.support.small import provenance, save_untrained, tree
 
 QUICK = ("--precision", "fp32", "--workers", "0")
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a folder with photos of three classes, a model of others, and a store."""
+    """Change to a folder with photos of three classes and a model of other classes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMCLASS_STORE", str(tmp_path / "store"))
     tree(tmp_path / "photos", 20, ("cat", "emu", "owl"))
-    untrained(tmp_path / "mine.safetensors")
+    save_untrained(tmp_path / "mine.safetensors")
     return tmp_path
 
 
 def train(recipe: str, *words: str, data: str = "photos", code: int = 0) -> None:
-    """Train from the model in the folder."""
+    """Train from the model in the folder, and check the exit code."""
     assert main(["train", recipe, "--data", data, "--init", "mine.safetensors", *QUICK, *words]) == code
 
 
-def test_finetune_is_a_new_last_layer_then_all_layers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = shown(
+def test_finetune_fits_the_last_layer_and_then_trains_all_layers(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json_output(
         capsys, "train", "finetune", "--data", "photos", "--init", "mine.safetensors", *QUICK, "--epochs", "2",
         "--batch", "8", "--out", "run", "--solver.folds", "3",
     )  # fmt: skip
@@ -41,7 +43,7 @@ def test_finetune_is_a_new_last_layer_then_all_layers(place: Path, capsys: pytes
     assert config["validation"] == 0.2
     legs = [load_network_classifier(leg) for leg in sorted((place / "run" / "legs").iterdir())]
     probe, whole = (leg.trained.metrics["validation"].numbers["top1"] for leg in legs if leg.trained)
-    assert whole >= probe  # the weights of the first leg are among those that validation chooses from
+    assert whole >= probe  # the weights of the first leg could be chosen
     trained = provenance(place / "run")
     assert trained.recipe["stages"][0]["solver"]["kind"] == "logistic" and trained.init is not None
     solved = [json.loads(line) for line in (place / "run" / "log.jsonl").read_text().splitlines()]
@@ -49,7 +51,7 @@ def test_finetune_is_a_new_last_layer_then_all_layers(place: Path, capsys: pytes
     assert solved["facts"]["folds"] == 3 and solved["images"] == 39
 
 
-def test_a_finished_run_is_compared_with_what_is_asked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_with_other_settings_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train("probe", "--out", "run")
     train("probe", "--out", "run")
     train("probe", "--out", "run", "--stages.0.solver.folds", "2", code=2)
@@ -59,7 +61,7 @@ def test_a_finished_run_is_compared_with_what_is_asked(place: Path, capsys: pyte
 
 def test_a_dry_run_shows_the_solver(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("train", "finetune", "--data", "photos", "--init", "mine.safetensors", "--dry-run")
-    record = shown(capsys, *words, "--stages.0.solver.grid", "0.01", "0.1")
+    record = json_output(capsys, *words, "--stages.0.solver.grid", "0.01", "0.1")
     first, second = record["training"]["stages"]
     assert (first["solver"]["grid"], first["optimiser"]) == ([0.01, 0.1], None)
     assert second["solver"] is None and second["optimiser"]["kind"] == "sgd"
@@ -72,31 +74,35 @@ def test_a_dry_run_shows_the_solver(place: Path, capsys: pytest.CaptureFixture[s
         (("--solver.kind", "magic"), "no solver is named 'magic'"),
         (("--solver.kind", "network-features"), "no solver is named 'network-features'"),
         (("--solver.folds", "0"), "--stages.0.solver.folds is 0; it must be at least 1"),
-        (("--solver.grid", "1", "0.1"), "ascending order"),
+        (("--solver.grid", "1", "0.1"), "one or more strengths in ascending order"),
         (("--stages.0.epochs", "2"), "--stages.0.epochs is 2; it must be 1 in a stage of kind solve"),
         (("--stages.1.kind", "solve"), "--stages.1.optimiser is sgd; it must be left out in a stage of kind solve"),
     ],
 )
-def test_what_a_solver_cannot_take_is_refused(
+def test_unsuitable_settings_of_a_solver_are_refused(
     words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train("finetune", "--out", "run", *words, code=2)
     assert message in capsys.readouterr().err
 
 
-def test_with_few_photos_of_a_class_the_last_layer_is_all(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_last_layer_is_fitted_if_a_class_has_few_photos(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tree(place / "few", 5, ("cat", "emu"))
     train("finetune", "--out", "run", data="few")
-    note = "fewer than 5 training images of 'cat', 'emu' leave none to choose weights by"
-    assert f"{note}, so stage probe is trained alone, without all" in capsys.readouterr().err
+    note = "few has fewer than 5 training images of 'cat', 'emu', too few to hold out some for validation"
+    assert f"{note}, so only the last layer is fitted and all is skipped" in capsys.readouterr().err
     assert not (place / "run" / "legs").exists() and (place / "run" / "model.safetensors").is_file()
 
 
-def test_offline_the_weights_at_hand_are_listed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_stored_weights_are_listed_if_a_download_is_impossible(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["train", "finetune", "--data", "photos", "--offline", "--store", "store"]
     assert main(words) == 2
-    assert "The weights resnet-50-v1.5:torchvision are not in the store" in capsys.readouterr().err
+    assert "does not contain resnet-50-v1.5:torchvision or any other published weights" in capsys.readouterr().err
     (place / "store" / "weights" / "googlenet").mkdir(parents=True)
     (place / "store" / "weights" / "googlenet" / "bvlc.npz").write_bytes(b"")
     assert main(words) == 2
-    assert "those of googlenet:bvlc are: --init googlenet:bvlc" in capsys.readouterr().err
+    assert "It contains googlenet:bvlc, which you can use with --init googlenet:bvlc" in capsys.readouterr().err

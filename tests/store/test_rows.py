@@ -1,4 +1,4 @@
-"""Rows of numbers are kept by content; a file that cannot be used is done without."""
+"""Rows are stored by content, and work continues without a file that cannot be used."""
 
 import sqlite3
 from pathlib import Path
@@ -18,7 +18,7 @@ def rows(tmp_path: Path) -> Rows:
     return open_rows(Store(tmp_path / "store"), {"weights": "a"})
 
 
-def test_rows_come_back_by_their_contents(rows: Rows) -> None:
+def test_rows_are_read_by_content(rows: Rows) -> None:
     assert rows.read(CONTENTS) == {} and not rows.path.parent.exists()
     rows.write({})
     assert not rows.path.parent.exists()
@@ -28,7 +28,7 @@ def test_rows_come_back_by_their_contents(rows: Rows) -> None:
     assert all(np.array_equal(found[content], row) and row.dtype == np.float32 for content, row in ROWS.items())
 
 
-def test_another_key_has_other_rows(rows: Rows) -> None:
+def test_keys_have_separate_rows(rows: Rows) -> None:
     rows.write(ROWS)
     store = Store(rows.path.parents[1])
     assert open_rows(store, {"weights": "a"}).path == rows.path
@@ -42,7 +42,7 @@ def test_a_row_that_has_changed_on_the_disk_is_not_used(rows: Rows) -> None:
     assert set(rows.read(CONTENTS)) == set(CONTENTS) - {1}
 
 
-def test_a_damaged_file_is_made_again(rows: Rows) -> None:
+def test_a_damaged_file_is_rebuilt(rows: Rows) -> None:
     rows.path.parent.mkdir(parents=True)
     rows.path.write_bytes(b"no database" * 100)
     assert rows.read(CONTENTS) == {}
@@ -50,7 +50,7 @@ def test_a_damaged_file_is_made_again(rows: Rows) -> None:
     assert set(rows.read(CONTENTS)) == set(CONTENTS)
 
 
-def test_a_store_that_cannot_be_written_to_keeps_nothing(tmp_path: Path) -> None:
+def test_nothing_is_stored_if_the_store_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     rows = open_rows(Store(tmp_path / "store"), {})
     rows.write(ROWS)

@@ -1,4 +1,4 @@
-"""A stage that is solved: the layer that it writes, the features that it keeps, and how it goes on after a kill."""
+"""Stages of kind solve: the layer that they write, the features that they store, and how they resume after a kill."""
 
 import os
 import signal
@@ -24,6 +24,7 @@ from imclass.data.catalog import open_split
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.pipelines.parts.logistic import Logistic
 from imclass.pipelines.parts.network_features import NetworkFeatures
+from imclass.pipelines.solvers.logistic import LogisticSolver
 from imclass.store.context import Context, open_context
 from imclass.store.rows import Rows
 from imclass.training import solve
@@ -33,14 +34,14 @@ from imclass.training.schedules.constant import Constant
 from tests.support.small import tree
 from tests.support.tolerance import assert_near
 
-SOLVE = Stage(name="probe", kind="solve", solver=Logistic())
+SOLVE = Stage(name="probe", kind="solve", solver=LogisticSolver())
 DESCEND = Stage(name="all", batch=8, optimiser=SGD(), schedule=Constant(rate=0.01))
-BATCH = 8  # views at a time in these tests
+BATCH = 8  # views per batch in these tests
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three classes of 15 images; a fifth of them is held out."""
+    """Write three classes of 15 images, of which a fifth is held out."""
     return tree(tmp_path / "photos", 15, ("cat", "dog", "emu"))
 
 
@@ -74,12 +75,12 @@ def training_images(photos: Path, context: Context) -> tuple[list[np.ndarray], A
 
 
 def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, context: Context) -> None:
-    """Compare with a fit of features of the network as it was before; the other layers stay as they were."""
+    """Compare with a fit to the features of the initial network, and check that no other layer changes."""
     events = run(config_of(photos), tmp_path / "run", context)
     written, before = load_network_classifier(tmp_path / "run"), prepare_first(photos, tmp_path, context)
     images, targets = training_images(photos, context)
     part = NetworkFeatures()
-    part.hold({"eyes": before})
+    part.set_members({"eyes": before})
     fitted = Logistic().fit(part.transform(images), targets, 3)
     assert_near(written.classify(images), fitted.scores(part.transform(images)).astype(np.float32), 1e-5)
     last = {f"head.{len(written.network.head) - 1}.{name}" for name in ("weight", "bias")}
@@ -90,7 +91,7 @@ def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, conte
 
 
 def prepare_first(photos: Path, tmp_path: Path, context: Context) -> NetworkClassifier:
-    """Return the classifier that a run begins from."""
+    """Return the initial classifier of a run."""
     return prepare(config_of(photos), Run(tmp_path / "dry"), context, dry=True).legs[0].make()
 
 
@@ -106,7 +107,7 @@ def test_a_stage_that_is_solved_is_one_epoch(photos: Path, tmp_path: Path, conte
 
 
 def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, context: Context) -> None:
-    """Follow it by a mean over its map, which is linear, so that the scores are those of the solver."""
+    """Average its output over space, which is linear, so the scores must equal those of the solver."""
     classifier = prepare_first(photos, tmp_path, context)
     network = classifier.network.eval()
     with torch.no_grad():
@@ -117,14 +118,14 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
     network.head = head
     images, targets = training_images(photos, context)
     part = NetworkFeatures()
-    part.hold({"eyes": classifier})
+    part.set_members({"eyes": classifier})
     solver = Logistic(grid=(0.1,)).fit(part.transform(images), targets, 3)
     solve.write_last_layer(classifier, solver)
     assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
 
 
 def test_a_batch_with_a_missing_row_is_computed_as_a_whole(photos: Path, tmp_path: Path, context: Context) -> None:
-    """Check that the row is the same to the bit, and that rows that were there stay."""
+    """Check that the row gets the same bits again, and that the other rows do not change."""
     run(config_of(photos), tmp_path / "one", context)
     (file,) = (tmp_path / "store" / "features").iterdir()
     with sqlite3.connect(file) as database:
@@ -138,7 +139,7 @@ def test_a_batch_with_a_missing_row_is_computed_as_a_whole(photos: Path, tmp_pat
 
 
 def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:
-    """Not with another seed either: the random last layer has no part in features."""
+    """Change the seed as well, because the random last layer does not affect the features."""
     run(config_of(photos), tmp_path / "one", context)
     (file,) = (tmp_path / "store" / "features").iterdir()
     again = run(config_of(photos), tmp_path / "two", context, workers=2)
@@ -151,7 +152,9 @@ def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context
 
 
 @pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
-def test_what_changes_features_computes_them_again(change: str, photos: Path, tmp_path: Path, context: Context) -> None:
+def test_features_are_computed_again_if_their_key_changes(
+    change: str, photos: Path, tmp_path: Path, context: Context
+) -> None:
     run(config_of(photos), tmp_path / "one", context)
     changes: dict[str, Any] = {
         "weights": {"seed": 1},
@@ -163,14 +166,14 @@ def test_what_changes_features_computes_them_again(change: str, photos: Path, tm
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_threads_change_no_bit(workers: int, photos: Path, tmp_path: Path) -> None:
+def test_the_number_of_threads_does_not_change_the_bits(workers: int, photos: Path, tmp_path: Path) -> None:
     for count in (0, workers):
         run(config_of(photos), tmp_path / f"run-{count}", open_context(tmp_path / f"store-{count}"), workers=count)
     assert digest(tmp_path / "run-0") == digest(tmp_path / f"run-{workers}")
 
 
-def die(times: int) -> Any:
-    """Return what kills the process when it is called a number of times."""
+def killer(times: int) -> Any:
+    """Return a function that kills the process in the given call."""
     calls = iter(range(times - 1))
 
     def call(*_: Any) -> None:
@@ -181,14 +184,14 @@ def die(times: int) -> Any:
 
 
 def kill_inside(place: str, calls: int, config: Training, out: Path, context: Context) -> None:
-    """Train in a child that kills itself at a place in the program."""
+    """Train in a child process that kills itself in the features, in the solver or before the layer is written."""
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) and not (out / "model.safetensors").exists()
         return
     try:
-        kill = die(calls)
+        kill = killer(calls)
         if place == "features":
             write = Rows.write
             Rows.write = lambda self, rows: (kill(), write(self, rows))  # type: ignore[method-assign,assignment]
@@ -219,7 +222,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(
 def test_a_run_that_was_stopped_ends_with_the_same_bits(
     after: type, photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    """Stop in a second stage, when there is a checkpoint to go back to; the signal is the user's Ctrl-C."""
+    """Press Ctrl-C in a second stage, when there is already a checkpoint."""
     config = config_of(photos, DESCEND, SOLVE, replace(DESCEND, name="more"))
     run(config, tmp_path / "whole", open_context(tmp_path / "other"))
     job = prepare(config, Run(tmp_path / "run"), context, Execution(workers=0, pictures=False))
@@ -242,7 +245,7 @@ def test_a_first_signal_in_the_first_features_keeps_them(photos: Path, tmp_path:
     assert [event.done for event in events if isinstance(event, FeatureBatch)] == [24, 32, 36]
 
 
-def test_refused_images_are_named_and_left_out(photos: Path, tmp_path: Path, context: Context) -> None:
+def test_refused_images_are_listed_and_left_out(photos: Path, tmp_path: Path, context: Context) -> None:
     images = sorted((photos / "cat").iterdir())
     kept = {Path(photos / name) for name in names(photos, context)}
     torn = next(path for path in images if path in kept)
@@ -274,7 +277,9 @@ def test_features_that_are_not_finite_are_refused(photos: Path, tmp_path: Path, 
 def test_a_class_with_one_photo_is_refused_before_work_starts(tmp_path: Path, context: Context) -> None:
     photos = tree(tmp_path / "photos", 9)
     tree(photos, 1, ("emu",))
-    with pytest.raises(UserError, match=r"has 1 training image of class 'emu'; the solver logistic needs 2 or more"):
+    with pytest.raises(
+        UserError, match=r"has 1 training image of class 'emu', and the solver logistic needs at least 2 of"
+    ):
         run(config_of(photos), tmp_path / "run", context)
     assert not (tmp_path / "run").exists()
 
@@ -282,7 +287,7 @@ def test_a_class_with_one_photo_is_refused_before_work_starts(tmp_path: Path, co
 def test_a_head_that_is_not_linear_is_refused_before_work_starts(
     photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    """Take a network in network, whose last convolution is followed by a ReLU."""
+    """Use network in network, in which a ReLU follows the last convolution."""
     config = replace(config_of(photos), model=Model("nin-cifar"), preprocess=Preprocess(32, "rgb", "squash"))
     with pytest.raises(UserError, match="the head of nin-cifar does not end in one fully connected layer"):
         run(config, tmp_path / "run", context)

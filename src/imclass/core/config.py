@@ -144,24 +144,16 @@ class BinaryCrossEntropy(Objective):
         return (losses * (marks >= 0)).sum(1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Solver(ABC):
-    """A kind of solver: it fits a linear model to features of the training images. Pipelines have it as a part."""
+    """A kind of solver with its settings. A solver fits a network's last layer to features of the training images."""
 
     kind: ClassVar[str] = ""  # its name in the table
-    fewest: ClassVar[int] = 2  # images of a class that it needs
+    min_images: ClassVar[int] = 2  # the number of training images that each class needs
 
     @abstractmethod
-    def fit(self, x: Any, targets: Any, classes: int) -> "Solver":
-        """Fit features, an array [N D], to targets over K `classes`; return the solver."""
-
-    @abstractmethod
-    def linear_model(self) -> tuple[Any, Any]:
-        """Return the weights, an array [K D], and the biases [K] of the scores of features as they come."""
-
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """Return what was chosen while fitting, as plain JSON."""
+    def build(self) -> Any:
+        """Return an unfitted `imclass.pipelines.part.LinearScorer`."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,7 @@ class Augment:
             raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")
 
 
-# Fields of gradient descent, which a stage of kind "solve" does without.
+# Fields that a stage of kind "solve" does not use.
 DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "patience", "rates", "schedule")
 
 
@@ -189,7 +181,7 @@ DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "p
 class Stage:
     """A part of training: epochs under one optimiser and schedule, or a solver that fits the last layer.
 
-    Each stage passes its weights on to the next. A stage of kind "solve" counts as one epoch of one step.
+    Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
     `begin` decides which weights a stage inherits from the preceding stage or, if it is the first, from `init`.
     "continue" inherits all weights that fit by name, "fresh" none, and "first-and-last" those of the first four
@@ -214,7 +206,10 @@ class Stage:
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for more parts than a step has images, and for a name that cannot be a folder's."""
+        """Raise `UserError` for more parts than a step has images, a name that cannot be a folder's, or a wrong kind.
+
+        Each kind of stage requires its fields, and forbids those of the other kind.
+        """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(plain, f"{at}name", repr(self.name), "letters, digits and any of - _ ., because it names a folder")
         require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
@@ -228,12 +223,12 @@ class Stage:
 
     @staticmethod
     def takes_field(record: Mapping[str, Any], name: str) -> bool:
-        """Return whether a field that is set for every stage is set in the stage of this JSON record, too."""
+        """Return whether the stage of this JSON record uses a field, so that an option for all stages sets it."""
         return name not in (DESCENT_FIELDS if record["kind"] == "solve" else ("solver",))
 
     @property
     def descent(self) -> tuple[Optimiser, Schedule]:
-        """The optimiser and the schedule of gradient descent."""
+        """The optimiser and the schedule of a stage of kind "descend"."""
         if self.optimiser is None or self.schedule is None:
             raise TypeError(f"a stage of kind {self.kind} has no optimiser and no schedule")
         return self.optimiser, self.schedule

@@ -119,7 +119,8 @@ def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
     known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
     for item in items_of(root):
         for name, hint in hints_of(item).items():
-            entries = kinds[hint].entries.values() if hint in kinds else ()
+            base = without_none(hint)
+            entries = kinds[base].entries.values() if base in kinds else ()
             known |= {f"{name}.{field}" for kind in entries for field in hints_of(kind)}
             entry = item_of(hint)
             listed = kinds[entry].entries.items() if entry and entry in kinds else ()

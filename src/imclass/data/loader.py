@@ -167,7 +167,7 @@ class Loader:
                 yield take_views(everything[at : at + self.batch], results, self.shape).images
 
     def first_views(self, count: int) -> UInt8[Tensor, "_ C H W"]:
-        """Return the views of the first images that are not refused, at most `count`; nothing else is decoded."""
+        """Return the views of the first images that are not refused, at most `count`. Later images are not decoded."""
         views = (attempt(self.dataset, self.preprocess, i) for i in range(len(self.dataset)))
         some = islice((view for view in views if not isinstance(view, BadImage)), count)
         return torch.from_numpy(np.stack([view.transpose(2, 0, 1) for view in some]))

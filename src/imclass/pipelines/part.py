@@ -95,3 +95,15 @@ class Scorer(PipelinePart):
     @abstractmethod
     def scores(self, x: Any) -> Float[np.ndarray, "N K"]:
         """Return the scores of all images."""
+
+
+class LinearScorer(Scorer):
+    """A last part whose scores are linear in its input, so that it can become the last layer of a network."""
+
+    @abstractmethod
+    def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
+        """Return weights and biases that apply to the input without standardising it."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return a plain JSON record of the choices that `fit` made."""

@@ -1,9 +1,9 @@
-"""Minima of penalised logistic objectives, by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
+"""Minimisation of penalised logistic losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
 
-Rows are in the coordinates of principal axes, where the curvature is nearly diagonal and known: it begins each estimate
-of the inverse, so that tens of iterations are enough. Scores are linear in the weights, so a step is measured along a
-line without a product with the rows. Several fits of the same rows, each with shares of the images of its own, go
-together: reading the rows takes most of the time.
+Rows are in the coordinates of principal axes, where the second derivative is nearly diagonal. Its approximate diagonal
+scales each estimate of the inverse, so tens of iterations are enough. Scores are linear in the weights, so the line
+search needs no further products with the rows. Several fits of the same rows, which weight the images differently, run
+together, because reading the rows takes most of the time.
 """
 # Tested in tests/pipelines/parts/test_logistic.py
 
@@ -17,20 +17,20 @@ from torch.nn import functional
 
 from imclass.core.targets import Link
 
-MEMORY = 10  # pairs of steps and changes of the gradient
+MEMORY = 10  # the number of past steps from which the inverse is estimated
 MAX_ITERATIONS = 1_000
-MAX_HALVINGS = 40  # of a step
-SUFFICIENT = 1e-4  # share of the decrease that the slope promises (Armijo)
-LEAST_CURVATURE = 1e-3  # of the losses, which is at most a quarter
+MAX_HALVINGS = 40  # of one step
+SUFFICIENT = 1e-4  # the fraction of the decrease predicted by the gradient that a step must achieve (Armijo)
+MIN_CURVATURE = 1e-3  # a lower bound for the second derivative of a loss by a score, which is at most 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class LogisticLoss:
-    """Losses of images in nats, by their scores in each of F fits. `rows` end in a column of ones, the biases'."""
+    """The losses of images, in nats, in each of F fits. The last column of `rows` is ones, for the biases."""
 
     rows: Float[Tensor, "N E"]
     wanted: Float[Tensor, "K N"]  # 1 for each class that an image has
-    judged: Float[Tensor, "K N"]  # 0 where it is not known whether an image has a class
+    judged: Float[Tensor, "K N"]  # 0 if it is not known whether an image has the class
     link: Link
 
     def scores(self, weights: Float[Tensor, "F K E"]) -> Float[Tensor, "F K N"]:
@@ -48,15 +48,18 @@ class LogisticLoss:
         return scores.softmax(1) if self.link == "softmax" else scores.sigmoid()
 
     def slope(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F K E"]:
-        """Return the gradient of the sum of the losses, times `shares`, with respect to the weights."""
+        """Return the gradient, with respect to the weights, of the sum of the losses weighted by `shares`."""
         errors = shares[:, None] * self.judged * (self.posterior(scores) - self.wanted)
         return (errors.flatten(0, 1) @ self.rows).unflatten(0, errors.shape[:2])
 
     def curvature(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
-        """Return about the diagonal of the second derivative: the mean over images and classes, for each column."""
+        """Return an approximate diagonal of the second derivative.
+
+        For each column, the mean second derivative over images and classes stands for each single one.
+        """
         likely, weight = self.posterior(scores), shares[:, None] * self.judged
         mean = (weight * likely * (1 - likely)).sum((1, 2)) / weight.sum((1, 2))
-        return (mean.clamp(LEAST_CURVATURE, 0.25)[:, None] * (shares @ self.rows.square()))[:, None]
+        return (mean.clamp(MIN_CURVATURE, 0.25)[:, None] * (shares @ self.rows.square()))[:, None]
 
 
 def minimise(
@@ -66,12 +69,14 @@ def minimise(
     start: Float[Tensor, "F K E"] | None,
     gap: float,
 ) -> Float[Tensor, "F K E"]:
-    """Return the weights of each fit at the minimum of its losses times its `shares` and the squares over 2 `strength`.
+    """Return the weights of each fit at the minimum of its objective.
 
-    A fit ends where a step to the minimum, by the known curvature, would save less than `gap` of the value.
+    The objective is the sum of the losses weighted by `shares`, plus the squared weights divided by 2 `strength`. A fit
+    ends when a step to the minimum of the approximate parabola would reduce the objective by less than the fraction
+    `gap`.
     """
     ridge = torch.full_like(loss.rows[0], 1 / strength)
-    ridge[-1] = 0  # the biases have no penalty
+    ridge[-1] = 0  # biases are not penalised
     shape = (len(shares), len(loss.wanted), loss.rows.shape[1])
     weights = loss.rows.new_zeros(shape) if start is None else start.clone()
 
@@ -95,7 +100,7 @@ def minimise(
             if not high.any():
                 break
             length = torch.where(high, length / 2, length)
-        active &= ~high  # of one that is still high the value is flat to the last digit
+        active &= ~high  # a fit that no step improves is at its minimum, to rounding
         length = torch.where(active, length, 0)
         step = length[:, None, None] * step
         weights, scores, before = weights + step, scores + length[:, None, None] * along, slope
@@ -105,7 +110,7 @@ def minimise(
 
 
 def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, scale: Tensor) -> Tensor:
-    """Return the product of the estimated inverse of the curvature with a slope, by two loops over past steps."""
+    """Return the product of the estimated inverse second derivative and a gradient (the two-loop recursion)."""
     result, factors = slope, []
     for step, change in reversed(history):
         factor = quotient(inner(step, result), inner(step, change))
@@ -129,5 +134,5 @@ def inner(a: Float[Tensor, "F K E"], b: Float[Tensor, "F K E"]) -> Float[Tensor,
 
 
 def quotient(above: Float[Tensor, "F"], below: Float[Tensor, "F"]) -> Float[Tensor, "F"]:
-    """Return a quotient, 0 for a fit that has ended and does not move."""
+    """Return a quotient, or 0 for a fit that has ended and no longer moves."""
     return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0)

@@ -1,4 +1,4 @@
-"""SQLite files that can be computed again: work goes on without one that is missing, locked, read-only or damaged."""
+"""SQLite files that can be rebuilt: work continues without a file that is missing, locked, read-only or damaged."""
 # Tested in tests/store/test_digests.py
 
 import contextlib
@@ -11,9 +11,9 @@ LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the fi
 
 @contextlib.contextmanager
 def open_database(path: Path, make: bool = False) -> Iterator[sqlite3.Connection | None]:
-    """Yield a connection, or None without a file; `make` makes one if the folder can be written to.
+    """Yield a connection, or None if the file does not exist. With `make`, create the file if the folder is writable.
 
-    Where SQLite fails, the block ends without an error, and a damaged file is removed.
+    If SQLite fails, the block ends without an error. A damaged file is removed.
     """
     if make:
         with contextlib.suppress(OSError):

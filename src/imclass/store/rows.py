@@ -1,6 +1,6 @@
-"""Rows of numbers that were computed from images, kept by what the images hold: the features of a network.
+"""Rows of numbers computed from images, such as a network's features, stored under the content of the images.
 
-Like every index a file of rows can be computed again. Each write is a transaction, so a kill loses only the last one.
+Like every index, a file of rows can be rebuilt. Each write is a transaction, so a kill loses at most the last write.
 """
 
 import zlib
@@ -21,12 +21,12 @@ CREATE_TABLE = "CREATE TABLE IF NOT EXISTS rows (content INTEGER PRIMARY KEY, nu
 
 @dataclass(frozen=True)
 class Rows:
-    """An SQLite file of float32 rows, one for the 64 bits of the content of each image."""
+    """An SQLite file of float32 rows. The key of a row is the 64-bit content hash of its image."""
 
     path: Path
 
     def read(self, contents: Iterable[int]) -> dict[int, Float32[np.ndarray, "D"]]:
-        """Return the row of each content that has a sound one."""
+        """Return the row of each image whose row is stored with a correct checksum."""
         found: dict[int, Float32[np.ndarray, D]] = {}
         with open_database(self.path) as database:
             if database is None:
@@ -39,7 +39,7 @@ class Rows:
         return found
 
     def write(self, rows: Mapping[int, Float32[np.ndarray, "D"]]) -> None:
-        """Keep rows, if the store can be written to. They take the place of earlier ones."""
+        """Store rows, replacing earlier ones with the same keys, if the store is writable."""
         packed = [(signed_number(content), row.astype("<f4").tobytes()) for content, row in rows.items()]
         with open_database(self.path, make=bool(rows)) as database:
             if database is not None:
@@ -50,10 +50,10 @@ class Rows:
 
 
 def signed_number(content: int) -> int:
-    """Return 64 bits as SQLite keeps them, as a number with a sign."""
+    """Return the signed number with the same 64 bits, because SQLite stores only signed numbers."""
     return content - (content >> 63 << 64)
 
 
 def open_rows(store: Store, key: Any) -> Rows:
-    """Return the rows of a store that were computed as `key`, plain JSON, says. The file is made by the first write."""
+    """Return the rows that a store keeps for `key`, which is plain JSON. The first write creates their file."""
     return Rows(store.folder / "features" / f"{json_digest(key)[:32]}.sqlite")

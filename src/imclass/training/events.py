@@ -48,24 +48,24 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """The features of a batch of training images were computed for a solver, and kept in the store."""
+    """Progress of a solver: the features of a batch of training images were computed and stored."""
 
     at: RunPosition
-    done: int  # images that have features, or are refused
-    total: int
-    images: int  # of this batch
+    done: int  # images with features, including those of earlier runs, and refused images
+    total: int  # training images
+    images: int  # in this batch
     seconds: float
     refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A solver has fitted the last layer to the features of `images`."""
+    """The result of a solver, which has fitted the last layer."""
 
     at: RunPosition
-    solver: str
-    images: int
-    facts: Mapping[str, Any]  # what it chose, such as {"strength": 0.01, "folds": 5}; 0 folds: the strength was fixed
+    solver: str  # its kind
+    images: int  # the number of images that it was fitted to
+    facts: Mapping[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}; 0 folds: no cross-validation
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Keeper:
     last_save: float = field(default_factory=time.monotonic)
 
     def is_stopped(self) -> bool:
-        """Return whether the loop has stopped before the end."""
+        """Return whether the training loop has stopped before the end of the last leg."""
         return self.stopped
 
     def is_due(self) -> bool:

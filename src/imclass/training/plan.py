@@ -68,7 +68,7 @@ class Leg:
 
     @property
     def batches(self) -> int:
-        """Steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return 1 if self.stage.kind == "solve" else len(self.loader)
 
     @property

@@ -1,11 +1,10 @@
-"""An epoch in which a solver fits the last layer to the features of the training images, which are kept in the store.
+"""An epoch in which a solver fits the last layer to the features of the training images.
 
-Features are computed in the same batches every time and kept batch by batch, so a run that was stopped or killed goes
-on with the same bits, and any other run with these images and weights has no features to compute.
+Features are always computed in the same batches, and each batch is saved in the store at once. So a run that was
+stopped or killed resumes with the same bits, and other runs with the same images and weights compute no features.
 """
 
 import contextlib
-import copy
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +16,6 @@ import torch
 from jaxtyping import Float32, Int64
 
 from imclass.core.codec import to_json
-from imclass.core.config import Solver
 from imclass.core.contracts import NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
@@ -26,9 +24,10 @@ from imclass.data.loader import ViewResult
 from imclass.data.threads import attempt, map_in_order
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.classifier import NetworkClassifier
-from imclass.models.layers.heads import linear_layer
+from imclass.models.layers.heads import linear_layer, without_last_layer
 from imclass.models.views.batches import to_batch, views_per_batch
-from imclass.pipelines.parts.network_features import LAYER, without_last_layer
+from imclass.pipelines.part import LinearScorer
+from imclass.pipelines.parts.network_features import LAYER
 from imclass.store.rows import open_rows
 from imclass.training.events import Event, FeatureBatch, Solved
 from imclass.training.keeper import Keeper
@@ -37,19 +36,20 @@ from imclass.training.parallel import Group
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
-GPU_BATCH = 256  # views that a GPU is given at a time
+GPU_BATCH = 256  # views that a GPU processes at a time
 
 
 def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Fit the last layer in one step, which makes up the epoch.
+    """Fit the last layer in one step, the only one of the epoch, and yield the events.
 
-    If asked to stop before that, set `keeper.stopped` and save the state from before.
+    If a stop is requested before that step, set `keeper.stopped` and save the state.
     """
-    if state.at.batch:  # the run was stopped while it scored what was solved
+    if state.at.batch:  # the run was stopped during the evaluation after the step
         return
-    solver, data, table = copy.copy(leg.stage.solver), leg.loader.dataset, FeatureTable(leg, state)
-    if solver is None:
+    if leg.stage.solver is None:
         raise TypeError(f"stage {leg.name} has no solver")
+    scorer: LinearScorer = leg.stage.solver.build()
+    data, table = leg.loader.dataset, FeatureTable(leg, state)
     for event in table.compute():
         yield event
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
@@ -57,18 +57,18 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
             break
     if not keeper.stopped:
         kept = table.usable_positions()
-        solver.fit(table.features(kept), data.targets[kept], len(data.classes))
+        scorer.fit(table.features(kept), data.targets[kept], len(data.classes))
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
         return
-    write_last_layer(state.learner.classifier, solver)
-    count_images(leg, state, table, solver)
-    yield Solved(state.at, solver.kind, len(table.usable_positions()), solver.facts())
+    write_last_layer(state.learner.classifier, scorer)
+    count_images(leg, state, table, scorer)
+    yield Solved(state.at, leg.stage.solver.kind, len(table.usable_positions()), scorer.facts())
 
 
 class FeatureTable:
-    """The features of a leg's training images by the present weights, filled in by `compute`."""
+    """The features of a leg's training images with the current weights. `compute` fills in the missing ones."""
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state
@@ -78,9 +78,10 @@ class FeatureTable:
         self.refused: dict[int, Refused] = {}
 
     def compute(self) -> Iterator[FeatureBatch]:
-        """Compute what is missing, a batch at a time; a batch with an image that is missing is computed as a whole.
+        """Compute the missing features batch by batch, and yield the progress.
 
-        A row would differ in its last digits in a batch of other images.
+        If any image of a batch is missing, the whole batch is computed, because a row would differ in its last digits
+        if it were computed in a batch with other images.
         """
         leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
         size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
@@ -94,13 +95,13 @@ class FeatureTable:
             map_in_order(view, chain.from_iterable(missing), leg.loader.workers, ahead=2 * size)
         ) as views:
             for batch in missing:
-                refused = self.take(batch, list(islice(views, len(batch))), embedded)
+                refused = self.add(batch, list(islice(views, len(batch))), embedded)
                 done += len(batch)
                 yield FeatureBatch(self.state.at, done, total, len(batch), time.monotonic() - began, refused)
                 began = time.monotonic()
 
-    def take(self, batch: range, views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
-        """Compute and keep the features of a batch. Return the images that are refused."""
+    def add(self, batch: range, views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
+        """Compute and store the features of a batch. Return the refused images."""
         bad = {i: view for i, view in zip(batch, views, strict=True) if isinstance(view, BadImage)}
         good = {i: view for i, view in zip(batch, views, strict=True) if not isinstance(view, BadImage)}
         self.refused |= {i: Refused(view.path, view.code, view.detail) for i, view in bad.items()}
@@ -114,13 +115,13 @@ class FeatureTable:
         return tuple(self.refused[i] for i in bad)
 
     def check(self, positions: Iterable[int], features: Float32[np.ndarray, "n D"]) -> None:
-        """Raise `UserError` for features with a NaN or an infinity; it names the first such image."""
+        """Raise a `UserError` that names the first image with features that are not finite."""
         for i, row in zip(positions, features, strict=True):
             if not np.isfinite(row).all():
                 name = printable_text(self.leg.loader.dataset.name(i))
                 raise UserError(
-                    f"the network's features of {name} are not finite, so nothing can be fitted to them: its weights "
-                    "are damaged, or --precision bf16 is too coarse; take another model, or --precision fp32"
+                    f"the features of {name} are not finite, so the last layer cannot be fitted. The weights of the "
+                    "network are damaged, or --precision bf16 is too coarse; use another model, or --precision fp32"
                 )
 
     def usable_positions(self) -> Int64[np.ndarray, "N"]:
@@ -128,17 +129,17 @@ class FeatureTable:
         return np.array([i for i, content in enumerate(self.contents) if content in self.known], np.int64)
 
     def features(self, positions: Int64[np.ndarray, "N"]) -> Float32[np.ndarray, "N D"]:
-        """Return the features of images. Raise `UserError` without any."""
+        """Return the features of images. Raise `UserError` if there are no images."""
         if not len(positions):
             path = self.leg.loader.dataset.origin.path
             raise UserError(
-                f"every training image of {path} was refused, so nothing can be fitted; see the lines above"
+                f"every training image of {path} was refused, so the last layer cannot be fitted; see the reasons above"
             )
         return np.stack([self.known[self.contents[i]] for i in positions.tolist()])
 
 
 def features_key(leg: Leg, state: State) -> dict[str, object]:
-    """Return what decides the bits of features, apart from the images; weights of the last layer do not."""
+    """Return everything that decides the bits of features, apart from the images. The last layer is not part of it."""
     network = state.learner.network
     tensors = {name: t for name, t in network.state_dict().items() if name not in network.class_tensors()}
     return {
@@ -153,25 +154,25 @@ def features_key(leg: Leg, state: State) -> dict[str, object]:
 
 
 def engine_backed(state: State) -> NetworkBacked:
-    """Return the classifier with an engine in the arithmetic of the run."""
+    """Return the classifier with an engine that uses the arithmetic of the run."""
     classifier = state.learner.classifier
     return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
 
 
-def write_last_layer(classifier: NetworkClassifier, solver: Solver) -> None:
-    """Make the fitted linear model the last layer of the head."""
+def write_last_layer(classifier: NetworkClassifier, scorer: LinearScorer) -> None:
+    """Set the weights and biases of the head's last layer to those of a fitted linear model."""
     layer = linear_layer(classifier.network.head, classifier.name)
-    weights, biases = (torch.from_numpy(array) for array in solver.linear_model())
+    weights, biases = (torch.from_numpy(array) for array in scorer.linear_model())
     with torch.no_grad():
         layer.weight.copy_(weights.view_as(layer.weight))
         layer.get_parameter("bias").copy_(biases)
 
 
-def count_images(leg: Leg, state: State, table: FeatureTable, solver: Solver) -> None:
-    """Count the step, with the loss and the correct images of the fitted model."""
+def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScorer) -> None:
+    """Advance the state by one step, with the loss and the number of correct images of the fitted model."""
     kept = table.usable_positions()
-    weights, biases = solver.linear_model()
+    weights, biases = scorer.linear_model()
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
-    targets = leg.loader.dataset.targets[kept].on("cpu")
+    targets = leg.loader.dataset.targets[kept].on_device("cpu")
     loss = leg.stage.objective.loss(scores, targets).mean().item()
-    state.count(Gradients([], [], loss, loss, targets.correct(scores)), len(kept), len(table.refused))
+    state.count(Gradients([], [], loss, loss, targets.count_correct(scores)), len(kept), len(table.refused))

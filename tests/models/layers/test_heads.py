@@ -86,12 +86,12 @@ OTHERS = [
 @pytest.mark.parametrize("head", LINEAR)
 def test_the_last_layer_is_a_linear_map_of_the_penultimate_vector(head: nn.Sequential) -> None:
     head.eval()
-    layer, images = linear_layer(head, "it"), maps(5, 4, 2, 2)
+    layer, images = linear_layer(head, "mine"), maps(5, 4, 2, 2)
     weight = layer.weight.view(3, -1)
     assert_near(head(images), Penultimate(head)(images) @ weight.T + layer.get_parameter("bias"))
 
 
 @pytest.mark.parametrize("head", OTHERS)
 def test_a_head_that_no_solver_can_fit_is_refused(head: nn.Sequential) -> None:
-    with pytest.raises(UserError, match="the head of it does not end in one fully connected layer"):
-        linear_layer(head, "it")
+    with pytest.raises(UserError, match="the head of mine does not end in one fully connected layer"):
+        linear_layer(head, "mine")

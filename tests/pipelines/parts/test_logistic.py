@@ -1,4 +1,4 @@
-"""Logistic regression against scikit-learn's; the choice of its strength; what cannot be fitted."""
+"""Logistic regression: comparison with scikit-learn, the choice of the strength, and data that cannot be fitted."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from tests.support.tolerance import assert_near
 
 
 def clouds(images: int, width: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features that are not negative, as a network's are, whose classes overlap; one of them is constant."""
+    """Return features that are not negative, one of them constant, and labels of classes that overlap."""
     generator = np.random.default_rng(seed)
     labels = np.arange(images) % classes
     hidden = generator.normal(size=(images, 8)) + generator.normal(size=(classes, 8))[labels]
@@ -33,7 +33,7 @@ def standard_scores(x: np.ndarray) -> np.ndarray:
 
 
 def by_sklearn(x: np.ndarray, marks: np.ndarray, strength: float) -> np.ndarray:
-    """Probabilities by scikit-learn; of one label its multinomial form, of marks its binary form."""
+    """Return the probabilities of scikit-learn's regression."""
     model = LogisticRegression(C=strength, tol=1e-10, max_iter=100_000).fit(standard_scores(x), marks)
     found: np.ndarray = model.predict_proba(standard_scores(x))
     return found
@@ -42,7 +42,7 @@ def by_sklearn(x: np.ndarray, marks: np.ndarray, strength: float) -> np.ndarray:
 @pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 10.0])
 @pytest.mark.parametrize(("images", "width", "classes"), [(60, 20, 3), (40, 100, 4), (80, 20, 2), (9, 64, 3)])
 def test_probabilities_are_those_of_scikit_learn(images: int, width: int, classes: int, strength: float) -> None:
-    """Scikit-learn has for two classes one vector of weights, whose square is twice the sum of the squares of two."""
+    """Double C for two classes: scikit-learn uses one weight vector, whose square is twice the sum of our squares."""
     x, labels = clouds(images, width, classes)
     found = torch.from_numpy(Logistic(grid=(strength,)).fit(x, OneOf(labels), classes).scores(x)).softmax(1).numpy()
     assert np.abs(found - by_sklearn(x, labels, strength * (1 + (classes == 2)))).max() < 1e-5
@@ -64,7 +64,7 @@ def test_several_labels_are_a_binary_regression_a_class(width: int) -> None:
 
 @pytest.mark.parametrize("fault", ["curvature", "memory"])
 def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are for speed alone."""
+    """Check that both affect only the speed."""
     x, labels = clouds(60, 20, 3)
     expected = Logistic(grid=(0.01,)).fit(x, OneOf(labels), 3).scores(x)
     if fault == "memory":
@@ -104,7 +104,7 @@ def test_a_fit_is_repeatable_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize("images", [6, 7, 20, 31])
-def test_folds_have_equal_shares_of_each_class(images: int) -> None:
+def test_each_class_is_divided_equally_among_the_folds(images: int) -> None:
     labels = np.arange(images) % 3 % 2
     folds = fold_numbers(OneOf(labels), 2, 5)
     assert folds.max() + 1 == min(5, np.bincount(labels).min())
@@ -142,12 +142,12 @@ def test_features_that_are_not_finite_are_refused() -> None:
 
 
 @pytest.mark.parametrize("grid", [(), (1.0, 0.1), (0.1, 0.1), (-1.0, 1.0)])
-def test_a_grid_ascends(grid: tuple[float, ...]) -> None:
+def test_a_grid_must_be_in_ascending_order(grid: tuple[float, ...]) -> None:
     with pytest.raises(UserError, match="grid"):
         check_bounds(replace(Logistic(), grid=grid))
 
 
-def test_what_was_fitted_comes_back_from_its_arrays() -> None:
+def test_a_fitted_part_is_restored_from_its_arrays() -> None:
     x, labels = clouds(30, 10, 3)
     marks = np.stack([labels == k for k in range(3)], 1).astype(np.int8)
     fitted, other = Logistic().fit(x, AnyOf(marks), 3), Logistic()

@@ -1,4 +1,4 @@
-"""What the last layer sees, through the engine of the network that a part holds."""
+"""The features of a network's images, computed by the engine of the network in the part."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def eyes(network: str = "lenet-5", size: int = 28) -> NetworkClassifier:
 
 def holding(classifier: NetworkClassifier) -> NetworkFeatures:
     part = NetworkFeatures()
-    part.hold({"eyes": classifier})
+    part.set_members({"eyes": classifier})
     return part
 
 
@@ -55,8 +55,8 @@ def test_the_engine_decides_the_arithmetic() -> None:
     assert_near(found, exact, 3e-2)
 
 
-def test_a_part_without_a_network_says_so() -> None:
-    with pytest.raises(UserError, match="needs one network and has 0"):
+def test_a_part_without_a_network_is_refused() -> None:
+    with pytest.raises(UserError, match="needs one network, but has 0"):
         NetworkFeatures().transform(IMAGES)
 
 

@@ -80,7 +80,7 @@ class EpochSums:
 
     counted: str = "top1"  # the measure that `correct` counts
     images: int = 0
-    computed: int = 0  # images whose features were computed
+    computed: int = 0  # the number of images whose features were computed
     correct: int = 0
     main: float = 0.0
     total: float = 0.0
@@ -149,15 +149,15 @@ class RefusalLines:
 
 
 def clock_text(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds."""
+    """Return a duration as hours, minutes and seconds."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def solved_line(event: Solved) -> str:
-    """Return what a solver chose."""
+    """Return a line with the choices of a solver."""
     facts = [f"{name} {value:g}" for name, value in event.facts.items() if isinstance(value, int | float)]
-    return f"{event.solver} fitted to the features of {event.images:,} images: {', '.join(facts)}"
+    return f"{event.solver} was fitted to the features of {event.images:,} images: {', '.join(facts)}"
 
 
 class TrainingProgress:

@@ -60,7 +60,7 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
-        raise UserError(f"--init: {error}{others_at_hand(name, context)}") from None
+        raise UserError(f"--init: {error}{stored_weights_text(name, context)}") from None
     if classifier.folded:
         raise UserError(f"--init {name} is folded for inference and cannot be trained; use the original model")
     digest = tensors_digest(classifier.network.state_dict())
@@ -72,14 +72,16 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     return InitModel(name, classifier, digest, tuple(notes))
 
 
-def others_at_hand(name: str, context: Context) -> str:
-    """Return a sentence with the published weights that are in the store, where those of this name are not."""
+def stored_weights_text(name: str, context: Context) -> str:
+    """Return a line that lists the published weights in the store, or "" unless `name` is missing from them."""
     file = PUBLISHED_WEIGHTS.get(name)
     if file is None or stored_file(file, context.store) is not None:
         return ""
-    there = [key for key, other in PUBLISHED_WEIGHTS.items() if stored_file(other, context.store) is not None]
-    listed = f"those of {', '.join(there)} are: --init {there[0]}" if there else "and it has no others"
-    return f"\nThe weights {name} are not in the store {context.store.folder}; {listed}"
+    stored = [key for key, other in PUBLISHED_WEIGHTS.items() if stored_file(other, context.store) is not None]
+    missing = f"\nThe store {context.store.folder} does not contain {name}"
+    if not stored:
+        return f"{missing} or any other published weights"
+    return f"{missing}. It contains {', '.join(stored)}, which you can use with --init {stored[0]}"
 
 
 def adopt(training: Training, context: Context) -> Training:

@@ -34,7 +34,7 @@ from imclass.training.plan import Leg, in_stage
 FEW_IMAGES = 1_000
 
 
-FEW_IN_A_CLASS = 5  # training images, of which a share for validation takes one or none
+MIN_VALIDATED = 5  # training images that each class needs before some are held out for validation
 
 
 @dataclass(frozen=True)
@@ -98,22 +98,22 @@ def settle_validation(config: Training, uncut: LazySplits, given: Collection[str
     return replace(config, validation=0.0), (f"{config.data} comes with a validation split: {use}",)
 
 
-def settle_stages(config: Training, whole: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config without a share for validation, and with its first stage alone, where that is all data allows.
+def settle_stages(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+    """Return the config with only its first stage and without validation if a class has few images, and a note.
 
-    It is done where the recipe cuts a share, its first stage needs none, and a class has few images.
+    This applies to recipes that hold out images for validation and begin with a solver, which needs no validation.
     """
     first = config.stages[0]
     if not config.validation or "validation" in given or first.kind != "solve" or len(config.stages) == 1:
         return config, ()
-    train = take_split(whole, "train", config.data)
+    train = take_split(uncut, "train", config.data)
     counts = train.targets.counts(len(train.classes)).tolist()
-    few = [name for name, count in zip(train.classes, counts, strict=True) if count < FEW_IN_A_CLASS]
+    few = [name for name, count in zip(train.classes, counts, strict=True) if count < MIN_VALIDATED]
     if not few:
         return config, ()
-    left_out = ", ".join(stage.name or config.model.network for stage in config.stages[1:])
-    why = f"fewer than {FEW_IN_A_CLASS} training images of {list_names(tuple(few), 5)} leave none to choose weights by"
-    note = f"{why}, so stage {first.name or config.model.network} is trained alone, without {left_out}"
+    skipped = ", ".join(stage.name or config.model.network for stage in config.stages[1:])
+    why = f"{config.data} has fewer than {MIN_VALIDATED} training images of {list_names(tuple(few), 5)}"
+    note = f"{why}, too few to hold out some for validation, so only the last layer is fitted and {skipped} is skipped"
     return replace(config, validation=0.0, stages=(first,)), (note,)
 
 
@@ -208,14 +208,14 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
 
 
 def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
-    """Raise `UserError` for a class that has too few training images for a solver."""
+    """Raise `UserError` for a class with too few training images for a solver."""
     counts = train.targets.counts(len(train.classes)).tolist()
-    few = [name for name, count in zip(train.classes, counts, strict=True) if count < solver.fewest]
+    few = [name for name, count in zip(train.classes, counts, strict=True) if count < solver.min_images]
     if few:
         names, count = list_names(tuple(few), 5), counts[train.classes.index(few[0])]
         raise UserError(
-            f"{data} has {count} training image{'s' * (count != 1)} of class {names}; the solver {solver.kind} needs "
-            f"{solver.fewest} or more of each: add images, or leave the class out"
+            f"{data} has {count} training image{'s' * (count != 1)} of class {names}, and the solver {solver.kind} "
+            f"needs at least {solver.min_images} of each class; add images, or remove the class"
         )
 
 

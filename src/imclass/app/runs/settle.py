@@ -38,7 +38,7 @@ def choose_runtime(
 
 
 def first_part(loader: Loader) -> Part:
-    """Return the first part of an epoch that has images."""
+    """Return the first part of the first epoch that has images."""
     return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
 
 

@@ -1,5 +1,6 @@
 """Fully connected heads, and the application of a head at every position of larger maps."""
 
+import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -9,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
 
-AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # linear layers that may follow the last weighted layer
+AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers that may follow the layer a solver fits
 STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
 
 
@@ -41,21 +43,28 @@ def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> F
 
 
 class Penultimate(nn.Module):
-    """A head without its last layer: what that layer sees, its mean where that is a map."""
+    """A head that stops before its last layer with weights, and returns that layer's input, averaged over space."""
 
     def __init__(self, head: nn.Sequential) -> None:
         super().__init__()
         self.head = head
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-        """Return the vector of each image."""
+        """Return the penultimate vectors."""
         return penultimate_vector(self.head, maps)
 
 
-def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
-    """Return the last layer of a head, of which the scores are a linear map of the penultimate vector.
+def without_last_layer(classifier: NetworkBacked) -> NetworkBacked:
+    """Return a copy of a classifier whose scores are the penultimate vectors of its network."""
+    network = copy.deepcopy(classifier.network)
+    network.head = nn.Sequential(Penultimate(network.head))
+    return classifier.with_network(network)
 
-    Raise `UserError` for a head that ends in anything but a fully connected layer or a 1x1 convolution with biases.
+
+def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
+    """Return the last layer with weights of a head whose scores are linear in the penultimate vector.
+
+    Raise `UserError` unless the head ends in a fully connected layer or a 1x1 convolution, with biases.
     """
     weighted = [i for i, layer in enumerate(head) if any(True for _ in layer.parameters())]
     last, *after = [*head][weighted[-1] :] if weighted else [nn.Identity()]
@@ -64,8 +73,8 @@ def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
     if isinstance(last, nn.Linear | nn.Conv2d) and small and averages and last.bias is not None:
         return last
     raise UserError(
-        f"the head of {network} does not end in one fully connected layer or 1x1 convolution with biases, so no solver "
-        "can fit it; train it by gradient descent (a stage of kind descend), or begin from another network"
+        f"the head of {network} does not end in one fully connected layer or 1x1 convolution with biases, so a solver "
+        "cannot fit it; train it by gradient descent (a stage of kind descend), or choose another network"
     )
 
 

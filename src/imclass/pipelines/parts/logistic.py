@@ -1,9 +1,9 @@
-"""Logistic regression with an L2 penalty, its strength chosen by cross-validation.
+"""Logistic regression with an L2 penalty, whose strength is chosen by cross-validation.
 
-What is minimised is that of scikit-learn's LogisticRegression: C times the sum of the losses in nats, plus half of the
-squared weights; biases have no penalty. Of one label each it is multinomial with a weight vector for every class, so of
-two classes it equals scikit-learn's single vector at 2C. Images that may have several labels have a binary regression
-for each class, with one strength.
+The objective is that of scikit-learn's LogisticRegression: C times the sum of the losses in nats, plus half of the
+squared weights. Biases are not penalised. If each image has one label, the regression is multinomial, with a weight
+vector for every class. For two classes this equals scikit-learn's single vector at 2C. If images may have several
+labels, there is a binary regression for each class. All of them use the same strength.
 """
 
 from collections.abc import Mapping
@@ -17,45 +17,45 @@ from torch import Tensor
 from torch.nn import functional
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.core.config import Solver
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link, Targets
-from imclass.pipelines.part import Scorer
+from imclass.pipelines.part import LinearScorer
 from imclass.pipelines.quasi_newton import LogisticLoss, minimise
+from imclass.pipelines.solvers.logistic import FOLDS, GRID, LogisticSolver, check_grid
 
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
-# Weaker penalties than the best are tried until this many in a row are worse: they take the most iterations.
+# The search ends after this many strengths in a row that are worse than the best, because weak penalties take the most
+# iterations.
 WORSE_IN_A_ROW = 2
-TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # how far from its minimum, as a share of its value, an objective may end
-SMALLEST_AXIS = 1e-12  # principal axes with less of the largest one's variance are left out
+TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # the largest relative distance from the minimum in cross-validation and at the end
+SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
 
 
 @dataclass
-class Logistic(Scorer, Solver):
-    """Multinomial logistic regression on standardised features; for several labels, a binary one for each class.
+class Logistic(LinearScorer):
+    """Multinomial logistic regression on standardised features, or for several labels a binary one for each class.
 
-    `grid` has the strengths C in ascending order. A single one is taken as it is. Of several, the one with the lowest
-    loss on `folds` stratified folds is taken, of fewer folds where a class has fewer images.
+    `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified
+    cross-validation with `folds` folds is chosen. There are fewer folds if a class has fewer images. If fewer than two
+    folds remain, the middle of the grid is used.
     """
 
     kind: ClassVar[str] = "logistic"
     learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
     grid: Annotated[tuple[float, ...], Above(0)] = GRID
-    folds: Annotated[int, AtLeast(1)] = 5
+    folds: Annotated[int, AtLeast(1)] = FOLDS
 
     def __post_init__(self) -> None:
         self.link: Link = "softmax"
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
-        if not self.grid or list(self.grid) != sorted(set(self.grid)):
-            raise UserError(f"--{at}grid is {self.grid}; it must be strengths in ascending order, at least one")
+        check_grid(self.grid, at)
 
     def fit(self, x: Float[np.ndarray, "N D"], targets: Targets, classes: int) -> "Logistic":
-        """Standardise the features, choose the strength, and fit all images with it."""
+        """Standardise the features, choose the strength, and fit all images with it; return the part."""
         if not np.isfinite(x).all():
-            raise UserError("features are not finite: the weights of the network are damaged; take another model")
-        check_counts(targets, classes, self.fewest)
+            raise UserError("some features are not finite, so the network's weights are damaged; use another model")
+        check_counts(targets, classes, LogisticSolver.min_images)
         axes = PrincipalAxes(torch.from_numpy(np.asarray(x, np.float64)))
         loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
         groups = fold_numbers(targets, classes, self.folds)
@@ -70,46 +70,46 @@ class Logistic(Scorer, Solver):
         self.weights_, self.biases_ = weights.numpy(), biases.numpy()
         self.sigmoid_, self.strength_ = np.array(targets.link == "sigmoid"), np.array(strength)
         self.losses_, self.folds_ = np.array(losses), np.array(used)
-        self.take_link()
+        self.set_link()
         return self
 
-    def take_link(self) -> None:
-        """Set the link to that of the targets of `fit`."""
+    def set_link(self) -> None:
+        """Set the link to that of the targets that were fitted."""
         self.link = "sigmoid" if self.sigmoid_ else "softmax"
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
-        """Take what was learned from a file."""
+        """Set the learned arrays from a file, and the link that they imply."""
         super().restore(arrays, where)
-        self.take_link()
+        self.set_link()
 
     def scores(self, x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N K"]:
         """Return the log-odds of each class."""
-        self.arrays()  # raises where it is not fitted
+        self.arrays()  # raises an error if the part is not fitted
         scores: Float[np.ndarray, "N K"] = x @ self.weights_.T + self.biases_
         return scores
 
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
-        """Return weights and biases of features as they come, not standardised."""
+        """Return weights and biases that apply to features without standardising them."""
         self.arrays()
         return self.weights_, self.biases_
 
     def facts(self) -> dict[str, Any]:
-        """Return the strength, how many folds chose it (0: it was fixed), and the loss of each strength tried."""
+        """Return the strength, the number of folds (0: no cross-validation), and the loss at each strength tried."""
         tried = dict(zip(map(str, self.grid), self.losses_.tolist(), strict=False))
         return {"strength": self.strength_.item(), "folds": self.folds_.item(), "losses": tried}
 
 
 class PrincipalAxes:
-    """Standardised features in the coordinates of their principal axes, at most as many as there are images.
+    """Standardised features in the coordinates of their principal axes, of which there are at most as many as images.
 
-    The penalty on the weights is the same in these coordinates, so the minimum is, too; and they are nearly independent
-    of each other, which the solver makes use of.
+    The penalty on the weights is the same in these coordinates, and so is the minimum. The coordinates are
+    uncorrelated, so the solver needs fewer iterations.
     """
 
     def __init__(self, x: Float[Tensor, "N D"]) -> None:
         self.mean = x.mean(0)
         spread = x.std(0, correction=0)
-        constant = spread <= 1e-7 * self.mean.abs()  # of rounding alone
+        constant = spread <= 1e-7 * self.mean.abs()  # this much may come from rounding
         self.spread = torch.where(constant, torch.ones_like(spread), spread)
         standard = torch.where(constant, torch.zeros_like(x), (x - self.mean) / self.spread)
         wide = x.shape[1] > len(x)
@@ -117,16 +117,16 @@ class PrincipalAxes:
         kept = variances > SMALLEST_AXIS * variances.max().clamp_min(1e-300)
         variances, axes = variances[kept], axes[:, kept]
         self.axes = standard.T @ axes / variances.sqrt() if wide else axes
-        self.rows = torch.cat([standard @ self.axes, torch.ones_like(x[:, :1])], 1)  # the last is the bias's
+        self.rows = torch.cat([standard @ self.axes, torch.ones_like(x[:, :1])], 1)  # the column for the biases
 
     def undo(self, found: Float[Tensor, "K E"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
-        """Return weights and biases of the features as they were, from those of the axes."""
+        """Return weights and biases for the original features from those for the axes."""
         weights = found[:, :-1] @ self.axes.T / self.spread
         return weights, found[:, -1] - weights @ self.mean
 
 
 def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N"]]:
-    """Return 1 for each class that an image has, else 0; and 1 for each that was judged, else 0."""
+    """Return two arrays of zeros and ones: the classes that each image has, and the classes that were judged."""
     if isinstance(targets, AnyOf):
         marks = torch.from_numpy(targets.numpy().T.copy())
         return (marks == 1).double(), (marks >= 0).double()
@@ -134,23 +134,23 @@ def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], F
     return wanted, torch.ones_like(wanted)
 
 
-def check_counts(targets: Targets, classes: int, fewest: int) -> None:
-    """Raise `UserError` for a class of which there are too few images, or which every image has."""
+def check_counts(targets: Targets, classes: int, min_images: int) -> None:
+    """Raise `UserError` for a class with too few images, or that too few images lack."""
     counts = targets.counts(classes)
     without = (targets.numpy() == 0).sum(0) if isinstance(targets, AnyOf) else len(targets) - counts
     for k in range(classes):
-        if min(counts[k], without[k]) < fewest:
-            numbers = f"class number {k + 1} has {counts[k]} training images, and {without[k]} are without it"
+        if min(counts[k], without[k]) < min_images:
             raise UserError(
-                f"{numbers}; logistic regression needs {fewest} or more of both; add images, or leave it out"
+                f"class number {k + 1} has {counts[k]} training images, and {without[k]} are without it. Logistic "
+                f"regression needs at least {min_images} of both; add images, or remove the class"
             )
 
 
 def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:
-    """Return the fold of each image, equal shares of each class; no more folds than the rarest class has images.
+    """Return the fold of each image. The images of each class are divided equally among the folds.
 
-    An image with several classes counts as one of the rarest of them. Which images share a fold is drawn from a fixed
-    seed, as neighbours in a folder are often similar.
+    There are at most as many folds as images of the rarest class. An image with several classes counts as one of the
+    rarest of them. Images are shuffled with a fixed seed, because neighbours in a folder are often similar.
     """
     counts = targets.counts(classes)
     if isinstance(targets, AnyOf):
@@ -168,9 +168,9 @@ def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray
 def choose_strength(
     loss: LogisticLoss, grid: tuple[float, ...], groups: Int64[np.ndarray, "N"]
 ) -> tuple[float, list[float], Float[Tensor, "1 K E"]]:
-    """Return the strength with the lowest loss on held-out folds, the losses, and weights near its minimum.
+    """Return the strength with the lowest loss on held-out folds, all losses, and weights near its minimum.
 
-    Every fit begins from the one before, which had a stronger penalty.
+    Each fit begins from the weights of the previous one, which had a stronger penalty.
     """
     held = functional.one_hot(torch.from_numpy(groups)).double().T.contiguous()
     losses: list[float] = []

@@ -1,0 +1,39 @@
+"""Settings of logistic regression as a solver."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from imclass.core.bounds import Above, AtLeast
+from imclass.core.config import Solver
+from imclass.core.errors import UserError
+
+GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LogisticSolver(Solver):
+    """Logistic regression with an L2 penalty. Its strength is chosen by cross-validation (`pipelines/parts`)."""
+
+    kind: ClassVar[str] = "logistic"
+    grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, ascending; one: use this one
+    folds: Annotated[int, AtLeast(1)] = FOLDS  # of the cross-validation, at most the images of the rarest class
+
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a grid that is empty or not in ascending order."""
+        check_grid(self.grid, at)
+
+    def build(self) -> Any:
+        """Return an unfitted logistic regression."""
+        from imclass.pipelines.parts.logistic import Logistic
+
+        return Logistic(self.grid, self.folds)
+
+
+def check_grid(grid: tuple[float, ...], at: str) -> None:
+    """Raise `UserError` for a grid that is empty or not in ascending order."""
+    if not grid or list(grid) != sorted(set(grid)):
+        raise UserError(f"--{at}grid is {grid}; give one or more strengths in ascending order")
+
+
+SOLVERS = {"logistic": LogisticSolver}
