@@ -29,7 +29,7 @@ def train(recipe: str, *words: str, data: str = "photos", code: int = 0) -> None
     assert main(["train", recipe, "--data", data, "--init", "mine.safetensors", *QUICK, *words]) == code
 
 
-def test_finetune_fits_the_last_layer_and_then_trains_all_layers(
+def test_finetune_fits_the_last_layer_then_trains_all(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = json_output(
@@ -86,7 +86,7 @@ def test_unsuitable_settings_of_a_solver_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_only_the_last_layer_is_fitted_if_a_class_has_few_photos(
+def test_few_photos_of_a_class_leave_only_the_first_stage(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree(place / "few", 5, ("cat", "emu"))
@@ -96,7 +96,7 @@ def test_only_the_last_layer_is_fitted_if_a_class_has_few_photos(
     assert not (place / "run" / "legs").exists() and (place / "run" / "model.safetensors").is_file()
 
 
-def test_the_stored_weights_are_listed_if_a_download_is_impossible(
+def test_stored_weights_are_listed_if_a_download_fails(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "finetune", "--data", "photos", "--offline", "--store", "store"]
