@@ -278,7 +278,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
         "p.png is named for two different files; give each file a different name",
     ),
-    "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
+    "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "use photo.npz"),
     "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),
     "fit the reported split": (
         ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",
