@@ -217,7 +217,7 @@ class TrainingProgress:
         """Return the time left at this process's average pace."""
         done = max(1, step - self.first_step)
         seconds = round((time.monotonic() - self.began) / done * (self.total_steps - step))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return f"{seconds // 3600}:{seconds // 60% 60:02d}:{seconds % 60:02d}"
 
     def print_refused(self, refused: Iterable[Refused]) -> None:
         """Print a line for each file that was left out."""
