@@ -65,7 +65,7 @@ def test_an_invalid_consumer_is_refused_before_the_first_event(tmp_path: Path) -
 
 
 def test_a_string_is_not_accepted_as_a_list_of_classes() -> None:
-    with pytest.raises(UserError, match="the classes are 'ab'; give"):
+    with pytest.raises(UserError, match="the classes are 'ab'; pass"):
         imclass.create("lenet-5", "ab")
 
 

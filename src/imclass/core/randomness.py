@@ -17,7 +17,7 @@ FIRST_MULTIPLIER, SECOND_MULTIPLIER, WORD_MASK = 0xBF58476D1CE4E5B9, 0x94D049BB1
 
 
 def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
-    """Apply SplitMix64's finaliser, a bijection of 64-bit words in which each input bit flips about half of the output bits."""
+    """Apply SplitMix64's finaliser, a bijection of 64-bit words. Each input bit flips about half of the output bits."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST_MULTIPLIER)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND_MULTIPLIER)
     return z ^ (z >> np.uint64(31))

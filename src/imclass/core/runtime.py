@@ -77,7 +77,8 @@ def device_of(name: str) -> str:
 def apply_runtime(runtime: Runtime) -> None:
     """Set the number of threads and, on a GPU, ask for deterministic kernels.
 
-    On a CPU the kernels of these networks are deterministic anyway, and requesting determinism costs a second of import time.
+    On a CPU the kernels of these networks are deterministic anyway, and requesting determinism would cost a second of
+    import time.
     """
     torch.set_num_threads(runtime.threads)  # it decides the order in which sums are taken, and so the bits
     torch.set_flush_denormal(True)

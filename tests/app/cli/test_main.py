@@ -56,7 +56,7 @@ MISTAKES = {
     "evaluate nowhere.safetensors": ["the model file nowhere.safetensors does not exist"],
     "evaluate begun": ["the run in begun is not finished", "Run its `imclass train` command again"],
     "info begun": ["the run in begun is not finished"],
-    "evaluate pets": ["the model file pets/model.safetensors does not exist"],
+    "evaluate pets": ["pets is not a run: pets/model.safetensors does not exist"],
     "evaluate model.safetensors --plot no/where.png": ["--plot no/where.png", "the folder no does not exist"],
     "evaluate model.safetensors --plot pets": ["--plot pets is a folder"],
     "evaluate model.safetensors --plot pets/cat/000.png": ["--plot pets/cat/000.png already exists"],

@@ -257,7 +257,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--schedule.kind cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("--schedule.name step", "unknown option --schedule.name: --schedule.kind sets the schedule"),
         ("--opt sgd", "unknown option --opt: --optimiser.kind sets the optimiser"),
-        ("--val-split .2", "unknown option --val-split: --validation sets the share"),
+        ("--val-split .2", "unknown option --val-split: --validation sets the fraction"),
         ("--early-stopping 3", "unknown option --early-stopping: --patience sets the number"),
         ("--freeze 10", "unknown option --freeze: --rates.LAYER 0 freezes a layer"),
         ("--pretrained", "unknown option --pretrained: --init sets the model"),

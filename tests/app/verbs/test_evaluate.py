@@ -280,7 +280,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
         "two of the arguments point to p.png; give each its own file",
     ),
-    "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "name it photo.npz"),
+    "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "use photo.npz"),
     "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),
     "fit the reported split": (
         ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",

@@ -198,11 +198,7 @@ def test_weird_names_in_the_table(weird: Path, model: Path, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert lines[::2] == [printable_text(name) for name in sorted(WEIRD, key=lambda name: Path(name))]
     assert all(line.isprintable() for line in lines)
-<<<<<<< HEAD
     assert all(line[:8].strip() and line[8] == "%" for line in lines[1::2])
-=======
-    assert all(line[:9].strip() and line[8] == "%" for line in lines[1::2])
->>>>>>> i15-sbase
 
 
 def test_weird_names_may_be_given(weird: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

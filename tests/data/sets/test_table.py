@@ -149,9 +149,9 @@ HEAD = "image,labels\n"
         (HEAD + '"a.png,cat\n', "line 2: .*; correct the quotes"),
         (
             "image,label\na.png,cat\nb.png,\n",
-            "line 3: the label is missing; give one, or rename the column to 'labels'",
+            "line 3: the label is missing; give one, or call the column 'labels'",
         ),
-        ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; rename the column to 'labels'"),
+        ("image,label\na.png,cat;dog\n", "line 2: 'cat;dog' is more than one label; call the column 'labels'"),
         (
             "image,labels,split\na.png,cat,train\nb.png,dog,x\n",
             "line 3: the split is 'x'; it must be one of train, valid",

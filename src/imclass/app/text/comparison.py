@@ -27,7 +27,7 @@ def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[
 
 
 def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line for each model: its name, then its accuracy on the images that both scored, and a Wilson interval."""
+    """Return a line for each model: its name, and its accuracy on the images that both scored, with an interval."""
     names = [
         printable_text(f"{side}  {row.name} ({row.facts.tested.protocol or AS_TRAINED})")
         for side, row in (("A", a), ("B", b))

@@ -201,7 +201,7 @@ def marks_in(cell: str, at: str) -> dict[str, int]:
 def one_label(cell: str, at: str) -> str:
     """Return the only label in a cell. Raise `UserError` if it has none or more than one."""
     if not cell:
-        raise UserError(f"{at}: the label is missing; give one, or rename the column to labels if images may have none")
+        raise UserError(f"{at}: the label is missing; give one, or call the column 'labels' if images may have none")
     if ";" in cell or "|" in cell:
         raise UserError(
             f"{at}: {cell!r} is more than one label; rename the column to 'labels', which allows any number"

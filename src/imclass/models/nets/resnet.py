@@ -41,7 +41,7 @@ class Row:
 
 
 class ResNet(Network):
-    """A 7x7 convolution, max pooling, four stages of residual blocks, then global average pooling and a fully connected layer."""
+    """A 7x7 convolution, max pooling, four stages of residual blocks, global average pooling and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         if {len(widths) for widths in row.widths} - {1, 2}:
