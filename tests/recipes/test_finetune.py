@@ -29,9 +29,7 @@ def train(recipe: str, *words: str, data: str = "photos", code: int = 0) -> None
     assert main(["train", recipe, "--data", data, "--init", "mine.safetensors", *QUICK, *words]) == code
 
 
-def test_finetune_fits_the_last_layer_then_trains_all(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_finetune_fits_the_last_layer_then_trains_all(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = json_output(
         capsys, "train", "finetune", "--data", "photos", "--init", "mine.safetensors", *QUICK, "--epochs", "2",
         "--batch", "8", "--out", "run", "--solver.folds", "3",
@@ -86,9 +84,7 @@ def test_unsuitable_settings_of_a_solver_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_few_photos_of_a_class_leave_only_the_first_stage(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_few_photos_of_a_class_leave_only_the_first_stage(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree(place / "few", 5, ("cat", "emu"))
     train("finetune", "--out", "run", data="few")
     note = "few has fewer than 5 training images of 'cat', 'emu', too few to hold out some for validation"
@@ -96,9 +92,7 @@ def test_few_photos_of_a_class_leave_only_the_first_stage(
     assert not (place / "run" / "legs").exists() and (place / "run" / "model.safetensors").is_file()
 
 
-def test_stored_weights_are_listed_if_a_download_fails(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stored_weights_are_listed_if_a_download_fails(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "finetune", "--data", "photos", "--offline", "--store", "store"]
     assert main(words) == 2
     assert "does not contain resnet-50-v1.5:torchvision or any other published weights" in capsys.readouterr().err

@@ -152,9 +152,7 @@ def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context
 
 
 @pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
-def test_a_new_key_computes_features_again(
-    change: str, photos: Path, tmp_path: Path, context: Context
-) -> None:
+def test_a_new_key_computes_features_again(change: str, photos: Path, tmp_path: Path, context: Context) -> None:
     run(config_of(photos), tmp_path / "one", context)
     changes: dict[str, Any] = {
         "weights": {"seed": 1},
@@ -277,9 +275,7 @@ def test_features_that_are_not_finite_are_refused(photos: Path, tmp_path: Path, 
 def test_a_class_with_one_photo_is_refused_before_work_starts(tmp_path: Path, context: Context) -> None:
     photos = tree(tmp_path / "photos", 9)
     tree(photos, 1, ("emu",))
-    with pytest.raises(
-        UserError, match=r"has 1 training image of class 'emu', and the solver logistic needs at least"
-    ):
+    with pytest.raises(UserError, match=r"has 1 training image of class 'emu', and the solver logistic needs at least"):
         run(config_of(photos), tmp_path / "run", context)
     assert not (tmp_path / "run").exists()
 

@@ -195,7 +195,6 @@ def create(
     """Return a new classifier for these classes, with weights drawn from `seed`.
 
     Under the link "sigmoid" an image may have several classes, each with an independent probability.
-
     `preprocess` must have the network's native size. By default the shorter side is resized to 8/7 of that size, and
     images are in colour or grey as in the publication. Arguments that do not fit together raise a `UserError` before
     memory is allocated.

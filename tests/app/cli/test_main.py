@@ -45,7 +45,7 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets contains other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
-        "train again into another --out",
+        "train again with another --out",
     ],
     "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
         "begun was begun",
@@ -77,8 +77,8 @@ MISTAKES = {
     "features model.safetensors pets --out no/where.npy": ["--out no/where.npy", "the folder no does not exist"],
     "features model.safetensors pets --grid pets": ["--grid pets is a folder"],
     "features model.safetensors pets --grid pets/cat/000.png": ["--grid pets/cat/000.png already exists"],
-    "features model.safetensors pets --grid notes.jpg": ["name it notes.png"],
-    "features model.safetensors pets --out model.safetensors": ["name it model.npy"],
+    "features model.safetensors pets --grid notes.jpg": ["use notes.png"],
+    "features model.safetensors pets --out model.safetensors": ["use model.npy"],
     "features model.safetensors notes.jpg --out maps.npy": ["none of the 1 files", "notes.jpg"],
     "data export mnist-sample": ["--out"],
     "data export mnist-sample --out pets": ["--out pets already exists"],
@@ -137,7 +137,7 @@ MISTAKES = {
     "train --recipe mnist-lenet": ["unknown option --recipe: the recipe's name comes first"],
     "train --config deep.json": ["--config deep.json", "JSON"],
     "train --config pets": ["--config pets cannot be read", "a run's directory"],
-    "train --config old.json": ["--config old.json: it has format 1", "reads 2", "train again"],
+    "train --config old.json": ["--config old.json: it has format 1", "reads format 2", "train again"],
     "train --config list.json": ["--config list.json", "an object"],
     "train --config unknown.json": ["--config unknown.json", "no field 'sead'", "'seed'"],
     "train --config wrong.json": ["--config wrong.json", "epochs is 'two'", "a whole number"],
