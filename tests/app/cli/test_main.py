@@ -476,7 +476,7 @@ def test_too_little_memory_is_not_reported_as_a_bug(
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("finetune photos", "unknown verb 'finetune': imclass train RECIPE"),
+        ("finetune photos", "unknown verb 'finetune': imclass train finetune"),
         ("classify x.jpg", "unknown verb 'classify': imclass predict MODEL PATH"),
         ("evaluate model.safetensors --pretrained", "unknown option --pretrained: MODEL may be NETWORK:WEIGHTS"),
         ("predict model.safetensors pets --gpu 0", "unknown option --gpu: --device cuda"),

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "finetune": "imclass train RECIPE --init MODEL starts from a model's weights",
+        "finetune": "imclass train finetune --init MODEL fits a new last layer, then trains all layers",
         "fit": "imclass train RECIPE trains a network",
         "resume": "run the same `imclass train` command again to resume its run",
         "test": "imclass evaluate MODEL scores a model",
