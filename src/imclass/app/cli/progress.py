@@ -1,4 +1,4 @@
-"""Progress on standard error: of scoring, and of training with loss, accuracy, rate, data wait and time left."""
+"""Progress of scoring and training on standard error. Training shows loss, accuracy, rate, data wait and time left."""
 
 import math
 import time
@@ -65,7 +65,7 @@ class EvaluationProgress:
 
 @dataclass
 class EpochSums:
-    """Sums over the steps of an epoch that this process has run: all of them, unless it resumed within the epoch."""
+    """Sums over the steps of an epoch run by this process: all steps, unless the process resumed within the epoch."""
 
     counted: str = "top1"  # the measure that `correct` counts
     images: int = 0
@@ -116,7 +116,7 @@ def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line with the images that a step left out because each was alone in its part, if there are any."""
+    """Yield a line that lists the images left out of a step because each was alone in its part, if there are any."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, because batch norm needs two images in a part: {names}"
@@ -200,9 +200,9 @@ class TrainingProgress:
         return "  ".join(parts)
 
     def epoch_line(self, event: EpochEnd) -> str:
-        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, then also the rate.
+        """Return the line for a finished epoch. On a narrow terminal, it omits the data wait, and if necessary the rate.
 
-        Rate and time left are unknown if this process resumed an epoch after its last step.
+        Rate and time left are unknown if this process resumed after the last step of the epoch.
         """
         sums = self.sums
         means = means_text(event.main, event.measures, event.total)
@@ -217,7 +217,7 @@ class TrainingProgress:
         """Return the time left at this process's average pace."""
         done = max(1, step - self.first_step)
         seconds = round((time.monotonic() - self.began) / done * (self.total_steps - step))
-        return f"{seconds // 3600}:{seconds // 60% 60:02d}:{seconds % 60:02d}"
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
     def print_refused(self, refused: Iterable[Refused]) -> None:
         """Print a line for each file that was left out."""

@@ -23,7 +23,7 @@ TYPES = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text
 
 @dataclass(frozen=True)
 class Arg:
-    """A mark on a field: the placeholder of its value in help, the text for a default of None, and its description.
+    """A mark on a field: the placeholder for its value in the help, the text for a default of None, and a description.
 
     `text` is set for arguments that several verbs share. Other arguments have their text below the field.
     """
@@ -113,7 +113,7 @@ def scalar(hint: Any) -> Any:
 
 
 def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
-    """Return a class's docstring and the texts below its fields. The source is parsed, as `python -OO` drops them."""
+    """Return a class's docstring and the texts below its fields, from the source: `python -OO` drops docstrings."""
     module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     texts = {}
