@@ -85,7 +85,7 @@ class TrainArguments:
     dry_run: bool = False
     """Check everything, print the configuration, and stop. Nothing is written."""
     style: Literal["bar", "book"] = "bar"
-    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, one line is also printed for each epoch."""
+    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()
 
 

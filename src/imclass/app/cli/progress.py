@@ -200,7 +200,7 @@ class TrainingProgress:
         return "  ".join(parts)
 
     def epoch_line(self, event: EpochEnd) -> str:
-        """Return the line for a finished epoch. On a narrow terminal, it omits the data wait, and if necessary the rate.
+        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, and if necessary the rate.
 
         Rate and time left are unknown if this process resumed after the last step of the epoch.
         """
