@@ -18,7 +18,7 @@ PROBE_IMAGES = 32  # images in the training step of a probe
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the recorded runtime, or else the configured or fastest one, and a note about the probe if one was run."""
+    """Return the recorded, configured or fastest runtime, in this order of preference, and a note about any probe."""
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()
