@@ -174,6 +174,6 @@ def test_a_part_of_one_image_is_left_out_and_named_under_batch_norm(tmp_path: Pa
 
 
 def test_batch_norm_needs_a_batch_of_two(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--batch 1 is too small: resnet-cifar-20 has batch norm"):
+    with pytest.raises(UserError, match="--batch 1 is too small: resnet-cifar-20 uses batch norm"):
         leg_of(noise(8, 32), Model("resnet-cifar-20"), 32, batch=1)
     assert isinstance(leg_of(noise(8, 28, 1), Model("lenet-5"), 28, "grey", batch=1).make().network, nn.Module)

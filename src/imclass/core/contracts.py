@@ -173,7 +173,7 @@ class Classifier(Protocol):
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the sorted contents of the images that any part was trained on, or None if they are not known."""
+        """Return the sorted content hashes of the images that any part was trained on, or None if unknown."""
         ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:

@@ -102,7 +102,7 @@ class AnyOf:
         return AnyOf(torch.as_tensor(self.marks).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
-        """Return the number of images with each class. K is `classes`."""
+        """Return the number of images in each class. K is `classes`."""
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:

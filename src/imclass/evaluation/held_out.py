@@ -64,7 +64,7 @@ class ModelOrigin:
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether this training split has the same content as the model's training split, at whatever path."""
+        """Return whether this training split has the same content as the model's training split, at any path."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 

@@ -20,7 +20,7 @@ from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends at this size of its decoded images, whatever the batch size
+MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends at this size of its decoded images, at any batch size
 # The largest batch for protocols that may score a hundred views of each image. Progress is reported after each batch,
 # and a larger batch could take minutes.
 MULTI_VIEW_BATCH = 28
@@ -80,10 +80,9 @@ def evaluate_each(
     Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
     image is left out and listed in the result or, if `strict` is set, raises `UserError`. `report(done, total)` is
     called after each batch of this process's images. `watch()` is called before each image or batch, and may raise
-    `Interrupted`, which also ends the decoding threads. Neither these callbacks nor `workers`, the number of decoding
-    threads, affect the results. `batch` and the number of processes change the order of sums in a network, and thus
-    change log-scores by rounding errors of about 1e-5 of their scale. The first process returns all results, the
-    others an empty list. With K < 5 classes, top-5 means top-K.
+    `Interrupted`, which also ends the decoding threads. Neither callbacks nor `workers` affect the results. `batch` and
+    the number of processes change the order of sums in a network, and thus change log-scores by rounding errors of
+    about 1e-5 of their scale. The first process returns all results, the others an empty list.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets

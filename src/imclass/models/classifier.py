@@ -334,10 +334,7 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise a `UserError` unless names, shapes and types equal those of the network's tensors.
-
-    The mean may be an image, which then becomes the network's mean.
-    """
+    """Raise a `UserError` unless the tensors match the network's. A mean image becomes the network's mean."""
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
         classifier.network.mean = mean  # the mean image of the training data

@@ -68,7 +68,7 @@ def cifar10_resnet_adam(epochs: int = 1) -> Training:
 
 
 def cifar10_resnet_quick(epochs: int = 1) -> Training:
-    """Train the network of the book's quick start for one epoch, with flips and a rate that rises, then falls to 0.
+    """Train the network from the book's quick start for one epoch, with flips and a rate that rises, then falls to 0.
 
     `imclass train cifar10-resnet-quick`. Our test accuracy is 67.75% (mean of seeds 0, 1, 2; standard deviation
     0.40) in 92 to 95 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16. No setting was tuned on CIFAR-10.

@@ -1,7 +1,8 @@
 """Running statistics of batch norms in a step with several parts.
 
-Each part is normalised by its own statistics. PyTorch would update the running statistics after each part, in whatever
-order a process computes the parts. Here they are updated once per step, with the means over all images of the step.
+Each part is normalised by its own statistics. PyTorch would update the running statistics after each part, in the
+order in which a process computes the parts. Here they are updated once per step, with the means over all images of the
+step.
 """
 
 import contextlib

@@ -45,7 +45,7 @@ MISTAKES = {
     "train mnist-lenet --data pets --batch 8 --out pets": ["--out pets contains other files"],
     "train mnist-lenet --data pets --batch 8 --out foreign": [
         "foreign/config.json is not a run's config",
-        "train again into another --out",
+        "train again with another --out",
     ],
     "train mnist-lenet --data pets --batch 8 --epochs 40 --out begun": [
         "begun was begun",

@@ -510,7 +510,7 @@ def test_an_impossible_path_is_refused_before_any_work(run: Path, capsys: pytest
     Path("mine.html").write_text("something of the user's")
     for out, message in (
         ("no/where.html", "the folder no does not exist"), ("pets", "pets is a folder"),
-        ("run/config.json", "name it config.html"),
+        ("run/config.json", "use config.html"),
         ("mine.html", "mine.html already exists"),
     ):  # fmt: skip
         assert main(["report", "run", "--out", out]) == 2

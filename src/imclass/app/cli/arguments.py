@@ -7,37 +7,24 @@ run `make reference` to regenerate that page after a change.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
-from imclass.app.cli.syntax import Arg
-
-FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
-EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
-
-# Arguments that several verbs share, with their texts.
-MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
-ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
-PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
-PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
-DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
-DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
-SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
-SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
-PROTOCOL_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored, such as crops and
-flips; `imclass protocols` lists all protocols."""
-ProtocolOption: TypeAlias = Annotated[str | None, Arg("NAME", "as trained", PROTOCOL_TEXT)]
-TRAINED_TEXT = """Images seen in training. Images that the model was trained on are recognised by their content, in any
-folder. They are left out and counted, or included. --split train and a published test split always include them."""
-TrainedOption: TypeAlias = Annotated[Literal["leave-out", "include"], Arg(text=TRAINED_TEXT)]
-CLASSES_TEXT = """JSON map from the data's classes to the model's. It is an object, such as {"puppy": "dog"}."""
-ClassesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=CLASSES_TEXT)]
-DEVICE_TEXT = "cpu, cuda, cuda:N or mps. `auto` uses a CUDA device if there is one, otherwise the CPU."
-DeviceOption: TypeAlias = Annotated[str, Arg("DEVICE", text=DEVICE_TEXT)]
-BatchOption: TypeAlias = Annotated[int, Arg("N", text="Images to score at a time.")]
-WORKERS_TEXT = "Number of threads that decode images. With 0, the main thread decodes them."
-WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS_TEXT)]
-MEGAPIXELS_TEXT = "Largest image in megapixels. Larger images are refused."
-MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
+from imclass.app.cli.syntax import (
+    Arg,
+    BatchOption,
+    ClassesOption,
+    DataOption,
+    DeviceOption,
+    EntryArgument,
+    FileOption,
+    MegapixelsOption,
+    ModelArgument,
+    PathsArgument,
+    ProtocolOption,
+    SplitOption,
+    TrainedOption,
+    WorkersOption,
+)
 
 DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
 
@@ -64,7 +51,7 @@ class TrainArguments:
     Every field of the recipe's configuration is also an option:
 
         --epochs 5                a field of every stage
-        --stages.1.epochs 5       the same field of one stage; stages are counted from 0
+        --stages.1.epochs 5       the same field of one stage, counted from 0
         --schedule.kind cosine    another kind of schedule, with its defaults
         --schedule.rate 0.1       a field of that kind
         --augment flip pad        the list of augmentations, in order
@@ -91,8 +78,8 @@ class TrainArguments:
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score models on held-out images. Prints top-1 and top-5 accuracy, per-class results and the confusion matrix, or
-    average precision for multi-label data. Several models are scored one by one, and fused in the last row."""
+    """Score models on held-out images. Prints accuracy, per-class results and the confusion matrix, or average precision
+    for multi-label data. Several models are scored one by one, and fused in the last row."""
 
     models: Annotated[tuple[Path, ...], Arg("MODEL ...", positional=True)]
     """Runs, model files, NETWORK:WEIGHTS, or saved scores. NETWORK:WEIGHTS stands for published weights, which
@@ -127,7 +114,7 @@ class EvaluateArguments:
     table_format: Annotated[Literal["text", "markdown", "csv"], Arg("FORMAT")] = "text"
     """text, markdown or csv."""
     changed: int = 0
-    """List up to N images whose true class changes rank. The ranks in the first and the last row are compared."""
+    """List N images whose true class changes rank. The ranks in the first and the last row are compared."""
     trained: TrainedOption = "leave-out"
     thresholds: Literal["model", "fit"] = "model"
     """Multi-label thresholds. A class is predicted if its probability reaches its threshold. `model` uses the model's
@@ -320,7 +307,7 @@ class WeightsArguments:
     format: Annotated[str | None, Arg("LIBRARY")] = None
     """export: target library, such as torchvision or timm."""
     from_: Annotated[str | None, Arg("LIBRARY", "best match")] = None
-    """import, verify: library whose tensor names the file uses. Examples are torchvision, timm and caffe."""
+    """import, verify: library whose names the file uses. Examples are torchvision, timm and caffe."""
     classes: Annotated[Path | None, Arg("FILE", "ImageNet's")] = None
     """import: class names in output order. The file contains a JSON list, or one name per line. By default, 1,000
     classes get ImageNet's names, and 10 classes at 32 x 32 pixels get CIFAR-10's."""

@@ -69,7 +69,7 @@ def report_run(folder: Path, out: Path | None, context: Context) -> Path:
 def report_model(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
-    """Evaluate a model into a folder, by default reports/MODEL, write its report there and return the report's path.
+    """Evaluate a model, save the results and the report in a folder, by default reports/MODEL, and return its path.
 
     `options` are fields of a `Request`. The folder also gets the scores and pictures that the report is made from.
     """

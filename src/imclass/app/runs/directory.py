@@ -186,7 +186,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json, and the runtime and facts of the run if it has begun."""
+    """The contents of a new config.json and, if the run has begun, its recorded runtime and facts."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None

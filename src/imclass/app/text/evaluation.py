@@ -116,7 +116,7 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 
 def class_table(evaluation: Evaluation) -> str:
-    """Return an aligned table of each class's images, precision, recall and F1. "-" stands for 0 / 0."""
+    """Return an aligned table of each class's image count, precision, recall and F1. "-" stands for 0 / 0."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
     lines = [f"{pad_text('class', wide)}{'images':>9}{'precision':>12}{'recall':>11}{'F1':>11}"]

@@ -37,7 +37,7 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
     if kind not in (1, 4):
         levels = LEVELS.match(content, at)
         if levels is None or not 0 < int(levels[1]) < 65536:
-            raise BadImage("damaged", path, "the PPM has no maximum sample value from 1 to 65535 in its header")
+            raise BadImage("damaged", path, "the PPM header has no valid maximum sample value (1 to 65535)")
         highest, at = int(levels[1]), levels.end()
     channels = 3 if kind in (3, 6) else 1
     if kind == 4:

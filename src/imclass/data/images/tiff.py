@@ -105,7 +105,7 @@ def parse_tiff(content: bytes, path: str) -> Container:
 def check_entries(entries: list[TiffField], form: TiffStructure, content: bytes, path: str) -> None:
     """Raise `BadImage` for fields of a wrong type or count, and for lists that overlap or lie outside the file.
 
-    A decoder copies every list, so many lists over the same part of the file would take many times the file's size.
+    A decoder copies every list. Many lists over the same part of the file would take many times the file's size.
     """
     total = 0  # bytes in all lists
     for entry in entries:

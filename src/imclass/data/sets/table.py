@@ -203,9 +203,7 @@ def one_label(cell: str, at: str) -> str:
     if not cell:
         raise UserError(f"{at}: the label is missing; give one, or call the column 'labels' if images may have none")
     if ";" in cell or "|" in cell:
-        raise UserError(
-            f"{at}: {cell!r} is more than one label; rename the column to 'labels', which allows any number"
-        )
+        raise UserError(f"{at}: {cell!r} is more than one label; call the column 'labels' to allow several")
     return nfc_form(cell)
 
 

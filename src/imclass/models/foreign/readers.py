@@ -131,7 +131,7 @@ def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor
 
 
 def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return an .npy file's declared shape, whether it is stored by columns, its type, and the offset of its values."""
+    """Return an .npy file's shape, whether its order is column-major, its type and the offset of its values."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
