@@ -78,8 +78,8 @@ class TrainArguments:
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score models on held-out images. Prints accuracy, per-class results and the confusion matrix, or average precision
-    for multi-label data. Several models are scored one by one, and fused in the last row."""
+    """Score models on held-out images. Prints accuracy, per-class results and the confusion matrix, or average
+    precision for multi-label data. Several models are scored one by one, and fused in the last row."""
 
     models: Annotated[tuple[Path, ...], Arg("MODEL ...", positional=True)]
     """Runs, model files, NETWORK:WEIGHTS, or saved scores. NETWORK:WEIGHTS stands for published weights, which
@@ -105,7 +105,7 @@ class EvaluateArguments:
     plot: FileOption = None
     """Draw the confusion matrix (.png)."""
     mistakes: FileOption = None
-    """List the images that the last row misclassifies (.csv or .html). The HTML page shows the images themselves."""
+    """List the mistakes of the last row (.csv or .html). The HTML page shows the images themselves."""
     reliability: FileOption = None
     """Draw accuracy against confidence (.png)."""
     table: Literal["3", "4", "5", "6", "7", "resnet"] | None = None
