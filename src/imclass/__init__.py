@@ -43,5 +43,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, and those that have been imported."""
+    """List the public names and the other names in this module."""
     return sorted({*globals(), *HOMES})

@@ -319,7 +319,7 @@ class TestTwins:
         program += f"found = test_unpickle.Named(io.BytesIO({content!r}), encoding='bytes').load()\nrepr(found)"
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
         assert result.returncode < 0
-        with pytest.raises(UserError, match="another type than unsigned bytes"):
+        with pytest.raises(UserError, match="a type other than unsigned bytes"):
             unpickle(content, PATH)
 
     @pytest.fixture

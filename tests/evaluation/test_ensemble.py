@@ -213,7 +213,7 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
-    with pytest.raises(UserError, match=r"scores 1 and 2 are of different images \(200 and 199, 199 in both\)"):
+    with pytest.raises(UserError, match=r"scores 1 and 2 are for different images \(200 and 199, 199 in both\)"):
         fuse([one, evaluation_of(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
     with pytest.raises(UserError, match="have different labels for the same images"):
         fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))

@@ -62,7 +62,7 @@ class TestSift:
         assert sift(data, [model(tmp_path)], "leave-out").dataset is data
 
     def test_a_split_of_training_images_alone_is_refused_with_the_option(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"trained on each of the 4 images .*--trained include"):
+        with pytest.raises(UserError, match=r"trained on all 4 images .*--trained include"):
             sift(pictures(4), [model(tmp_path, *range(9))], "leave-out")
 
     def test_unreadable_files_are_never_recognised(self, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ class TestCommandLine:
         for i in range(len(training)):
             shutil.copy(place / "pets" / training.name(i), place / "seen" / training.name(i))
         assert main(["evaluate", "run", "--data", "seen"]) == 2
-        assert "trained on each of the 16 images" in capsys.readouterr().err
+        assert "trained on all 16 images" in capsys.readouterr().err
         counts, _ = evaluate_counts(capsys, "run", "--data", "seen", "--trained", "include", "--save-scores", "s.npz")
         assert counts == (16, 0, 16, 16)
         assert evaluate_counts(capsys, "s.npz")[0] == counts

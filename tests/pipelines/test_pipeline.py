@@ -150,7 +150,7 @@ def test_unexpected_arrays_are_named(tmp_path: Path, plugins: Context) -> None:
 def test_an_invalid_chain_and_an_unfitted_part_are_refused() -> None:
     for parts in ((), (Colours(),), (NearestMean(), NearestMean())):
         with pytest.raises(
-            UserError, match="a pipeline consists of parts that transform, then one that scores; the parts"
+            UserError, match="a pipeline consists of parts that transform, followed by one that scores; the parts"
         ):
             Pipeline(parts, CLASSES)
     with pytest.raises(UserError, match="the part colours has no spread_, because it is not fitted"):

@@ -93,8 +93,9 @@ def create(
     """Return a classifier with random weights: the network with this name, for K named classes.
 
     `seed` determines the weights. Under the link "sigmoid" an image may have several of the classes. `preprocess` must
-    have the network's native size. By default it resizes the shorter side to 8/7 of that size, in colour or grey as the
-    network was published. Raise `UserError` for arguments that do not fit together, before memory is allocated.
+    have the network's native size. By default, it resizes the shorter side to 8/7 of that size, and converts images to
+    colour or grey, whichever the published network uses. Raise `UserError` for incompatible arguments, before memory is
+    allocated.
     """
     check_names(classes)
     return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
@@ -108,8 +109,8 @@ def load(
 ) -> Classifier:
     """Return the classifier in a run or a model file, or with published weights (NETWORK:WEIGHTS).
 
-    It is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda, cuda:N or mps).
-    Raise `UserError` for a model that does not exist, is damaged, or does not fit its network.
+    The classifier is for evaluation: its network computes in float32, channels last, on `device` (auto, cpu, cuda,
+    cuda:N or mps). Raise `UserError` for a model that does not exist, is damaged, or does not fit its network.
     """
     return models.load_classifier(os.path.expanduser(model), open_context(store, plugins), device=str(device))
 
@@ -127,16 +128,16 @@ def predict(
     plugins: Location | Sequence[Location] = (),
     max_megapixels: float | None = None,
 ) -> Iterator[Prediction]:
-    """Yield a `Prediction` for each image, in order: its most probable classes.
+    """Yield a `Prediction` with the most probable classes for each image, in order.
 
-    `top` is the number of classes, by default five, or under the link "sigmoid" all that reach their threshold.
+    `top` is the number of classes, by default five, or all that reach their thresholds under the link "sigmoid".
 
     `model` is an argument of `load`, or a classifier that it returned; `device` applies only to the former. `images` is
-    a path, a folder or a pattern; the bytes of an image file; a uint8 array H W C with C of 1 or 3; a Pillow image; or
-    an iterable of these or of pairs (name, image), such as a uint8 array N H W C or a generator. Items are read as they
-    are needed. `batch` images are classified at a time, decoded by `workers` threads. For an image that cannot be used,
-    the `Prediction` has `refused`. A `UserError` for invalid arguments is raised by the call itself, not while
-    iterating.
+    a path, a folder or a pattern; the bytes of an image file; an H x W x C uint8 array with C = 1 or 3; a Pillow image;
+    or an iterable of these or of (name, image) pairs, such as an N x H x W x C uint8 array or a generator. Items are
+    read as they are needed. `batch` images are classified at a time, and `workers` threads decode them. The
+    `Prediction` for an image that cannot be used states the reason in `refused`. A `UserError` for invalid arguments is
+    raised by the call itself, not while iterating.
     """
     context = open_context(store, plugins, max_megapixels)
     known = view_protocols(context)[protocol] if protocol is not None else None
@@ -175,13 +176,13 @@ def evaluate(
     """Score models on the images of a split. Return a row for each model and protocol, then the fused rows.
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
-    set's name, a folder, a CSV file, or a `Dataset` of N images. By default it is the data that the models were trained
-    on, and they are scored on a part of it that was held out of training. Images that a model was trained on are left
-    out and counted, wherever they are stored, unless `trained` is "include". `protocol` determines which views of an
-    image are scored; "center,flip" yields two rows from one pass. `classes` maps the data's class names to the models'.
-    `progress` is informed about the progress of the work. `uses` lists methods of the result that will be called, such
-    as "plot", so that a method that the images' labels do not allow raises `UserError` before an image is scored. The
-    result's `evaluation.scores` are float32 N x K, and its `evaluation.targets` have N labels. Raise `UserError` for
+    set's name, a folder, a CSV file, or a `Dataset` of N images. By default, the models are scored on the held-out part
+    of the data that they were trained on. Images that a model was trained on are left out and counted, wherever they
+    are stored, unless `trained` is "include". `protocol` determines which views of an image are scored; "center,flip"
+    yields two rows from one pass. `classes` maps the data's class names to the models'. `progress` is informed about
+    the progress of the work. `uses` lists the methods of the result that will be called, such as "plot": if the images'
+    labels do not allow one of them, `UserError` is raised before any image is scored. The result's `evaluation.scores`
+    is an N x K float32 array, and its `evaluation.targets` contains the labels of the N images. Raise `UserError` for
     invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()

@@ -35,7 +35,7 @@ class PackedModel:
     notes: tuple[str, ...] = ()
 
     def unpack(self, context: Context, setup: unpack.NetworkSetup = unpack.keep_engine) -> Classifier:
-        """Return the classifier, on the CPU. `setup` may change the engine of its networks."""
+        """Return the classifier, on the CPU. `setup` may change the engine of the classifier's networks."""
         return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 
@@ -52,7 +52,7 @@ def load_classifier(
 ) -> Classifier:
     """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
-    Its networks compute in this arithmetic, on this device. `note` receives the notes for the user.
+    The classifier's networks compute in this arithmetic, on this device. `note` receives the notes for the user.
     """
     packed = read_packed(model, context)
     note(packed.notes)
@@ -151,7 +151,7 @@ def check_has_weights(model: str | Path) -> None:
 
 
 def read_published(model: str, context: Context) -> PackedModel:
-    """Return the published model NETWORK:WEIGHTS. Raise `UserError` if it cannot be found or does not fit.
+    """Return the published model NETWORK:WEIGHTS. Raise `UserError` if it cannot be found or does not fit its network.
 
     The file is converted every time, which takes no longer than reading and checking a converted copy.
     """

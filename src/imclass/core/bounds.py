@@ -71,12 +71,12 @@ class AtMost:
 
 
 def check_bounds(value: Any, at: str = "") -> None:
-    """Raise `UserError` for a field, at any depth, that has the wrong type or is out of bounds.
+    """Raise `UserError` if a field, at any depth, has the wrong type or is out of bounds.
 
     Messages identify a field by its dotted key, which begins with `at`. In a tuple of dataclasses, an item is
-    identified by its kind if it has one, else by its number. If the tuple has a single item, the keys of its fields
-    have no number, as if the fields belonged to the enclosing dataclass. A dataclass may define `check_together(at)`
-    for rules that involve several fields.
+    identified by its kind if it has one, else by its number. The fields of a single item without a kind have keys
+    without a number, as if they belonged to the enclosing dataclass. A dataclass may define `check_together(at)` for
+    rules that involve several fields.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
@@ -96,7 +96,7 @@ def check_bounds(value: Any, at: str = "") -> None:
 
 
 def check_value(hint: Any, value: Any, key: str) -> None:
-    """Raise `UserError` unless a value has the type of `hint` and lies within its bounds."""
+    """Raise `UserError` unless a value has the type, and lies within the bounds, that `hint` declares."""
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
     require(has_type(kind, value), key, value_text(value), type_description(kind))
     values = value if isinstance(value, tuple) else (value,)

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from imclass.core.errors import UserError
 from imclass.core.text import list_names, nfc_form, suggestion
 
-WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # then the end, a space, an underscore or a hyphen
+WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # followed by the end, a space, an underscore or a hyphen
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
@@ -44,7 +44,7 @@ def rename_classes(classes: Sequence[str], names: Mapping[str, str]) -> tuple[st
 
 
 def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--rename") -> dict[str, str]:
-    """Parse words such as "old=new" into new names by old name, both in Unicode's composed form.
+    """Parse words such as "old=new" into a mapping from old to new names, both in Unicode's composed form.
 
     Raise `UserError` for a class that does not exist, and for a new name that another class already has.
     """
@@ -76,9 +76,9 @@ def join_classes(
 ) -> Int64[np.ndarray, "K"]:
     """Return, for each class of the data, its index among the model's classes.
 
-    Without `mapping` (from data names to model names) both must have the same classes, in any order. Raise `UserError`
-    with the missing and extra names if they differ. Also raise it for two classes that share a WordNet id, and for a
-    mapping of a class that the data does not have.
+    Without `mapping` (from data names to model names) the data and the model must have the same classes, in any order.
+    Raise a `UserError` that lists the missing and extra names if they do not. Also raise one if two classes have the
+    same WordNet id, or if `mapping` contains a class that the data does not have.
     """
     check_ids(data, where)
     check_ids(model, "the model")
@@ -97,14 +97,14 @@ def join_classes(
             f"{where} and the model do not have the same classes."
             + (f" Not in the model: {list_names(extra)}{suggestion(extra[0], missing)}." if extra else "")
             + (f" Not in {where}: {list_names(missing)}." if missing else "")
-            + " Rename the classes, or give a mapping with --classes FILE (a JSON object from data names to model "
-            "names; an empty object {} if the data has only some of the model's classes, under the same names)."
+            + " Rename the classes, or give a mapping with --classes FILE (a JSON object that maps data names to "
+            "model names, or {} if the data has only some of the model's classes, under the same names)."
         )
     return np.array([index[class_key(name)] for name in named], np.int64)
 
 
 def class_key(name: str) -> str:
-    """Return the WordNet id at the beginning of a name, else the composed form of the name, to compare classes by."""
+    """Return what classes are compared by: the WordNet id at the beginning of a name, else the name's composed form."""
     found = WORDNET_ID.match(name)
     return found.group() if found else nfc_form(name)
 

@@ -1,7 +1,7 @@
 """Conversion of frozen dataclasses to and from JSON, checked against the types of their fields.
 
-A dataclass with a class variable `kind` is a member of a tagged union: its JSON begins with "kind", and a table passed
-in by the caller maps its value to a class. A file therefore cannot choose a class to import.
+A dataclass with a `kind` class variable is a member of a tagged union: its JSON begins with "kind", and a table passed
+in by the caller maps each kind to a class. A file therefore cannot choose a class to import.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from imclass.core.errors import UnknownKey, UserError
 from imclass.core.tables import EntryTable
 from imclass.core.text import suggestion
 
-Kinds: TypeAlias = Mapping[type, EntryTable]  # the table of each tagged union, by the base class of its kinds
+Kinds: TypeAlias = Mapping[type, EntryTable]  # the table for each tagged union, keyed by the union's base class
 NO_KINDS: Kinds = types.MappingProxyType({})
 
 
@@ -33,7 +33,7 @@ def to_json(value: Any) -> Any:
 
 
 def tag_of(kind: type) -> str:
-    """Return the class variable `kind` of a dataclass, or "" if it has none or `kind` is one of its fields."""
+    """Return the `kind` class variable of a dataclass, or "" if it has none or `kind` is one of its fields."""
     names = {f.name for f in dataclasses.fields(kind)}
     return "" if "kind" in names else str(getattr(kind, "kind", ""))
 
@@ -45,7 +45,7 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -> Any:
-    """Convert JSON to a value of type `kind`. Raise a `UserError` with the dotted key for a wrong name or type."""
+    """Convert JSON to a value of type `kind`. Raise a `UserError` with the dotted key if a name or type is wrong."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_object(kind, value, where, kinds)
@@ -99,7 +99,7 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
 
 
 def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> type:
-    """Return the class of a JSON object: `kind` itself, or the class with its "kind" in a tagged union."""
+    """Return the class of a JSON object: `kind` itself or, in a tagged union, the class for the object's "kind"."""
     if kind in kinds:
         known = kinds[kind].entries
         if "kind" not in value:
@@ -113,7 +113,7 @@ def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> 
 
 
 def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> UserError:
-    """Return the error for a field that `chosen` does not have, naming the kinds of the same union that have it."""
+    """Return the error for a field that `chosen` lacks. It lists the kinds of the same union that have the field."""
     if kind in kinds:
         owners = [other for other, entry in kinds[kind].entries.items() if name in hints_of(entry)]
         if owners:
@@ -174,20 +174,20 @@ def type_description(kind: Any) -> str:
 
 
 def item_of(hint: Any) -> type | None:
-    """Return the dataclass whose instances a tuple type contains, or None for any other type."""
+    """Return the class of the items of a tuple type if that class is a dataclass, else None."""
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
     return item if isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
 def entry_key(where: str, value: Any, i: int) -> str:
-    """Return the dotted key of an entry in a tuple of kinds, which ends in its kind or, if it has none, its number."""
+    """Return the dotted key of an entry in a tuple. The key ends in the entry's kind, else in its number."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
 def kind_names(value: Any) -> list[str] | None:
     """Return the kind of each entry of a JSON array of kinds, or None for anything else.
 
-    The key "kind" is a tag only if it comes first in an entry: `to_json` writes a tag before all fields, and a field
+    The "kind" key is a tag only if it comes first in an entry: `to_json` writes a tag before all fields, but a field
     that happens to be called "kind" among the other fields.
     """
     if not isinstance(value, list) or not value:
@@ -198,9 +198,9 @@ def kind_names(value: Any) -> list[str] | None:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested JSON into values by dotted key. An array of plain values remains one value.
+    """Flatten nested JSON into a mapping from dotted keys to values. An array of plain values remains one value.
 
-    An array of kinds becomes the list of their names, followed by the fields of each under its kind:
+    An array of kinds becomes the list of the kinds' names, followed by the fields of each entry under its kind:
     {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more than
     once, its entries are numbered instead.
     """

@@ -20,18 +20,18 @@ Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
 @dataclass(frozen=True)
 class Model:
-    """A network, its size, and its normalisation: mean and std of images in [0, 1], one per channel or one for all."""
+    """A network and its normalisation. Mean and std, one per channel or one for all, apply to images in [0, 1]."""
 
     network: str
-    row: dict[str, Any] = field(default_factory=dict)  # fields that differ from the network's row in its table
+    row: dict[str, Any] = field(default_factory=dict)  # fields that replace those of the network's row in the table
     mean: tuple[float, ...] = (0.0,)
     std: Annotated[tuple[float, ...], Above(0)] = (1.0,)
-    mean_image: bool = False  # subtract the mean of the training images, pixel by pixel, instead of `mean`
-    mean_colour: bool = False  # subtract the mean of all pixels of the training images, instead of `mean`
-    initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: those of the network's paper
+    mean_image: bool = False  # subtract the pixel-by-pixel mean of the training images, instead of `mean`
+    mean_colour: bool = False  # subtract the mean over all pixels of the training images, instead of `mean`
+    initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: as in the network's paper
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a mean or std on the scale 0 to 255, and for a mean image with a mean colour."""
+        """Raise `UserError` for a mean or std on a scale from 0 to 255, and for both a mean image and a mean colour."""
         both = self.mean_image and self.mean_colour
         require(not both, f"{at}mean_colour", "true", "false where model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -50,7 +50,7 @@ class Optimiser(ABC):
     def build(self, groups: list[dict[str, Any]]) -> Any:
         """Return a `torch.optim.Optimizer` for these parameter groups.
 
-        Its state for each parameter must consist only of tensors, because checkpoints store nothing else.
+        The optimiser's state for each parameter must consist only of tensors, because checkpoints store nothing else.
         """
 
 
@@ -60,9 +60,9 @@ class Position:
 
     step: int  # steps before this one
     samples: int  # images before this step
-    steps: int  # steps of the whole stage
+    steps: int  # steps in the whole stage
     history: tuple[float, ...] = ()  # the stage's validation accuracies so far
-    errors: tuple[float, ...] = ()  # the training error of each finished epoch of the stage, as a fraction
+    errors: tuple[float, ...] = ()  # training errors of the stage's finished epochs, as fractions
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Schedule(ABC):
     kind: ClassVar[str] = ""  # its name in the table
     needs_validation: ClassVar[bool] = False
     rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1  # the highest rate
-    warmup: Annotated[int, AtLeast(0)] = 0  # steps over which the rate climbs linearly from 0 to the schedule
+    warmup: Annotated[int, AtLeast(0)] = 0  # steps over which the rate climbs linearly from 0 to the scheduled rate
     warmup_share: Annotated[float, AtLeast(0), AtMost(1)] = 1.0  # the largest fraction of the stage's steps for warm-up
 
     @abstractmethod
@@ -84,10 +84,10 @@ class Schedule(ABC):
         return min(self.warmup, round(self.warmup_share * steps))
 
     def rate_at(self, position: Position) -> float:
-        """Return the learning rate of the step at `position`."""
+        """Return the learning rate for the step at `position`."""
         share = self.share_at(position)
         warmup = self.warmup_of(position.steps)
-        if position.step < warmup:  # Goyal et al., arXiv:1706.02677, section 2.2: climb linearly to the schedule
+        if position.step < warmup:  # Goyal et al., arXiv:1706.02677, section 2.2: climb linearly to the rate
             share *= (position.step + 1) / warmup
         return self.rate * share
 
@@ -97,11 +97,11 @@ class Objective(ABC):
     """A kind of objective: the loss that training minimises."""
 
     kind: ClassVar[str] = ""  # its name in the table
-    link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"  # "sigmoid" trains on several labels an image
+    link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"  # "sigmoid" for images with several labels
 
     @abstractmethod
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the loss of each image [N] for scores [N K] and targets as in `core/targets.py`."""
+        """Return the loss for each image [N], given scores [N K] and targets as defined in `core/targets.py`."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class CrossEntropy(Objective):
     kind: ClassVar[str] = "cross-entropy"
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the negative log-probability of each image's label, or its mean weighted by class fractions."""
+        """Return each image's negative log-probability of its label, or the mean weighted by its class fractions."""
         from torch.nn import functional
 
         from imclass.core.targets import Soft
@@ -128,7 +128,7 @@ class BinaryCrossEntropy(Objective):
     """Binary cross-entropy between marks and the sigmoid of the scores, in nats, summed over classes.
 
     Because of the sum (T. Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 1), each
-    class trains as fast as in a classifier of that class alone. A mean would slow training down in proportion to the
+    class trains as fast as in a classifier for that class alone. A mean would slow training down in proportion to the
     number of classes. Classes that were not judged contribute nothing.
     """
 
@@ -136,7 +136,7 @@ class BinaryCrossEntropy(Objective):
     link: ClassVar[Literal["softmax", "sigmoid"]] = "sigmoid"
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the sum over each image's judged classes."""
+        """Return the loss for each image, summed over the image's judged classes."""
         from torch.nn import functional
 
         marks = targets.marks
@@ -183,7 +183,7 @@ class Stage:
 
     Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
-    `begin` decides which weights a stage inherits from the preceding stage or, if it is the first, from `init`.
+    `begin` decides which weights a stage inherits from the preceding stage or, in the first stage, from `init`.
     "continue" inherits all weights that fit by name, "fresh" none, and "first-and-last" those of the first four
     convolutions and of all fully connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
     """
@@ -193,12 +193,12 @@ class Stage:
     model: Model | None = None  # the network from this stage on; empty: the same as before
     preprocess: Preprocess | None = None  # the preprocess from this stage on; empty: the same as before
     begin: Literal["continue", "fresh", "first-and-last"] = "continue"  # inherit all weights that fit, none, or VGG's
-    rates: dict[str, float] = field(default_factory=dict)  # factors by layer pattern; the last match wins, 0 freezes
-    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement that end the stage; 0: never
-    keep_start: bool = False  # also score the initial weights of the stage, and allow them to be chosen
+    rates: dict[str, float] = field(default_factory=dict)  # factors per layer pattern; the last match wins, 0 freezes
+    patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement after which the stage ends; 0: no limit
+    keep_start: bool = False  # also score the stage's initial weights, and allow them to be chosen
     epochs: Annotated[int, AtLeast(1)] = 1  # passes over the training images
     batch: Annotated[int, AtLeast(1)] = 128  # images in a step
-    micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, for any number of processes
+    micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, the same for any number of processes
     optimiser: Optimiser | None = None
     schedule: Schedule | None = None
     solver: Solver | None = None
@@ -206,12 +206,17 @@ class Stage:
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for more parts than a step has images, a name that cannot be a folder's, or a wrong kind.
+        """Raise `UserError` if a step has more parts than images, `name` cannot name a folder, or a kind is wrong.
 
         Each kind of stage requires its fields, and forbids those of the other kind.
         """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
-        require(plain, f"{at}name", repr(self.name), "letters, digits and any of - _ ., because it names a folder")
+        require(
+            plain,
+            f"{at}name",
+            repr(self.name),
+            "letters, digits and any of - _ . (no dot first), because it names a folder",
+        )
         require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
         needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
         for name in ("optimiser", "schedule", "solver"):
@@ -244,7 +249,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Cut:
-    """The division of data into splits: rule and seed for data without splits, and the fraction for validation."""
+    """The division of data into splits: the rule and seed for data without splits, and the validation fraction."""
 
     rule: Share = Share()
     seed: int = 0
@@ -262,17 +267,17 @@ class Training:
     model: Model
     stages: tuple[Stage, ...]
     preprocess: Preprocess
-    data: str  # name of a data set, a folder with a folder per class, or a CSV file
+    data: str  # a data set's name, a folder with one subfolder per class, or a CSV file
     split: Share = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
-    validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train that chooses the weights
+    validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
     init_digest: str = ""  # SHA-256 of that model's tensors, computed when the run begins
     seed: Seed = 0
     device: str = "auto"  # cpu, cuda, cuda:N or mps; auto: CUDA if available, else cpu
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: the fastest on this machine whose scores agree
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: on this machine, the fastest whose scores agree
     nonfinite: Literal["stop", "skip"] = "stop"
-    max_megapixels: Annotated[float, Above(0)] = 50.0  # the largest image file to read; larger ones are refused
+    max_megapixels: Annotated[float, Above(0)] = 50.0  # millions of pixels; image files with more are refused
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -295,10 +300,10 @@ class Execution:
     """Settings of a run that do not affect its result. All of them may change when it is resumed."""
 
     workers: Annotated[int, AtLeast(0)] = 2  # decoding threads; 0 decodes in the main thread
-    memory: Annotated[int, AtLeast(0)] = 2048  # MiB for decoded images; a data set that fits is kept in memory
+    memory: Annotated[int, AtLeast(0)] = 2048  # MiB for decoded images; a data set up to this size is kept in memory
     save_every: Annotated[int, AtLeast(0)] = 60  # seconds between checkpoints; each epoch also ends with one
     keep: Annotated[int, AtLeast(2, "one is the fallback for the other")] = 2  # how many checkpoints to keep
-    keep_checkpoints: bool = False  # keep them after the run has finished, instead of removing them
+    keep_checkpoints: bool = False  # keep the checkpoints after the run has finished
     strict: bool = False  # make a refused image an error
     pictures: bool = True  # keep the images that the report shows: the worst mistakes and an example
     plugins_changed: bool = False  # resume even if a plugin that the run uses has changed

@@ -18,7 +18,7 @@ from imclass.core.targets import Link, Targets
 from imclass.core.text import list_names
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C; the images in a list may differ in size
-Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; raising an error ends the scoring
+Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; an error in it ends the scoring
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Origin:
 
     name: str
     path: str
-    rule: str  # the origin of its splits: "published", "folders", or "hash ..." with the seed
+    rule: str  # the origin of the splits: "published", "folders", or "hash ..." with the seed
     licence: str = ""
-    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored while listing
+    notes: tuple[str, ...] = ()  # one sentence for each kind of file that the listing ignored
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images by position, each with a name, as needed for prediction. `[i]` raises `BadImage` for a bad image.
+    """Named images, indexed by position, as prediction needs them. `[i]` raises `BadImage` for a bad image.
 
     Every `Dataset` is also an `ImageSource`.
     """
@@ -48,7 +48,7 @@ class ImageSource(Protocol):
 
 @runtime_checkable
 class Dataset(Protocol):
-    """One split of a data set: images and their targets, by position.
+    """One split of a data set: images and their targets, indexed by position.
 
     `ids` are hashes of the names in Unicode's composed form. Random choices depend on them and not on positions, so
     adding or holding out some images changes nothing for the others. `array` contains all images if they have the same
@@ -83,7 +83,7 @@ class Dataset(Protocol):
     def name(self, i: int) -> str: ...
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels if it is in an array."""
+        """Return the first 64 bits of a SHA-256 for each image: of its file, or of its pixels if it is in an array."""
         ...
 
     def digest(self) -> str:
@@ -96,11 +96,11 @@ class Engine(Protocol):
     """An engine that computes one network's scores, with the network itself or with a program built from it."""
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return log-scores of views at the native size, float32 on the CPU."""
+        """Return the log-scores of views at the native size, as float32 on the CPU."""
         ...
 
     def dense(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Return log-scores at every position of larger views, float32 on the CPU."""
+        """Return the log-scores at every position of larger views, as float32 on the CPU."""
         ...
 
     def for_network(self, network: Any) -> "Engine":
@@ -114,7 +114,7 @@ class NetworkBacked(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the network's name in its table."""
+        """Return the network's name in the table."""
         ...
 
     @property
@@ -158,12 +158,12 @@ class Classifier(Protocol):
 
     @property
     def link(self) -> Link:
-        """Return "softmax", whose scores are log-scores, or "sigmoid", whose scores are logits."""
+        """Return "softmax" if the scores are log-scores, or "sigmoid" if they are logits."""
         ...
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Return the lowest probability at which an image has each class, under "sigmoid"; empty: 0.5 for all."""
+        """Return, for "sigmoid", the lowest probability at which each class is predicted. Empty means 0.5 for all."""
         ...
 
     @property
@@ -173,15 +173,15 @@ class Classifier(Protocol):
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the sorted contents of the images that any part of it was trained on, or None if not known."""
+        """Return the sorted content hashes of the images that any part was trained on, or None if unknown."""
         ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return scores of images of any size, preprocessed as in training; float32 on the CPU."""
+        """Return the scores of images of any size, as float32 on the CPU, after preprocessing as in training."""
         ...
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of its model file."""
+        """Return the tensors and the header of the classifier's model file."""
         ...
 
     def rename(self, names: Mapping[str, str]) -> "Classifier":
@@ -189,29 +189,29 @@ class Classifier(Protocol):
         ...
 
     def networks(self) -> Mapping[str, NetworkBacked]:
-        """Return the networks that it consists of, by names such as "2.0". A single network has the name ""."""
+        """Return the classifier's networks, keyed by names such as "2.0". A single network has the name ""."""
         ...
 
     def protocols(self) -> "Mapping[str, ViewProtocol]":
-        """Return the protocol with which each network scores images, by the network's name."""
+        """Return the protocol with which each network scores images, keyed by the network's name."""
         ...
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return how each model that it consists of was trained; None for a model that does not record it."""
+        """Return the provenance of each model in the classifier, or None for a model that does not record one."""
         ...
 
 
 @runtime_checkable
 class ViewProtocol(Protocol):
-    """A rule, as a frozen value, that turns views of an image into one vector of scores. Metrics never see crops."""
+    """A rule that turns views of an image into one vector of scores, as a frozen value. Metrics never see crops."""
 
     @property
     def name(self) -> str:
-        """Return the name in its table, which the command line and model files use."""
+        """Return the protocol's name in the table, as used on the command line and in model files."""
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the lengths Q, in pixels, of an image's shorter side. They are empty if the preprocess decides."""
+        """Return the lengths Q of an image's shorter side, in pixels. They are empty if the preprocess decides."""
         ...
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -232,7 +232,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a split with targets and measures. An example of `tally` is "9,997 of 10,000 evaluated, 3 refused"."""
+    """The scores, targets and measures of a split. An example of `tally` is "9,997 of 10,000 evaluated, 3 refused"."""
 
     classes: tuple[str, ...]
     targets: Targets
@@ -241,8 +241,8 @@ class Evaluation:
     total: int
     refused: tuple[Refused, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)  # loss in nats per image; all others in [0, 1]
-    main: str = "top1"  # the measure that models are chosen by; higher is better
-    thresholds: tuple[float, ...] = ()  # of the classes' probabilities, for several labels; empty: 0.5 for all
+    main: str = "top1"  # the measure by which models are chosen; higher is better
+    thresholds: tuple[float, ...] = ()  # one per class, for images with several labels; empty: 0.5 for all
     left_out: int = 0  # images that were not scored because a model was trained on them
     trained_on: int = 0  # images that were scored although a model was trained on them
 

@@ -26,9 +26,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class BadImage(Exception):
-    """A refused image. `code` is a short stable word such as "truncated"; `detail` describes the fault.
+    """A refused image. `code` is a short, stable word such as "truncated"; `detail` describes the fault.
 
-    Loaders catch it, report the file and leave it out. The file itself is never modified.
+    Loaders catch the error, report the file and leave the image out. The file itself is never modified.
     """
 
     def __init__(self, code: str, path: str, detail: str) -> None:
@@ -40,6 +40,6 @@ class BadImage(Exception):
 
 
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
-    """Raise a `UserError` that names the option `key`, its value and the required one, unless `condition` holds."""
+    """Raise a `UserError` with the option `key`, its value and what it must be, unless `condition` holds."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

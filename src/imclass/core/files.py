@@ -1,4 +1,4 @@
-"""Atomic writes, which leave either a complete file or none, and digests of files."""
+"""Atomic writes, which replace a file completely or not at all, and digests of files."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ from typing import IO
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file that replaces `path` only when the block succeeds.
 
-    It is written next to `path`, fsynced and renamed, and then the folder is fsynced.
+    The file is written next to `path`, fsynced and renamed, and then the folder is fsynced.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -51,6 +51,6 @@ def file_digest(path: Path) -> str:
 
 
 def has_mark(path: Path, mark: bytes) -> bool:
-    """Return whether `mark` occurs in the first 1,024 bytes of a file, which identifies files that imclass wrote."""
+    """Return whether a file's first 1,024 bytes contain `mark`, which identifies files that imclass wrote."""
     with path.open("rb") as file:
         return mark in file.read(1024)

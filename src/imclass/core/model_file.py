@@ -24,7 +24,7 @@ from imclass.core.text import main_measure
 MODEL_FORMAT = 2
 Body = TypeVar("Body")
 MAGIC_KEY = "imclass"
-TRAINED_ON = "trained_on"  # the tensor with 64 bits of the SHA-256 of each image that a model was trained on
+TRAINED_ON = "trained_on"  # the tensor with 64 bits of SHA-256 for each image that a model was trained on
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -43,18 +43,18 @@ class DataFacts:
 
     name: str = ""
     path: str = ""
-    rule: str = ""  # the origin of its splits, in words
+    rule: str = ""  # the origin of the splits, in words
     digest: str = ""
     splits: tuple[str, ...] = ()
     cut: Cut = Cut()
-    plugins: dict[str, str] = field(default_factory=dict)  # SHA-256 of the plugin files in use, by "network tiny" etc.
+    plugins: dict[str, str] = field(default_factory=dict)  # SHA-256 of the plugin files, keyed by "network tiny" etc.
     licence: str = ""
-    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored in its folders
+    notes: tuple[str, ...] = ()  # one sentence for each kind of file that was ignored in the data's folders
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Measures of a model on a split. `main` is the measure that models are chosen by."""
+    """Measures of a model on a split. `main` is the measure by which models are chosen."""
 
     measures: dict[str, float]
     evaluated: int
@@ -63,7 +63,7 @@ class Metrics:
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
-        """Return the metrics in a flat record: measures by name, and the numbers of images evaluated and in total."""
+        """Return the metrics in a flat record: measures keyed by name, and numbers of images evaluated and in total."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
         return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_measure(measures))
@@ -76,7 +76,7 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestor:
-    """The model whose weights training began from: its name, the SHA-256 of its tensors, and its provenance."""
+    """The model from whose weights training began: its name, the SHA-256 of its tensors, and its provenance."""
 
     model: str
     digest: str
@@ -97,13 +97,13 @@ class RecipeNames:
 class Provenance:
     """The origin of a model.
 
-    `chosen` describes the step that its weights are from, or the file from which they were imported. `recipe` is the
-    resolved config as JSON, because the tables of its kinds belong to higher rooms.
+    `chosen` describes the step from which the weights were taken, or the file from which they were imported. `recipe`
+    is the resolved config as JSON, because the tables of the config's kinds belong to higher rooms.
     """
 
     data: DataFacts | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Metrics] = field(default_factory=dict)  # by split
+    metrics: dict[str, Metrics] = field(default_factory=dict)  # keyed by split
     chosen: str = ""
     init: Ancestor | None = None
 
@@ -115,7 +115,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelHeader:
-    """Everything in a model file besides its tensors.
+    """Everything in a model file except its tensors.
 
     `body` is the JSON of a dataclass from which the model can be rebuilt. Each kind of model defines that dataclass.
     Member 3 of an ensemble stores its tensors with the prefix "3.".
@@ -125,9 +125,9 @@ class ModelHeader:
     classes: tuple[str, ...]
     body: dict[str, Any]
     link: Link = "softmax"
-    thresholds: tuple[float, ...] = ()  # the lowest probability of each class, under "sigmoid"; empty: 0.5 for all
+    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability that predicts a class; empty: 0.5 each
     trained: Provenance | None = None
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that wrote it
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that wrote the file
     licence: str = ""
     format: int = MODEL_FORMAT
 
@@ -168,7 +168,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
 
 
 def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
-    """Return the header in the JSON read from `path`. Raise `UserError` for another format or a wrong field."""
+    """Return the header in the JSON read from `path`. Raise `UserError` if its format or a field is wrong."""
     check_format(record, path)
     try:
         header: ModelHeader = from_json(ModelHeader, record)
@@ -204,7 +204,7 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
     """Return the JSON of the header and the digest of a model file, without reading tensors or trusting lengths."""
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
         problem = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no complete checkpoint"
-        raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then this command")
+        raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then run this command")
     if not path.is_file():
         inside = path.name == "model.safetensors" and path.parent.is_dir()
         problem = f"{path.parent} is not a run: {path}" if inside else f"the model file {path}"
@@ -233,9 +233,9 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray, "N"] | None:
-    """Return the contents of the images that a model was trained on, from its tensors, or None if not known.
+    """Return, from a model's tensors, the contents of the images that it was trained on, or None if not known.
 
-    Raise `UserError` if the tensor has another type or shape than such a list.
+    Raise `UserError` if the tensor that should list the contents has the wrong type or shape.
     """
     known = tensors.get(TRAINED_ON)
     if known is None:

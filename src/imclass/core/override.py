@@ -37,10 +37,10 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
     """Return `config` with new values at dotted keys, such as {"schedule.rate": 0.1} or {"stages.1.epochs": 5}.
 
     - A key that begins with a field of the stages applies to every stage that uses the field.
-    - A new kind starts from its defaults, and other keys then set its fields. So does an optional field that was unset.
+    - A new kind, or an optional field that was unset, starts from its defaults. Other keys then set its fields.
     - The part of a key after a dict field is a key of that dict. Such keys are applied in the order of `changes`.
-    - {"augment": ("flip", "pad")} sets a list of kinds. {"augment.pad.pixels": 2} sets a field of each entry of that
-      kind, and adds an entry if the list lacks that kind.
+    - {"augment": ("flip", "pad")} sets a list of kinds. {"augment.pad.pixels": 2} sets a field in each "pad" entry, and
+      first adds such an entry if the list has none.
 
     Raise a `UserError` that names the offending key for any mistake.
     """
@@ -54,7 +54,7 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
 
 def items_of(root: type) -> list[type]:
-    """Return the dataclasses of which a config contains tuples."""
+    """Return the classes of the dataclasses that a config contains in tuples."""
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
@@ -70,7 +70,7 @@ def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
 
 
 def is_in_dict(root: type, key: str) -> bool:
-    """Return whether a key leads into a field that is a dict, such as "rates.head.*"."""
+    """Return whether a key, such as "rates.head.*", leads into a dict field."""
     kind: Any = root
     for name in key.split("."):
         if typing.get_origin(kind) is dict:
@@ -92,14 +92,14 @@ def option_of(key: str) -> str:
 
 
 def without_none(kind: Any) -> Any:
-    """Return the type of an optional field without None."""
+    """Return the type of an optional field, with None removed."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         return next(k for k in typing.get_args(kind) if k is not type(None))
     return kind
 
 
 def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
-    """Return the full keys that a key stands for: one per stage if it begins with a field of the stages."""
+    """Return the full keys that a key stands for: one per stage if the key begins with a field of the stages."""
     hints = hints_of(root)
     first = key.split(".")[0]
     if first in hints:
@@ -144,7 +144,7 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
     if typing.get_origin(kind) is dict:
         inner = typing.get_args(kind)[1]
         entry = ".".join(names)
-        record.pop(entry, None)  # the last one set must come last, because the last matching pattern wins
+        record.pop(entry, None)  # the key set last must come last, because the last matching pattern wins
         if inner is not Any:
             value = from_json(inner, convert_value(inner, value, key), option_of(key), kinds)
         record[entry] = value
@@ -194,7 +194,7 @@ def words_of(value: Any) -> Sequence[str] | None:
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return a list of these kinds, empty for just "none". Kinds that were already in the list keep their fields."""
+    """Return entries of these kinds, or none for "none" alone. Kinds that are already in the list keep their fields."""
     if not words:
         known = known_kinds(item, kinds)
         raise UserError(f"{option} needs a value: kinds in order, or none. The kinds are: {known}")
@@ -220,7 +220,7 @@ def known_kinds(item: Any, kinds: Kinds) -> str:
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
-    """Turn a record into one of another kind in which no other field is set."""
+    """Turn a record into one of another kind, with no other field set."""
     if record["kind"] != name:
         class_of(kind, {"kind": name}, "", kinds)
         record.clear()
@@ -259,11 +259,11 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
 
 
 def field_options(kind: Any, key: str) -> str:
-    """Return the options for the fields of a dataclass, or of the first item of a tuple of them, as text."""
+    """Return the options for a dataclass's fields as text. For a tuple of dataclasses, use its first item."""
     item = item_of(kind)
     owner = item or without_none(kind)
     names = [*hints_of(owner)]
-    if getattr(owner, "kind", None) == "":  # the base of a table, whose entries have further fields
+    if getattr(owner, "kind", None) == "":  # the base class of a table's kinds, which have further fields
         names = ["kind", *names]
     return ", ".join(option_of(f"{key}.0.{name}" if item else f"{key}.{name}") for name in names)
 

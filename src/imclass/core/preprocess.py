@@ -48,7 +48,7 @@ class Preprocess:
 
     @property
     def w_in(self) -> int:
-        """Return the number of channels of the network's input."""
+        """Return the number of channels in the network's input."""
         return 1 if self.colour == "grey" else 3
 
     def __call__(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w c"]:
@@ -56,10 +56,10 @@ class Preprocess:
         return self.crop(self.apply_resize(self.convert_colour(self.limit_aspect(image))))
 
     def limit_aspect(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the centre of an image whose longer side exceeds 16 times the shorter one.
+        """Return an image with its longer side cut, around the centre, to at most 16 times the shorter one.
 
-        Resizing by the shorter side would otherwise need unbounded memory. The centre crop lies well within the
-        remaining part.
+        This applies only to resizing by the shorter side, which would otherwise need unbounded memory. The later
+        centre crop lies well within the remaining part.
         """
         limit = 16 * min(image.shape[:2])
         if self.resize != "shorter" or max(image.shape[:2]) <= limit:
@@ -75,7 +75,7 @@ class Preprocess:
         return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
     def apply_resize(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the image resized by the resize rule, before the crop. Pillow's filters antialias when they shrink."""
+        """Return the image resized by the resize rule, before the crop. Pillow's filters antialias when shrinking."""
         height, width = image.shape[:2]
         if self.resize == "squash":
             return self.resize_to(image, self.size, self.size)
@@ -97,7 +97,7 @@ class Preprocess:
         return resized.reshape(height, width, image.shape[2])
 
     def crop(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the centre size x size pixels. Raise a `UserError` that states both sizes for a smaller image."""
+        """Return the central size x size pixels. For a smaller image, raise a `UserError` that states both sizes."""
         height, width = image.shape[:2]
         if height < self.size or width < self.size:
             raise UserError(

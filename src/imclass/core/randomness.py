@@ -24,7 +24,7 @@ def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
 
 
 def mix_word(z: int) -> int:
-    """Apply the same function to one word, much faster than `mix` on an array of one."""
+    """Apply the same function as `mix` to one word, much faster than to an array that contains only this word."""
     z = (z ^ (z >> 30)) * FIRST_MULTIPLIER & WORD_MASK
     z = (z ^ (z >> 27)) * SECOND_MULTIPLIER & WORD_MASK
     return z ^ (z >> 31)
@@ -46,7 +46,7 @@ class Draws:
         return Draws(self.seed, epoch, self.scope)
 
     def in_scope(self, scope: str) -> "Draws":
-        """Return the choices in a scope, which are independent of the same streams in any other scope."""
+        """Return the choices in a scope. They are independent of the same streams in any other scope."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
@@ -58,11 +58,11 @@ class Draws:
         return mix(mix(ids.astype(np.uint64) + np.uint64((state + int(GOLDEN_GAMMA)) & WORD_MASK)) + GOLDEN_GAMMA)
 
     def uniform(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> Float64[np.ndarray, "N"]:
-        """Return a number in [0, 1) for each sample, from the upper 53 bits."""
+        """Return a number in [0, 1) for each sample, made from the upper 53 of its random bits."""
         return (self.bits(ids, stream, repeat) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def order(self, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-        """Return positions in `ids` in the order of the epoch. Removing a sample does not reorder the others."""
+        """Return the positions in `ids` in the epoch's order. Removing a sample does not reorder the others."""
         return np.argsort(self.bits(ids, "order"), kind="stable").astype(np.int64)
 
 

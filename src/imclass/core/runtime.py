@@ -57,7 +57,7 @@ def resolve_runtime(device: str) -> Runtime:
 
 
 def device_of(name: str) -> str:
-    """Return the PyTorch device for cpu, cuda, cuda:N, mps or auto, which stands for CUDA if available, else cpu."""
+    """Return the PyTorch device for cpu, cuda, cuda:N, mps or auto (CUDA if available, else the CPU)."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, colon, number = name.partition(":")
@@ -80,7 +80,7 @@ def apply_runtime(runtime: Runtime) -> None:
     On a CPU the kernels of these networks are deterministic anyway, and requesting determinism would cost a second of
     import time.
     """
-    torch.set_num_threads(runtime.threads)  # it decides the order in which sums are taken, and so the bits
+    torch.set_num_threads(runtime.threads)  # the number decides the order of summation, and so the bits of results
     torch.set_flush_denormal(True)
     keep_memory()
     if runtime.device.startswith("cuda"):
@@ -91,8 +91,8 @@ def apply_runtime(runtime: Runtime) -> None:
 def keep_memory() -> bool:
     """Make glibc keep freed memory until the process ends; return False with any other C library.
 
-    By default glibc returns large blocks to the system. Each page of such a block then costs a page fault when it is
-    allocated again, many thousands of them in each step of a network with large maps.
+    By default glibc returns large blocks to the system. When such a block is allocated again, each of its pages costs a
+    page fault: many thousands in each step of a network with large maps.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return allocator is not None and all(
@@ -103,8 +103,8 @@ def keep_memory() -> bool:
 def reseed(seed: int, device: torch.device) -> None:
     """Seed the generator that dropout on `device` draws from, and no other.
 
-    `torch.manual_seed` records a stack trace for each absent accelerator. That takes a millisecond, a fifth of a step
-    of a small network.
+    `torch.manual_seed` records a stack trace for each absent accelerator. That takes a millisecond, a fifth of a
+    small network's step.
     """
     if device.type == "mps":
         torch.mps.manual_seed(seed)
@@ -121,7 +121,7 @@ class Processes:
     count: int = 1
 
     def share(self, n: int) -> range:
-        """Return this process's range of n items. The ranges of all processes cover each item exactly once."""
+        """Return this process's range of the n items. All processes' ranges together cover each item exactly once."""
         return range(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
     def gather_objects(self, mine: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Tables of entries by name, collected from the modules of a package and from plugins."""
+"""Tables of entries keyed by name, collected from the modules of a package and from plugins."""
 
 import hashlib
 import importlib
@@ -33,22 +33,22 @@ class Plugins:
 
 
 def no_explanation(name: str) -> str:
-    """Return "": by default a table has no special explanation of an unknown name."""
+    """Return "": by default a table has no special explanation for an unknown name."""
     return ""
 
 
 @dataclass(frozen=True)
 class EntryTable:
-    """Entries of one kind by name, such as all networks, and the modules that could not be imported."""
+    """Entries of one kind, such as all networks, keyed by name, and the modules that could not be imported."""
 
     what: str  # the kind of entry in messages, such as "network"
     entries: dict[str, Any]
     failures: tuple[str, ...] = ()  # for each module that could not be imported, its name and the problem
-    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the plugin file, by entry
-    explain: Callable[[str], str] = no_explanation  # returns the message for an unknown name; "": the default
+    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the plugin file, keyed by entry
+    explain: Callable[[str], str] = no_explanation  # returns the message for an unknown name, or "" for the default
 
     def __getitem__(self, name: str) -> Any:
-        """Return an entry. Raise `UserError` for an unknown name, with the nearest name and the failed imports."""
+        """Return an entry. For an unknown name, raise a `UserError` with the nearest name and the failed imports."""
         if name in self.entries:
             return self.entries[name]
         if explanation := self.explain(name):
@@ -62,7 +62,7 @@ class EntryTable:
 
 
 NO_PLUGINS = Plugins()
-PLUGIN_PREFIX = "imclass_plugins"  # before the module names of plugins
+PLUGIN_PREFIX = "imclass_plugins"  # prefix of plugins' module names
 
 
 def find(package: str, table: str, what: str, plugins: Plugins = NO_PLUGINS) -> EntryTable:
@@ -92,7 +92,7 @@ def find(package: str, table: str, what: str, plugins: Plugins = NO_PLUGINS) -> 
 
 
 def package_modules(package: str, failures: list[str]) -> Iterator[tuple[str, types.ModuleType, str]]:
-    """Yield the name, module and an empty digest for each module in `package`. Add failed imports to `failures`."""
+    """Yield the name, the module and an empty digest for each module in `package`. Add failed imports to `failures`."""
     folder = importlib.import_module(package)
     for name in sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)):
         try:
@@ -117,12 +117,12 @@ def plugin_files(folders: Sequence[Path]) -> list[Path]:
 def load_plugin(path: Path) -> Plugin:
     """Return a plugin, executed unless this process has already executed a file with this path and content.
 
-    A second execution would create its classes again, and instances from the first would not belong to them.
+    A second execution would create the plugin's classes again, and existing instances would not belong to the new ones.
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     path_digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    name = f"{PLUGIN_PREFIX}.{path.stem}_{path_digest[:8]}_{digest[:8]}"  # files in two folders may have one name
+    name = f"{PLUGIN_PREFIX}.{path.stem}_{path_digest[:8]}_{digest[:8]}"  # files in two folders may have the same name
     if name in sys.modules:
         return Plugin(path, digest, sys.modules[name])
     try:
@@ -130,7 +130,7 @@ def load_plugin(path: Path) -> Plugin:
         if spec is None or spec.loader is None:
             raise ImportError("it cannot be imported")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look up their module there to resolve annotations
+        sys.modules[name] = module  # dataclasses look up their module here to resolve annotations
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # the other plugins must still work
         sys.modules.pop(name, None)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imclass.core.errors import UserError
 
-Link: TypeAlias = Literal["softmax", "sigmoid"]  # turns scores into probabilities: over all classes, or for each alone
+Link: TypeAlias = Literal["softmax", "sigmoid"]  # turns scores into probabilities, jointly or per class
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class OneOf:
         return [classes[label] for label in self.numpy()]
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return the number of images whose label has the highest score. Labels and scores must be on one device."""
+        """Return the number of images whose label has the highest score. Labels and scores must share a device."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())
 
 
@@ -85,8 +85,8 @@ class AnyOf:
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
         """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`.
 
-        If classes are merged, the result is yes if any of them is yes, else no if any is no. A class with an index that
-        is not in `new_numbers` is not judged.
+        The mark of merged classes is yes if any of them is yes, else no if any is no, else not judged. A new class with
+        an index that is not in `new_numbers` is not judged.
         """
         marks = np.full((len(self), classes), -1, np.int8)
         for k, new in enumerate(new_numbers.tolist()):
@@ -102,7 +102,7 @@ class AnyOf:
         return AnyOf(torch.as_tensor(self.marks).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
-        """Return the number of images with each class. K is `classes`."""
+        """Return the number of images in each class. K is `classes`."""
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
@@ -122,7 +122,7 @@ class AnyOf:
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Return the number of images for which every judged class is predicted correctly.
 
-        A probability of at least 0.5 means yes, and a lower one no.
+        A class is predicted if its probability is at least 0.5.
         """
         marks = torch.as_tensor(self.marks)
         return int(((scores >= 0).eq(marks == 1) | (marks < 0)).all(1).sum())
@@ -168,11 +168,11 @@ class Soft:
 
 
 Targets: TypeAlias = OneOf | AnyOf  # of a data set
-StepTargets: TypeAlias = OneOf | AnyOf | Soft  # of a training step, where mixing produces soft ones
+StepTargets: TypeAlias = OneOf | AnyOf | Soft  # of a training step, in which mixing produces soft targets
 
 
 def labels_of(targets: Targets, what: str, fix: str = "drop the option") -> Int64[np.ndarray, "N"]:
-    """Return the label of each image, for `what`. Raise a `UserError` that names `what` if there may be several."""
+    """Return the label of each image, for `what`. Raise a `UserError` that names `what` if images may have several."""
     if not isinstance(targets, OneOf):
         raise UserError(f"{what} needs images with one label each, but these may have several; {fix}")
     return targets.numpy()

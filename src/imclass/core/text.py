@@ -5,7 +5,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-NEAREST_CUTOFF = 0.63  # of difflib's ratio; typing errors score above it, "finetune" against "features" below
+NEAREST_CUTOFF = 0.63  # difflib's ratio is higher for typing errors, and lower for "finetune" and "features"
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -42,7 +42,7 @@ def list_names(names: Sequence[str], max_names: int = 10) -> str:
 
 
 MEASURE_TITLES = (("top1", "top-1"), ("top5", "top-5"), ("map", "mAP"), ("exact", "all labels right"))
-MAIN_MEASURES = ("top1", "map")  # the measures that models are chosen by, with one label per image and with several
+MAIN_MEASURES = ("top1", "map")  # the measures by which models are chosen, for one label per image and for several
 MAX_NAME_COLUMNS = 32  # terminal columns for a class name
 
 
@@ -52,7 +52,7 @@ def measure_title(measure: str) -> str:
 
 
 def main_measure(metrics: Mapping[str, object]) -> str:
-    """Return the name of the measure among `metrics` that models are chosen by."""
+    """Return the name of the measure in `metrics` by which models are chosen."""
     return next(name for name in MAIN_MEASURES if name in metrics)
 
 
@@ -72,7 +72,7 @@ def pad_text(text: str, wide: int) -> str:
 
 
 def shorten_name(name: str, max_columns: int = MAX_NAME_COLUMNS) -> str:
-    """Return a class name safe for a terminal, with an ellipsis in the middle if it is too long.
+    """Return a class name made safe for a terminal, and shortened by an ellipsis in the middle if it is too long.
 
     The ends are kept because class names often differ only there.
     """

@@ -17,7 +17,7 @@ from imclass.data.names import ids_of
 
 @dataclass(frozen=True, eq=False)
 class ArrayDataset:
-    """One split whose images all have the same size. It is a `Dataset`."""
+    """One split, as a `Dataset`, with images that all have the same size."""
 
     array: UInt8[np.ndarray, "N H W C"]
     targets: Targets
@@ -50,7 +50,7 @@ class ArrayDataset:
         return contents_of_array(self.array)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of the SHA-256 of each image's pixels. They are computed on the first call."""
+        """Hash each image's pixels with SHA-256 on the first call, and return the first 64 bits of each digest."""
         return self.hashes
 
     def digest(self) -> str:

@@ -35,11 +35,11 @@ def open_split(data: str, split: str, context: Context, cut: Cut = DEFAULT_CUT) 
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set, folder or table, from which any split can be taken. Files are listed once per rule and seed."""
+    """A data set, folder or table from which any split can be taken. Files are listed once for each rule and seed."""
 
     name: str
     context: Context
-    uncut: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)  # by the cut without validation
+    uncut: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)  # keyed by the cut without its validation
     cuts: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)
 
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
@@ -106,7 +106,7 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
 
 
 def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> LazySplits:
-    """Return the splits of a named data set. If it cannot be read, the error mentions a folder of the same name."""
+    """Return the splits of a named data set. If the set cannot be read, the error mentions any folder of that name."""
 
     def read(split: str) -> Dataset:
         try:
@@ -120,14 +120,14 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
 
 
 def is_for_paths(name: str, entry: DatasetEntry) -> bool:
-    """Return whether an entry reads the user's files, and therefore is not opened by name."""
+    """Return whether an entry reads the user's files, and is therefore not opened by name."""
     return name == FOLDER_ENTRY or bool(entry.suffix)
 
 
 def canonical_name(data: str, context: Context) -> str:
     """Return the canonical spelling of a data set's name or a path: "photos" for "photos/" and "./photos".
 
-    A path that is spelled like a data set's name keeps its "./", so that it is not mistaken for the data set.
+    A path that is spelled like a data set's name keeps its "./", so that the path is not mistaken for the data set.
     """
     entries = dataset_table(context).entries
     if data in entries:
@@ -146,7 +146,7 @@ def check_data_name(data: str) -> str:
 
 
 def shadowed_folder_note(data: str, context: Context) -> tuple[str, ...]:
-    """Return a note if there is a folder with the name of the data set `data`, because the folder is not read."""
+    """Return a note that a folder with the same name as the data set `data` is not read, if there is such a folder."""
     if data == FOLDER_ENTRY or data not in dataset_table(context).entries or not Path(data).is_dir():
         return ()
     return (f"{data} means the data set, so the folder {data} is not read; to read the folder, give ./{data}",)
@@ -159,7 +159,7 @@ def is_path(data: str) -> bool:
 
 
 def check_not_idx(path: Path) -> None:
-    """Raise a `UserError` for a folder of IDX files that names the folders of the store where they belong."""
+    """Refuse a folder of IDX files, with a `UserError` that names the store folders where the files belong."""
     names = [file.name for file in path.glob("*-ubyte*")] if path.is_dir() else []
     if names:
         raise UserError(
@@ -169,7 +169,7 @@ def check_not_idx(path: Path) -> None:
 
 
 def find_unreadable(dataset: Dataset, workers: int = 0) -> tuple[Refused, ...]:
-    """Decode every image, and return those that are refused."""
+    """Decode every image, and return the refused ones."""
     if dataset.array is not None:
         return ()
     items = decode_in_order(dataset, np.arange(len(dataset)), workers)

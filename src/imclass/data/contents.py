@@ -1,4 +1,4 @@
-"""Contents of images, as the first 64 bits of their SHA-256, and the digest of a split, computed from these."""
+"""Content hashes of images (the first 64 bits of their SHA-256), and the digest of a split, which uses these hashes."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ from imclass.data.threads import map_in_order
 from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
 
 THREADS = 4  # reading waits for the disk, and hashing releases the GIL
-SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads takes longer than they save
+SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads costs more time than it saves
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return the first 64 bits of each file's SHA-256, or of its refusal code's SHA-256 if it cannot be read.
+    """Return the first 64 bits of each file's SHA-256, or of its refusal code's SHA-256 if the file cannot be read.
 
-    A file whose digest is in `kept` is not read. The digests of the other files are added to `kept`.
+    A file whose digest is in `kept` is not read. Each new digest that may be kept is added to `kept`.
     """
     stamps = [real_stamp(path) for path in paths]
     found = kept.read(stamps)
@@ -40,7 +40,7 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
 
 
 def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
-    """Return the stamp of a file, its SHA-256 or that of its refusal code, and whether the digest may be kept."""
+    """Return a file's stamp, the SHA-256 of the file or of its refusal code, and whether the digest may be kept."""
     stamp, path = file
     try:
         digest = hash_of(path)
@@ -50,7 +50,7 @@ def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
 
 
 def contents_of_array(array: UInt8[np.ndarray, "N H W C"]) -> UInt64[np.ndarray, "N"]:
-    """Return the first 64 bits of the SHA-256 of each image's pixels, in row-major order."""
+    """Hash each image's pixels in row-major order with SHA-256. Return the first 64 bits of each digest."""
     return digest_words(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in array)
 
 
@@ -60,7 +60,7 @@ def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
 
 
 def digest_of(dataset: Dataset) -> str:
-    """Return the SHA-256 of the sorted names, classes and contents of a split."""
+    """Return the SHA-256 of a split's names, classes and contents, sorted by name."""
     names = [nfc_form(dataset.name(i)) for i in range(len(dataset))]
     classes = dataset.targets.label_texts(dataset.classes)
     total = hashlib.sha256()
@@ -69,7 +69,7 @@ def digest_of(dataset: Dataset) -> str:
     return total.hexdigest()
 
 
-# The numbers that stand for files without content: an empty file, and the refusal codes of a file that cannot be read.
+# The numbers that stand for files without readable content: an empty file, and the refusal codes below.
 UNREADABLE_CONTENTS = digest_words(
     hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file")
 )

@@ -1,4 +1,4 @@
-"""Facts computed from the training images before the first step (mean image, mean colour), and their file."""
+"""Facts about the training images (mean image, mean colour), computed before the first step and stored in a file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ def mean_image(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor,
 
 
 def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C 1 1"]:
-    """Return the mean of all pixels of all views, in [0, 1]. Raise `UserError` if `views` is empty."""
+    """Return the mean of all pixels in all views, in [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     height, width, channels = total.shape
     mean = total.sum(axis=(0, 1)) / (255 * count * height * width)
@@ -54,7 +54,7 @@ def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:
 
 
 def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
-    """Return the tensors that `write_facts` wrote. Raise `UserError` if they are missing or have another digest."""
+    """Return the tensors that `write_facts` wrote. Raise `UserError` if the file is missing, damaged or changed."""
     fix = "restore the file from a copy, or train again with another --out"
     if not path.is_file():
         raise UserError(f"{path} is missing; it contains the mean of the training images; {fix}")

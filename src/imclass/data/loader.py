@@ -1,4 +1,4 @@
-"""Batches of augmented training views, taken from memory if the data set fits, or else decoded in advance by threads.
+"""Batches of augmented training views, taken from memory if they fit there; otherwise decoded ahead by threads.
 
 The contents of batch k of an epoch depend only on (seed, epoch, k): not on the number of workers, on where an epoch is
 resumed, or on which images are refused. A refused image is reported, and its part of the batch shrinks.
@@ -29,7 +29,7 @@ from imclass.data.threads import attempt, map_in_order
 
 Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
 ViewResult: TypeAlias = Image | BadImage  # a view, or the error of a refused image
-PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, by number
+PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, keyed by number
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Part:
 class Batch:
     """The parts of one step that this process learns from."""
 
-    parts: Mapping[int, Part]  # by number, ascending
+    parts: Mapping[int, Part]  # keyed by number, ascending
     count: int  # parts of the step, including the parts of other processes
     waited: float = 0.0  # seconds that the consumer waited for this batch
 
@@ -65,8 +65,8 @@ class Batch:
 class Views:
     """Views of the images at some positions.
 
-    `good` is true where an image could be decoded. `images` contains only the views of these images, and `refused` the
-    other images by position.
+    `good` is true where an image could be decoded. `images` contains only the views of these images, and `refused`
+    contains the other images, keyed by position.
     """
 
     images: UInt8[np.ndarray, "_ _ _ _"]
@@ -83,7 +83,7 @@ class KeptViews:
 
     @cached_property
     def rows(self) -> Int64[np.ndarray, "N"]:
-        """The row of each position's view in `views.images`. It is meaningful only for good images."""
+        """The row of each position's view in `views.images`. The row is meaningful only for a good image."""
         return np.cumsum(self.views.good, dtype=np.int64) - 1
 
 
@@ -91,7 +91,7 @@ class KeptViews:
 class Loader:
     """A loader of batches of one split. The last batch of an epoch may be smaller; it is not dropped.
 
-    Decoded images are kept if they need at most `memory_mib` at the network's input size, unless each epoch draws new
+    Views at the network's input size are kept if they need at most `memory_mib` MiB, unless each epoch draws new
     crops of the sources. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do
     not depend on `workers`.
     """
@@ -127,7 +127,7 @@ class Loader:
 
     @cached_property
     def kept(self) -> KeptViews:
-        """The preprocessed view of every image, N H W C. Images are decoded once, at the first access."""
+        """The preprocessed view of every image, N H W C. Images are decoded once, on first access."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready_array is not None:
@@ -137,13 +137,13 @@ class Loader:
             return KeptViews(take_views(everything, results, self.shape), sizes)
 
     def with_fill(self, fill: UInt8[Tensor, "C"]) -> "Loader":
-        """Return a loader of the same images with another fill. It shares the kept views."""
+        """Return a loader of the same images with another fill. The new loader shares the kept views."""
         other = replace(self, fill=fill)
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
         return other
 
     def forget(self) -> None:
-        """Free the kept views. They are decoded again when they are needed."""
+        """Free the kept views. The images are decoded again when views are needed."""
         self.__dict__.pop("kept", None)
 
     @property
@@ -152,7 +152,7 @@ class Loader:
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
-        """Yield the preprocessed views of all images in the data set's order, in arrays of at most a batch, N H W C.
+        """Yield the preprocessed views of all images in the data set's order, as N H W C arrays of at most one batch.
 
         Refused images are left out. The arrays may share the data set's memory and must not be modified.
         """
@@ -261,7 +261,7 @@ def all_positions(share: PartPositions) -> Positions:
 
 
 def take_views(positions: Positions, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
-    """Take one result for each position, and return those that are not refused as one array of views."""
+    """Take one result for each position, and return one array of the views, without the refused images."""
     images = np.empty((len(positions), *shape), np.uint8)
     good = np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}

@@ -13,7 +13,7 @@ from imclass.core.text import nfc_form
 
 IMAGE_SUFFIXES = (
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm", "pgm", "pbm", "pnm"),
-    *("heic", "heif"),  # without the extra `heic` these are reported as refused rather than skipped silently
+    *("heic", "heif"),  # without the `heic` extra, these are reported as refused rather than skipped silently
 )
 LITTER = frozenset(
     {
@@ -32,11 +32,11 @@ SPLIT_NAME = re.compile(
 URL = re.compile(r"(?:https?|ftp|file|s3|gs):/", re.IGNORECASE)
 SPLIT_LIKE = re.compile(r"train|test|val|dev|eval|hold.?out|fold|split")  # names that may mean a split
 
-LARGEST_ID = (1 << 63) - 1  # ids have 63 bits, so that they fit int64 and are not negative
+LARGEST_ID = (1 << 63) - 1  # ids have 63 bits, so that they fit in int64 and are not negative
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is skipped: its name begins with a dot, or an operating system creates it."""
+    """Return whether to skip a file or folder: its name begins with a dot, or is one that operating systems create."""
     return name.startswith(".") or name.casefold() in LITTER
 
 

@@ -1,4 +1,4 @@
-"""The division of an epoch into batches, and of a batch into parts. Both use positions, before decoding."""
+"""The division of an epoch into batches, and of a batch into parts. Both divide positions, before decoding."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -7,7 +7,7 @@ from jaxtyping import Int64
 def batch_count(images: int, batch: int, pairs: bool) -> int:
     """Return the number of batches in an epoch of `images` images.
 
-    The last batch may be smaller. With `pairs` (batch norm, whose variance needs two images) a last batch of one image
+    The last batch may be smaller. With `pairs` (batch norm, whose variance needs two images), a last batch of one image
     is merged into the batch before it.
     """
     batches = -(-images // batch)  # rounded up
@@ -26,7 +26,7 @@ def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[
 def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
     """Return the positions of each logical part of a batch, with sizes as in numpy's `array_split`.
 
-    There are `parts` of them, or fewer if there are too few images: a part has at least one image, and at least two
+    There are `parts` parts, or fewer if there are too few images: a part has at least one image, and at least two
     with `pairs`. There is always at least one part.
     """
     limit = len(positions) // 2 if pairs else len(positions)

@@ -13,7 +13,7 @@ from imclass.data.threads import attempt
 
 
 def check_learnable(training: Dataset) -> None:
-    """Raise `UserError` unless there are at least two classes and each class with images has a readable one.
+    """Raise `UserError` unless there are at least two classes and each class with images has a readable image.
 
     The images of a class are decoded only until one can be read.
     """
@@ -35,7 +35,7 @@ def check_scorable(held_out: Sequence[Dataset]) -> None:
 
 
 def single_class_problem(training: Dataset) -> str:
-    """Return a message that one class is not enough. If its folders may be the classes, suggest that path."""
+    """Return a message that one class is not enough. If the folders in it may be the classes, suggest its path."""
     (name,) = training.classes
     path = training.origin.path
     why = f"{path}: a classifier needs at least two classes, but there is only {name!r}"

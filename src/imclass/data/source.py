@@ -9,42 +9,42 @@ from imclass.core.config import Share
 from imclass.core.contracts import Dataset
 from imclass.store.store import Store
 
-# The key of the split with every image of data without splits. It is not listed in `Dataset.splits`.
+# The key of the split that contains every image, for data without splits. This key is not in `Dataset.splits`.
 ALL_IMAGES = "all"
 
 
 @dataclass(frozen=True)
 class DataLocation:
-    """The location of a data set (the store or a path), and the rule by which to split it if it has no splits."""
+    """The location of a data set (the store or a path), and the rule for splitting data without splits."""
 
     store: Store
     path: Path | None = None
     split_seed: int = 0
     split: Share = Share()
-    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
+    max_pixels: int | None = None  # the largest image to decode; None: the default of `decode`
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
     """An entry of `DATASETS`: a function that opens its splits, and facts that `imclass data` prints.
 
-    `open` lists the files once and returns a mapping of splits. If that is a `LazySplits`, a split is read only when
-    it is first used.
+    `open` lists the files once and returns a mapping of splits. If the mapping is a `LazySplits`, a split is read
+    only when it is first used.
     """
 
     open: Callable[[DataLocation], Mapping[str, Dataset]]
     summary: str
     splits: tuple[str, ...] = ("train", "test")
     licence: str = ""
-    get: Callable[[DataLocation], None] | None = None  # downloads it to the store; None: nothing to download
-    suffix: str = ""  # extension of user files that it reads, such as ".csv"; it is then found by path
+    get: Callable[[DataLocation], None] | None = None  # downloads the data set; None: nothing to download
+    suffix: str = ""  # extension of the user files to read, such as ".csv"; their paths then select the entry
 
 
 @dataclass(frozen=True, eq=False)
 class LazySplits(Mapping[str, Any]):
-    """Splits by name, each made by `make` at its first use.
+    """Splits keyed by name, each made by `make` on first use.
 
-    The values are `Dataset`s. They are annotated `Any`, because a runtime type checker would create one to check it.
+    The values are `Dataset`s. They are annotated `Any`, because a runtime type checker would make a split to check it.
     """
 
     names: Sequence[str]

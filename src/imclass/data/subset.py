@@ -21,7 +21,7 @@ VALIDATION = "validation"
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """The images of another data set at some positions, as a split. It is a `Dataset`."""
+    """One split, as a `Dataset`, with the images at some positions of another data set."""
 
     base: Dataset
     positions: Int64[np.ndarray, "N"]
@@ -38,7 +38,7 @@ class Subset:
 
     @property
     def is_complete(self) -> bool:
-        """Whether these are all images of the other data set."""
+        """Whether these are all the images of the other data set."""
         return len(self.positions) == len(self.base)
 
     @cached_property
@@ -74,11 +74,11 @@ class Subset:
 
 
 def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
-    """Return the splits after moving a fraction of train, set by `cut`, to a split "validation".
+    """Return the splits after moving the fraction `cut.validation` of train to a "validation" split.
 
     The fraction is taken from each class by the rule that also chooses a folder's test split. A class with one image
-    stays in train. If the data already has a validation split, it is renamed to "test". Raise `UserError` if the data
-    also has a test split.
+    stays in train. If the data already has a validation split, that split is renamed to "test". Raise `UserError` if
+    the data also has a test split.
     """
     if not cut.validation:
         return splits
@@ -100,7 +100,7 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
 
 
 def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
-    """Return a mask of the images of train that are held out for validation."""
+    """Return a mask of the training images to hold out for validation."""
     mask = np.zeros(len(train), bool)
     for positions in train.targets.strata(len(train.classes)):
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
@@ -109,15 +109,15 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
-    """Return the positions of the names with the lowest hashes of (seed, name), a fraction `share` of all.
+    """Return the positions of the fraction `share` of the names with the lowest hashes of (seed, name).
 
-    From two or more names at least one is taken, and never all. The names decide, not their positions, so that adding
-    images moves few others to another split.
+    Of two or more names, at least one is taken, but never all. The choice depends on the names and not on their
+    positions, so that adding images moves few others to another split.
     """
     order = sorted(range(len(names)), key=lambda i: rank(names[i], seed))
     return order[: min(max(1, round(share * len(names))), len(names) - 1)]
 
 
 def rank(name: str, seed: int) -> bytes:
-    """Return the key that a name is sorted by in its class: the hash of seed and name."""
+    """Return the key by which a name is sorted in its class: the hash of seed and name."""
     return hashlib.sha256(f"{seed}\n{nfc_form(name)}".encode("utf-8", "surrogateescape")).digest()

@@ -43,7 +43,7 @@ def attempt(images: ImageSource, function: Callable[[Image], R], i: int) -> R | 
     try:
         return function(images[i])
     except BadImage as refused:
-        # The caught error's traceback would keep the file's bytes in memory, so a new one is returned.
+        # The caught error's traceback would keep the file's bytes in memory, so a new error is returned.
         return BadImage(refused.code, refused.path, refused.detail)
     except UserError as error:
         raise UserError(f"{images.name(i)}: {error}") from None
@@ -54,5 +54,5 @@ def attempt(images: ImageSource, function: Callable[[Image], R], i: int) -> R | 
 def decode_in_order(
     dataset: ImageSource, indices: Int64[np.ndarray, "N"], workers: int
 ) -> Generator[Image | BadImage, None, None]:
-    """Yield the decoded images at `indices`, in that order, with a `BadImage` in place of each that is refused."""
+    """Yield the decoded images at `indices`, in that order, with a `BadImage` in place of each refused image."""
     return map_in_order(partial(attempt, dataset, lambda image: image), indices.tolist(), workers, ahead=4 * workers)

@@ -1,8 +1,8 @@
-"""A reader of pickles of byte arrays, lists and names that runs no code to which they refer.
+"""A reader for pickles of byte arrays, lists and names. It runs none of the code to which a pickle refers.
 
 A pickle is a program whose instructions may call any importable name. Here a few names are mapped to classes in this
-file that only store bytes, and any other name is refused. Even NumPy's reconstruction of arrays is replaced: it trusts
-the flags of a pickled dtype and could be made to treat bytes as pointers.
+file that only store bytes, and any other name is refused. Even NumPy's reconstruction of arrays is replaced, because it
+trusts the flags of a pickled dtype and could be made to treat bytes as pointers.
 """
 
 import io
@@ -18,10 +18,10 @@ from jaxtyping import UInt8
 from imclass.core.errors import UserError
 from imclass.core.text import printable_text
 
-# Python hashes nested tuples by recursion without a limit, and 130,000 of them overflow a stack of 8 MiB. Valid files
-# have a handful of tuples, or one for each file name if Python 3 wrote them in protocol 2: 50,000 in CIFAR-100.
+# Python hashes nested tuples by unlimited recursion, and 130,000 of them overflow a stack of 8 MiB. Valid files have a
+# handful of tuples, or one for each image's name if Python 3 wrote the names in protocol 2: 50,000 in CIFAR-100.
 MAX_TUPLES = 60_000
-# A value stored under a number makes the unpickler's list of stored values that long, at 16 bytes an entry.
+# Storing a value under the number n makes the unpickler's list of stored values n entries long, at 16 bytes per entry.
 MAX_MEMO_INDEX = 1 << 20
 TUPLE_OPCODES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 PUT_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
@@ -42,13 +42,13 @@ class Encode:
 
 
 class Dtype:
-    """The stand-in for `numpy.dtype`. Unsigned bytes are the only type. Its state (byte order, flags) is ignored."""
+    """The stand-in for `numpy.dtype`, with unsigned bytes as the only type. Byte order and flags are ignored."""
 
     __slots__ = ()
 
     def __call__(self, code: object, *flags: object) -> "Dtype":
         if code not in ("u1", b"u1", "|u1", b"|u1"):
-            raise ValueError("an array of another type than unsigned bytes")
+            raise ValueError("an array of a type other than unsigned bytes")
         return self
 
     def __setstate__(self, state: object) -> None:
@@ -109,7 +109,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 def unpickle(content: bytes, path: Path) -> dict[str, Any]:
     """Return the entries of a pickled dictionary, with arrays at its top level as UInt8 arrays.
 
-    Strings of Python 2 become bytes, except the keys. Raise a `UserError` that names `path` for anything else.
+    Python 2 strings become bytes, except for the keys. Raise a `UserError` that names `path` for anything else.
     """
     try:
         check_instructions(content, path)
@@ -129,7 +129,7 @@ def unpickle(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def check_instructions(content: bytes, path: Path) -> None:
-    """Raise `UserError` for instructions that use too much memory or stack, even if all names are allowed."""
+    """Raise `UserError` for instructions that may use too much memory or stack, even if all names are allowed."""
     tuples = 0
     for code, argument, _ in pickletools.genops(content):
         tuples += code.name in TUPLE_OPCODES

@@ -20,7 +20,7 @@ class Walk:
     outside: list[str] = field(default_factory=list)  # files and folders that are not in a class folder
     other: list[str] = field(default_factory=list)  # files without an image file extension
     loops: list[str] = field(default_factory=list)  # links to a folder that contains them
-    runs: list[str] = field(default_factory=list)  # folders of training runs
+    runs: list[str] = field(default_factory=list)  # the folders of training runs
     unreadable: list[str] = field(default_factory=list)  # folders that cannot be listed
 
     def folders(self, relative: str) -> list[str]:
@@ -39,7 +39,7 @@ class Walk:
         return found
 
     def images(self, relative: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-        """Yield every image in `relative` and the folders in it. Links are followed, except loops. Runs are skipped.
+        """Yield every image in `relative` and the folders in it. Links are followed, but loops and runs are skipped.
 
         A folder that cannot be read is yielded like an image, so that it is counted and reported as refused.
         """
@@ -87,7 +87,7 @@ class Walk:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether this is a folder or a link to one. A broken link is not."""
+    """Return whether this is a folder or a link to one. A broken link counts as neither."""
     try:
         return entry.is_dir()
     except OSError:
@@ -104,7 +104,7 @@ def is_run(folder: Path) -> bool:
 
 
 def join_path(folder: str, name: str) -> str:
-    """Return the path of `name` in `folder`, relative to the root. A folder of "" is the root itself."""
+    """Return the path of `name` in `folder`, relative to the root. The folder "" is the root itself."""
     return f"{folder}/{name}" if folder else name
 
 
@@ -115,7 +115,7 @@ def scan_folder(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder, sorted by name. Raise `UserError` if it cannot be read."""
+    """Return the entries of a folder, sorted by name. Raise `UserError` if the folder cannot be read."""
     try:
         return scan_folder(folder)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Scoring a split with one model or with many fused, under the papers' test protocols, and measuring the result."""
+"""Scoring of a split with one model or several fused models, under the papers' test protocols, and its measures."""

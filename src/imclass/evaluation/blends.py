@@ -1,4 +1,4 @@
-"""Blends: rows fused with weights and a temperature, and ensembles with the same scores."""
+"""Blends: plans to fuse rows with weights and a temperature, and to build ensembles that give the same scores."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import ResultRow, check_images
 
 @dataclass(frozen=True)
 class RowSource:
-    """A model with a protocol, whose scores become a row. Protocol "" stands for the model's preprocess."""
+    """A model, and the protocol to score it under for one row. The protocol "" stands for the model's preprocess."""
 
     model: str
     protocol: str
@@ -23,7 +23,7 @@ class RowSource:
 
     @property
     def tested(self) -> RowSubject:
-        """Return the tested networks and protocol, as in a paper's table."""
+        """Return the tested networks and the protocol in the terms of the papers' tables."""
         return RowSubject(tuple(member_nets(self.member)), self.protocol, self.model)
 
 
@@ -63,7 +63,7 @@ class Blend:
         return ResultRow(self.name, evaluation, chosen[0].images, fused)
 
     def ensemble(self, sources: Sequence[RowSource]) -> Ensemble:
-        """Return the classifier that produces the fused row's scores. `sources` are the sources of all rows."""
+        """Return the classifier that produces the fused row's scores. `sources` has an entry for every row."""
         members = zip((sources[i].member for i in self.places), self.weights, strict=True)
         return Ensemble(
             tuple(EnsembleMember(m.classifier, m.protocol, weight) for m, weight in members), self.temperature
@@ -71,12 +71,12 @@ class Blend:
 
 
 def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
-    """Return weights for `n` rows, fitted to their validation scores `trials`, or equal if `trials` is empty."""
+    """Return weights for `n` rows, fitted to `trials`, the same rows on validation, or equal if `trials` is empty."""
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 
 
 def calibrate(blend: Blend, trials: Sequence[ResultRow]) -> Blend:
-    """Return the blend with the temperature that is best for its scores on the validation split."""
+    """Return the blend with a temperature fitted to `trials`, all rows as scored on the validation split."""
     trial = blend.fuse_rows(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)

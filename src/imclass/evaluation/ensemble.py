@@ -1,4 +1,4 @@
-"""Several classifiers combined into one, which returns the weighted mean of their probabilities."""
+"""Ensembles: several classifiers combined into one that returns the weighted mean of their probabilities."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ class MemberBody:
     """An ensemble member, as stored in a model file."""
 
     header: ModelHeader  # the classifier's
-    protocol: str = ""  # its name; "" stands for the classifier's preprocess
+    protocol: str = ""  # the protocol's name; "" stands for the classifier's preprocess
     fields: dict[str, Any] = field(default_factory=dict)  # the protocol's fields
     weight: float = 1.0
 
@@ -43,7 +43,7 @@ class EnsembleBody:
 
 @dataclass(frozen=True)
 class EnsembleMember:
-    """A classifier with a test protocol and a weight in an ensemble. It is a `Classifier` itself."""
+    """A classifier in an ensemble, with its test protocol and weight. The member is itself a `Classifier`."""
 
     classifier: Classifier
     protocol: ViewProtocol | None = None  # None stands for the classifier's preprocess
@@ -110,7 +110,7 @@ class EnsembleMember:
         return Ensemble((self,)).pack()
 
     def body(self) -> tuple[dict[str, Tensor], MemberBody]:
-        """Return the classifier's tensors, and the description of the member for an ensemble's model file."""
+        """Return the classifier's tensors and the member's description for an ensemble's model file."""
         tensors, header = self.classifier.pack()
         if self.protocol is None:
             return tensors, MemberBody(header=header, weight=self.weight)
@@ -119,7 +119,7 @@ class EnsembleMember:
 
 
 def protocol_fields(protocol: Any) -> dict[str, Any]:
-    """Return a protocol's fields for a model file: all that JSON can represent, except name and description."""
+    """Return a protocol's fields to store in a model file: all that JSON can represent except name and description."""
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
     values = {
@@ -137,18 +137,18 @@ def is_json_value(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A `Classifier` that combines members: any classifiers with the same class names, including ensembles.
+    """A `Classifier` that combines members: classifiers with the same class names, which may be ensembles too.
 
-    The classes are in the first member's order. `temperature` divides the log of the mean. An ensemble of one member,
-    with a temperature fitted on held-out images, is that member calibrated. With equal weights the mean is that of
-    Simonyan and Zisserman, ICLR 2015, section 4.4.
+    The classes are in the first member's order. The log of the mean is divided by `temperature`. An ensemble of one
+    member with a temperature fitted to held-out images is that member, calibrated. With equal weights, the mean is
+    the one in section 4.4 of Simonyan and Zisserman, ICLR 2015.
     """
 
     members: tuple[EnsembleMember, ...]
     temperature: float = 1.0
-    thresholds: tuple[float, ...] = ()  # lowest probability of each class under "sigmoid"; if empty, all 0.5
+    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability to predict each class; 0.5 if empty
     trained: Provenance | None = None
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made it
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made the ensemble
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -161,7 +161,7 @@ class Ensemble:
         check_links([member.link for member in self.members])
 
     def __repr__(self) -> str:
-        """Return a summary line, then a line for each member: its weight, classifier and protocol."""
+        """Return a summary line, then a line with the weight, classifier and protocol of each member."""
         lines = [f"Ensemble of {len(self.members)}, {len(self.classes):,} classes, temperature {self.temperature:g}"]
         for member in self.members:
             protocol = f", protocol {member.protocol.name}" if member.protocol else ""
@@ -179,7 +179,7 @@ class Ensemble:
 
     @cached_property
     def orders(self) -> list[Int64[Tensor, "K"]]:
-        """Return, for each member, the positions of the ensemble's classes among the member's classes."""
+        """Return the positions of the ensemble's classes in each member's list of classes."""
         return join_members([member.classes for member in self.members])
 
     @property
@@ -192,7 +192,7 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the members' networks by name; "2.0" is the first network of member 2, an ensemble."""
+        """Return the members' networks keyed by name; "2.0" is the first network of an ensemble at position 2."""
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
@@ -227,5 +227,5 @@ class Ensemble:
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Return the entries of all mappings, each name prefixed with the position of its mapping: "2", "2.0"."""
+    """Return the entries of all mappings in one, with each name prefixed by its mapping's position: "2", "2.0"."""
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

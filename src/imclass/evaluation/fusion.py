@@ -20,17 +20,17 @@ from imclass.evaluation.measures.single_label import IMAGES_PER_CHUNK, posterior
 from imclass.models.scores import posterior, scores_of
 from imclass.models.thresholds import probabilities
 
-MAX_ROUNDS = 10_000  # the limit in `fit_weights`
+MAX_ROUNDS = 10_000  # the most rounds in `fit_weights`
 
 
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Return the weighted mean of the probabilities as scores divided by the temperature, computed in float64.
+    """Compute the weighted mean of the probabilities in float64, and return it as scores divided by the temperature.
 
     The weights need not add up to 1. A class to which every member assigns probability 0 keeps a finite score. Under
-    the link "sigmoid" the mean probabilities of "yes" and "no" are computed separately, because 1 - yes would lose
-    probabilities near 1 to rounding, and with them the order of the images.
+    the "sigmoid" link, the mean probabilities of "yes" and "no" are computed separately, because computing 1 - yes
+    would round away the differences between probabilities near 1, and with them the ranking of the images.
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -42,7 +42,7 @@ def mean_posterior(
 
 
 def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float]) -> Float64[Tensor, "N K"]:
-    """Return the sum of arrays of probabilities, each multiplied by its entry in `shares`."""
+    """Return the sum of the arrays of probabilities, each multiplied by its entry in `shares`."""
     total = torch.zeros_like(chances[0])
     for some, share in zip(chances, shares, strict=True):
         total += some * share
@@ -57,7 +57,7 @@ def check_weights(weights: Sequence[float]) -> None:
 
 
 def check_links(links: Sequence[Link]) -> None:
-    """Raise `UserError` if some members predict one label for an image and others any number."""
+    """Raise `UserError` if some members predict one label per image and others any number of labels."""
     if len(set(links)) > 1:
         raise UserError(
             f"members 1 and {links.index('softmax' if links[0] == 'sigmoid' else 'sigmoid') + 1} of an ensemble "
@@ -67,7 +67,7 @@ def check_links(links: Sequence[Link]) -> None:
 
 
 def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]:
-    """Return, for each member, the positions of the first member's classes among that member's classes.
+    """Return the positions of the first member's classes in each member's list of classes.
 
     Raise `UserError` unless all members have the same class names.
     """
@@ -101,7 +101,7 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
 
 
 def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
-    """Return, for each evaluation, the positions of the first evaluation's classes among that evaluation's classes.
+    """Return the positions of the first evaluation's classes in each evaluation's list of classes.
 
     Raise `UserError` unless all evaluations have the same images with the same labels.
     """
@@ -111,7 +111,7 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
     for i, (other, order) in enumerate(zip(evaluations, orders, strict=True), 1):
         if not np.array_equal(first.ids, other.ids):
             raise UserError(
-                f"scores 1 and {i} are of different images ({len(first.ids):,} and {len(other.ids):,}, "
+                f"scores 1 and {i} are for different images ({len(first.ids):,} and {len(other.ids):,}, "
                 f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
             )
         joined = first.targets.renumber(order.numpy(), len(other.classes))
@@ -121,11 +121,11 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
 
 
 def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
-    """Return the non-negative weights, with sum 1, whose mean of probabilities maximises the labels' likelihood.
+    """Return the weights that maximise the labels' likelihood under the weighted mean of the probabilities.
 
-    The negative log likelihood is convex in the weights. Each round of expectation-maximisation sets a member's weight
-    to its mean contribution to the probability of the true class (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39,
-    1977, section 4.3).
+    The weights are at least 0 and sum to 1, and the negative log likelihood is convex in them. Each round of
+    expectation-maximisation sets a member's weight to the member's mean fraction of the probability of the true class
+    (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
     """
     orders = join_evaluations(evaluations)
     right = np.stack([target_probabilities(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)
@@ -141,7 +141,7 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
     """Return the probability of each image's true class, at least 1e-30.
 
-    If images may have several labels, return that of each judged mark instead, with the classes in `order`.
+    If images may have several labels, return the probability of each judged mark instead, with classes in `order`.
     """
     if isinstance(evaluation.targets, AnyOf):
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]

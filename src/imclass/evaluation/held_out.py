@@ -1,4 +1,4 @@
-"""Choice of the images that models are scored on: by default, images that none of them was trained on."""
+"""Choice of the images to score models on: by default, images that none of the models was trained on."""
 
 import json
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ class ModelOrigin:
 
     model: str
     trained: Provenance = Provenance()
-    recognises: bool = False  # its file records its training images, so `leaks` can leave them out
+    recognises: bool = False  # its file records the training images, so `leaks` can leave those out
 
     @property
     def data(self) -> DataFacts:
-        """Return the recorded facts about the training data, all empty if unknown."""
+        """Return the recorded facts about the training data, or empty facts if none are recorded."""
         return self.trained.data or DataFacts()
 
     @property
@@ -35,17 +35,17 @@ class ModelOrigin:
 
     @property
     def without_validation(self) -> Cut:
-        """Return the same way to split data, but without a validation split."""
+        """Return how the model's data was split, but without a validation split."""
         return replace(self.cut, validation=0.0)
 
     def open(self, data: OpenData, split: str) -> Dataset:
-        """Return a split of `data`, divided as the model's data was. Other data gets no validation split."""
+        """Return a split of `data`, cut as the model's data was. Data other than the model's gets no validation."""
         if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
             return data.take(split, self.without_validation)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to split `data`: as the model's data was split, but without validation if it is other data."""
+        """Return how to split `data`: as the model's data was, but with validation only if `data` is that data."""
         if not self.cut.validation:
             return self.cut
         present = data.splits(self.without_validation)
@@ -56,15 +56,15 @@ class ModelOrigin:
 
     @property
     def key(self) -> str:
-        """Return a string that is equal for two models if everything that determines their splits is equal."""
+        """Return a string that is the same for two models if everything that determines their splits is the same."""
         return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
     def has_same_path(self, training: Dataset) -> bool:
-        """Return whether this training split has the path that the model's had."""
+        """Return whether this training split has the same path as the model's training split."""
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether this training split has the same content as the model's, wherever it is stored."""
+        """Return whether this training split has the same content as the model's training split, at any path."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
@@ -73,7 +73,7 @@ class SplitChoice:
     """A split to score."""
 
     dataset: Dataset
-    scope: str  # a phrase that describes the split and why it was chosen
+    scope: str  # a phrase that says what the split is and why it was chosen
     data: str  # name or folder
     known: tuple[ModelOrigin, ...] = ()  # origins of the models to score
     source: OpenData | None = field(default=None, repr=False)  # opens other splits; None if the user passed a split
@@ -82,10 +82,10 @@ class SplitChoice:
 def choose_split(
     models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context
 ) -> SplitChoice:
-    """Return the split that all `models` (by name) are scored on. `data` and `split` are the user's choices.
+    """Return the split to score all models on. `models` are keyed by name; `data` and `split` are the user's choices.
 
-    If `split` is None, it is a split that no model was trained on. Raise `UserError` if different images of a data set
-    were held out for the models.
+    If `split` is None, a split is chosen that no model was trained on. Raise `UserError` if the models have different
+    held-out images in the same data.
     """
     known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
     source = OpenData(data or find_training_data(known, context), context)
@@ -103,10 +103,10 @@ def choose_split(
 
 
 def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
-    """Return the validation split of the same data, for fitting. It never contains images that are reported.
+    """Return the validation split of the chosen split's data, for fitting. Results are never reported on its images.
 
-    `asked` is the fitting options as text for messages. Raise `UserError` if a model was trained on these images
-    because it was trained without a validation split.
+    `asked` names the fitting options in messages. Raise `UserError` if the data or the chosen split leaves no such
+    validation split, or if the models were trained with different validation images.
     """
     source = chosen.source
     if source is None:
@@ -149,16 +149,16 @@ def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
 
 
 def relation_to_training(known: ModelOrigin) -> str:
-    """Return an ending for the scope of data that the model is not known to be trained on."""
+    """Return a phrase to end the scope with, for data that the model is not known to have been trained on."""
     if known.recognises:
-        return ""  # each image that it was trained on is recognised
+        return ""  # each image that the model was trained on is recognised
     if known.trained.data is None:
         return " (the model does not record which images it was trained on)"
-    return ", which are not the data that the model was trained on"
+    return " (not the data that the model was trained on)"
 
 
 def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) -> SplitChoice:
-    """Return the split that one model is scored on."""
+    """Return the split to score one model on."""
     data = source.name
     if split is not None:
         chosen, scope = known.open(source, split), f"split {split} of {data}"
@@ -184,10 +184,11 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of data that comes with splits and whose path is not that of the model's, or `None`.
+    """Return the held-out split of data that comes with splits and has another path than the model's data, or `None`.
 
-    Such data may be a copy of the model's. Finding out requires reading its whole training split, and matters only if
-    the held-out images were used to choose the weights. In that case this returns `None` as well.
+    Such data may be a copy of the model's data. Finding out would require reading the whole training split. This
+    matters only if the held-out images may have been used to choose the weights, or if the model does not record its
+    training images. In these cases the function returns `None` as well.
     """
     whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
@@ -199,12 +200,12 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 
 def held_out_split(training: Dataset) -> str | None:
-    """Return the name of the split that models are scored on, or None if this data has no such split."""
+    """Return the name of the split to score models on: test if there is one, otherwise validation, otherwise None."""
     return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 
 def find_training_data(known: list[ModelOrigin], context: Context) -> str:
-    """Return the training data, a data set's name or a folder, of the first model that records it."""
+    """Return the training data of the first model that records it, as a data set's name or a folder."""
     for one in known:
         named, data = one.trained.names.data, one.trained.data
         if named and (data is None or named in dataset_table(context).entries):
@@ -228,7 +229,7 @@ def training_warning(known: ModelOrigin, source: OpenData) -> str:
 def held_out_reason(known: ModelOrigin, training: Dataset) -> str:
     """Return why the held-out part of the model's data was chosen, and a warning if that data has changed."""
     why = f" (held out of training: {training.origin.rule})"
-    if not known.has_same_path(training):  # then the caller has recognised the data by its content
+    if not known.has_same_path(training):  # in this case the caller recognised the data by its content
         return f"{why}; this data contains the images that the model was trained on"
     changed = "; the data has changed since training, so the held-out part may have changed too"
     return why if known.recognises or known.has_same_content(training) else why + changed

@@ -1,6 +1,6 @@
-"""Recognition of a model's training images by their content, so that they can be left out of its score.
+"""Recognition of a model's training images by their content, so that they can be left out of the model's score.
 
-Otherwise copies of training images among the test images would make the score too high.
+Otherwise, copies of training images among the test images would make the score too high.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,20 +22,20 @@ NO_IDS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class SiftedSplit:
-    """The images of a split that are scored, and the number of images in the split that a model was trained on."""
+    """The images to score in a split, and a record of the split's images that a model was trained on."""
 
     dataset: Dataset
     left_out: int = 0  # training images that are not scored
     included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids of training images that are scored
 
     def with_counts(self, evaluation: Evaluation) -> Evaluation:
-        """Return an evaluation of these images with the counts of training images left out and included."""
+        """Return the evaluation of these images with the numbers of training images left out and included."""
         included = int(np.isin(evaluation.ids, self.included).sum())
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 
 
 def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPolicy) -> SiftedSplit:
-    """Return the images to score: a split with or without (`trained`) images that a classifier was trained on.
+    """Return the images of a split to score. `trained` says whether to include those that a classifier was trained on.
 
     Raise `UserError` if no image remains. Images are read only if some classifier records its training images.
     """
@@ -49,8 +49,8 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPo
         return SiftedSplit(dataset)
     if known.all():
         raise UserError(
-            f"the model was trained on each of the {len(dataset):,} images in split {dataset.split!r} of "
-            f"{dataset.origin.path}, so its score would say nothing about new images. Choose other images with "
+            f"the model was trained on all {len(dataset):,} images in split {dataset.split!r} of "
+            f"{dataset.origin.path}, so the score would say nothing about new images. Choose other images with "
             "--data, or score these anyway with --trained include"
         )
     rest = Subset(dataset, np.flatnonzero(~known), dataset.split, dataset.splits)
@@ -58,7 +58,7 @@ def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPo
 
 
 def mark_trained(dataset: Dataset, seen: UInt64[np.ndarray, "_"]) -> SiftedSplit:
-    """Return a whole split, with the ids of those images whose contents are among `seen`."""
+    """Return the whole split, with the ids of the images whose content hashes are in `seen`."""
     return SiftedSplit(dataset, included=dataset.ids[recognise(dataset.contents(), seen)])
 
 
@@ -69,7 +69,7 @@ def trained_contents(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_
 
 
 def recognise(contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]) -> Bool[np.ndarray, "N"]:
-    """Return a mask of the images whose contents are in `seen`. It is false for unreadable images."""
+    """Return a mask that is true for the images whose content hashes are in `seen`, except unreadable images."""
     return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE_CONTENTS)
 
 

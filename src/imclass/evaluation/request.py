@@ -1,4 +1,4 @@
-"""Scoring of classifiers on request: a row for each model and protocol from one pass over the images, then fusions."""
+"""Scoring of a request: a row for each model and protocol from one pass over the images, then the fused rows."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Progress(Protocol):
         """Receive a description of what is about to be scored: the images and the protocol."""
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Receive the number of images of a split that have been scored."""
+        """Receive how many of the `total` images in the split `what` have been scored."""
 
 
 class SilentProgress:
@@ -60,36 +60,36 @@ class Request:
     models: Mapping[str, Classifier]
     saved: tuple[ResultRow, ...]
     order: tuple[str, ...]  # names of `models` and `saved`, in the user's order
-    protocols: Mapping[str, ViewProtocol | None]  # by name; {"": None} stands for each model's preprocess
-    data: str | Dataset | None = None  # a `Dataset` is one split; None is the models' training data
+    protocols: Mapping[str, ViewProtocol | None]  # keyed by name; {"": None}: each model's preprocess
+    data: str | Dataset | None = None  # a `Dataset` is one split; None stands for the models' training data
     split: str | None = None  # None stands for a split that was held out of training
     weights: str = "mean"  # or fit, or none
     temperature: bool = False  # whether to calibrate the last row
     thresholds: str = "model"  # or fit
-    single_label_uses: Mapping[str, str] = field(default_factory=dict)  # uses that need one label per image, with a fix
+    single_label_uses: Mapping[str, str] = field(default_factory=dict)  # options that need single labels, with the fix
     mapping: Mapping[str, str] | None = None  # from the data's class names to the models'
     batch: int = 256
     workers: int = 0
     strict: bool = False
     precision: str = "fp32"
     device: str = "cpu"  # of the networks
-    files: Mapping[str, Path] = field(default_factory=dict)  # the models' files by name
+    files: Mapping[str, Path] = field(default_factory=dict)  # the models' files, keyed by model name
     trained: str = "leave-out"  # a `TrainedPolicy` for images that a model was trained on
 
     @property
     def fit_options(self) -> str:
-        """Return the given options that are fitted to the validation split, as text for messages."""
+        """Return the given options that need fitting to the validation split, joined for messages."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
         options[FIT_THRESHOLDS] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
     @property
     def has_many_results(self) -> bool:
-        """Return whether there are several rows that are not fused into a single result."""
+        """Return whether there will be several rows that are not fused into a single result."""
         return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
 
     def check(self) -> None:
-        """Raise `UserError` for options that cannot be combined, before any model is loaded or image scored."""
+        """Raise `UserError` for invalid options and combinations, before any image is scored."""
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "0 or more threads")
         require(self.trained in get_args(TrainedPolicy), "trained", repr(self.trained), "leave-out or include")
@@ -113,7 +113,7 @@ class Request:
             )
 
     def check_saved(self, first: str) -> None:
-        """Raise `UserError` for options that do not work with saved scores. `first` is the first such file."""
+        """Raise `UserError` for options that do not work with saved scores. `first` names the first such file."""
         if self.fit_options:
             raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
         if len(self.protocols) > 1:
@@ -137,9 +137,10 @@ def select_protocols(
     scales: str | Sequence[int] | None,
     context: Context | None = None,
 ) -> dict[str, ViewProtocol | None]:
-    """Return protocols by name, {"": None} if none is given; "center,flip" means two protocols, "256,384" two scales.
+    """Return protocols keyed by name, or {"": None} if none is given.
 
-    Raise `UserError` for unknown protocols, and for scales of a protocol that has none.
+    "center,flip" means two protocols, "256,384" two scales. Raise `UserError` for unknown protocols, and for scales
+    with a protocol that takes none.
     """
     if protocol is None:
         if scales is not None:
@@ -158,7 +159,7 @@ def select_protocols(
 
 
 def parse_scales(scales: Any) -> tuple[int, ...]:
-    """Return the numbers in "256,384,512", or in a list; raise `UserError` for anything else."""
+    """Return the scales in text such as "256,384,512" or in a list. Raise `UserError` for anything else."""
     words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
     if not words or not all(word.isdecimal() for word in words):
         raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels, separated by commas: 256,384,512")
@@ -175,7 +176,7 @@ def row_sources(request: Request) -> list[RowSource]:
 
 
 def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
-    """Return a model with a protocol. Raise a `UserError` that names the model if it cannot have a protocol."""
+    """Return a model as a member with a protocol. Raise a `UserError` that names the model if it takes no protocol."""
     try:
         return EnsembleMember(classifier, protocol)
     except UserError as error:
@@ -183,10 +184,10 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 
 
 def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
-    """Return the images of the chosen split to score, leaving out those that a model was trained on.
+    """Return the images to score in the chosen split: in general, those that no model was trained on.
 
-    Those are included if the user asks for them or for the training split, and in a published split, which the papers
-    scored completely.
+    Images that a model was trained on are included if the user asks for them or for the training split, and if the
+    split was published with its data set, because the papers scored such splits in full.
     """
     include = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
     return sift(chosen.dataset, request.models.values(), "include" if include else "leave-out")
@@ -200,7 +201,7 @@ def score_rows(
     processes: Processes,
     progress: Progress,
 ) -> list[ResultRow]:
-    """Score all sources in one pass over the images. The first process returns a row for each, other processes none."""
+    """Score all sources in one pass over the images. Return a row for each in the first process, none in the others."""
     dataset = images.dataset
     members = [source.member for source in sources]
     report = partial(progress.count, dataset.split) if processes.rank == 0 else None
@@ -219,7 +220,7 @@ def score_rows(
 
 @dataclass(frozen=True)
 class Scoring:
-    """The rows of an evaluation, single models before fusions, and how they were made."""
+    """The rows of an evaluation, with single models before fusions, and what produced the rows."""
 
     rows: tuple[ResultRow, ...]
     blends: tuple[Blend, ...]
@@ -236,7 +237,7 @@ class Scoring:
 def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request: Request) -> list[Blend]:
     """Return a blend of each protocol's rows, and a calibrated blend at the end if the request asks for one.
 
-    `trials` are the same rows scored on the validation split, to which weights and temperature are fitted.
+    `trials` are the same rows on the validation split; the weights and the temperature are fitted to them.
     """
     many_protocols = len(request.protocols) > 1
     groups: dict[str, list[int]] = {}
@@ -258,7 +259,7 @@ def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request:
 
 
 def score(request: Request, context: Context, progress: Progress) -> Scoring:
-    """Score the request. The first process returns every row, other processes started by torchrun none."""
+    """Score the request. In the first process the result has every row; in torchrun's other processes it has none."""
     keep_memory()
     sources = row_sources(request)
     rows: list[ResultRow] = []
@@ -280,7 +281,7 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
         return Scoring((), (), tuple(sources))
     for row in request.saved:
         check_targets(request, row.evaluation.targets)
-    if request.saved:  # `Request.check` allows only one protocol, so each model has one row, with its name
+    if request.saved:  # `Request.check` allows only one protocol, so each row has its model's name
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     blends = plan_blends(rows, trials, request)
     rows = [*rows, *(blend.fuse_rows(rows) for blend in blends)]
@@ -291,7 +292,7 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
 
 
 def choose_images(request: Request, context: Context) -> SplitChoice:
-    """Return the split that the models are scored on."""
+    """Return the split to score the models on."""
     data = request.data
     if isinstance(data, Dataset):
         name = data.origin.name or data.origin.path
@@ -300,7 +301,7 @@ def choose_images(request: Request, context: Context) -> SplitChoice:
 
 
 def fit_row_thresholds(row: ResultRow, trial: ResultRow) -> ResultRow:
-    """Return the row with the thresholds that are best for `trial`, the same row on the validation split."""
+    """Return the row with thresholds fitted to `trial`, the same row on the validation split."""
     fitted = trial.evaluation
     thresholds = fit_thresholds(fitted.scores, marks_of(fitted.targets, FIT_THRESHOLDS))
     return replace(row, evaluation=with_scores(row.evaluation, row.evaluation.scores, thresholds))

@@ -1,7 +1,7 @@
 """Score files, from which tables, fusions and comparisons can be made without scoring the images again.
 
-A score file is an uncompressed .npz with `ids`, `names`, `scores`, `classes`, `json` (a record of what was run), and
-`labels`, or `marks` if images may have several labels.
+A score file is an uncompressed .npz file with `ids`, `names`, `scores`, `classes`, `json` (a record of what was run),
+and either `labels` or, if images may have several labels, `marks`.
 """
 
 import dataclasses
@@ -42,13 +42,13 @@ class SavedScores:
 
 
 def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the names of the images of an evaluation of this data set."""
+    """Return the names of the images that were scored in an evaluation of this data set."""
     positions = {image: i for i, image in enumerate(dataset.ids.tolist())}
     return tuple(dataset.name(positions[image]) for image in evaluation.ids.tolist())
 
 
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Write the scores of every image and the record to `path`. On failure an existing file at `path` is unchanged.
+    """Write the scores of every image and the record to `path`. If this fails, an existing file stays unchanged.
 
     The record's counts and `refused_files` are replaced by those of the evaluation.
     """
@@ -78,7 +78,7 @@ def is_scores_file(path: Path) -> bool:
 
 
 def read_scores(path: Path) -> SavedScores:
-    """Read a file that `save_scores` wrote, and compute its measures again. Raise `UserError` for any other file."""
+    """Read a file that `save_scores` wrote, and compute the measures again. Raise `UserError` for any other file."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; write scores with imclass evaluate MODEL --save-scores FILE")
     try:
@@ -98,7 +98,7 @@ def read_scores(path: Path) -> SavedScores:
 
 
 def check_uncompressed(path: Path) -> None:
-    """Raise `ValueError` for compressed members, because a small file could expand to more than fits in memory."""
+    """Raise `ValueError` if a member is compressed, because a small file could expand to more than fits in memory."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
@@ -106,7 +106,7 @@ def check_uncompressed(path: Path) -> None:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> None:
-    """Raise `ValueError` unless the arrays have the types and matching axes of `form`, and valid targets and scores."""
+    """Raise `ValueError` unless the arrays have the types and axes in `form`, and contain valid targets and scores."""
     sizes: dict[str, int] = {}
     for name, wanted in form.items():
         (kind, *axes), array = wanted.split(), arrays[name]
@@ -144,11 +144,11 @@ def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> 
 
 @dataclass(frozen=True)
 class Facts:
-    """The models, images and fusion that produced scores. They are stored with the scores."""
+    """The models, images and fusion that produced scores. These facts are stored with the scores."""
 
     models: tuple[str, ...]
     tested: RowSubject  # in the terms of the papers' tables
-    scope: str  # a phrase that describes the images and why they were chosen: "split test of photos"
+    scope: str  # a phrase that says what the images are and why they were chosen: "split test of photos"
     data: str  # name or folder
     split: str
     weights: tuple[float, ...] = (1.0,)
@@ -166,7 +166,7 @@ class ResultRow:
 
 
 def read_row(path: Path) -> ResultRow:
-    """Read the row that `--save-scores` wrote to a file. Raise `UserError` if some of the row's facts are missing."""
+    """Read a row from a file that `--save-scores` wrote. Raise `UserError` if any of the row's facts are missing."""
     saved = read_scores(path)
     known = {field.name for field in dataclasses.fields(Facts)}
     try:
@@ -180,13 +180,13 @@ def read_row(path: Path) -> ResultRow:
 
 
 def check_images(rows: Sequence[ResultRow]) -> None:
-    """Raise `UserError` if a row has as many images as the first row, but different names. `fuse` checks the counts."""
+    """Raise `UserError` if a row has as many images as the first row but other names. `fuse` checks the counts."""
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:
             other = [a for a, b in zip(row.images, first.images, strict=True) if a != b]
             raise UserError(
-                f"{first.name} and {row.name} are scores of different images "
+                f"{first.name} and {row.name} have scores for different images "
                 f"(only the second has {list_names(other, 3)}); evaluate both on the same --data"
             )
 

@@ -1,4 +1,4 @@
-"""Scoring of a data split, in which every image is either scored, or refused and reported."""
+"""Scoring of a split: every image is either scored or else refused and reported."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-MAX_CHUNK_BYTES = 256 * 2**20  # most bytes of decoded images in memory, for any batch size
-# The batch size for protocols that may score a hundred views of each image. Progress is reported after each batch,
+MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends at this size of its decoded images, at any batch size
+# The largest batch for protocols that may score a hundred views of each image. Progress is reported after each batch,
 # and a larger batch could take minutes.
 MULTI_VIEW_BATCH = 28
 ONE_PROCESS = Processes()
@@ -30,7 +30,7 @@ ProgressCallback = Callable[[int, int], None]
 
 
 def view_protocols(context: Context | None = None) -> EntryTable:
-    """Return all test protocols by name. Invalid and misnamed entries are listed as failures."""
+    """Return all test protocols keyed by name. Invalid and misnamed entries are listed as failures."""
     found = find_in(context, "imclass.evaluation.protocols", "PROTOCOLS", "protocol")
     wrong = {name: flaw for name, entry in found.entries.items() if (flaw := protocol_flaw(name, entry))}
     usable = {name: entry for name, entry in found.entries.items() if name not in wrong}
@@ -57,7 +57,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a whole split and return its scores and measures: loss and accuracies, or mean average precision and F1.
 
-    Without a `protocol` the classifier's preprocess prepares each image. The other arguments are those of
+    Without a `protocol`, the classifier's preprocess prepares each image. The other arguments are those of
     `evaluate_each`.
     """
     members = [EnsembleMember(classifier, protocol)]
@@ -78,11 +78,11 @@ def evaluate_each(
     """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
     Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
-    image is left out and listed in the result, or raises `UserError` if `strict` is set. `report(done, total)` is
-    called after each batch of this process's images. `watch()` is called before each image and may raise `Interrupted`,
-    which also ends the decoding threads. Neither they nor `workers` (decoding threads) affect results. `batch` and the
-    number of processes change the order of sums in a network, and so log-scores by rounding, about 1e-5 of their scale.
-    The first process returns all results, the others an empty list. With K classes, fewer than five, top-5 is top-K.
+    image is left out and listed in the result or, if `strict` is set, raises `UserError`. `report(done, total)` is
+    called after each batch of this process's images. `watch()` is called before each image or batch, and may raise
+    `Interrupted`, which also ends the decoding threads. Neither callbacks nor `workers` affect the results. `batch` and
+    the number of processes change the order of sums in a network, and thus change log-scores by rounding errors of
+    about 1e-5 of their scale. The first process returns all results, the others an empty list.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
@@ -95,7 +95,7 @@ def evaluate_each(
     try:
         mine = score_share(members, dataset, processes.share(len(dataset)), batch, workers, report, strict, watch)
     except UserError as error:
-        mine = error  # raised by `check_shares` in the first process, because here it would leave the others waiting
+        mine = error  # raised by `check_shares` in the first process, because raising it here would block the others
     shares = check_shares(processes.gather_objects(mine))
     if not shares:
         return []
@@ -117,7 +117,7 @@ def evaluate_each(
 
 
 def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChunk]":
-    """Return the chunks of all processes. Raise the first error that occurred in any of them."""
+    """Return the chunks of all processes, or raise the error of the first process that has one."""
     for share in shares:
         if isinstance(share, UserError):
             raise share
@@ -125,7 +125,7 @@ def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChu
 
 
 def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
-    """Return the scores of all processes' images in order; the scores of a single process are not copied."""
+    """Return the scores of all processes' images in order. The scores of a single process are not copied."""
     return np.concatenate(scores) if len(scores) > 1 else scores[0]
 
 
@@ -179,7 +179,7 @@ def score_chunks(
 ) -> Iterator[ScoredChunk]:
     """Score the images at `positions` in order, and yield them in chunks.
 
-    If the images are an array and need no preprocessing, slices of it are scored without any per-image work.
+    If the images are an array and need no preprocessing, slices of the array are scored without any work per image.
     """
     array = dataset.array
     networks = [direct_network(member, array) for member in members] if array is not None else [None]
@@ -208,7 +208,7 @@ def has_many_views(member: EnsembleMember) -> bool:
 
 
 def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
-    """Return the member's network if an array's images are its views unchanged, otherwise None."""
+    """Return the member's network if it takes an array's images unchanged as views, otherwise None."""
     network = member.network
     if member.protocol is not None or network is None:
         return None
@@ -250,7 +250,7 @@ def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"],
     if len(wrong):
         name = printable_text(dataset.name(int(kept[wrong[0]])))
         raise UserError(
-            f"the model's scores for {name} are not finite: its training diverged or its weights are damaged. "
+            f"the model's scores for {name} are not finite: training diverged or the weights are damaged. "
             "Train again with a lower learning rate, or use another model"
         )
 

@@ -39,7 +39,7 @@ def read_classifier(path: str | Path, context: Context | None = None) -> Classif
 def unpack(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: NetworkSetup = keep_engine
 ) -> Classifier:
-    """Return the classifier whose `pack` returned these tensors and header. `path` is their file, for messages."""
+    """Return the classifier whose `pack` returned these tensors and header. `path` names their file in messages."""
     if header.kind not in UNPACKERS:
         known = list_names(tuple(UNPACKERS))
         raise UserError(
@@ -75,7 +75,7 @@ def unpack_ensemble(
 
 
 def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtocol | None:
-    """Return the protocol of a member, with the fields recorded for that member."""
+    """Return a member's protocol, with the field values recorded for the member."""
     if not member.protocol:
         return None
     try:
@@ -107,7 +107,7 @@ UNPACKERS: Mapping[str, Unpacker] = {NETWORK_KIND: unpack_network, ENSEMBLE: unp
 
 
 def save_classifier(path: Path, classifier: Classifier, context: Context | None = None) -> None:
-    """Write the classifier as one model file. Raise `UserError` if it could not be read back.
+    """Write the classifier as one model file. Raise `UserError` if the file could not be read back.
 
     A file cannot be read back if it refers to a network, protocol or part that is in no table.
     """

@@ -1,6 +1,6 @@
 """Initialisation of a network from another's weights.
 
-Tensors match by name and shape, and the rows of classes by class name.
+Tensors match by name and shape, class rows by class name.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ MAX_NAMES = 6  # a message lists at most this many names
 
 @dataclass(frozen=True)
 class Beginning:
-    """A record of the weights that a network received from another, and of those that stay random.
+    """A record of the weights that a network received from another network, and of those that stay random.
 
     A tensor into which the rows of only some classes were copied counts as `fresh`.
     """
@@ -52,7 +52,7 @@ def shortlist(names: tuple[str, ...]) -> str:
 
 
 def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMode) -> Beginning:
-    """Fill a fresh classifier's network in place with weights of `source`, and return a record of what was copied.
+    """Fill a fresh classifier's network in place with weights from `source`, and return a record of what was copied.
 
     "continue" copies every tensor that matches by name and shape. From a tensor that has an entry for each class, it
     copies the entries of the classes that `source` also has, matched by name. "first-and-last" copies the first four
@@ -95,14 +95,14 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
 
 
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
-    """Return the tensors that have an entry for each class in either network, with their class axis."""
+    """Return the tensors, in either network, that have an entry for each class, mapped to their class axis."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
 def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
     """Return the tensors that have an entry for each class in both networks.
 
-    A layer is left out if any of its tensors differs in shape along another axis.
+    A layer is left out if any of its tensors differs in shape along an axis other than the class axis.
     """
     mine, other = ours.state_dict(), theirs.state_dict()
     axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}

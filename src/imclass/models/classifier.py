@@ -56,7 +56,7 @@ def weights_hint(name: str) -> str:
     )
 
 
-NETWORK_KIND = "network"  # the `kind` in the header of such a model file
+NETWORK_KIND = "network"  # the `kind` in the header of a network's model file
 # PyTorch and the networks raise any of these for a row with invalid values.
 BUILD_ERRORS = (ValueError, RuntimeError, ZeroDivisionError, OverflowError, TypeError)
 
@@ -68,15 +68,15 @@ class NetworkBody:
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
-    folded: bool = False  # whether batch norms are part of the layers before them
+    folded: bool = False  # whether batch norms are folded into the layers before them
 
 
 @dataclass(frozen=True)
 class NetworkClassifier:
     """A convolutional network as a `Classifier`. The network can be rebuilt from `name` and `row`.
 
-    The engine computes the scores. By default it runs the network itself in plain float32. `with_network` replaces
-    both.
+    The engine computes the scores. By default it runs the network itself in plain float32. `with_network` replaces the
+    network and the engine.
     """
 
     name: str
@@ -89,7 +89,7 @@ class NetworkClassifier:
     engine: Engine = field(default=None, repr=False, compare=False)  # type: ignore[assignment] # see __post_init__
     trained: Provenance | None = field(default=None, repr=False)
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
-    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries that created it
+    versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries with which it was created
     licence: str = ""
     folded: bool = False
 
@@ -131,14 +131,14 @@ class NetworkClassifier:
         return (self.trained,)
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return the log-scores of views of the native size in float32, on the CPU.
+        """Return the float32 log-scores of views of the native size, on the CPU.
 
         The network is left in evaluation mode.
         """
         return self.engine.scores(images)
 
     def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Return the log-scores at every position of larger images in float32, on the CPU.
+        """Return the float32 log-scores at every position of larger images, on the CPU.
 
         Positions are as far apart as the network's final stride.
         """
@@ -154,7 +154,7 @@ class NetworkClassifier:
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file.
 
-        The tensors are those of the network and, if known, hashes of the contents of its training images.
+        The tensors are those of the network and, if known, content hashes of its training images.
         """
         body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
@@ -180,7 +180,7 @@ def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
 
 
 def resolve_model(model: Model, context: Context | None = None) -> Model:
-    """Return the model with a complete row, in which missing fields have the values of the network's entry."""
+    """Return the model with a complete row, whose missing fields are filled from the network's entry."""
     return replace(model, row=asdict(networks(context)[model.network].row) | model.row)
 
 
@@ -215,7 +215,7 @@ def create(
 def sketch(
     model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, context: Context | None = None
 ) -> NetworkClassifier:
-    """Return the classifier that `create` would return, with its weights on the "meta" device, which needs no memory.
+    """Return the classifier that `create` would return, with weights on the "meta" device, where they need no memory.
 
     Raise a `UserError` for arguments that do not fit together.
     """
@@ -279,7 +279,7 @@ def option(name: str, value: Any) -> str:
 
 
 def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
-    """Return the preprocess of a new network: shorter side to 8/7 of the native size (256 for 224), centre crop."""
+    """Return a new network's preprocess: resize the shorter side to 8/7 of `size` (256 for 224) and crop the centre."""
     return Preprocess(size=size, colour="grey" if entry.w_in == 1 else "rgb", scale=round(size * 8 / 7))
 
 
@@ -301,11 +301,11 @@ def model_path(path: str | Path) -> Path:
 def restore_classifier(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, context: Context | None = None
 ) -> NetworkClassifier:
-    """Return the classifier with the given tensors and header. `path` identifies their file in error messages."""
+    """Return the classifier with the given tensors and header. `path` identifies the file in error messages."""
     body = header.body_of(NetworkBody, path)
     contents = contents_in(tensors, path)
     try:
-        networks(context)[body.network]  # looked up here, since only for an unknown name a plugin may be missing
+        networks(context)[body.network]  # a plugin can be missing only if the name is unknown
     except UserError as unknown:
         raise UserError(
             f"{path}: {unknown}\nIf the network comes from a plugin, add the --plugins DIR that it was trained with"
@@ -333,10 +333,7 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise a `UserError` unless names, shapes and types equal those of the network's tensors.
-
-    The mean may be an image, which then becomes the network's mean.
-    """
+    """Raise a `UserError` unless the tensors match the network's. A mean image becomes the network's mean."""
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
         classifier.network.mean = mean  # the mean image of the training data

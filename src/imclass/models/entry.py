@@ -12,7 +12,7 @@ from imclass.core.errors import UserError
 class PaperResult:
     """The errors in % that a paper reports, and how they were measured. None stands for an unreported error.
 
-    They are on the validation images of ILSVRC 2012 or the test images of CIFAR.
+    They were measured on the validation images of ILSVRC 2012 or the test images of CIFAR.
     """
 
     top1: float | None = None
@@ -24,7 +24,7 @@ class PaperResult:
 class ForeignNetwork:
     """A network in another library: its name, and `rename`, which maps our tensor names to the library's.
 
-    `row` contains the fields that must differ from the entry's row for that library's weights to fit.
+    For that library's weights to fit, the fields in `row` must replace those of the entry's row.
     """
 
     name: str
@@ -33,15 +33,15 @@ class ForeignNetwork:
 
 
 def foreign_name_hint(name: str, entries: Mapping[str, "NetworkEntry"]) -> str:
-    """Return the message for a name by which another library knows one of our networks, such as vgg16; else "".
+    """Return a message if another library uses `name`, such as vgg16, for one of our networks; otherwise "".
 
-    Case, dashes and underscores do not count. A network of ours that is called so goes first, and the answer is "".
+    Case, dashes and underscores are ignored. If one of our own networks has this name, the answer is also "".
     """
     wanted = plain_name(name)
     if any(plain_name(ours) == wanted for ours in entries):
         return ""
     for ours, entry in entries.items():
-        for library, foreign in getattr(entry, "foreign", {}).items():  # an entry of a plugin may be anything
+        for library, foreign in getattr(entry, "foreign", {}).items():  # a plugin's entry may be any object
             if plain_name(foreign.name) == wanted:
                 return f"no network is named {name!r}; {library}'s {foreign.name} is named {ours!r} here"
     return ""
@@ -67,7 +67,8 @@ class NetworkEntry:
     classes: int = 1000
     w_in: int = 3
     result: PaperResult | None = None
-    foreign: Mapping[str, ForeignNetwork] = field(default_factory=dict)  # by library: torchvision, timm, caffe ...
+    # keyed by library: torchvision, timm, caffe ...
+    foreign: Mapping[str, ForeignNetwork] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)  # row fields of a copy small enough for tests
 
 
@@ -83,6 +84,6 @@ def native_size(row: Any, network: str) -> int:
 
 
 def rename_layer(name: str, layers: Mapping[str, str]) -> str:
-    """Return a tensor's name in another library, where `layers` maps our layer names to the library's."""
+    """Return a tensor's name in another library. `layers` maps our layer names to those of that library."""
     layer, leaf = name.rsplit(".", 1)
     return f"{layers[layer]}.{leaf}"

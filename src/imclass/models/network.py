@@ -22,7 +22,7 @@ class Network(nn.Module):
     head that averages over space uses `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
 
     `sides` are auxiliary heads, each with the name of a child of `features`. In training, each runs on the output of
-    that child. Its loss is multiplied by `side_weight`, and its parameters are not counted in
+    that child. The head's loss is multiplied by `side_weight`, and its parameters are not counted in
     `NetworkEntry.parameters`.
     """
 
@@ -42,7 +42,8 @@ class Network(nn.Module):
     def normalise(self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float]) -> None:
         """Set the mean to subtract and the standard deviation to divide by, for images scaled to [0, 1].
 
-        Each is one value or one per channel. `mean` may also be an image, but the network then works only at that size.
+        Each is a single value or one value per channel. `mean` may also be an image, but the network then works only at
+        the image's size.
         """
         if isinstance(mean, Tensor):
             self.mean = mean.float()
@@ -79,7 +80,7 @@ class Network(nn.Module):
         return self.head(maps), *scores
 
     def embed(self, images: PixelTensor) -> Float[Tensor, "N D"]:
-        """Return the penultimate vector: the input of the last layer with weights, or its mean over space."""
+        """Return the penultimate vector: the input of the last layer with weights, or that input's mean over space."""
         self.check_size(images, exactly=True)
         return penultimate_vector(self.head, self.features(self.prepare(images)))
 
@@ -101,7 +102,7 @@ class Network(nn.Module):
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
 
     def check_size(self, images: PixelTensor, exactly: bool) -> None:
-        """Raise a `UserError` with the sizes that work, for images of a size that the network cannot process."""
+        """Raise a `UserError` that states which sizes work, if the network cannot process images of this size."""
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
             return

@@ -13,10 +13,10 @@ from imclass.core.text import suggestion
 
 @dataclass(frozen=True)
 class LayerRates:
-    """A network with a factor for each parameter's learning rate, and its frozen layers."""
+    """A network, a factor for the learning rate of each of its parameters, and its frozen layers."""
 
     network: nn.Module
-    factors: Mapping[str, float]  # by parameter name, for every parameter
+    factors: Mapping[str, float]  # keyed by parameter name, for every parameter
     frozen: tuple[nn.Module, ...]  # only layers that contain no other layers
 
     def require_gradients(self) -> None:
@@ -25,7 +25,7 @@ class LayerRates:
             parameter.requires_grad_(self.factors[name] > 0)
 
     def train(self) -> None:
-        """Put the network in training mode, except its frozen layers.
+        """Put all layers of the network except the frozen ones in training mode.
 
         A frozen batch norm uses its stored statistics, and frozen dropout is off. The call costs almost nothing if the
         layers are already in these modes.
@@ -37,9 +37,9 @@ class LayerRates:
 
 
 def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
-    """Return each layer's factor, set by the last pattern that matches it or a layer that contains it, else 1.
+    """Return the rates: a layer's factor is that of the last pattern that matches it or a layer around it, else 1.
 
-    Raise a `UserError` for a factor below 0, for a pattern that matches no layer, and if no layer would learn.
+    Raise a `UserError` for a factor below 0, for a pattern that matches no layer, or if no layer would learn.
     """
     names = [name for name, _ in network.named_modules() if name]
     for pattern, factor in rates.items():

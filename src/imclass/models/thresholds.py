@@ -12,8 +12,8 @@ from imclass.core.contracts import Classifier
 from imclass.models.scores import ClassProbabilities, posterior, top_classes
 
 DEFAULT_THRESHOLD = 0.5  # the threshold of a class without a fitted one
-MARGIN = 0.01  # how far a threshold lies below the lowest logit
-DEFAULT_TOP = 5  # the number of classes listed for an image that has exactly one
+MARGIN = 0.01  # how far the lowest threshold lies below the lowest logit
+DEFAULT_TOP = 5  # the number of classes listed for an image with exactly one class
 
 
 def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"]:
@@ -42,7 +42,7 @@ def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any 
 def present_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Sequence[float] = ()
 ) -> list[ClassProbabilities]:
-    """Return the classes whose thresholds each row of logits reaches, with probabilities, the most probable first."""
+    """Return for each row of logits the classes whose thresholds it reaches, with probabilities, highest first."""
     chances = posterior(scores, "sigmoid").numpy()
     return [
         [(classes[k], float(row[k])) for k in np.argsort(-row, kind="stable").tolist() if has[k]]
@@ -64,7 +64,7 @@ def precision_recall(
 
 
 def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> tuple[float, ...]:
-    """Return the threshold of each class that maximises F1 on these images.
+    """Return for each class the threshold that maximises F1 on these images.
 
     The images must not be those on which results are reported. A threshold lies halfway between two logits, or just
     below the lowest one. If several thresholds have the same F1, the highest is returned. A class without positive
@@ -78,13 +78,14 @@ def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N 
 
 
 def best_threshold(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the threshold of one class that maximises F1."""
+    """Return the threshold that maximises F1 for one class."""
     if not positive.any():
         return DEFAULT_THRESHOLD
     precision, recall, ends = precision_recall(scores, positive)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     at = int(f1.argmax())
-    # The lowest threshold lies a margin below the lowest score, so that rounding cannot exclude that image.
+    # The lowest threshold lies a margin below the lowest score, so that rounding cannot exclude the image with that
+    # score.
     below = np.append(ends.astype(np.float64), ends[-1] - MARGIN)
     logit = below[at : at + 2].mean()
     return float(probabilities(np.full((1, 1), logit))[0, 0])

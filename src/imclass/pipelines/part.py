@@ -29,7 +29,9 @@ def pipeline_parts(context: Context | None = None) -> EntryTable:
     def explain(name: str) -> str:
         failed = "".join(f"\n  not imported: {failure}" for failure in table.failures)
         problem = f"no part is named {name!r}{suggestion(name, table.entries)}"
-        return f"{problem}; if a plugin defines the part, pass the --plugins DIR that was used to fit it{failed}"
+        return (
+            f"{problem}; if a plugin defines the part, pass the --plugins DIR that was used to fit the pipeline{failed}"
+        )
 
     return replace(table, explain=explain)
 
@@ -38,8 +40,8 @@ def pipeline_parts(context: Context | None = None) -> EntryTable:
 class PipelinePart:
     """A part of a pipeline.
 
-    The first part processes a sequence of images, uint8 H W C, and every other part its predecessor's output. That
-    output is an array with one row per image, or anything else on which the two parts agree.
+    The first part processes a sequence of uint8 H W C images, and every other part processes its predecessor's output.
+    That output is an array with one row per image, or anything else on which the two parts agree.
     """
 
     kind: ClassVar[str] = ""  # its name in the table
@@ -50,7 +52,7 @@ class PipelinePart:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def fit(self, x: Any, targets: Targets, classes: int) -> "PipelinePart":
-        """Learn from the predecessor's output for the training images, which have K `classes`; return the part."""
+        """Learn from the predecessor's output for the training images, and return the part. K is `classes`."""
         return self
 
     def members(self) -> Mapping[str, Classifier]:
@@ -58,7 +60,7 @@ class PipelinePart:
         return vars(self).get("held", {})
 
     def set_members(self, members: Mapping[str, Classifier]) -> None:
-        """Set the classifiers in the part, by names without a dot."""
+        """Set the classifiers in the part, keyed by names without a dot."""
         self.held = dict(members)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -69,7 +71,7 @@ class PipelinePart:
         return {name: np.asarray(getattr(self, name)) for name in self.learned}
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
-        """Set the learned arrays from a file. Raise `UserError` unless the part learns exactly these."""
+        """Set the learned arrays from a file. Raise `UserError` unless the part learns exactly these arrays."""
         if set(arrays) != set(self.learned):
             expected, found = (", ".join(sorted(names)) or "nothing" for names in (self.learned, arrays))
             raise UserError(
@@ -84,7 +86,7 @@ class Feature(PipelinePart):
 
     @abstractmethod
     def transform(self, x: Any) -> Any:
-        """Return the input of the next part, for training images or any others."""
+        """Return the next part's input, for training images and any others."""
 
 
 class Scorer(PipelinePart):

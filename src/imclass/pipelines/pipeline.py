@@ -34,7 +34,7 @@ class PartBody:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineBody:
-    """The body of a pipeline's model file, from which it is rebuilt. Tensors of part 2 have the prefix "2."."""
+    """The body of a model file, from which the pipeline is rebuilt. Tensors of part 2 have the prefix "2."."""
 
     parts: tuple[PartBody, ...]
 
@@ -45,10 +45,10 @@ class Pipeline:
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
-    thresholds: tuple[float, ...] = ()  # the lowest probability of each class, under "sigmoid"; empty: 0.5 for all
+    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability that predicts a class; empty: 0.5 each
     trained: Provenance | None = None
     contents: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # of training images
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that it was fitted with
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries with which the pipeline was fitted
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -56,7 +56,8 @@ class Pipeline:
         if not isinstance(last, Scorer) or not all(isinstance(part, Feature) for part in features):
             given = ", ".join(part.kind for part in self.parts) or "none"
             raise UserError(
-                f"a pipeline consists of parts that transform, then one that scores; the parts given are: {given}"
+                "a pipeline consists of parts that transform, followed by one that scores; "
+                f"the parts given are: {given}"
             )
 
     @property
@@ -80,7 +81,7 @@ class Pipeline:
         return self
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the last part's scores of images of any size, float32 on the CPU."""
+        """Return the last part's scores for images of any size, as float32 on the CPU."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
         x = images
@@ -93,20 +94,20 @@ class Pipeline:
         return torch.from_numpy(scores)
 
     def rename(self, names: Mapping[str, str]) -> "Pipeline":
-        """Return a copy in which some classes have other names. Members of its parts keep their class names."""
+        """Return a copy in which some classes have other names. The members of its parts keep their class names."""
         return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
-        """Return the classifiers in the parts. For example, "0.eyes" is the member "eyes" of part 0."""
+        """Return the classifiers in the parts. For example, "0.eyes" is the "eyes" member of part 0."""
         return {f"{i}.{name}": held for i, part in enumerate(self.parts) for name, held in part.members().items()}
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the contents of the images that the pipeline and its members were trained on, sorted."""
+        """Return the sorted contents of the images that the pipeline and its members were trained on."""
         return merge_contents([self.contents, *(member.trained_on for member in self.members().values())])
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the networks of the members; the network of the member "0.eyes" has the same name."""
+        """Return the members' networks. The network of the "0.eyes" member is also called "0.eyes"."""
         return {
             f"{at}.{name}".removesuffix("."): network
             for at, member in self.members().items()
@@ -122,7 +123,7 @@ class Pipeline:
         return (self.trained, *chain.from_iterable(member.lineage() for member in self.members().values()))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of a model file."""
+        """Return the tensors and the header of the pipeline's model file."""
         tensors: dict[str, Tensor] = {}
         bodies = []
         for i, part in enumerate(self.parts):

@@ -1,1 +1,1 @@
-"""Recipes: functions that return a complete config. Each file contains one family and its table `RECIPES`."""
+"""Recipes: functions that return a complete config. Each file contains one family and its `RECIPES` table."""

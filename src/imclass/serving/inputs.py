@@ -23,7 +23,7 @@ IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x wid
 
 @dataclass(frozen=True)
 class Files:
-    """Image files. Iteration yields pairs of the path as the user wrote it and the file."""
+    """Image files. Iteration yields pairs: the path as the user wrote it, and the file."""
 
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each kind of file ignored in folders
@@ -74,15 +74,15 @@ def expand_path(name: str) -> list[str]:
     pattern = str(path.relative_to(existing)) + (os.sep if name.endswith(os.sep) else "")
     matches = sorted(glob.glob(pattern, root_dir=existing, recursive=True))
     if not matches:
-        raise UserError(f"no file or folder matches {name}; check the path, and put one with spaces in quotes")
+        raise UserError(f"no file or folder matches {name}; check the path, and quote it if it contains spaces")
     return [str(existing / match) for match in matches]
 
 
 def name_images(images: Any) -> Iterable[tuple[str, Any]]:
     """Return images of any kind as pairs of a name and an image. Unnamed ones are called "image 0", "image 1" ...
 
-    `images` is a single image, or a path, folder or pattern, which stands for its files, or an array of four axes, or
-    an iterable. An iterable may yield images, pairs of a name and an image, and paths; a folder among them stands for
+    `images` is a single image; a path, folder or pattern, which stands for its files; an array with four axes; or an
+    iterable. An iterable may yield images, pairs of a name and an image, and paths; the path of a folder stands for
     the images in it. Raise `UserError` for anything else, and for a single path that does not exist.
     """
     if isinstance(images, Files):
@@ -114,7 +114,7 @@ def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the items with Pillow images decoded, because one may occur more than once and threads would share it."""
+    """Yield the items, with Pillow images decoded: if one occurs more than once, threads would otherwise share it."""
     for name, source in images:
         if not isinstance(source, Pillow.Image):
             yield name, source
@@ -127,7 +127,7 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
 
 
 def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
-    """Return the pixels of an image of any kind. Raise a `BadImage` with its name if it cannot be used."""
+    """Return the pixels of an image of any kind. Raise a `BadImage` with `name` if the image cannot be used."""
     if isinstance(source, bytes | bytearray | memoryview):
         return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):
@@ -161,14 +161,14 @@ def decode_images(
         try:
             return name, source if isinstance(source, BadImage) else image_of(source, name, max_pixels)
         except BadImage as refused:
-            # The traceback of this exception would keep the file's bytes in memory, so make a new one.
+            # The traceback of this exception would keep the file's bytes in memory, so return a new exception.
             return name, BadImage(refused.code, refused.path, refused.detail)
 
     return map_in_order(decode_item, load_pillow_images(images), workers, ahead=4 * workers)
 
 
 def batch_items(items: Iterable[NamedImage], batch: int) -> Iterator[list[NamedImage]]:
-    """Yield lists of at most `batch` items, and of fewer if the images are large."""
+    """Yield lists of at most `batch` items, or fewer if the images are large."""
     gathered: list[NamedImage] = []
     size = 0  # bytes
     for item in items:

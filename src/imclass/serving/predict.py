@@ -18,7 +18,7 @@ from imclass.serving.inputs import batch_items, decode_images
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image's best classes with their probabilities, the most probable first, or the reason for refusing it."""
+    """An image's best classes with their probabilities, most probable first, or the reason for refusing the image."""
 
     name: str
     classes: tuple[tuple[str, float], ...] = ()
@@ -50,12 +50,12 @@ def predict(
     workers: int = 0,
     max_pixels: int | None = None,
 ) -> Iterator[Prediction]:
-    """Yield a `Prediction` for each named image, in order, with its `top` classes, or all K if there are fewer.
+    """Yield a `Prediction` for each named image, in order, with the `top` best classes, or all K if there are fewer.
 
-    Without `top` it has five classes or, if images may have several labels, all that are predicted, possibly none. An
-    image is the bytes or the path of an image file, a uint8 array H W C with C of 1 or 3, or a Pillow image. Images are
-    taken from `images` when needed and decoded in `workers` threads. One that cannot be used is refused. Raise
-    `UserError` for an invalid `top`, `batch` or `workers` before the first image.
+    Without `top`, a prediction has five classes or, if images may have several labels, all predicted classes, possibly
+    none. An image is the bytes or the path of an image file, a uint8 H W C array with 1 or 3 channels, or a Pillow
+    image. Images are taken from `images` when needed and decoded in `workers` threads. An image that cannot be used is
+    refused. Raise `UserError` for an invalid `top`, `batch` or `workers` before the first image.
     """
     if top is not None:
         check_number("top", top, 1, "a whole number of classes, at least 1")
@@ -96,7 +96,7 @@ Outcome: TypeAlias = tuple[tuple[str, float], ...] | BadImage
 
 
 def classify_images(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Outcome]:
-    """Return the classes of each image, or a `BadImage` if the classifier cannot process it because it is too small.
+    """Return the classes of each image, or a `BadImage` for an image that is too small for the classifier.
 
     A batch that fails is repeated image by image, to find the images that cause the failure.
     """

@@ -1,7 +1,7 @@
 """The members of an untrusted archive, read in order: tar (plain, gzip, bzip2, xz) and zip.
 
 Tar archives are parsed here because the standard library's `tarfile` reads headers of any length into memory and
-accepts many kinds of member that do not belong in a data set. Only the parsing of `zipfile` is used. Sizes in headers
+accepts many kinds of member that do not belong in a data set. Of `zipfile`, only the parsing is used. Sizes in headers
 are never trusted: limits apply to the bytes that have been read.
 """
 
@@ -25,8 +25,8 @@ from imclass.store.untrusted import DAMAGE_ERRORS
 T = TypeVar("T")
 
 BLOCK = 1 << 16  # bytes read at once
-RECORD_BYTES = 512  # bytes of a tar header; contents are padded to a multiple of it
-MAX_EXTENSION_BYTES = 1 << 16  # bytes of an extension of a tar header, which is read into memory
+RECORD_BYTES = 512  # bytes in a tar header; contents are padded to a multiple of this
+MAX_EXTENSION_BYTES = 1 << 16  # bytes in an extension of a tar header; an extension is read into memory
 TAR_KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -130,7 +130,7 @@ class Stream:
                     yield block
 
     def read_extension(self, size: int) -> bytes:
-        """Return the next `size` bytes together. Raise `ValueError` if a header extension may not be so long."""
+        """Return the next `size` bytes in one piece. Raise `ValueError` if that is too long for a header extension."""
         if size > MAX_EXTENSION_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         return b"".join(self.blocks(size))
@@ -177,7 +177,7 @@ def tar_number(text: bytes, base: int) -> int:
 
 
 def tar_name(header: bytes) -> bytes:
-    """Return the name in a tar header, which ustar may split into a prefix and a name."""
+    """Return the name in a tar header. A ustar header may split it into a prefix and a name."""
     name, prefix = header[:100].split(b"\0")[0], header[345:500].split(b"\0")[0]
     return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
 

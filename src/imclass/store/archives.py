@@ -22,9 +22,9 @@ from imclass.store.archive_members import (
 )
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
-MAX_DEPTH = 32  # folders within folders
-MAX_PART_BYTES = 255  # bytes of one name, the limit of most file systems
-SLACK_BYTES = 1 << 20  # bytes of a tar stream allowed besides the contents and headers of files
+MAX_DEPTH = 32  # nested folders
+MAX_PART_BYTES = 255  # bytes in one name, the limit in most file systems
+SLACK_BYTES = 1 << 20  # bytes allowed in a tar stream besides the files' contents and headers
 
 
 def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
@@ -32,8 +32,8 @@ def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list
 
     A new `target` appears only when it is complete. If `target` exists, the archive's top-level entries are added to
     it, and none of them may exist already. At most `max_bytes` bytes, `max_files` files and as many folders are
-    written. Raise a `UserError` that names the member if the archive is damaged, too large, or contains anything but
-    plain files and folders inside `target`. Nothing is then left on disk.
+    written. Raise `UserError` if the archive is damaged or too large, or contains anything but plain files and folders
+    inside `target`. In that case nothing is left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
@@ -80,7 +80,7 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> None:
-    """Rename the unpacked `folder` to `target` or, unless that is `new`, move its entries into `target`."""
+    """Rename the unpacked `folder` to `target` if `target` is `new`; otherwise move the folder's entries into it."""
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
         if os.path.lexists(final):
@@ -94,7 +94,7 @@ def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> Non
 
 @dataclass
 class MemberWriter:
-    """A writer of members to an empty folder that nothing else uses. It records every name that it has created."""
+    """A writer of members to an empty folder that nothing else uses. It records every name that it creates."""
 
     archive: Path
     folder: Path
@@ -103,7 +103,7 @@ class MemberWriter:
     written: int = 0  # bytes
     files: list[tuple[str, ...]] = field(default_factory=list)
     folders: set[tuple[str, ...]] = field(default_factory=set)
-    spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # by case-folded name
+    spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # keyed by case-folded name
 
     def add(self, member: ArchiveMember) -> None:
         """Write one member."""
@@ -118,7 +118,7 @@ class MemberWriter:
             self.write(self.folder.joinpath(*parts), member)
 
     def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
-        """Return the parts of a member's name. Raise `UserError` unless it is the same path on every system."""
+        """Return the parts of a member's name. Raise `UserError` unless the name is the same path on every system."""
         name = member.name
         if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
             raise refusal(self.archive, name, "is not a relative path")
@@ -146,7 +146,7 @@ class MemberWriter:
         self.folder.joinpath(*parts).mkdir()
 
     def claim(self, parts: tuple[str, ...], name: str) -> None:
-        """Reserve a name. Raise `UserError` if the archive has used it, even in another case or Unicode form."""
+        """Reserve a name. Raise `UserError` if the archive has used it before, even in another case or Unicode form."""
         other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
         if other is not parts:
             raise refusal(self.archive, name, f"would overwrite '{'/'.join(other)}'")

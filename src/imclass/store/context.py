@@ -19,7 +19,7 @@ class Context:
 
     store: Store
     plugins: Plugins = Plugins()
-    max_pixels: int | None = None  # the largest image file to decode; None: the default in `data.images.decode`
+    max_pixels: int | None = None  # in the largest image to decode; None: the default in `data.images.decode`
 
 
 def open_context(

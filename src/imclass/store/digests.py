@@ -1,7 +1,7 @@
 """SHA-256 digests of files, kept in the store until a file's size or modification time changes.
 
-Like every index it can be rebuilt. If it is missing, locked or read-only, work continues without it; if it is damaged,
-it is removed and rebuilt.
+Like every index, the file of digests can be rebuilt. If it is missing, locked or read-only, work continues without it;
+if it is damaged, it is removed and rebuilt.
 """
 
 import os
@@ -18,7 +18,7 @@ from imclass.store.store import Store
 Stamp: TypeAlias = tuple[str, int, int]  # real path, size in bytes, modification time in nanoseconds
 
 # A second write within the same tick of the file system's clock does not alter the modification time. The coarsest
-# clock in use, FAT's, has ticks of 2 s, so any later write to a file that is older than this alters the time.
+# clock in use, FAT's, has ticks of 2 s. Once a file is older than that, any later write alters its modification time.
 SETTLING_NS = 2 * 10**9  # nanoseconds
 CREATE_TABLE = (
     "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB) WITHOUT ROWID"
@@ -67,5 +67,5 @@ def real_stamp(file: str | Path) -> Stamp:
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:
-    """Return whether the stamp that a file had before it was read identifies the content that was read."""
+    """Return whether `before`, the stamp of a file before it was read, identifies the content that was read."""
     return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLING_NS

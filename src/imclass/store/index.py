@@ -19,13 +19,13 @@ from imclass.store.store import Store
 
 @dataclass(frozen=True)
 class Index:
-    """A file in the store, and the key that its content has if it is up to date."""
+    """A file in the store, and the key that marks its content as up to date."""
 
     path: Path
     key: str
 
     def read(self) -> Any:
-        """Return the value, or None if it is missing, damaged or has another key."""
+        """Return the value, or None if the file is missing or damaged, or has another key."""
         try:
             record = json.loads(self.path.read_bytes())
             valid = record["key"] == self.key and record["sha256"] == json_digest(record["value"])
@@ -42,7 +42,7 @@ class Index:
 
 
 def open_index(store: Store, name: str, folders: Sequence[Path], files: Sequence[Path], version: str) -> Index:
-    """Return the index called `name` of these folders, valid while the version and the files' stamps are unchanged."""
+    """Return the `name` index for these folders. It is valid while the version and the files' stamps are unchanged."""
     places = [str(folder.absolute()) for folder in folders]
     stamps = [file_stamp(file) for file in files]
     return Index(store.folder / "index" / f"{name}-{json_digest(places)[:8]}.json", json_digest([version, stamps]))

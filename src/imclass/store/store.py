@@ -27,7 +27,7 @@ DownloadProgress = Callable[[int, int], None]  # called with the bytes so far an
 class Download:
     """A file that belongs in the store: its path there, its URL, and its expected digest and size.
 
-    For some published files only the first digits of the SHA-256 are known, or none, and the size is unknown.
+    For some published files, the size is unknown, and only the first digits of the SHA-256 are known, or none.
     """
 
     path: str  # relative to the store
@@ -35,7 +35,7 @@ class Download:
     sha256: str = ""  # all its digits, or the first ones if no more are known
     size: int | None = None  # bytes
     name: str = ""  # its name in messages, if not `path`
-    source: str = ""  # a description of where to get it by hand, if not from `url`
+    source: str = ""  # a description of where to get the file by hand, if not from `url`
 
     @property
     def title(self) -> str:
@@ -102,7 +102,7 @@ def default_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "imclass"
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG base directory specification requires that a relative path there be ignored.
+    # The XDG base directory specification requires that a relative path in this variable be ignored.
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "imclass"
 
 
@@ -111,7 +111,7 @@ def ignore_progress(held: int, size: int) -> None:
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return the last sentence of every failure message, which describes how to get the file by hand."""
+    """Return the sentence that ends every failure message and describes how to get the file by hand."""
     action = f"save {download.url}" if download.url else f"save {download.source}"
     facts = []
     if download.size is not None:
@@ -159,7 +159,7 @@ def fetch(download: Download, target: Path, report: DownloadProgress, context: s
 
 
 def part_path(target: Path) -> Path:
-    """Return the path of a download until it is verified."""
+    """Return the path at which a download is kept until it is verified."""
     return target.with_name(f"{target.name}.part")
 
 
@@ -178,7 +178,7 @@ def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.Buffere
 
     While another process holds the lock, `waiting` is called with the current size of the file.
     """
-    import fcntl  # exists on POSIX only, and only downloads need it
+    import fcntl  # exists only on POSIX, and only downloads need it
 
     while True:
         with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b") as file:
@@ -189,7 +189,7 @@ def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.Buffere
                 except BlockingIOError:
                     waiting(os.fstat(file.fileno()).st_size)
                     time.sleep(0.1)
-            if not is_at(file, part):  # the process that held the lock has renamed or removed it
+            if not is_at(file, part):  # the process that held the lock has renamed or removed the file
                 continue
             try:
                 yield file
@@ -224,7 +224,7 @@ def publish(transfer: Transfer, target: Path, download: Download) -> None:
         wanted = download.sha256[:12]
         raise TransferError(f"the SHA-256 of the received file begins with {digest[:12]}, but {wanted} is expected")
     os.fsync(transfer.file.fileno())
-    if os.path.lexists(target):  # saved by hand in the meantime: this file is kept, and `get` verifies it next
+    if os.path.lexists(target):  # saved by hand in the meantime: that file is kept, and `get` verifies it next
         part.unlink()
     else:
         os.replace(part, target)

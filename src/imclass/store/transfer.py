@@ -23,7 +23,7 @@ from imclass.core.text import printable_text
 TIMEOUT = 30.0  # seconds without a byte before a connection counts as stalled
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt
 BLOCK = 1 << 16  # bytes
-MAX_DOWNLOAD_BYTES = 2 << 30  # bytes of a file whose size only the server states; torchvision's VGG-E has 575 million
+MAX_DOWNLOAD_BYTES = 2 << 30  # bytes, for files whose size only the server states; torchvision's VGG-E has 575 million
 TRANSIENT_STATUSES = (408, 416, 429)  # HTTP statuses worth another attempt, besides every 5xx
 
 
@@ -80,8 +80,8 @@ class Transfer:
         request = urllib.request.Request(self.url, headers={"User-Agent": "imclass"})
         if held := self.held:
             request.add_header("Range", f"bytes={held}-")
-            # The ETag of bytes left by an earlier process is unknown. If the file has changed since, its SHA-256 does
-            # not match, and the transfer is restarted.
+            # The ETag of bytes left by an earlier process is unknown. If the server's file has changed since, the
+            # SHA-256 does not match, and the transfer is restarted.
             if self.etag:
                 request.add_header("If-Range", self.etag)
         try:
@@ -98,7 +98,7 @@ class Transfer:
             raise connection_failure(error) from None
 
     def accept(self, response: HTTPResponse) -> None:
-        """Prepare the file for a response that continues at its end or starts over.
+        """Prepare the file for a response that continues at the file's end or starts over.
 
         Raise `TransferError` for a response that does not fit the request or the expected size.
         """
@@ -133,7 +133,7 @@ class Transfer:
             held += len(block)
             if held > size:
                 self.restart()
-                raise TransferError(f"the server sends more than the {size:,} bytes expected")
+                raise TransferError(f"the server sends more than the expected {size:,} bytes")
             self.file.write(block)
             self.report(held, size)
         if held < size:
@@ -184,7 +184,7 @@ def connection_failure(error: Exception) -> TransferError:
 def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
     """Return the size in bytes that the server states for `url`.
 
-    Raise `TransferError` if it states none, or more than `MAX_DOWNLOAD_BYTES`.
+    Raise `TransferError` if the server states no size, or one above `MAX_DOWNLOAD_BYTES`.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
     try:

@@ -1,4 +1,4 @@
-"""Limits on unpacking untrusted files, and the errors that reading a damaged one raises."""
+"""Limits on unpacking untrusted files, and the errors that are raised when a damaged file is read."""
 # Tested in tests/store/test_archive_members.py
 # Tested in tests/models/foreign/test_readers.py
 
@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 
-MAX_RATIO = 200  # an archive may unpack to this multiple of its size, plus GRACE_BYTES
+MAX_RATIO = 200  # an archive may unpack to at most this multiple of its size, plus GRACE_BYTES
 GRACE_BYTES = 16 << 20  # bytes
 DAMAGE_ERRORS = (
     OSError, EOFError, ValueError, OverflowError, MemoryError, NotImplementedError, struct.error,

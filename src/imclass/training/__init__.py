@@ -1,1 +1,1 @@
-"""Training: the loop, its events, the objective of a step, and checkpoints."""
+"""Training: the loop and its events, the loss and gradients of a step, and checkpoints."""

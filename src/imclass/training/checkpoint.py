@@ -1,8 +1,8 @@
 """Checkpoints that are either complete or absent: directories written under a temporary name, synced, then renamed.
 
 The order matters and is tested against simulated power losses (Pillai et al., OSDI 2014): sync every file, sync the
-directory that lists them, rename it, then sync its parent. The manifest's SHA-256 digests reveal later damage on
-disk or in copying. The previous checkpoint is used instead of a damaged one.
+directory that lists them, rename it, then sync its parent. The SHA-256 digests in the manifest reveal damage
+that happens later, on disk or while copying. A damaged checkpoint is skipped in favour of the one before it.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-        """Write a checkpoint durably under `name`. Names sort by age. An `OSError` leaves older checkpoints intact."""
+        """Write a checkpoint durably under `name`. Names must sort by age. An `OSError` leaves older ones intact."""
         self.folder.mkdir(exist_ok=True)  # without parents, so that a run's folder is not recreated after it was moved
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)
@@ -58,7 +58,7 @@ class Checkpoints:
             for file, content in contents.items():
                 write_durably(working / file, content)
             sync_folder(working)
-            shutil.rmtree(final, ignore_errors=True)  # if it exists, it is damaged: runs resume from intact ones
+            shutil.rmtree(final, ignore_errors=True)  # an existing one is damaged: runs resume from intact ones
             os.rename(working, final)
             sync_folder(self.folder)
         except OSError:
@@ -77,7 +77,7 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def names(self) -> list[Path]:
-        """Return every folder whose name is that of a checkpoint, oldest first."""
+        """Return the folders that are named like checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
     def newest(self) -> tuple[Checkpoint | None, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Training events: immutable values for everything that watches a run."""
+"""Training events: immutable values that a run passes to everything that watches it."""
 # Tested in tests/training/test_loop.py
 
 from collections.abc import Mapping
@@ -32,18 +32,18 @@ class EpochStart:
 
 @dataclass(frozen=True)
 class StepEnd:
-    """An update from `images` images. Losses are means over them, in nats."""
+    """An update learned from `images` images. Losses are means over these images, in nats."""
 
     at: RunPosition
-    main: float  # the loss of the main scores, comparable with that of held-out images
-    total: float  # the loss including the weighted losses of auxiliary heads, which is minimised
+    main: float  # the loss of the main scores, comparable with the loss on held-out images
+    total: float  # the loss to minimise, which includes the weighted losses of auxiliary heads
     correct: int
     images: int
     rate: float
     waited: float  # seconds spent waiting for data
     seconds: float  # of the step, including the wait
     refused: tuple[Refused, ...] = ()
-    alone: tuple[str, ...] = ()  # names of images left out, because batch norm cannot learn from a part of one image
+    alone: tuple[str, ...] = ()  # names of images left out because batch norm cannot learn from a part of one image
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Solved:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The scores of a split. Validation may be used to choose the weights, test never is."""
+    """The scores of a split. The validation split may be used to choose the weights; the test split never is."""
 
     at: RunPosition
     result: Evaluation
@@ -80,7 +80,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that was written, or could not be written because of `problem`. Training continues."""
+    """A checkpoint that was written or, if `problem` is set, could not be written. Training continues."""
 
     at: RunPosition
     path: Path
@@ -89,7 +89,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A loss, gradient or weight that is not finite after a step with the images `names`."""
+    """A loss, gradient or weight that was not finite in a step with the images `names`."""
 
     at: RunPosition
     what: str
@@ -103,7 +103,7 @@ class EpochEnd:
 
     at: RunPosition
     main: float
-    measures: Mapping[str, float]  # the fraction of correct images, by its name: top1, or exact for several labels
+    measures: Mapping[str, float]  # the fraction of correct images, keyed by measure: top1, or exact for several labels
     images: int
     refused: int
     total: float
@@ -111,7 +111,7 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class LegEnd:
-    """The end of a leg, whose chosen weights are in the model file at `path`."""
+    """The end of a leg. The chosen weights are in the model file at `path`."""
 
     at: RunPosition  # where the next leg begins
     name: str
@@ -124,7 +124,7 @@ Event: TypeAlias = EpochStart | StepEnd | FeatureBatch | Solved | Evaluated | Sa
 
 
 def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:
-    """Return the numbers of an evaluation for logs and model files."""
+    """Return an evaluation's measures and counts for logs and model files."""
     shares = {name: value for name, value in result.measures.items() if name != "loss"}
     counts = {"evaluated": len(result.targets), "total": result.total}
     return shares | {"loss": result.measures["loss"]} | counts

@@ -18,7 +18,7 @@ from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
-SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # metrics by split, then by name
+SplitMetrics: TypeAlias = Mapping[str, Mapping[str, int | float]]  # metrics keyed by split, then by name
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Keeper:
     """A writer of a run's files. The training loop sets `stopped` if it returns before the end of the last leg."""
 
     folder: Path
-    legs: int  # the number of legs of the run
+    legs: int  # the number of legs in the run
     checkpoints: Checkpoints
     save_every: int = 60  # seconds
     asked_to_stop: Callable[[], bool] = lambda: False
@@ -44,7 +44,7 @@ class Keeper:
     def save(self, leg: Leg, state: State) -> Saved:
         """Write a checkpoint durably. If the disk is full or fails, older checkpoints remain and training continues.
 
-        A state with values that are not finite is not written.
+        A state is not written if any of its values is not finite.
         """
         name = f"step-{state.at.step:010d}" + (f"-epoch-{state.at.epoch:05d}" if state.at.batch == 0 else "")
         path, tensors = self.checkpoints.folder / name, state.tensors()
@@ -76,13 +76,13 @@ class Keeper:
         return self.folder / "model.safetensors"
 
     def model_of(self, leg: Leg) -> Path:
-        """Return the path of a leg's model file: the run's model file for an only leg, else one in the leg's folder."""
+        """Return the path of a leg's model file: the run's if this is the only leg, else one in the leg's folder."""
         if self.legs == 1:
             return self.model
         return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
-        """Write a leg's model file, and after the last leg also the run's. Advance the state to the next leg."""
+        """Write a leg's model file and, after the last leg, the run's too. Advance the state to the next leg."""
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}

@@ -1,4 +1,4 @@
-"""Training as an iterator of events, which progress displays, logs, plots and users' programs consume."""
+"""Training as an iterator of events for progress displays, logs, plots and users' programs."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from imclass.training.state import State
 def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> Iterator[Event]:
     """Train from the position of `state` to the end of the last leg, and yield events.
 
-    Training stops when the caller stops iterating. Saved files remain.
+    Training stops when the caller stops iterating. Files that were saved by then remain.
     """
     for leg in legs[state.at.stage :]:
-        state.enter(leg)  # make, or on resume restore, the network, optimiser, history and best weights of this leg
+        state.enter(leg)  # make the leg's network, optimiser, history and best weights, or restore them on resume
         yield from train_epochs(leg, state, group, keeper)
         if not keeper.stopped:
             yield from conclude(leg, state, group, keeper)
         if keeper.stopped:
             return
-        leg.loader.forget()  # free the memory of its cached views before the next leg caches others
+        leg.loader.forget()  # free the memory of this leg's cached views before the next leg caches its own
         yield keeper.finish(leg, state)
 
 
@@ -70,10 +70,10 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
     """Learn from one batch. Return `NonFinite` if its loss, gradients or resulting weights are not finite."""
     parts, alone = leg.learnable_parts(batch)
-    # Each part's summed loss is divided by the step's image count, so that a step of one part equals plain PyTorch.
+    # Each part's summed loss is divided by the step's image count, so that a one-part step equals one in plain PyTorch.
     images = group.total(sum(len(part.targets) for part in parts.values()))
     rate = leg.stage.descent[1].rate_at(state.position(leg))
-    # Weights and optimiser may have changed before a value is found to be not finite, so skipping needs a copy of them.
+    # Weights and optimiser state may change before a non-finite value is found, so skipping a step needs copies.
     before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skip_nonfinite else {}
     mine = state.learner.gradients(parts, group.local_parts(batch.count), batch.count > 1, images, state.at.step)
     gradients = group.combine(mine)
@@ -89,7 +89,7 @@ def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> St
 
 
 def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Score the watched splits. If a stop is requested during scoring, save the state from before it."""
+    """Score the watched splits. If a stop is requested meanwhile, save the state without the incomplete scores."""
     for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
         if result is None:
@@ -102,7 +102,7 @@ def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Choose the weights to keep, and score each split that has not been scored with them.
 
-    Nothing is saved here, so if the run stops here, this is repeated on resume.
+    Nothing is saved here, so a run that stops during this function repeats it on resume.
     """
     state.choose()
     for split in leg.held_out:

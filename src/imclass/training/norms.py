@@ -1,7 +1,8 @@
 """Running statistics of batch norms in a step with several parts.
 
-Each part is normalised by its own statistics. PyTorch would update the running statistics after each part, in the order
-in which a process happens to compute them. Here they are updated once per step, with the means over all its images.
+Each part is normalised by its own statistics. PyTorch would update the running statistics after each part, in the
+order in which a process computes the parts. Here they are updated once per step, with the means over all images of the
+step.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def tracked_norms(network: nn.Module) -> list[_BatchNorm]:
-    """Return the batch norms whose running statistics are updated: those in training mode that have any."""
+    """Return the batch norms whose running statistics are updated: those in training mode that keep such statistics."""
     found = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     return [layer for layer in found if layer.training and layer.track_running_stats]
 
@@ -25,7 +26,10 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Make each forward pass store its means and unbiased variances as running statistics. Restore these at the end."""
+    """Make each forward pass store its means and unbiased variances as running statistics.
+
+    The original statistics are restored at the end.
+    """
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
     try:
@@ -40,7 +44,7 @@ def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
-    """Return the means and variances of the last forward pass, times the part's fraction of the step's images."""
+    """Return the means and variances of the last forward pass, multiplied by `share`, the part's fraction of images."""
     return [
         buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None
     ]

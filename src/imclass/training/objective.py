@@ -1,4 +1,4 @@
-"""The loss and gradients of a step. Each part of it has a separate random state, and parts are added in fixed order."""
+"""The loss and gradients of a step. Each part has its own random state, and the parts are added in a fixed order."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ class Gradients:
     """Sums over some parts of a step. Losses are the parts' contributions to the step's mean per image, in nats."""
 
     values: list[Tensor | None]  # of each trainable parameter
-    moments: list[Tensor]  # of batch norms, weighted by images; empty in a step of one part
-    main: float  # the loss of the main scores, comparable with that of held-out images
-    total: float  # the loss including auxiliary heads, which is minimised
+    moments: list[Tensor]  # of batch norms, weighted by image count; empty in a step of one part
+    main: float  # the loss of the main scores, comparable with the loss on held-out images
+    total: float  # the loss to minimise, which includes auxiliary heads
     correct: int
 
     def __iadd__(self, other: "Gradients") -> "Gradients":
@@ -69,9 +69,9 @@ class Learner:
     def gradients(
         self, parts: Mapping[int, Part], numbers: range, multipart: bool, images: int, step: int
     ) -> dict[range, Gradients]:
-        """Return the folded gradients of the parts with these numbers, for the mean loss over a step's `images`.
+        """Return the gradients of the mean loss over a step of `images` images, folded over the parts `numbers`.
 
-        A number may have no part. `multipart` means that the step has more than one part, in this process or others.
+        Some numbers may have no part. `multipart` means that the step has several parts, in this process or others.
         """
         with norms.isolate_statistics(self.norms) if multipart else contextlib.nullcontext():
             return fold_parts(
@@ -95,9 +95,9 @@ class Learner:
         return Gradients(values, moments, main.item(), total.item(), targets.count_correct(scores))
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
-        """Return a part's main loss, and its total with the weighted losses of auxiliary heads.
+        """Return a part's main loss, and the total of that loss and the weighted losses of auxiliary heads.
 
-        Both are sums divided by the image count of the step.
+        Both are sums over the part's images, divided by the image count of the step.
         """
         main = self.image_losses(scores, targets).sum() / images
         if not sides:
@@ -112,7 +112,7 @@ class Learner:
             form = " x ".join(map(str, losses.shape)) or "one number"
             problem = f"the loss of objective {self.objective.kind} is {form} for {len(targets)} images"
             raise UserError(f"{problem}; return one number for each image, without a sum or mean over images")
-        # Scores themselves have no gradient if all layers that lead to them are frozen.
+        # The scores themselves have no gradient if all layers that lead to them are frozen.
         if scores.requires_grad and not losses.requires_grad:
             problem = f"the loss of objective {self.objective.kind} has no gradient"
             raise UserError(f"{problem}; compute it from the scores without `detach` or numpy")

@@ -1,4 +1,4 @@
-"""Learning rate and state of a PyTorch optimiser. Checkpoints store the state by parameter name, not by position."""
+"""Learning rate and state of a PyTorch optimiser. Checkpoints key the state by parameter name, not by position."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,7 +30,7 @@ def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step, which each group multiplies by its factor."""
+    """Set the learning rate for the next step: `rate` multiplied by the factor of each parameter group."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get(FACTOR_KEY, 1.0)
 
@@ -47,9 +47,10 @@ def live_tensors(optimiser: Optimizer) -> list[Tensor]:
 
 
 def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return momenta and step counts as tensors named "optimiser.PARAMETER.KEY". Most exist only after a step.
+    """Return momenta, step counts and other state as tensors named "optimiser.PARAMETER.KEY".
 
-    Raise `UserError` for state that is not a tensor, which a checkpoint cannot store.
+    Most of the state exists only after a step. Raise `UserError` for state that is not a tensor, because a checkpoint
+    cannot store it.
     """
     tensors = {}
     for name, parameter in network.named_parameters():
@@ -65,8 +66,8 @@ def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]
 def restore_state(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Restore an optimiser's state from tensors that `state_tensors` returned.
 
-    All tensors, including step counts, are moved to their parameter's device. Those with the parameter's shape also get
-    its memory order, because fused steps read a parameter and its state in parallel.
+    Each tensor, even a step count, is moved to its parameter's device. A tensor with the parameter's shape also gets
+    the parameter's memory order, because fused steps read a parameter and its state in parallel.
     """
     parameters = dict(network.named_parameters())
     optimiser.state.clear()

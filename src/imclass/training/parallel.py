@@ -1,9 +1,9 @@
-"""Division of a step among processes. Its parts are added in a fixed order, whichever process computed them.
+"""Division of a step among processes. The parts of a step are added in a fixed order, whichever process computed them.
 
 Floating-point addition is not associative, so parts are always added along one binary tree over their numbers. A block
-of parts is divided at the largest power of two below its length. The tree of five parts is the beginning of the tree of
-six, and every aligned block of a power of two is a subtree. A process can therefore fold its parts without waiting for
-the others.
+of parts is divided at the largest power of two below its length. The tree over five parts is the tree over six
+without the sixth, and every aligned block whose length is a power of two is a subtree. A process can therefore fold its
+parts without waiting for the other processes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,10 +22,10 @@ T = TypeVar("T", bound=Addable)
 
 @runtime_checkable
 class Group(Protocol):
-    """The processes of a run. Each of them calls every method at every step, in the same order."""
+    """The processes of a run. All processes must call the same methods in the same order."""
 
     def local_parts(self, parts: int) -> range:
-        """Return the consecutive numbers of the parts of a step that this process computes."""
+        """Return the consecutive part numbers that this process computes in a step of `parts` parts."""
         ...
 
     def total(self, count: int) -> int:
@@ -37,7 +37,7 @@ class Group(Protocol):
         ...
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Return each flag, set if any process has set it."""
+        """Return the flags, each of them set if any process has set it."""
         ...
 
 
@@ -58,10 +58,10 @@ class SingleProcess:
 
 
 def fold_parts(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
-    """Add consecutive parts as they arrive, as far as the tree allows, and return the sums by block.
+    """Add consecutive parts as they arrive, as far as the tree allows, and return the sums keyed by block.
 
     At most log2(number of parts) + 1 blocks are held. `None` stands for a part without images. Adding two blocks
-    changes the first in place.
+    changes the first one's value in place.
     """
     held: list[tuple[range, T | None]] = []
     for number, value in numbered:

@@ -32,7 +32,7 @@ SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Leg:
-    """A resolved stage of a run: the network that it trains, its training images, and the splits that are scored."""
+    """A resolved stage of a run: the network to train, the images to train it on, and the splits to score."""
 
     number: int  # from 0
     name: str
@@ -40,20 +40,20 @@ class Leg:
     model: Model  # with every field of its row
     preprocess: Preprocess
     loader: Loader
-    held_out: tuple[str, ...]  # the splits that are scored
+    held_out: tuple[str, ...]  # the splits to score
     score: SplitScorer
     context: Context
-    seed: int  # of its random weights
-    last_epoch: int  # the number of the run's epochs up to the end of the leg, unless an earlier leg ends early
+    seed: int  # of the random weights
+    last_epoch: int  # the run's number of epochs up to the end of the leg, if no earlier leg ends early
     skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
-    pairs: bool = False  # a part needs at least two images, because batch norm takes its statistics from them
+    pairs: bool = False  # a part needs at least two images, because batch norm computes its statistics in a part
     trained: Provenance  # of the leg's model, without scores
-    mean: Float[Tensor, "C H W"] | None = None  # of the training images, if the network subtracts their mean image
+    mean: Float[Tensor, "C H W"] | None = None  # of the training images, if the network subtracts a mean image
     contents: UInt64[np.ndarray, "_"] | None = None  # hashes of all images that the weights were trained on
     premade: NetworkClassifier | None = None  # made in advance, for `make` to return
 
     def make(self) -> NetworkClassifier:
-        """Return the leg's classifier with random weights, and with its mean image if it subtracts one."""
+        """Return the leg's classifier with random weights and, if it subtracts a mean image, with that image."""
         if self.premade is not None:
             return self.premade
         data = self.loader.dataset
@@ -63,7 +63,7 @@ class Leg:
         return classifier
 
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
-        """Return a copy of the leg that subtracts this mean image and pads with its mean colour."""
+        """Return a copy of the leg that subtracts the mean image `mean` and pads with that image's mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
 
     @property
@@ -73,12 +73,12 @@ class Leg:
 
     @property
     def steps(self) -> int:
-        """Return the number of steps of the leg."""
+        """Return the number of steps in the leg."""
         return self.batches * self.stage.epochs
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """Return the splits that are scored after each epoch: validation, to choose the weights, or without it all."""
+        """Return the splits to score after each epoch: validation, to choose the weights, or all without validation."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
@@ -91,9 +91,9 @@ class Leg:
         return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
     def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
-        """Return the parts of a batch with enough images to learn from, and the names of images in the others.
+        """Return the parts of a batch with enough images to learn from, and the names of images in other parts.
 
-        If images were refused, a part may have only one image left, which batch norm cannot normalise, or none.
+        If images were refused, a part may have no image left, or only one, which batch norm cannot normalise.
         """
         min_images = 2 if self.pairs else 1
         kept = {n: part for n, part in batch.parts.items() if len(part.targets) >= min_images}
@@ -102,7 +102,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Splits:
-    """The training images of a run, and the names of the splits that are scored."""
+    """The training images of a run, and the names of the splits to score."""
 
     train: Dataset
     held_out: tuple[str, ...]
@@ -110,7 +110,7 @@ class Splits:
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return a config in which each network's row has all of its fields."""
+    """Return the config with every field of each network's row filled in."""
     stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve_model(config.model, context), stages=stages)
 
@@ -118,7 +118,7 @@ def resolve_models(config: Training, context: Context) -> Training:
 def plan(
     config: Training, splits: Splits, trained: Provenance, execution: Execution, context: Context, score: SplitScorer
 ) -> tuple[Leg, ...]:
-    """Return the legs of a run. Raise `UserError` if anything in them does not fit together.
+    """Return the legs of a run. Raise `UserError` if the options of the stages do not fit together.
 
     A stage without a network or preprocess uses that of the previous stage.
     """
@@ -130,7 +130,7 @@ def plan(
         with in_stage(number, stage.name or model.network):
             outline = sketch(model, splits.train.classes, preprocess, context)
             if before is not None:
-                begin(outline, before, stage.begin)  # outlines have no weights, so this only checks that they fit
+                begin(outline, before, stage.begin)  # outlines have no weights, so this only checks that the two fit
             layer_rates(outline.network, stage.rates)
             pairs = has_batch_norm(outline.network)
             if stage.kind == "solve":
@@ -161,7 +161,7 @@ def plan(
 
 @contextlib.contextmanager
 def in_stage(number: int, name: str) -> Iterator[None]:
-    """Add the stage to a `UserError` raised in the block and to the options in it, unless it is the first stage."""
+    """Name the stage in a `UserError` raised in the block and in that message's options, except for the first stage."""
     try:
         yield
     except UserError as error:
@@ -187,7 +187,7 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader of a stage's training images, which are padded with the rounded mean colour."""
+    """Return the loader for a stage's training images. It pads images with the rounded mean colour."""
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,
@@ -204,5 +204,5 @@ def loader_of(
 
 
 def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:
-    """Return channel means in [0, 1] as the colour of a pixel, rounded."""
+    """Return the rounded pixel colour for channel means in [0, 1]."""
     return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)

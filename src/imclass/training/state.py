@@ -39,12 +39,12 @@ class State:
     at: RunPosition = RunPosition()
     first: RunPosition = RunPosition()  # where the leg began
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EPOCH_SUMS, 0.0))
-    history: list[float] = field(default_factory=list)  # the leg's main measure on validation, by epoch
-    errors: list[float] = field(default_factory=list)  # the leg's training errors, by epoch
+    history: list[float] = field(default_factory=list)  # the leg's main measure on validation, for each epoch
+    errors: list[float] = field(default_factory=list)  # the leg's training error, for each epoch
     best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
-    best_main: float = -1.0  # the main measure on validation when it was best
-    thresholds: tuple[float, ...] = ()  # of each class if images may have several, fitted when validation was best
-    metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep so far, by split
+    best_main: float = -1.0  # the best main measure on validation
+    thresholds: tuple[float, ...] = ()  # for each class if images may have several; fitted when validation was best
+    metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep, keyed by split
     current: Learner | None = None  # of the current leg
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class State:
         return self.current
 
     def enter(self, leg: Leg) -> None:
-        """Begin a leg with the previous leg's weights, or restore the checkpoint that was saved in this leg.
+        """Begin a leg, with the previous leg's weights if there is one, or restore the checkpoint saved in this leg.
 
         The optimiser, history and best weights are not carried over from the previous leg.
         """
@@ -91,7 +91,7 @@ class State:
             self.checkpoint = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of the model, optimiser and best model, prefixed "model.", "optimiser." and "best."."""
+        """Return the tensors of the model, optimiser and best model, named "model.*", "optimiser.*" and "best.*"."""
         return self.live_tensors() | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def live_tensors(self) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ class State:
         return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
-        """Return the rest of the state as JSON."""
+        """Return the rest of the state as values for JSON."""
         return {
             "at": to_json(self.at),
             "first": to_json(self.first),
@@ -115,7 +115,7 @@ class State:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Restore a checkpoint of the leg that was entered."""
+        """Restore the state from a checkpoint saved in the current leg."""
         record = checkpoint.record
         self.first = from_json(RunPosition, record["first"])
         self.totals = dict.fromkeys(EPOCH_SUMS, 0.0) | record["totals"]
@@ -126,22 +126,22 @@ class State:
         self.rewind(checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore the model and the optimiser from earlier `live_tensors`."""
+        """Restore the model and the optimiser from tensors that `live_tensors` returned earlier."""
         self.learner.network.load_state_dict(without_prefix(tensors, MODEL_PREFIX))
         optimiser_state.restore_state(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
-        """Return the position in the leg, for its schedule."""
+        """Return the position in the leg for the leg's schedule."""
         done = self.at.step - self.first.step
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
     def is_done(self, leg: Leg) -> bool:
-        """Return whether the leg has reached its last epoch, or its patience has run out."""
+        """Return whether the leg has finished its last epoch or run out of patience."""
         waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Step the optimiser. Return the name of a loss, gradient or result that is not finite, or "".
+        """Step the optimiser. Return what is not finite (the loss, a gradient or a result), or "".
 
         If every image of the step was refused, `gradients` is None and nothing changes.
         """
@@ -165,7 +165,7 @@ class State:
         return ""
 
     def count(self, gradients: Gradients | None, images: int, refused: int) -> None:
-        """Advance by one step, and add its numbers to the sums of the current epoch."""
+        """Advance by one step, and add the step's numbers to the sums of the current epoch."""
         at = self.at
         self.at = replace(at, batch=at.batch + 1, step=at.step + 1, samples=at.samples + images)
         self.totals["refused"] += refused
@@ -175,7 +175,7 @@ class State:
                 self.totals[key] += value
 
     def record_result(self, split: str, result: Evaluation) -> bool:
-        """Record the result of a split. Return whether it is the best on validation so far."""
+        """Record the result of a split. Return whether the result is the best on validation so far."""
         if split != VALIDATION:
             self.metrics[split] = summarise_evaluation(result)
             return False
@@ -190,7 +190,7 @@ class State:
         return better
 
     def next_epoch(self, counted: str) -> EpochEnd:
-        """Advance to the next epoch, and return the means over this one.
+        """Advance to the next epoch, and return the means over the epoch that ended.
 
         `counted` is the name of the measure for the fraction of correct images.
         """
@@ -204,12 +204,12 @@ class State:
         return event
 
     def next_leg(self) -> RunPosition:
-        """Advance to the next leg, and return the position of its beginning."""
+        """Advance to the next leg, and return the position where it begins."""
         self.at = replace(self.at, stage=self.at.stage + 1, samples=0)
         return self.at
 
     def choose(self) -> None:
-        """Load the weights to keep and their thresholds: the best on validation if that was scored, else the last."""
+        """Load the weights to keep and their thresholds: the best on validation if there is one, otherwise the last."""
         if self.best:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)

@@ -199,7 +199,7 @@ def test_the_headline_has_the_numbers_of_evaluate(run: Path, evaluation: dict[st
     assert values["Weights"] == "last step"
     n, p, z2 = evaluation["evaluated"], evaluation["top1"], 1.96**2  # Wilson 1927, written out
     ends = [(p + z2 / 2 / n + s * 1.96 * math.sqrt(p * (1 - p) / n + z2 / 4 / n**2)) / (1 + z2 / n) for s in (-1, 1)]
-    assert f"95% confidence interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f}%" in header.text
+    assert f"95% confidence interval {100 * ends[0]:.2f}% to {100 * ends[1]:.2f}%" in header.text
 
 
 def test_the_matrix_and_the_classes_have_the_numbers_of_evaluate(run: Path, evaluation: dict[str, Any]) -> None:
@@ -510,7 +510,7 @@ def test_an_impossible_path_is_refused_before_any_work(run: Path, capsys: pytest
     Path("mine.html").write_text("something of the user's")
     for out, message in (
         ("no/where.html", "the folder no does not exist"), ("pets", "pets is a folder"),
-        ("run/config.json", "name it config.html"),
+        ("run/config.json", "use config.html"),
         ("mine.html", "mine.html already exists"),
     ):  # fmt: skip
         assert main(["report", "run", "--out", out]) == 2

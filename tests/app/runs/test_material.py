@@ -108,7 +108,7 @@ def test_a_tree_s_validation_split_is_reported_if_it_has_no_test_split(
     assert "25% of train is held out for validation" in printed.err
     assert "test: top-1" in printed.out and scorings()[-1] == (2, "test")
     page = Path("run/report.html").read_text()
-    assert "held-out folder" in page and "They were not used to choose the weights" in page
+    assert "held-out folder" in page and "chosen on these images" not in page
     assert main(["evaluate", "run", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["data"].startswith("split test of") and record["total"] == 10

@@ -83,7 +83,7 @@ def test_check_counts_test_images_that_are_copies_of_training_images(
     assert json_output(capsys, "data", "check", str(tmp_path / "pets"))["notes"] == []
     (tmp_path / "pets" / "test" / "cat" / "copy.png").write_bytes((cats / "000.png").read_bytes())
     notes = json_output(capsys, "data", "check", str(tmp_path / "pets"))["notes"]
-    assert [note.split(";")[0] for note in notes] == ["1 of 5 test images is in train as well"]
+    assert [note.split(";")[0] for note in notes] == ["1 of 5 test images is also in train"]
 
 
 def test_check_explains_why_training_cannot_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

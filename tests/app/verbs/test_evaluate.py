@@ -390,7 +390,7 @@ def test_images_of_one_class_are_scored(place: Path, capsys: pytest.CaptureFixtu
     assert record["evaluated"] == 6 and record["data"].startswith("all images of cats")
     assert record["data"].endswith("(the model does not record which images it was trained on)")
     (place / "map.json").write_text('{"cats": "cat"}')
-    assert "--classes maps 'cats', and" in error_message(
+    assert "--classes maps 'cats', but" in error_message(
         capsys, "a.safetensors", "--data", "cats", "--classes", "map.json"
     )
 

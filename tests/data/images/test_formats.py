@@ -36,7 +36,9 @@ def test_the_size_of_a_stream_that_is_larger_than_its_boxes_is_read_from_its_hea
 
 def test_a_pillow_without_avif_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
-    with pytest.raises(BadImage, match="built without AVIF; install one with it: pip install --upgrade pillow") as bad:
+    with pytest.raises(
+        BadImage, match="built without AVIF; install one that supports it: pip install --upgrade pillow"
+    ) as bad:
         decode(avifs()["plain.avif"][0], "a.avif")
     assert (bad.value.code, bad.value.path) == ("unsupported", "a.avif")
 

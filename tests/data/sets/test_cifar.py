@@ -302,7 +302,7 @@ class TestDamage:
             ({b"data": None}, "has no 'data' of 4 x 3,072 bytes"),
             ({b"data": np.zeros((5, IMAGE_BYTES), np.uint8)}, "has no 'data' of 4 x 3,072"),
             ({b"data": np.zeros((4, 32, 32, 3), np.uint8)}, "has no 'data' of 4 x 3,072"),
-            ({b"data": np.zeros((4, IMAGE_BYTES), np.float32)}, "another type than unsigned bytes"),
+            ({b"data": np.zeros((4, IMAGE_BYTES), np.float32)}, "a type other than unsigned bytes"),
             ({b"labels": [1, 2, 3]}, "has no 'labels' of 4 numbers"),
             ({b"labels": [1, 2, 3, -1]}, "has no 'labels' of 4 numbers"),
             ({b"labels": [1, 2, 3, 256]}, "has no 'labels' of 4 numbers"),
@@ -359,7 +359,7 @@ class TestNames:
         )
         data = open_small(tmp_path, "cifar100")
         assert data.classes == tuple(names)
-        assert data.origin.notes == (f"{file.name} lists other classes than the published file",)
+        assert data.origin.notes == (f"{file.name} lists classes other than the published ones",)
 
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -381,7 +381,7 @@ class TestNames:
     def test_a_pickle_without_names_is_refused(self, tmp_path: Path, names: Any) -> None:
         file = put(tmp_path / "store", "cifar100", "python") / "meta"
         file.write_bytes(pickle.dumps({"fine_label_names": names}, 2))
-        assert f"{file} has no list 'fine_label_names'" in refusal(tmp_path, "cifar100")
+        assert f"{file} has no 'fine_label_names' list" in refusal(tmp_path, "cifar100")
 
 
 def odd(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:

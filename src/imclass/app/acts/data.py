@@ -72,7 +72,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
 
 
 def split_problem(opened: Sequence[Dataset]) -> str:
-    """Return why the splits, train first, cannot be trained on or scored, or "" if they can."""
+    """Return why the first split cannot be trained on or another one cannot be scored; "" if there is no problem."""
     try:
         check_learnable(opened[0])
         check_scorable(opened[1:])
@@ -102,7 +102,7 @@ def check_text(record: Mapping[str, Any]) -> str:
 def export_images(
     name: str, out: Path | None, context: Context, split: str = "test", most: int = 100, split_seed: int = 0
 ) -> dict[str, Any]:
-    """Write up to `most` images of a split, balanced over its classes, as PNG files OUT/CLASS/INDEX.png.
+    """Write up to `most` images of a split, balanced over its classes, as OUT/CLASS/INDEX.png files.
 
     OUT must be new or empty. The record lists refused images.
     """

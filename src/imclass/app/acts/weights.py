@@ -89,7 +89,7 @@ def fold_model(
 
 
 def round_values(values: Sequence[float]) -> list[float]:
-    """Return the first three values, rounded to four digits. A mean image has a value for every pixel."""
+    """Return the first three values, rounded to four decimal places. A mean image has a value for every pixel."""
     return [round(v, 4) for v in values[:3]]
 
 
@@ -102,7 +102,7 @@ def fit_record(match: TensorMatch) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read class names from a file with a JSON list or one name per line, and strip surrounding spaces.
+    """Read class names from a file that contains a JSON list or one name per line, and strip surrounding spaces.
 
     Blank lines may follow the last name. Raise a `UserError` for any other content.
     """
@@ -123,6 +123,6 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def default_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Return known class names by number of classes: CIFAR-10's if the network's input has CIFAR's size."""
+    """Return known class names, keyed by number of classes: CIFAR-10's if the network accepts CIFAR's images."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

@@ -1,4 +1,4 @@
-"""Answers, which verbs return, and the functions that print them. Nothing else prints a command's result."""
+"""The answers that verbs return, and the functions that print them. Nothing else prints a command's result."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ class Answer:
     """The result of a verb: a record for `--json`, the text otherwise, the exit code, and notes for standard error.
 
     `last` is called after the answer has been printed, so that a full disk does not suppress the answer. A verb that
-    prints its output as it runs returns neither a record nor a text.
+    prints its output as it runs returns an answer with neither a record nor a text.
     """
 
     record: Any = None

@@ -7,37 +7,24 @@ run `make reference` to regenerate that page after a change.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
-from imclass.app.cli.syntax import Arg
-
-FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
-EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
-
-# Arguments that several verbs share, with their texts.
-MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
-ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
-PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
-PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
-DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
-DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
-SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
-SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
-PROTOCOL_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored, such as crops and
-flips; `imclass protocols` lists all protocols."""
-ProtocolOption: TypeAlias = Annotated[str | None, Arg("NAME", "as trained", PROTOCOL_TEXT)]
-TRAINED_TEXT = """Images seen in training. Images that the model was trained on are recognised by their content, in any
-folder. They are left out and counted, or included. --split train and a published test split always include them."""
-TrainedOption: TypeAlias = Annotated[Literal["leave-out", "include"], Arg(text=TRAINED_TEXT)]
-CLASSES_TEXT = """JSON map from the data's classes to the model's. It is an object, such as {"puppy": "dog"}."""
-ClassesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=CLASSES_TEXT)]
-DEVICE_TEXT = "cpu, cuda, cuda:N or mps. `auto` uses a CUDA device if there is one, otherwise the CPU."
-DeviceOption: TypeAlias = Annotated[str, Arg("DEVICE", text=DEVICE_TEXT)]
-BatchOption: TypeAlias = Annotated[int, Arg("N", text="Images to score at a time.")]
-WORKERS_TEXT = "Number of threads that decode images. With 0, the main thread decodes them."
-WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS_TEXT)]
-MEGAPIXELS_TEXT = "Largest image in megapixels. Larger images are refused."
-MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
+from imclass.app.cli.syntax import (
+    Arg,
+    BatchOption,
+    ClassesOption,
+    DataOption,
+    DeviceOption,
+    EntryArgument,
+    FileOption,
+    MegapixelsOption,
+    ModelArgument,
+    PathsArgument,
+    ProtocolOption,
+    SplitOption,
+    TrainedOption,
+    WorkersOption,
+)
 
 DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
 
@@ -64,11 +51,11 @@ class TrainArguments:
     Every field of the recipe's configuration is also an option:
 
         --epochs 5                a field of every stage
-        --stages.1.epochs 5       the same field of one stage; stages count from 0
+        --stages.1.epochs 5       the same field of one stage, counted from 0
         --schedule.kind cosine    another kind of schedule, with its defaults
         --schedule.rate 0.1       a field of that kind
         --augment flip pad        the list of augmentations, in order
-        --augment.pad.pixels 4    a field of one of them
+        --augment.pad.pixels 4    a field of one augmentation
         --model.network vgg-d     another network
         --model.dropout 0.3       a field of the network's row
         --rates.head.* 0.1        a learning-rate multiplier for layers, by name
@@ -77,22 +64,22 @@ class TrainArguments:
     `imclass train RECIPE --help` lists every field with its value in that recipe."""
 
     recipe: Annotated[str | None, Arg("RECIPE", positional=True)] = None
-    """Name of the recipe; `imclass recipes` lists all recipes. It may be omitted with --config."""
+    """Name of the recipe; `imclass recipes` lists all recipes. The name may be omitted with --config."""
     out: Annotated[Path | None, Arg("DIR", "runs/RECIPE")] = None
     """Folder of the run."""
     config: Annotated[Path | None, Arg("PATH")] = None
-    """Run or config.json to read the configuration from. RECIPE may be given too, but must match it."""
+    """Run or config.json to read the configuration from. RECIPE may be given too, but must match the configuration."""
     dry_run: bool = False
     """Check everything, print the configuration, and stop. Nothing is written."""
     style: Literal["bar", "book"] = "bar"
-    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, each epoch also prints one line."""
+    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()
 
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score models on held-out images. Prints top-1 and top-5 accuracy, per-class results and the confusion matrix, or
-    average precision for multi-label data. Several models are scored one by one, and fused in the last row."""
+    """Score models on held-out images. Prints accuracy, per-class results and the confusion matrix, or average
+    precision for multi-label data. Several models are scored one by one, and fused in the last row."""
 
     models: Annotated[tuple[Path, ...], Arg("MODEL ...", positional=True)]
     """Runs, model files, NETWORK:WEIGHTS, or saved scores. NETWORK:WEIGHTS stands for published weights, which
@@ -101,41 +88,43 @@ class EvaluateArguments:
     split: SplitOption = None
     protocol: Annotated[str | None, Arg("A[,B...]", "as trained")] = None
     """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols` lists all
-    protocols. Several are scored in one pass over the images, and each has a row in the result."""
+    protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
     scales: Annotated[str | None, Arg("Q[,Q...]", "the protocol's")] = None
-    """Shorter sides in pixels. An image is resized to each; `imclass protocols` shows which protocols accept scales."""
+    """Shorter sides in pixels. An image is resized once for each value, so that its shorter side has that length;
+    `imclass protocols` shows which protocols accept scales."""
     weights: Literal["mean", "fit", "none"] = "mean"
     """How to fuse models. `mean` averages probabilities, `fit` fits weights on validation data, `none` skips fusion."""
     temperature: bool = False
-    """Calibrate with a fitted temperature. It divides the log-probabilities and is fitted on the validation split. It
-    changes the model's confidence but not its ranking of the classes."""
+    """Calibrate with a fitted temperature. The log-probabilities are divided by the temperature, which is fitted on the
+    validation split. Calibration changes the model's confidence but not the ranking of the classes."""
     save: FileOption = None
-    """Save the last row as a model file (.safetensors). It also contains the protocol, the fusion weights and the
-    temperature. An existing file is not replaced."""
+    """Save the last row as a model file (.safetensors). The file also contains the protocol, the fusion weights and
+    the temperature. An existing file is not replaced."""
     save_scores: FileOption = None
-    """Save the scores of every image (.npz). Such a file can be used as a MODEL. Each row gets a separate file."""
+    """Save the scores of every image (.npz). Such a file can be used as a MODEL. Each row has its own file."""
     plot: FileOption = None
     """Draw the confusion matrix (.png)."""
     mistakes: FileOption = None
-    """List the misclassified images (.csv or .html). These are the last row's; the HTML page shows the images."""
+    """List the mistakes of the last row (.csv or .html). The HTML page shows the images themselves."""
     reliability: FileOption = None
     """Draw accuracy against confidence (.png)."""
     table: Literal["3", "4", "5", "6", "7", "resnet"] | None = None
-    """Print a paper's table with these results added. 3 to 7 are the VGG paper's; resnet is for residual networks."""
+    """Print a paper's table with these results added. Tables 3 to 7 are from the VGG paper; resnet
+    is a table of residual networks."""
     table_format: Annotated[Literal["text", "markdown", "csv"], Arg("FORMAT")] = "text"
     """text, markdown or csv."""
     changed: int = 0
-    """List up to N images that change rank. Their true class has a different rank in the last row than in the first."""
+    """List N images whose true class changes rank. The ranks in the first and the last row are compared."""
     trained: TrainedOption = "leave-out"
     thresholds: Literal["model", "fit"] = "model"
-    """Multi-label thresholds. A class is predicted if its probability is at least its threshold. `model` uses the
-    model's thresholds, and `fit` uses the best ones on the validation split."""
+    """Multi-label thresholds. A class is predicted if its probability reaches its threshold. `model` uses the model's
+    thresholds, and `fit` uses the thresholds that are best on the validation split."""
     classes: ClassesOption = None
     device: DeviceOption = "auto"
     batch: BatchOption = 256
     workers: WorkersOption = 0
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic; bf16 is often faster. It is less precise."""
+    """Arithmetic; bf16 is often faster but less precise."""
     strict: bool = False
     """Stop at an unusable image. By default, unusable images are left out and listed, and the exit code is 1."""
     max_megapixels: MegapixelsOption = 50.0
@@ -145,10 +134,11 @@ class EvaluateArguments:
 @dataclass(frozen=True)
 class CompareArguments:
     """Test whether model B is better than model A. McNemar's exact test on the images scored by both models
-    determines whether the difference could be due to chance. The bootstrap yields its 95% confidence interval."""
+    determines whether the difference could be due to chance. The bootstrap yields a 95% confidence interval for the
+    difference."""
 
     a: Annotated[Path, Arg("MODEL_A", positional=True)]
-    """Run, model file, NETWORK:WEIGHTS, or saved scores. `imclass evaluate --save-scores` writes saved scores."""
+    """Run, model file, NETWORK:WEIGHTS, or saved scores. `imclass evaluate --save-scores` saves scores."""
     b: Annotated[Path, Arg("MODEL_B", positional=True)]
     """Second model, in the same forms."""
     data: DataOption = None
@@ -172,7 +162,8 @@ class PredictArguments:
     model: ModelArgument
     paths: PathsArgument
     top: Annotated[int | None, Arg("N", "5")] = None
-    """Number of classes per image. A multi-label model by default prints all classes that reach their thresholds."""
+    """Number of classes per image. For a multi-label model, the default is all classes that reach
+    their thresholds."""
     format: Literal["table", "csv", "json"] = "table"
     """Output format. The CSV columns are path, rank, class and probability."""
     protocol: ProtocolOption = None
@@ -191,7 +182,7 @@ class FeaturesArguments:
     layer: Annotated[str | None, Arg("NAME", "the first convolution")] = None
     """Name of the layer."""
     out: FileOption = None
-    """Save the outputs for all images as an array (.npy). It is float32; its first axis is the image axis."""
+    """Save the outputs for all images as an array (.npy). The array is float32; its first axis runs over the images."""
     grid: FileOption = None
     """Draw the feature maps of the first image (.png)."""
     device: DeviceOption = "auto"
@@ -202,8 +193,8 @@ class FeaturesArguments:
 
 @dataclass(frozen=True)
 class ReportArguments:
-    """Write a report on a run or a model. The report is a self-contained HTML page. For a finished run it shows curves,
-    confusions, mistakes, filters and configuration, and is made from the run's folder alone. Any other model is
+    """Write a report on a run or a model. The report is a self-contained HTML page. For a finished run, the page shows
+    curves, confusions, mistakes, filters and configuration, and is made from the run's folder alone. Any other model is
     evaluated first, and so is a run with --data, --split, --protocol, --classes or --trained include."""
 
     model: Annotated[Path, Arg("RUN|MODEL", positional=True)]
@@ -211,7 +202,8 @@ class ReportArguments:
     data: DataOption = None
     split: SplitOption = None
     out: Annotated[Path | None, Arg("PATH", "RUN/report.html or reports/MODEL")] = None
-    """Page or folder to write. For an evaluation it is a new folder for the page, the scores and the pictures."""
+    """Page or folder to write. For an evaluation, specify a new folder for the page, the scores and the
+    pictures."""
     protocol: ProtocolOption = None
     trained: TrainedOption = "leave-out"
     classes: ClassesOption = None
@@ -228,7 +220,7 @@ class InfoArguments:
 
     model: ModelArgument
     rename: Annotated[tuple[str, ...], Arg("OLD=NEW")] = ()
-    """Rename a class in a copy of the model. The option may be repeated. It requires --out."""
+    """Rename a class in a copy of the model. The option requires --out and may be repeated."""
     out: FileOption = None
     """Model file to write, with the new class names (.safetensors)."""
     common: CommonArguments = CommonArguments()
@@ -297,7 +289,7 @@ class WeightsArguments:
 
         weights [NETWORK:WEIGHTS]  list the published files, or describe one
         weights import FILE        make a model file: --as NETWORK --out FILE
-        weights verify FILE        report how the weights match: --as NETWORK
+        weights verify FILE        report how well the weights match: --as NETWORK
         weights export MODEL       write a state dict: --format LIBRARY --out FILE
         weights fold MODEL         merge batch norms into other layers: --out FILE
 
@@ -310,18 +302,20 @@ class WeightsArguments:
     as_: Annotated[str | None, Arg("NETWORK")] = None
     """import, verify: network that the weights belong to."""
     out: FileOption = None
-    """File to write. It is a model file (.safetensors), or a state dict for export (.safetensors, .pth or .pt)."""
+    """File to write. For export it is a state dict (.safetensors, .pth or .pt), otherwise a model file
+    (.safetensors)."""
     format: Annotated[str | None, Arg("LIBRARY")] = None
     """export: target library, such as torchvision or timm."""
     from_: Annotated[str | None, Arg("LIBRARY", "best match")] = None
-    """import, verify: library of the tensor names. Examples are torchvision, timm and caffe."""
+    """import, verify: library whose names the file uses. Examples are torchvision, timm and caffe."""
     classes: Annotated[Path | None, Arg("FILE", "ImageNet's")] = None
-    """import: class names in output order. The file is a JSON list, or has one name per line. By default, 1,000
+    """import: class names in output order. The file contains a JSON list, or one name per line. By default, 1,000
     classes get ImageNet's names, and 10 classes at 32 x 32 pixels get CIFAR-10's."""
     preprocess: Annotated[str | None, Arg("NAME|FILE", "the library's")] = None
     """import: preprocessing, such as imagenet or caffe. A JSON file may set mean, std and other such fields."""
     key: Annotated[str | None, Arg("NAME")] = None
-    """import, verify: entry with the weights. A checkpoint may have several, such as state_dict and state_dict_ema."""
+    """import, verify: entry that contains the weights. A checkpoint may have several such entries, for example
+    state_dict and state_dict_ema."""
     common: CommonArguments = CommonArguments()
 
 

@@ -43,7 +43,7 @@ OPTIONS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "output": "--format csv prints a table for other programs; redirect it with > FILE",
         "topk": "--top sets the number of classes printed for each image",
         "conf": "--top sets the number of classes printed for each image, with their probabilities",
-        "threshold": "imclass evaluate MODEL --thresholds fit --save FILE fits one per class (for multi-label models)",
+        "threshold": "imclass evaluate MODEL --thresholds fit --save FILE fits multi-label thresholds, one per class",
         "save_json": "--json prints records; redirect them with > FILE",
         "batch_size": "evaluate and compare accept --batch",
         "data_dir": "--data accepts a folder with one subfolder of images per class",

@@ -22,11 +22,11 @@ from imclass.training.kinds import kind_tables
 
 MIN_HELP_COLUMNS, WIDEST = 40, 100  # narrowest and widest help, in columns
 FIELD_COLUMN = 45  # where the comments on a recipe's fields begin
-MIN_TEXT_COLUMNS = 30  # columns; with less room next to an option, its text goes below it
+MIN_TEXT_COLUMNS = 30  # columns; a text that has less room next to its option goes below the option
 MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
-    "--augment.KIND.FIELD VALUE": "field of an augmentation; stages without the augmentation get it:",
+    "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
 }
 
 
@@ -142,7 +142,7 @@ def kind_lines(table: EntryTable) -> list[str]:
 
 
 def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
-    """Yield each field of a config as an option with its value, and the comment next to it in the code."""
+    """Yield each field of a config as an option with its value, and the comment next to the field in the code."""
     single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
         unset = key in ("recipe", "split.kind") or key.startswith("model.row") or (single and key == "stages.0.name")
@@ -154,14 +154,14 @@ def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
-    """Return the tuple's value at index `name` if that is a number, otherwise the value of that kind."""
+    """Return the value at index `name` if `name` is a number, otherwise the value of the kind `name`."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
 def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
-    """Return the comment next to the field at the end of the path `names`, or "" if it has none.
+    """Return the comment next to the field at the end of the path `names`, or "" if there is none.
 
-    For a kind it lists all kinds.
+    For a field `kind`, return a list of all kinds instead.
     """
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)

@@ -26,7 +26,7 @@ PACKAGE_FOLDER = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Listing:
-    """The rows of a table, details of each entry by name, and a line for each entry that failed."""
+    """The rows of a table, details of the entries, keyed by name, and a line for each entry that failed."""
 
     rows: list[dict[str, Any]]
     details: dict[str, dict[str, Any]]
@@ -38,7 +38,7 @@ def describe_entries(
     row: Callable[[str, Any], dict[str, Any]],
     detail: Callable[[str, Any], dict[str, Any]] = lambda name, entry: {},
 ) -> Listing:
-    """Return the listing of every entry: `row(name, entry)` with the name added, and `detail(name, entry)`."""
+    """Return the listing of all entries: for each, `row(name, entry)` plus the name, and `detail(name, entry)`."""
     rows, details, failures = [], {}, list(found.failures)
     for name, entry in found.entries.items():
         try:
@@ -88,8 +88,8 @@ def listing_answer(
 ) -> Answer:
     """Return a table of all entries, or one entry in detail; raise `UserError` for an unknown name.
 
-    `acts` are other words that are valid instead of a name, and are suggested too. `columns` returns the part of a row
-    that the table shows; the JSON record has the entire row.
+    `acts` are words that may be used in place of a name; they are suggested too. `columns` returns the part of a row to
+    show in the table; the JSON record contains the entire row.
     """
     notes = failure_notes(found.failures)
     if name is None:
@@ -104,5 +104,5 @@ def listing_answer(
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal, or None if standard output is not a terminal, so that lines are not wrapped."""
+    """Return the width of the terminal, or None (do not wrap lines) if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

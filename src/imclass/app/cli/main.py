@@ -28,7 +28,7 @@ from imclass.core.tables import PLUGIN_PREFIX
 from imclass.core.text import printable_text, suggestion
 
 # How many times an idle OpenMP thread polls for work before it sleeps. It must be set before torch is imported. With
-# the default of 300,000, idle threads keep cores busy, which makes training next to other programs many times slower.
+# the default of 300,000, idle threads keep cores busy, which makes training alongside other programs many times slower.
 SPIN_COUNT = "10000"
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
@@ -152,7 +152,7 @@ def dispatch(words: Sequence[str]) -> int:
 def run_verb(verb: str, arguments: Any) -> int:
     """Run a verb and print its answer.
 
-    The verb is imported by name, and only now: verbs import this folder, and some of them import PyTorch.
+    The verb is imported by name, and only now, because verbs import this folder, and some of them import PyTorch.
     """
     answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
     return print_answer(answer, arguments.common.json)

@@ -23,7 +23,7 @@ class TrainRequest:
     execution: Execution
     arguments: TrainArguments
     context: Context
-    given: tuple[str, ...]  # keys of the config that the user set
+    given: tuple[str, ...]  # config keys that the user has set
 
     @property
     def common(self) -> CommonArguments:

@@ -1,4 +1,4 @@
-"""Progress on standard error: of scoring, and of training with loss, accuracy, rate, data wait and time left."""
+"""Progress of scoring and training on standard error. Training shows loss, accuracy, rate, data wait and time left."""
 
 import math
 import time
@@ -76,7 +76,7 @@ class EvaluationProgress:
 
 @dataclass
 class EpochSums:
-    """Sums over the steps of an epoch that this process has run: all of them, unless it resumed within the epoch."""
+    """Sums over the steps of an epoch run by this process: all steps, unless the process resumed within the epoch."""
 
     counted: str = "top1"  # the measure that `correct` counts
     images: int = 0
@@ -128,7 +128,7 @@ def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line with the images that a step left out because each was alone in its part, if there are any."""
+    """Yield a line that lists the images left out of a step because each was alone in its part, if there are any."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, because batch norm needs two images in a part: {names}"
@@ -238,9 +238,9 @@ class TrainingProgress:
         return f"features of {event.done:,} of {event.total:,} images  {rate:,.0f} images/s  left {left}"
 
     def epoch_line(self, event: EpochEnd) -> str:
-        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, then also the rate.
+        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, and if necessary the rate.
 
-        Rate and time left are unknown if this process resumed an epoch after its last step.
+        Rate and time left are unknown if this process resumed after the last step of the epoch.
         """
         sums = self.sums
         means = means_text(event.main, event.measures, event.total)

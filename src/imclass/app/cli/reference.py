@@ -32,8 +32,8 @@ SPELLING = """\
     imclass VERB [arguments] [options]
 
 Options can be placed anywhere after the verb. `--batch 8` and `--batch=8` are equivalent, and so are `--save-scores`
-and `--save_scores`. A flag has no value; `--no-strict` turns `--strict` off again. After `--`, every word is an
-argument. A list has several words: `--model.mean 0.5 0.5 0.5`.
+and `--save_scores`. A flag takes no value; `--no-strict` turns `--strict` off again. After `--`, every word is an
+argument. A list is given as several words: `--model.mean 0.5 0.5 0.5`.
 
 A MODEL is the folder of a run, of one of its legs (`RUN/legs/NN-NAME`) or of a checkpoint; a model file
 (`.safetensors`); or published weights, as NETWORK:WEIGHTS. For an unfinished run, its newest checkpoint is used.

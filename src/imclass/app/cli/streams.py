@@ -42,7 +42,7 @@ def flush(stream: Any) -> None:
 def interject(line: str) -> None:
     """Write a line to standard error without buffering; safe in a signal handler, even during a `print`.
 
-    On a terminal it replaces the line at the cursor, which is a progress bar's. The bar is redrawn below.
+    On a terminal, the line replaces the progress bar at the cursor, and the bar is redrawn below.
     """
     with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or not a file, as in notebooks
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
@@ -50,7 +50,7 @@ def interject(line: str) -> None:
 
 
 def silence(stream: Any) -> None:
-    """Redirect a stream to the null device. Otherwise Python fails to flush it at exit and changes the exit code."""
+    """Redirect a stream to the null device. Otherwise a failed flush at exit would change Python's exit code."""
     with contextlib.suppress(OSError):  # not a file, as in notebooks
         handle = os.open(os.devnull, os.O_WRONLY)
         os.dup2(handle, stream.fileno())
@@ -58,7 +58,7 @@ def silence(stream: Any) -> None:
 
 
 def reopen_closed() -> None:
-    """Open the null device for each closed standard stream. Otherwise the next file opened would receive its output."""
+    """Open the null device for each closed standard stream. Otherwise the next file opened would receive the output."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
         handle = os.dup(handle)  # the lowest number that is free

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from imclass.core.codec import hints_of
 
@@ -23,7 +23,7 @@ TYPES = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text
 
 @dataclass(frozen=True)
 class Arg:
-    """A mark on a field: the placeholder of its value in help, the text for a default of None, and its description.
+    """A mark on a field: the placeholder for its value in the help, the text for a default of None, and a description.
 
     `text` is set for arguments that several verbs share. Other arguments have their text below the field.
     """
@@ -113,7 +113,7 @@ def scalar(hint: Any) -> Any:
 
 
 def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
-    """Return a class's docstring and the texts below its fields. The source is parsed, as `python -OO` drops them."""
+    """Return a class's docstring and the texts below its fields, from the source: `python -OO` drops docstrings."""
     module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     texts = {}
@@ -122,3 +122,32 @@ def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 texts[name] = " ".join(text.split())
     return ast.get_docstring(found) or "", texts
+
+
+FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
+EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
+
+# Arguments that several verbs share, with their texts.
+MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
+ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
+PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
+PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
+DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
+DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
+SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
+SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
+PROTOCOL_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored, such as crops and
+flips; `imclass protocols` lists all protocols."""
+ProtocolOption: TypeAlias = Annotated[str | None, Arg("NAME", "as trained", PROTOCOL_TEXT)]
+TRAINED_TEXT = """Images seen in training. Images that the model was trained on are recognised by their content, in any
+folder. They are left out and counted, or included. --split train and a published test split always include them."""
+TrainedOption: TypeAlias = Annotated[Literal["leave-out", "include"], Arg(text=TRAINED_TEXT)]
+CLASSES_TEXT = """JSON map from the data's classes to the model's. It is an object, such as {"puppy": "dog"}."""
+ClassesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=CLASSES_TEXT)]
+DEVICE_TEXT = "cpu, cuda, cuda:N or mps. `auto` uses a CUDA device if there is one, otherwise the CPU."
+DeviceOption: TypeAlias = Annotated[str, Arg("DEVICE", text=DEVICE_TEXT)]
+BatchOption: TypeAlias = Annotated[int, Arg("N", text="Images to score at a time.")]
+WORKERS_TEXT = "Number of threads that decode images. With 0, the main thread decodes them."
+WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS_TEXT)]
+MEGAPIXELS_TEXT = "Largest image in megapixels. Larger images are refused."
+MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]

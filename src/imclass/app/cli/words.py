@@ -1,4 +1,4 @@
-"""The command-line parser, which turns words into a verb's arguments and options for config fields."""
+"""The command-line parser, which turns words into the arguments of a verb and the options for config fields."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Return the positional words, and each option's key with the words up to the next option.
 
     After "--key=value", further words are positional, and so are all words after "--". A leading "~" is expanded to the
-    user's home, because the shell does not expand it in "--out=~/run".
+    home folder, because the shell does not expand it in "--out=~/run".
     """
     positions: list[str] = []
     options: list[tuple[str, list[str]]] = []
@@ -49,7 +49,7 @@ def parse(
 ) -> tuple[Any, dict[str, Words]]:
     """Return the arguments of a verb as an instance of `kind`, and the options that are not fields of `kind`.
 
-    An option of `kind` has at most one word, and a flag has none. Further words are positional. "--no-X" sets X to
+    An option of `kind` takes at most one word, and a flag takes none. Further words are positional. "--no-X" sets X to
     false. Raise a `UserError` for a missing or unexpected word, and for an option in `elsewhere`, which maps other
     tools' options to advice. Options are checked first, because "--model M" would otherwise be reported as a missing
     MODEL.
@@ -120,6 +120,6 @@ def option_hints(kind: type) -> dict[str, Any]:
 
 
 def option_error(key: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown option, with the nearest known one."""
+    """Return the error for an unknown option, which suggests the nearest known option."""
     option, *options = map(option_of, (key, *known))
     return UserError(f"unknown option {option}{suggestion(option, options)}")

@@ -1,4 +1,4 @@
-"""Axes with ticks at round numbers. They are the same in every output."""
+"""Axes with ticks at round numbers, the same in every output."""
 
 # Tested in tests/app/draw/test_curves.py
 
@@ -30,7 +30,7 @@ def zero_based_axis(highest: float) -> PlotAxis:
 
 
 def integer_axis(first: int, last: int) -> PlotAxis:
-    """Return an axis of whole numbers, with a tick at the first. A single number is centred."""
+    """Return an axis of whole numbers with a tick at the first. If there is only one number, it is centred."""
     step = max(1, round(tick_step(last - first or 1)))
     margin = 0.0 if last > first else 0.5
     ticks = (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2))
@@ -38,7 +38,7 @@ def integer_axis(first: int, last: int) -> PlotAxis:
 
 
 def tick_step(span: int | float) -> float:
-    """Return the smallest of 1, 2 and 5 times a power of ten that covers `span` in at most `MAX_STEPS` steps."""
+    """Return the smallest step (1, 2 or 5 times a power of ten) that covers `span` in at most `MAX_STEPS` steps."""
     min_step = span / MAX_STEPS
     power = 10.0 ** math.floor(math.log10(min_step))
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= min_step * (1 - 1e-9))

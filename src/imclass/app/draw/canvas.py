@@ -49,7 +49,7 @@ def import_matplotlib() -> None:
 
 @contextlib.contextmanager
 def quiet_matplotlib() -> Iterator[None]:
-    """Silence matplotlib's warnings in a block. They concern the user's settings, which are not used here."""
+    """Silence matplotlib's warnings while the block runs: they concern the user's settings, which are not used here."""
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)

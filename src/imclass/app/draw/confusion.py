@@ -30,9 +30,9 @@ class MatrixView:
     note: str  # the class order and the blocks; "" if rows and columns have names
     ink: Float[np.ndarray, "k k"]  # darkness of each cell, 0 to 1
     pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: correct blue, errors orange, with ink as opacity
-    block: int  # classes per cell side
+    block: int  # classes per side of a cell
     counts: Sequence[Sequence[str]]  # text of each cell; empty for more than `COUNTS_LIMIT` classes
-    labels: Mapping[int | float, str]  # of rows and columns, by position from 1: names, or round numbers
+    labels: Mapping[int | float, str]  # of rows and columns, keyed by position from 1: names, or round numbers
     turned: bool  # whether labels are too long to fit side by side above columns
 
 
@@ -62,8 +62,9 @@ def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Mat
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
     """Return the darkness of each cell, from 0 (no images) to 1 (a fully correct class, or the most frequent error).
 
-    An error must have a share of at least 10% to be that dark. Ink is proportional to the square root of the share,
-    which keeps rare errors visible. Each `block` x `block` square becomes one cell.
+    An error is fully dark only if its share is at least 10%. Ink is proportional to the square root of the share,
+    which keeps rare errors visible. Each square of `block` x `block` shares becomes one cell, which shows the largest
+    of them.
     """
     padded = np.pad(shares, (0, -len(shares) % block))
     k = len(padded) // block

@@ -30,7 +30,7 @@ class SplitCurve:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one quantity, for every split with values."""
+    """The curves of one quantity, one for each split with values."""
 
     title: str
     epochs: PlotAxis
@@ -39,11 +39,12 @@ class Panel:
 
 
 def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
-    """Return a loss panel and an error (%) panel, or one for mean average precision (%) if the records have it.
+    """Return two panels: loss, and mean average precision (%) if the records have it, otherwise error (%).
 
-    `history` has a record for each epoch with `epoch`, `SPLIT_loss`, and `SPLIT_error` or `SPLIT_map` (in [0, 1]) for
-    the splits train, validation and test. The values of a split that was not evaluated in an epoch are absent or None.
-    If given, `parts` has the same records at fractions of epochs, and the training line is drawn from them.
+    `history` has one record per epoch, with the keys `epoch`, `SPLIT_loss`, and `SPLIT_error` or `SPLIT_map` (in
+    [0, 1]), where `SPLIT` is train, validation or test. The values of a split that was not evaluated in an epoch are
+    absent or None. If `parts` is given, it has such records for parts of epochs, and the training line is drawn from
+    them.
     """
     what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
     right = panel(history, parts, what, name, 100.0, "{} {:.2f}%")
@@ -56,7 +57,7 @@ def has_map(row: Mapping[str, Any]) -> bool:
 
 
 def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words: str) -> Panel:
-    """Return the panel for one quantity. `words` is the format of a split and its last value."""
+    """Return the panel for one quantity. `words` is the format string for a split's name and last value."""
     lines = []
     for split in SPLIT_COLOURS:
         by_epoch, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
@@ -81,7 +82,7 @@ def points(rows: Rows, key: str, scale: float) -> list[Point]:
 
 
 def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
-    """Return the epoch axis. With `parts`, it starts at 0 and ends with the unfinished epoch, if any."""
+    """Return the epoch axis. With `parts`, it starts at 0 and includes an unfinished epoch."""
     epochs = [row["epoch"] for row in history] or [1]
     if not parts:
         return integer_axis(epochs[0], epochs[-1])
@@ -89,7 +90,7 @@ def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
 
 
 def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
-    """Draw loss and error (%) over epochs, side by side, to a PNG. The legends show the last values."""
+    """Draw both panels side by side to a PNG. The legends show the last values."""
     with open_figure(path, (11.0, 4.2)) as figure:
         for axes, shown in zip(figure.subplots(1, 2), panels(history, parts), strict=True):
             x, y = shown.epochs, shown.values

@@ -15,11 +15,11 @@ MIN_GRID_WIDTH = 480  # pixels; narrower grids are enlarged to at least this wid
 
 
 def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
-    """Return feature maps as one grey picture, ceil(sqrt(N)) tiles wide, with white borders of one pixel.
+    """Return feature maps as one picture, ceil(sqrt(N)) tiles wide, with white borders of one pixel.
 
     The borders are to the right of and below each tile. All maps share one scale, from the smallest value (black) to
     the largest (white), so that they can be compared. If all values are equal, the maps are black. Tiles without a map
-    are white. The optional last axis, the colours of filters, is kept. Raise a `UserError` for empty maps or values
+    are white. An optional last axis (the colours of filters) is kept. Raise a `UserError` for empty maps or values
     that are not finite.
     """
     if maps.size == 0 or not np.isfinite(maps).all():
@@ -40,7 +40,7 @@ def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH
 
 
 def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
-    """Write `map_grid` as a PNG at least `MIN_GRID_WIDTH` pixels wide. Each value becomes a square of pixels."""
+    """Write the grid of maps as a PNG at least `MIN_GRID_WIDTH` pixels wide. Each value becomes a square of pixels."""
     picture = map_grid(maps)
     times = math.ceil(MIN_GRID_WIDTH / picture.shape[1])
     metadata = PngImagePlugin.PngInfo()

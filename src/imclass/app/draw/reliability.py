@@ -9,10 +9,10 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Draw the accuracy in each confidence bin, with the diagonal of a calibrated model, above the images per bin.
+    """Draw the accuracy in each confidence bin, and a calibrated model's diagonal, above a chart of the images per bin.
 
-    The gaps between accuracy and mean confidence are hatched. Weighted by the bars below, they add up to the
-    calibration error.
+    The gaps between accuracy and mean confidence are hatched. Weighted by the fractions of images, the gaps add up
+    to the calibration error.
     """
     edges = np.linspace(0, 1, len(bins.counts) + 1)
     some, n = bins.counts > 0, int(bins.counts.sum())

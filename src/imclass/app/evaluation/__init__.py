@@ -1,1 +1,1 @@
-"""Evaluation requests, their results with the tables, pictures and files made from them, and comparisons of models."""
+"""Evaluation requests, results (with the tables, pictures and files made from them), and comparisons of models."""

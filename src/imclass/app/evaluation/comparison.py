@@ -1,4 +1,4 @@
-"""A comparison of two models on the same images: their rows, the paired test, and the images where they differ."""
+"""A comparison of two models on the same images: their rows, the paired test, and the images on which they differ."""
 # Tested in tests/app/verbs/test_compare.py
 
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ from imclass.evaluation.results import ResultRow
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two models on the images that both have scored: is B better than A, or could the difference be chance?
+    """A comparison of two models on the images that both have scored: is B better, or could the difference be chance?
 
     `print(contrast)` prints what `imclass compare` prints.
     """
@@ -47,7 +47,7 @@ class Contrast:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Return the first `list` images whose true class's rank or prediction differs, largest difference first."""
+        """Return up to `list` images with a different prediction or rank of the true class, largest change first."""
         return changes(self.pairs, self.list)
 
     def record(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Contrast:
         return sides | to_json(self.comparison) | verdict
 
     def text(self) -> str:
-        """Return both accuracies, their difference with its interval, the test, a verdict, and images that changed."""
+        """Return both accuracies, their difference with its interval, the test, a verdict, and the changed images."""
         return texts.comparison_text(self.a, self.b, self.comparison, self.changes)
 
 
@@ -71,4 +71,4 @@ def check_comparison(protocol: Any, max_images: int) -> None:
     """Raise `UserError` for more than one protocol, or a negative number of images."""
     require(max_images >= 0, "list", max_images, "0 or more images")
     if isinstance(protocol, str) and "," in protocol:
-        raise UserError(f"--protocol {protocol} is several protocols; a comparison needs exactly one")
+        raise UserError(f"--protocol {protocol} names several protocols; a comparison needs exactly one")

@@ -1,4 +1,4 @@
-"""Conversion of a user's arguments (paths or classifiers, protocol names, options) to an evaluation request."""
+"""Conversion of a user's arguments (paths or classifiers, protocol names, options) into an evaluation request."""
 # Tested in tests/app/evaluation/test_request.py
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import is_scores_file, read_row
 from imclass.store.context import Context
 
 BOTH_ADVICE = "imclass evaluate A B --weights none shows the average precision of both"
-# Uses of a result that need one label per image: their name in messages, and what to do instead.
+# Uses of a result that need one label per image, each with its name in messages and what to do instead.
 SINGLE_LABEL_USES: Mapping[str, tuple[str, str]] = {
     **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
     "temperature": ("--temperature", "leave it out"),
@@ -75,9 +75,9 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return models by name: paths as given, classifiers by their network or kind, with numbers after equal names.
+    """Return the models keyed by name: the path as given, or the classifier's network or type, numbered if it recurs.
 
-    Raise `UserError` if there are no models, if one is given twice, or if an item is not a model.
+    Raise `UserError` if there are no models, if a model is given twice, or if an item is not a model.
     """
     items = [models] if isinstance(models, str | Path | Classifier) else list(models)
     if not items:

@@ -36,7 +36,7 @@ class Result:
     """The result of an evaluation: a row for each model and protocol, then one for each fusion.
 
     The measures, pictures and files describe the last row. `print(result)` prints what `imclass evaluate` prints, and a
-    notebook shows tables and the confusion matrix. Under torchrun only the first process has rows.
+    notebook shows a result as tables and a confusion matrix. Under torchrun only the first process has rows.
     """
 
     rows: tuple[ResultRow, ...]
@@ -66,11 +66,11 @@ class Result:
         return self.evaluation.measures
 
     def rank_changes(self, most: int = 10) -> list[dict[str, Any]]:
-        """Return up to `most` images whose true class has different ranks in the last row and in the first."""
+        """Return up to `most` images whose true class has different ranks in the first and last rows."""
         return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
-        """Compare the last row with the first, on the images that both have. Up to `most` changed images are listed."""
+        """Compare the last row with the first on the images that both have. Up to `most` changed images are listed."""
         if not self.rows:
             raise UserError("under torchrun only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)
@@ -100,7 +100,7 @@ class Result:
         return path
 
     def reliability(self, path: str | Path) -> Path:
-        """Draw a reliability diagram of the last row, accuracy against confidence, to a PNG file."""
+        """Draw a reliability diagram (accuracy against confidence) of the last row to a PNG file."""
         path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path
@@ -114,7 +114,7 @@ class Result:
         return path
 
     def save_scores(self, path: str | Path) -> tuple[Path, ...]:
-        """Write all scores to .npz files, one for each row, which can be evaluated like models. Return their paths."""
+        """Write each row's scores to an .npz file that can be evaluated like a model. Return the paths of the files."""
         path = writable_path(path, ".npz", is_scores_file)
         paths = score_paths(path, self.rows)
         for file in paths:
@@ -141,7 +141,7 @@ class Result:
 
 
 def writable_path(path: str | Path, suffix: str, ours: Any = None) -> Path:
-    """Return the path of a file that may be written. Raise `UserError` if it may not."""
+    """Return `path` with `~` expanded. Raise `UserError` if the file may not be written."""
     path = Path(path).expanduser()
     if ours:
         check_target(path, "the file", suffix, ours)
@@ -151,7 +151,7 @@ def writable_path(path: str | Path, suffix: str, ours: Any = None) -> Path:
 
 
 def score_paths(path: Path, rows: Sequence[ResultRow]) -> tuple[Path, ...]:
-    """Return a path for each row: `path` for a single row, otherwise `path` with the row's number and name in it."""
+    """Return a path for each row: `path` for a single row, otherwise `path` with the row's number and name added."""
     if len(rows) == 1:
         return (path,)
     words = [re.sub(r"[^\w.+]+", "-", row.name).strip("-")[-80:] for row in rows]

@@ -22,7 +22,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class StoreState:
-    """The state of the store: whether it exists and can be written to, its size, and the free space, in bytes."""
+    """The state of the store: whether it exists, whether it can be written to, and its size and free space in bytes."""
 
     folder: str
     exists: bool
@@ -91,7 +91,7 @@ def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def describe_store(folder: Path) -> StoreState:
-    """Return the state of a store. Before it exists, access and free space are those of its nearest existing parent."""
+    """Return the state of a store. If it does not exist yet, access and space are the nearest existing parent's."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     free = shutil.disk_usage(nearest).free

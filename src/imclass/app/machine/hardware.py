@@ -25,7 +25,7 @@ SYSCTL = ("machdep.cpu", "hw.optional", "hw.memsize")
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor: its model, its flags that are in `FLAGS`, and its cores."""
+    """A processor: its model, its cores, and those of its flags that are in `FLAGS`."""
 
     model: str
     flags: tuple[str, ...]
@@ -66,7 +66,7 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
 
 
 def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
-    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm there are "Features" and no model."""
+    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm, flags are called "Features"."""
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
     return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
@@ -145,13 +145,13 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
 
 
 def parse_quota(allowed: str, period: str = "") -> list[float]:
-    """Return the cores allowed by a quota in microseconds per period, as a list; empty for "max" and -1 (no limit)."""
+    """Return the number of cores that a quota in microseconds per period allows, in a list: empty for "max" and -1."""
     both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 
 
 def parse_number(text: str) -> list[int]:
-    """Return the number in a file's text as a list, which is empty for any other text."""
+    """Return a list with the number in a file's text; the list is empty if the text is not a number."""
     return [int(text)] if text.strip().isdecimal() else []
 
 

@@ -1,1 +1,1 @@
-"""Reports: one HTML page for a run or a model, which needs no other file."""
+"""Reports: one self-contained HTML page for a run or a model."""

@@ -11,7 +11,7 @@ from imclass.core.contracts import Refused
 from imclass.core.text import percent
 from imclass.data.source import ALL_IMAGES
 
-MAX_FILE_ROWS = 200  # refused files listed
+MAX_FILE_ROWS = 200  # maximum number of refused files listed
 
 
 def data_section(m: ReportData) -> Html:
@@ -33,7 +33,7 @@ def data_section(m: ReportData) -> Html:
 
 
 def image_label(split: str) -> str:
-    """Return the label of a split's number of images."""
+    """Return the label for a split's number of images."""
     names = {"train": "Training images", ALL_IMAGES: "Images"}
     return names.get(split, f"{split.capitalize()} images")
 

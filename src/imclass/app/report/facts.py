@@ -80,15 +80,15 @@ class RunFacts:
     defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None if the recipe is not installed
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]  # one row per epoch
-    within_epochs: Sequence[Mapping[str, int | float]]  # training, at fractions of epochs
+    within_epochs: Sequence[Mapping[str, int | float]]  # training rows, at fractions of epochs
     epochs: Sequence[EpochCost]
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """The contents of a report on a run, or on an evaluated model, for which `run` is None."""
+    """The contents of a report on a run, or on an evaluated model (then `run` is None)."""
 
-    name: str  # of the run, or the model argument
+    name: str  # the run's name, or the model argument
     network: str
     data: str  # name of the data set, or of the folder without its parents
     classes: tuple[str, ...]
@@ -98,20 +98,20 @@ class ReportData:
     parameters: int
     size: int  # side of the network's input in pixels; 0 unless the model is a single network
     refused: Sequence[Refused]  # of all splits
-    counts: Mapping[str, Int64[np.ndarray, "K"]]  # images of each class, by split
-    images: Mapping[str, int]  # number of images, by split
+    counts: Mapping[str, Int64[np.ndarray, "K"]]  # number of images of each class, keyed by split
+    images: Mapping[str, int]  # number of images, keyed by split
     score: HeadlineScore | None
-    scored: str  # which images were scored, and why
+    scored: str  # which images were scored, and with which protocol
     result: Evaluation | None
     mistakes: Sequence[WrongImage]
-    pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, by the name of the image
+    pictures: Mapping[str, UInt8[np.ndarray, "_ _ _"]]  # H W C, keyed by image name
     inside: FirstLayer | None
     problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
 
     @property
     def known(self) -> DataFacts:
-        """The model file's facts about its training data."""
+        """Return the model file's facts about the training data."""
         return self.trained.data or DataFacts()
 
 
@@ -158,7 +158,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
 def gather_model(
     name: str, classifier: Classifier, file: Path, folder: Path, row: ResultRow, counts: Int64[np.ndarray, "K"]
 ) -> ReportData:
-    """Gather the contents of a report on a model that was evaluated into `folder`. `file` contains its weights."""
+    """Gather the contents of a report on a model that was evaluated into `folder`. `file` contains the weights."""
     result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
     networks, sole = list(classifier.networks().values()), sole_network(classifier)
     return ReportData(
@@ -195,12 +195,12 @@ def image_fields(
 
 
 def last_leg_folder(run: Run) -> Path:
-    """Return the folder with the scores of a run's last leg. It is the run's folder if the run has a single leg."""
+    """Return the folder of a run's last leg. It is the run's own folder if the run has a single leg."""
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
 def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
-    """Return a file's scores and "", or None and the reason why they cannot be read."""
+    """Return a file's scores and "", or None and why the scores cannot be read."""
     try:
         return read_scores(path), ""
     except UserError:
@@ -280,9 +280,9 @@ def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None
 def view_first_layer(
     classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
 ) -> FirstLayer | None:
-    """Return the first convolution's filters and its maps for an image, or None for a network without convolutions.
+    """Return the first convolution's filters and its maps for an image, or None if they cannot be shown.
 
-    `image` is preprocessed as the network sees it, but in RGB order.
+    `image` is preprocessed as for the network, but in RGB order.
     """
     try:
         layer, module = find_layer(classifier.network, None)
@@ -295,7 +295,7 @@ def view_first_layer(
         view = np.ascontiguousarray(image[:, :, ::-1] if blue_first else image)
         maps = output_of(classifier, module, to_batch(view[None]))[0]
         return FirstLayer(layer, filters, name, image, compact_grid(maps.numpy()))
-    except UserError:  # the network has no convolution, its output is not used, or values are not finite
+    except UserError:  # there is no convolution, the network ignores its output, or a value is not finite
         return None
 
 
@@ -309,6 +309,6 @@ def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[n
 
 
 def compact_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
-    """Return `map_grid` without its empty rows."""
+    """Return the grid of `map_grid` without empty rows."""
     rows = math.ceil(len(maps) / (math.isqrt(len(maps) - 1) + 1))
     return map_grid(maps)[: rows * (maps.shape[1] + 1)]

@@ -76,7 +76,7 @@ def matrix_counts_table(shown: MatrixView, kind: str) -> Html:
 
 
 def matrix_cell(count: str, ink: float, hit: bool) -> Html:
-    """Return a cell with its count, shaded by its ink. The cell is empty for a count of 0."""
+    """Return a cell with its count, shaded by its ink. A count of 0 leaves the cell empty."""
     if not count:
         return element("td")
     kind = "hit" if hit else "miss"

@@ -79,7 +79,7 @@ def caption(m: WrongImage) -> Html:
 
 
 def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> Iterator[Html]:
-    """Yield a thumbnail for each mistake, or the reason why it cannot be shown."""
+    """Yield a thumbnail for each mistake, or why it cannot be shown."""
     position_of = {image: i for i, image in enumerate(dataset.ids.tolist())}
     positions = np.array([position_of[m.id] for m in found], np.int64)
     for m, item in zip(found, decode_in_order(dataset, positions, workers), strict=True):
@@ -90,7 +90,7 @@ def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> I
 
 
 def thumbnail(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w ..."]:
-    """Return an image shrunk to fit `THUMBNAIL` x `THUMBNAIL` pixels, with the same aspect ratio."""
+    """Return an image shrunk to fit in `THUMBNAIL` x `THUMBNAIL` pixels, with the same aspect ratio."""
     small = Pillow.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(small)

@@ -42,12 +42,12 @@ def short_row(row: ResultRow) -> tuple[str, ...]:
     one = row.evaluation
     share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
     low, high = tables.share_interval(one, share)
-    interval = (f"{100 * low:.2f} to {100 * high:.2f}%",) if one.main == "top1" else ()
+    interval = (f"{100 * low:.2f}% to {100 * high:.2f}%",) if one.main == "top1" else ()
     return (name_element(row.name, 60), percent(share), *interval, loss, one.tally)
 
 
 def class_table(evaluation: Evaluation) -> Html:
-    """Return each class's images, precision, recall and F1, the lowest F1 first. Multi-label results also have AP."""
+    """Return a table of each class's image count, AP (if multi-label), precision, recall and F1, lowest F1 first."""
     is_multi_label = not isinstance(evaluation.targets, OneOf)
     head = ("Class", "Images", *(["AP"] if is_multi_label else []), "Precision", "Recall", "F1")
     rows: list[tuple[str, int, tuple[float, ...]]] = []

@@ -71,11 +71,11 @@ def headline(m: ReportData) -> Html:
 
 
 def result_summary(m: ReportData, score: HeadlineScore) -> Html:
-    """Return the main measure (an accuracy has its interval), then counts, loss and how the weights were chosen."""
+    """Return the main measure (with an interval for an accuracy), counts, loss, and how the weights were chosen."""
     images = "images" if score.split == ALL_IMAGES else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson_interval(round(score.main * score.evaluated), score.evaluated)
-        interval = f"95% confidence interval {100 * low:.2f} to {100 * high:.2f}% (Wilson)"
+        interval = f"95% confidence interval {100 * low:.2f}% to {100 * high:.2f}% (Wilson)"
         text = f"of {score.evaluated:,} {images} are classified correctly; {interval}"
     else:
         text = f"mean average precision on {score.evaluated:,} {images}"
@@ -137,7 +137,7 @@ def held_out_source(m: ReportData, split: str) -> str:
     if rule == "published":
         return f"the {split} images that were published with the data set"
     if rule == "folders":
-        # With `cut.validation` and without a `test` folder, the `validation` folder is reported as the test split.
+        # If `cut.validation` is set and there is no `test` folder, the `validation` folder is the reported test split.
         return "the images in the data's held-out folder" if share else f"the images in the data's {split} folder"
     if rule.startswith("hash"):
         return f"a part of each class, selected by a hash of the file names and excluded from training ({rule})"
@@ -145,7 +145,7 @@ def held_out_source(m: ReportData, split: str) -> str:
 
 
 def overlap_note(m: ReportData) -> str:
-    """Return a sentence on how many of the scored images the network was trained on."""
+    """Return a sentence that says how many of the scored images the network was trained on."""
     known = m.result.trained_on if m.result else 0
     if not known:
         return "The network was not trained on them."
@@ -163,8 +163,8 @@ def learning_section(m: ReportData) -> Html:
         return element("p", "The log contains no finished epoch.", class_="note")
     held_out = [split for split in SPLIT_COLOURS if split != "train" and f"{split}_loss" in rows[0]]
     text = "An epoch is one pass over the training images. The training line shows means over parts of an epoch, and "
-    text += "the number below it is the mean over the last epoch. Both were measured while the weights were still "
-    text += "changing and, if the recipe uses augmentation, on augmented images."
+    text += "the number below the chart is the mean over the last epoch. Both were measured while the weights were "
+    text += "still changing and, if the recipe uses augmentation, on augmented images."
     if held_out:
         lines = "line shows the result" if len(held_out) == 1 else "lines show the results"
         text += f" The {' and '.join(held_out)} {lines} after each epoch."
@@ -229,8 +229,8 @@ def classes_section(m: ReportData) -> Html:
     head = ("Class", *count_heads(m), "Precision", "Recall", "F1")
     is_long = any(text_width(label) > 10 for label in m.result.classes)
     text = "The class with the lowest F1 comes first. " if many else ""
-    text += "Precision is the percentage of images predicted as this class that belong to it. Recall is the "
-    text += "percentage of images in this class that were predicted as this class. "
+    text += "Precision: of the images predicted as a class, the percentage that belong to it. "
+    text += "Recall: of the images in a class, the percentage that were predicted as it. "
     text += "F1 is the harmonic mean of precision and recall."
     return join_html(
         [html_table(head, lines, "numbers long" if is_long else "numbers"), element("p", text, class_="small")]
@@ -260,22 +260,23 @@ def label_table(m: ReportData, result: Evaluation) -> Html:
         for i, row in rows
     ]
     head = ("Class", *count_heads(m), "AP", "Threshold", "Precision", "Recall", "F1")
-    text = "The class with the lowest average precision (AP) comes first. Image counts are of images with the class. A "
-    text += "class is predicted for an image if its probability is at least the threshold. Precision is the percentage "
-    text += "of images predicted to have the class that do have it. Recall is the percentage of images with the class "
-    text += "for which it was predicted. F1 is the harmonic mean of precision and recall."
+    text = "The class with the lowest average precision (AP) comes first. Image counts include only images with the "
+    text += "class. A class is predicted for an image if its probability is at least the threshold. "
+    text += "Precision: of the images for which a class was predicted, the percentage that have it. "
+    text += "Recall: of the images that have a class, the percentage for which it was predicted. "
+    text += "F1 is the harmonic mean of precision and recall."
     return join_html([html_table(head, lines, "numbers long"), element("p", text, class_="small")])
 
 
 def mistakes_section(m: ReportData) -> Html:
-    """Return the most confident mistakes, with the images as the model saw them, if each image has one label."""
+    """Return the most confident mistakes, shown as the model saw them, if each image has one label."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     if not m.mistakes:
         return element("p", "Every image was classified correctly.")
     text = "These are the mistakes the model was most confident about"
     if m.pictures and m.size:
-        text += f", with the images as the model saw them, at {m.size} x {m.size} pixels"
+        text += f", shown as the model saw them, at {m.size} x {m.size} pixels"
     text += ". Each caption shows the predicted class with its probability, the true class with its probability and "
     text += "its rank among all classes, and the name of the image."
     figures = element("div", *(mistake_figure(one, m.pictures.get(one.image)) for one in m.mistakes), class_="gallery")
@@ -305,7 +306,7 @@ def first_layer_section(m: ReportData) -> Html:
     ]
     if not figures:
         return Html()
-    text = "A feature map shows where in the image a filter responds, before any further layer. All filters share one "
+    text = "A feature map shows where in the image a filter responds, before any later layer. All filters share one "
     text += "scale, and so do all maps: the lowest value is black, and the highest is white."
     return join_html([element("div", *figures, class_="inside"), element("p", text, class_="small")])
 

@@ -40,7 +40,7 @@ class InitModel:
 
     @property
     def ancestor(self) -> Ancestor:
-        """Return the description of this model for the file of a model that was initialised from it."""
+        """Return this model's description for the model files of runs that begin from it."""
         return Ancestor(
             model=self.name,
             digest=self.digest,
@@ -87,7 +87,8 @@ def stored_weights_text(name: str, context: Context) -> str:
 def adopt(training: Training, context: Context) -> Training:
     """Return a config with the network, row, normalisation and preprocess of the model given by `init`.
 
-    A config that contains that model's digest has adopted it already, and is returned unchanged to keep later changes.
+    A config that contains the model's digest has already adopted the model. To keep later changes, that config is
+    returned unchanged.
     """
     source = None if training.init_digest else open_init(training, context)
     if source is None:
@@ -99,12 +100,12 @@ def adopt(training: Training, context: Context) -> Training:
 
 
 def channel_means(buffer: Tensor) -> tuple[float, ...]:
-    """Return the mean of each channel, rounded to the shortest decimal that is the same float32."""
+    """Return the mean of each channel, rounded to the shortest decimal with the same float32 value."""
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs, with the first network created and initialised from the source, and notes on its weights."""
+    """Return the legs, the first with a network created and initialised from the source, and notes on the weights."""
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
@@ -122,7 +123,7 @@ def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> U
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
     """Return the means of the training data that legs subtract, one for each preprocess.
 
-    The source's mean image is used if it has the right shape, instead of computing a new one.
+    If the source's mean image has the right shape, it is used instead of a new one.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
@@ -144,7 +145,7 @@ def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, .
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean among the facts, or "" if it has none. The name depends on the preprocess."""
+    """Return the name of a leg's mean among the facts, or "" without one. The name depends on the preprocess."""
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     if not kind:
         return ""

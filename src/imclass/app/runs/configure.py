@@ -45,16 +45,16 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
 
 
 def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
-    """Return a config with other values at dotted keys. Fields of the network's row are directly under "model.".
+    """Return a config with new values at dotted keys. Fields of the network's row are directly under "model.".
 
-    Changing the network resets the row to that network's row in the table. With `init`, the changes apply to the model
-    and preprocess of that MODEL. The model and preprocess of a stage start as copies of the run's.
+    Changing the network resets the row to that network's row in the table. If `init` is set, the changes apply to
+    the model and preprocess of the MODEL that it names. A stage's model and preprocess start as copies of the run's.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     init = convert_value(str, changes.get("init", training.init), "init")
-    if isinstance(init, str):  # any other value is rejected below, like an invalid value of any field
+    if isinstance(init, str):  # any other value is rejected below, like an invalid value for any field
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
@@ -65,10 +65,10 @@ def override_config(training: Training, changes: Mapping[str, Any], context: Con
 
 
 def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:
-    """Return a config with other values in the models and preprocesses of stages."""
+    """Return a config with new values in the models and preprocesses of stages."""
     stages = list(training.stages)
     places = {(int(match[1]), match[2]) for match in map(STAGE_KEY.match, changes) if match}
-    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects other numbers
+    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects missing stages
         value = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
             value, changes = resolve_row_changes(value, f"stages.{i}.model", changes, context)
@@ -79,7 +79,7 @@ def override_stages(training: Training, changes: dict[str, Any], context: Contex
 def resolve_row_changes(
     model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
 ) -> tuple[Model, dict[str, Any]]:
-    """Return the model that the changes under `prefix` apply to, and all changes, with the row's fields under "row.".
+    """Return the model to which the changes under `prefix` apply, and all changes, with the row's fields under "row.".
 
     Changing the network resets the row to that network's row in the table.
     """

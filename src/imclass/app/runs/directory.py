@@ -61,7 +61,7 @@ class Run:
 
     @property
     def has_work(self) -> bool:
-        """Return whether the directory has results that another configuration would make inconsistent."""
+        """Return whether the directory contains results, which another configuration would make inconsistent."""
         return self.is_finished or (self.folder / "checkpoints").is_dir()
 
     def checkpoints(self, keep: int) -> Checkpoints:
@@ -89,10 +89,11 @@ class Run:
         counts: Mapping[str, list[int]] = MappingProxyType({}),
         images: Mapping[str, int] = MappingProxyType({}),
     ) -> "Plan":
-        """Return the content of config.json. Raise `UserError` unless the directory is this run's or a new one.
+        """Return the content of config.json. Raise `UserError` unless the directory is new or belongs to this run.
 
-        `default` is the network's row in its table. `counts` has the number of images of each class by split, and
-        `images` the number of images by split, which is not their sum if an image may have several labels or none.
+        `default` is the network's row in its table. `counts` has each split's number of images per class, and
+        `images` each split's number of images, which is not the sum of its counts if an image may have several labels
+        or none.
         """
         record = {
             "format": CONFIG_FORMAT,
@@ -108,7 +109,7 @@ class Run:
             if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
                 raise UserError(
                     f"--out {self.folder} contains other files and is not a run (it has no config.json); "
-                    "choose an empty or a new folder"
+                    "choose a new or empty folder"
                 )
             return Plan(record)
         before = read_run_record(self.config, self.kinds)
@@ -120,7 +121,7 @@ class Run:
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
-        """Write the facts of the data and config.json into the directory, unless it has results already."""
+        """Write config.json and the facts of the data to the directory, unless it already has results."""
         if self.has_work:
             return
         try:
@@ -141,7 +142,8 @@ class Run:
             raise UserError(
                 f"{self.folder} was begun with different plugins:\n  "
                 + "\n  ".join(plugins)
-                + "\nTo resume with the current plugins, add --plugins-changed. The result then depends on both"
+                + "\nTo resume with the current plugins, add --plugins-changed. "
+                + "The result then depends on both versions"
             )
         if lines:
             raise UserError(
@@ -151,7 +153,7 @@ class Run:
             )
 
     def location_notes(self, data: Dataset) -> tuple[str, ...]:
-        """Return a note if the run is inside the data folder. Raise `UserError` if it is in the folder of a class."""
+        """Return a note if the run is inside the data folder. Raise `UserError` if the run is in a class's folder."""
         folder, root = self.folder.resolve(), Path(data.origin.path)
         if not folder.is_relative_to(root):
             return ()
@@ -165,13 +167,13 @@ class Run:
         return (f"the run {self.folder} is inside the data folder {root}; the run's files are not read as data",)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the records of the log's complete lines, or an empty list without a log."""
+        """Return the records of the log's complete lines, or an empty list if there is no log."""
         return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
 
     def truncate_log(self, checkpoint: Checkpoint | None) -> None:
         """Remove the records after `checkpoint` and an incomplete last line from the log.
 
-        Without a checkpoint the run starts over, and the files of an earlier attempt are removed as well.
+        If there is no checkpoint, the run starts over, and the files of an earlier attempt are removed as well.
         """
         if checkpoint is None:
             for folder in (self.folder / "scores", self.folder / "pictures", self.folder / "legs"):
@@ -184,7 +186,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json, and the runtime and facts of the run if it has begun."""
+    """The contents of a new config.json and, if the run has begun, its recorded runtime and facts."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -198,14 +200,14 @@ class RunRecord:
     training: Training
     execution: Execution
     digest: str  # of the data
-    digests: Mapping[str, str]  # SHA-256 of the plugin files in use, by entry, such as "network tiny"
+    digests: Mapping[str, str]  # SHA-256 of the plugin files in use, keyed by entry, such as "network tiny"
     runtime: Runtime
     facts: str  # the digest of the facts file, or "" if there is none
-    counts: Mapping[str, tuple[int, ...]]  # the number of images of each class by split
-    images: Mapping[str, int]  # the number of images by split
+    counts: Mapping[str, tuple[int, ...]]  # the number of images of each class, keyed by split
+    images: Mapping[str, int]  # the number of images, keyed by split
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
-        """Return a line for each plugin file in use that has changed, was added or was removed."""
+        """Return a line for each plugin file in use that was changed, added or removed."""
         keys = dict.fromkeys([*self.digests, *digests])
         states = {key: (self.digests.get(key, "")[:12], digests.get(key, "")[:12]) for key in keys}
         return [
@@ -217,8 +219,8 @@ class RunRecord:
     def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
         """Return a line for each field that differs in `training`.
 
-        A field that the network's row did not have when the run began has its `default`, as in model files. Device and
-        precision are compared with those that the run uses, and "auto" matches any.
+        If the network's row did not have a field when the run began, the field's value is taken from `default`, as in
+        model files. Device and precision are compared with those that the run uses, and "auto" matches any.
         """
         model = self.training.model
         row = {**default, **model.row} if model.network == training.model.network else model.row
@@ -240,15 +242,15 @@ class RunRecord:
 
 
 def init_changes(before: Training, after: Training) -> list[str]:
-    """Return a line if `init` has the same name but other weights."""
+    """Return a line if `init` has the same name but different weights."""
     old, new = before.init_digest, after.init_digest
     if before.init != after.init or old == new:
         return []
-    return [f"init: the SHA-256 of the tensors of {after.init} was {old[:12]}, and is {new[:12]}"]
+    return [f"init: the SHA-256 of the tensors of {after.init} was {old[:12]} and is now {new[:12]}"]
 
 
 def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates are equal but in a different order, since the last match wins."""
+    """Return a line for each stage with equal rates in a different order, which matters because the last match wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
@@ -282,7 +284,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
 
 
 def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
-    """Read the config of a run from its directory, its config.json, or a file of a `Training` alone.
+    """Read a run's config from its directory, its config.json, or a file that contains only a `Training`.
 
     Raise a `UserError` that names the file and the offending key.
     """

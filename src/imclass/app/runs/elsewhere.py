@@ -1,4 +1,4 @@
-"""Names of config fields in other tools, with the option to use in imclass."""
+"""Config field names from other tools, each with the imclass option to use instead."""
 # Tested in tests/app/cli/test_options.py
 
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,9 @@ from types import MappingProxyType
 from imclass.core.errors import UserError
 
 AUGMENT_HINT = "--augment lists the kinds of augmentation in order, such as --augment area flip, or none"
-AREA_HINT = "--augment.area.area sets the fraction of an image in a random crop, --augment.area.aspect its shape"
+AREA_HINT = (
+    "--augment.area.area sets the fraction of an image that a random crop covers, --augment.area.aspect its shape"
+)
 DATA_HINT = "--data sets the training data, such as a folder with one folder of images per class"
 FLIP_HINT = "--augment.flip.probability sets the probability of a horizontal flip"
 INIT_HINT = "--init sets the model whose weights training starts from, such as googlenet:bvlc or a run"

@@ -29,8 +29,8 @@ from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import Leg, in_stage
 
-# A run that starts from random weights with fewer training images prints a warning. With the recipe `folder`, trained
-# on a few hundred photos of five classes, about half of the predictions are correct.
+# A run that begins from random weights and has fewer training images than this prints a warning. The recipe `folder`,
+# with a few hundred photos of five classes, yields a network whose predictions are correct about half the time.
 FEW_IMAGES = 1_000
 
 
@@ -48,10 +48,11 @@ class TrainingData:
 
 
 def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
-    """Open the data of a config. Return the config, adapted to the data, and the data.
+    """Open a config's data. Return the config, adapted to the data, and the data.
 
-    The data's name is normalised. If the data comes with a validation and a test split, these are used: a recipe's
-    `validation` is set to 0, and a user's raises `UserError`. So does data that cannot be trained on as configured.
+    The data's name is normalised. If the data comes with a validation and a test split, these are used: a `validation`
+    from the recipe is set to 0, and one from the user raises `UserError`. Data that cannot be trained on as configured
+    raises `UserError` as well.
     """
     unread = shadowed_folder_note(config.data, context)
     uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
@@ -84,7 +85,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
 
 
 def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with a `validation` that its data allows, and a note about the change."""
+    """Return the config with a `validation` that the data allows, and a note if the data has a validation split."""
     if not config.validation or VALIDATION not in uncut:
         return config, ()
     if "test" not in uncut:
@@ -154,7 +155,7 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
 
 
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield a warning for each choice that is likely to lead to poor results: a long warm-up, or few images."""
+    """Yield a warning for each choice likely to give poor results: a long warm-up, or few images for random weights."""
     for leg in legs:
         if leg.stage.schedule is None:
             continue
@@ -220,7 +221,7 @@ def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
-    """Return the SHA-256 of each plugin file that defines an entry in use, by entry, such as "network tiny"."""
+    """Return the SHA-256 of each plugin file that defines an entry in use, keyed by entry, such as "network tiny"."""
     kinds = kind_tables(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages if stage.optimiser]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages if stage.schedule]

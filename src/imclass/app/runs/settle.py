@@ -19,7 +19,7 @@ SOLVER_PROBE_IMAGES = 8  # if the run begins with a solver, which takes only sec
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the recorded runtime, or else the configured or fastest one, and a note about the probe if one was run."""
+    """Return the recorded, configured or fastest runtime, in this order of preference, and a note about any probe."""
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()

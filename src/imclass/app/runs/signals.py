@@ -1,4 +1,4 @@
-"""Signals that end a run. The first makes the run save and stop, a later one stops it immediately."""
+"""Signals that end a run. The first makes the run save and stop; a later one stops it immediately."""
 
 import contextlib
 import signal
@@ -11,8 +11,8 @@ from types import FrameType
 from imclass.core.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Signals within this many seconds count as one. A signal may arrive twice from a closing terminal, from `timeout`, or
-# from a wrapper that forwards Ctrl-C. This must not lose the steps since the last checkpoint.
+# Signals within this many seconds count as one. A closing terminal, `timeout`, or a wrapper that forwards Ctrl-C may
+# send a signal twice, which must not lose the steps since the last checkpoint.
 REPEAT_SECONDS = 0.5
 
 Acknowledge = Callable[[str], None]
@@ -64,10 +64,10 @@ def listen_for_signals(
 
 @contextlib.contextmanager
 def interrupt_at_signals() -> Iterator[None]:
-    """Raise `Interrupted` at Ctrl-C, SIGTERM and SIGHUP while the block runs.
+    """Raise `Interrupted` on Ctrl-C, SIGTERM and SIGHUP while the block runs.
 
     Python's `KeyboardInterrupt` is not enough for Ctrl-C: if it passes through `exec`, as may happen while dataclasses
-    are created, Python is killed by the signal even though the exception was caught.
+    are created, the signal kills Python even if the exception is caught.
     """
     last = -REPEAT_SECONDS
 
@@ -84,7 +84,7 @@ def interrupt_at_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle the signals that end a run with `answer` while the block runs.
+    """Make `answer` the handler of the signals that end a run, for the duration of the block.
 
     A signal that is already ignored stays ignored, as `nohup` and shells with background jobs require. Outside the main
     thread, where Python cannot set handlers, nothing changes.
@@ -100,7 +100,7 @@ def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[
 
 
 def acknowledgement(number: int) -> str:
-    """Return the line that is printed at the first signal."""
+    """Return the line to print at the first signal."""
     if number == signal.SIGINT:
         return "Ctrl-C: saving after this step; press Ctrl-C again to stop at once without saving"
     return f"{signal.Signals(number).name}: saving after this step; a second signal stops at once without saving"

@@ -1,4 +1,4 @@
-"""Check for a single process, because training uses one and torchrun may start more."""
+"""Check for a single process: training uses only one, but torchrun may start more."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import time
 
 from imclass.core.errors import Interrupted, UserError
 
-PRINT_SECONDS = 10.0  # torchrun ends all processes when one has ended, so the others give the first time to print
+PRINT_SECONDS = 10.0  # torchrun ends all processes as soon as one ends, so the others let the first one print
 
 
 def check_single_process() -> None:
@@ -19,7 +19,7 @@ def check_single_process() -> None:
 
 
 def wait_for_first() -> bool:
-    """Wait, except in the first process, until that has printed its message. Return whether this process waited."""
+    """Give the first process time to print its message. Return whether this process waited: the first does not."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
         with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
             time.sleep(PRINT_SECONDS)

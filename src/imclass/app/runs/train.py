@@ -40,7 +40,7 @@ from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
-MAX_VIEWS = 256  # scored at a time; on a CPU, fewer large views are as fast and let a signal be handled sooner
+MAX_VIEWS = 256  # scored at a time; on a CPU, fewer large views are as fast, and signals are handled sooner
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def prepare(
 
     config = resolve_models(config, context)
     how = config.stages[0].begin
-    ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of its weights
+    ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of the source's weights
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
     score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
@@ -147,7 +147,7 @@ def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitSc
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Train, and yield the run's events, after the writers of its files and the given consumers have seen them.
+    """Train, and yield each event after the writers of the run's files and the given consumers have seen that event.
 
     A signal makes the run save and stop. Its handler calls `acknowledge` at once with a line for the user.
     """
@@ -187,7 +187,7 @@ def perform(
 
 
 def complete_pictures(job: Job) -> None:
-    """Write the pictures of a finished run that was killed before it wrote them."""
+    """Write the pictures of a finished run that was killed before they were written."""
     if not job.execution.pictures or (job.run.folder / PICTURES).is_dir():
         return
     try:
@@ -197,7 +197,7 @@ def complete_pictures(job: Job) -> None:
 
 
 def counts_of(data: TrainingData) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """Return the number of images of each class by split, and of all images by split."""
+    """Return each split's number of images per class, and each split's total number of images."""
     splits = {"train": data.train, **data.held_out}
     counts = {name: class_counts(split).tolist() for name, split in splits.items()}
     return counts, {name: len(split) for name, split in splits.items()}

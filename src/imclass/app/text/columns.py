@@ -11,7 +11,7 @@ MIN_TEXT_COLUMNS = 24  # minimum width of a readable text
 
 
 def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
-    """Return rows as aligned columns. The last column is wrapped if it does not fit a terminal of this width.
+    """Return rows as aligned columns. The last column is wrapped if it does not fit in a terminal `width` columns wide.
 
     If there is too little room next to the other columns, the last column goes below them, indented.
     """
@@ -37,7 +37,7 @@ def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Return a value as table cell text. Numbers from 1900 to 2099 are years and get no comma."""
+    """Return a value as the text of a table cell. Numbers from 1900 to 2099 are taken as years and get no comma."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
     if isinstance(value, Mapping):

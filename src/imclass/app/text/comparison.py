@@ -63,12 +63,12 @@ def verdict(found: Comparison) -> str:
 
 
 def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
-    """Return a heading, then a table of the images whose prediction or true class's rank changed."""
+    """Return a heading, then a table of the images with a changed prediction or rank of the true class."""
     if not moved:
         return []
     head = (
         f"The prediction changed for {found.predictions_changed:,} images, and the rank of the true class for "
-        f"{found.ranks_changed:,}. The largest changes of rank:"
+        f"{found.ranks_changed:,}. The largest changes in rank:"
     )
     rows = [
         {

@@ -23,7 +23,7 @@ from imclass.evaluation.measures.single_label import (
     predictions,
 )
 
-MAX_MATRIX_CLASSES = 20  # more classes show only the most confused pairs
+MAX_MATRIX_CLASSES = 20  # with more classes, only the most confused pairs are shown
 MAX_CONFUSED_PAIRS = 12
 MAX_REFUSED_FILES = 10  # listed in a summary; the record lists all
 MAX_HEAD_WIDTH = 4  # terminal columns; if a class name is longer, columns are numbered
@@ -86,7 +86,7 @@ def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def top5_text(evaluation: Evaluation, before: str = "") -> str:
-    """Return `before` and the top-5 accuracy as text; "" for at most five classes, where it is always 100%."""
+    """Return `before` and the top-5 accuracy as text; "" for up to five classes, whose top-5 accuracy is 100%."""
     if len(evaluation.classes) <= 5:
         return ""
     share = evaluation.measures["top5"]
@@ -116,7 +116,7 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 
 def class_table(evaluation: Evaluation) -> str:
-    """Return an aligned table of each class's images, precision, recall and F1. "-" stands for 0 / 0."""
+    """Return an aligned table of each class's image count, precision, recall and F1. "-" stands for 0 / 0."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
     lines = [f"{pad_text('class', wide)}{'images':>9}{'precision':>12}{'recall':>11}{'F1':>11}"]
@@ -127,13 +127,13 @@ def class_table(evaluation: Evaluation) -> str:
 
 
 def confusion_table(evaluation: Evaluation) -> str:
-    """Return the confusion matrix, or its most confused pairs if it would not fit a terminal."""
+    """Return the confusion matrix, or its most confused pairs if the matrix would not fit in a terminal."""
     counts, classes = confusion_matrix(evaluation), evaluation.classes
     return matrix_text(counts, classes) if len(counts) <= MAX_MATRIX_CLASSES else pairs_text(counts, classes)
 
 
 def matrix_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """Return all counts of the matrix; "." is 0. Columns are named if all names are short, otherwise numbered."""
+    """Return all counts of the matrix; "." stands for 0. Columns are numbered if a name is too long."""
     names = [shorten_name(name) for name in classes]
     short = max(map(text_width, names)) <= MAX_HEAD_WIDTH
     heads = names if short else [str(i) for i in range(1, len(names) + 1)]
@@ -151,7 +151,9 @@ def pairs_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> st
     found = confused_pairs(counts, MAX_CONFUSED_PAIRS)
     if not found:
         return "no image was assigned to a wrong class"
-    lines = [f"most confused of {len(classes):,} classes: errors of images in the class, true class -> predicted class"]
+    lines = [
+        f"most confused of {len(classes):,} classes: errors out of images in the class, true class -> predicted class"
+    ]
     for true, predicted, images, of in found:
         lines.append(f"{images:>7,} of {of:<7,} {shorten_name(classes[true])} -> {shorten_name(classes[predicted])}")
     return "\n".join(lines)

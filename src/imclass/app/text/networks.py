@@ -9,7 +9,7 @@ MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # layer kinds that a 
 
 
 def networks_table(records: Sequence[dict[str, Any]]) -> str:
-    """Return the records as a table of at most 100 columns, with published errors in %.
+    """Return the records as a table at most 100 characters wide, with published errors in %.
 
     The protocol of a published error is in the network's record.
     """
@@ -36,7 +36,7 @@ def errors_text(published: dict[str, Any] | None) -> str | None:
 
 
 def network_text(record: dict[str, Any]) -> str:
-    """Return a network's facts, then its layers, without layers that change neither shape nor cost."""
+    """Return a network's facts, then its layers, except those that change neither shape nor cost."""
     facts = {key: value for key, value in record.items() if key != "layers"}
     rows = [layer_row(layer) for layer in record["layers"] if layer["kind"] not in MINOR_LAYERS]
     return record_text(facts) + "\n\n" + text_table(rows)

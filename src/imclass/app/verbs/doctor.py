@@ -47,10 +47,10 @@ def machine_record(store: Path | None) -> dict[str, Any]:
 
 
 def store_state(store: Path | None) -> tuple[StoreState, list[Problem]]:
-    """Return the state of the store in this folder, by default the user's store, and any problem in opening it."""
+    """Return the state of the given store (by default the user's), and any problem that prevents opening the store."""
     try:
         return describe_store(open_store(store).folder), []
-    except UserError:  # it is a file
+    except UserError:  # the store is a file
         folder = store or default_folder()
         problem = Problem(f"the store {folder} is a file", "choose a folder with --store or IMCLASS_STORE")
         return StoreState(str(folder), False, True, 0, None), [problem]

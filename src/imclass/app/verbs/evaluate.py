@@ -17,7 +17,7 @@ from imclass.core.errors import UserError, require
 from imclass.evaluation.results import is_scores_file
 from imclass.models.classifier import model_path
 
-# The file extension that an option requires, and whether an existing file may be replaced.
+# Keyed by option: the file extension that it requires, and whether an existing file may be replaced.
 OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--plot": (".png", is_our_picture),
     "--reliability": (".png", is_our_picture),
@@ -25,7 +25,7 @@ OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--save": (".safetensors", never_ours),
     "--save-scores": (".npz", is_scores_file),
 }
-# Methods of a result that not every evaluation allows, by the option that needs them.
+# Methods of a result that not every evaluation allows, keyed by the option that calls them.
 USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 

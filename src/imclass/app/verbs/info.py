@@ -42,7 +42,7 @@ def check_rename(out: Path | None, rename: Sequence[str]) -> None:
 
 
 def run(arguments: InfoArguments) -> Answer:
-    """Describe a model file. With `--rename`, write a copy and describe that."""
+    """Describe a model file. With `--rename`, write a copy and describe the copy."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
     packed = read_packed(arguments.model, context)

@@ -36,7 +36,7 @@ def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
 def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return a network's record and the table's failures. Raise a `UserError` if the network is unknown.
 
-    `receptive_field` is the receptive field of one position in its last feature maps, in pixels.
+    `receptive_field` is that of one position in the network's last feature maps, in pixels.
     """
     from imclass.models import classifier
 
@@ -53,7 +53,9 @@ def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # a plugin's network may raise anything
-        raise UserError(f"network {name} cannot be built and measured: {problem_of(error)}; fix its file") from error
+        raise UserError(
+            f"network {name} cannot be built and measured: {problem_of(error)}; fix the network's file"
+        ) from error
     return {
         "parameters": geometry.parameters,
         "macs": geometry.macs,

@@ -25,7 +25,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def as_csv(prediction: Prediction) -> str:
-    """Return lines `path,rank,class,probability`; a name that is a formula gets a leading apostrophe.
+    """Return `path,rank,class,probability` lines. Names that look like formulas get a leading apostrophe.
 
     An image without a predicted class has one line with empty fields, so that every image appears.
     """

@@ -17,9 +17,10 @@ def protocol_listing(context: Context) -> Listing:
 
 
 def row(name: str, protocol: Any) -> dict[str, Any]:
-    """Return the row of a protocol. `scales` is null if it accepts none, and empty if they come from the model.
+    """Return the row of a protocol.
 
-    If the protocol's paper states scales, these are listed.
+    `scales` is null if the protocol accepts none. If the scales come from the model, those that the
+    protocol's paper states are listed; if the paper states none, the list is empty.
     """
     scales = getattr(protocol, "scales", None)
     return {
@@ -43,7 +44,7 @@ def detail(name: str, protocol: Any) -> dict[str, Any]:
 
 
 def protocol_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row that the table shows."""
+    """Return the part of a row to show in the table."""
     scales = row["scales"]
     text = None if scales is None else ", ".join(map(str, scales)) or "default"
     return {"name": row["name"], "scales": text, "summary": row["summary"]}

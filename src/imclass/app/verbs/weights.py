@@ -35,12 +35,12 @@ def row(name: str, file: Any) -> dict[str, Any]:
 
 
 def detail(name: str, file: Any) -> dict[str, Any]:
-    """Return further details of a published file: its path in the store, and as much of its SHA-256 as is known."""
+    """Return further details of a published file: its path in the store, and the known part of its SHA-256."""
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
 def weights_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row that the table shows, which fit a terminal."""
+    """Return the columns of a row to show in the table: few enough to fit in a terminal."""
     return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 

@@ -14,15 +14,15 @@ from imclass.core.preprocess import Box
 from imclass.core.randomness import Draws
 from imclass.data.augment.window import Windows
 
-MAX_TRIES = 10  # random crops that are tried before the centre is used
+MAX_TRIES = 10  # random crops to try before the centre is used
 
 
 @dataclass(frozen=True)
 class Area(Augment):
-    """A random crop of the source by area and aspect ratio (GoogLeNet, Szegedy et al. 2014, section 6).
+    """A random crop of the source, drawn by area and aspect ratio (GoogLeNet, Szegedy et al. 2014, section 6).
 
-    The fraction of the area is drawn uniformly. The aspect ratio is drawn uniformly in its logarithm, so that a
-    ratio and its inverse are equally likely.
+    The fraction of the area is drawn uniformly. The logarithm of the aspect ratio is drawn uniformly, so that a ratio
+    and its inverse are equally likely.
     """
 
     kind: ClassVar[str] = "area"
@@ -30,7 +30,7 @@ class Area(Augment):
     aspect: Annotated[Pair, Above(0)] = (3 / 4, 4 / 3)  # lowest and highest ratio of the crop's width to its height
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a range whose low value is above its high one."""
+        """Raise `UserError` for a range whose low value is above its high value."""
         for name in ("area", "aspect"):
             low, high = getattr(self, name)
             require(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
@@ -38,15 +38,15 @@ class Area(Augment):
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return the windows, each cropped at random to a part of its box."""
-        # One image at a time, as numpy's logarithms of a vector may differ from those of a number in the last bit.
+        """Return the windows after cropping each box at random."""
+        # One image at a time, because NumPy's logarithm of a vector may differ in the last bit from that of a number.
         boxes = [self.crop(box, draws, ids[i : i + 1]) for i, box in enumerate(before.source_boxes(sizes).tolist())]
         return replace(before, boxes=np.array(boxes, np.float64).reshape(-1, 4))
 
     def crop(self, box: Box | list[float], draws: Draws, id: Int64[np.ndarray, "1"]) -> Box:
         """Return a random part of a box.
 
-        A part that does not fit is drawn again. After 10 tries the largest centred part with an allowed ratio is used.
+        A part that does not fit is drawn again. After 10 tries, the largest centred part with an allowed ratio is used.
         """
         width, height = box[2] - box[0], box[3] - box[1]
         for trial in range(MAX_TRIES):
@@ -62,7 +62,10 @@ class Area(Augment):
 
 
 def box_within(outer: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
-    """Return a box of this size in `outer`. `x` and `y` are the fractions of the spare space left of it and above."""
+    """Return a box of this size in `outer`.
+
+    The fraction `x` of the spare width is to the left of the box, and the fraction `y` of the spare height above it.
+    """
     left = outer[0] + x * (outer[2] - outer[0] - width)
     top = outer[1] + y * (outer[3] - outer[1] - height)
     # Rounding may move the box past the image's edge, and Pillow would refuse it.

@@ -18,7 +18,7 @@ class ColourKind(Protocol):
     kind: ClassVar[str]
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return one view, at the network's size, with other colours. `view` may be modified."""
+        """Return one view, at the network's size, with changed colours. `view` may be modified."""
         ...
 
 
@@ -36,14 +36,14 @@ def paint(
     painters = [(rule, scoped) for rule, scoped in scope_draws(rules, draws) if is_colour_kind(rule)]
     painted = np.empty_like(views)
     for k, id in enumerate(ids.tolist()):
-        # A view is copied to one memory order, because sums over pixels depend on it.
+        # Every view is copied to the same memory order, because sums over pixels depend on that order.
         view = np.array(views[k].transpose(1, 2, 0), order="C")
         for rule, scoped in painters:
             changed = rule.colour(view, scoped, id)
             if changed.shape != view.shape or changed.dtype != np.uint8:
                 raise UserError(
                     f"the augmentation {rule.kind} turned a view of {view.shape} uint8 into {changed.shape} "
-                    f"{changed.dtype}; its method `colour` must keep the shape and the type"
+                    f"{changed.dtype}; its `colour` method must keep the shape and the type"
                 )
             view = changed
         painted[k] = view.transpose(2, 0, 1)

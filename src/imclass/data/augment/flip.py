@@ -15,7 +15,7 @@ from imclass.data.augment.window import Windows
 
 @dataclass(frozen=True)
 class Flip(Augment):
-    """A horizontal flip with some probability."""
+    """A horizontal flip of each image with the given probability."""
 
     kind: ClassVar[str] = "flip"
     probability: Annotated[float, AtLeast(0), AtMost(1)] = 0.5

@@ -16,7 +16,7 @@ from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 
-# The same type as `core.contracts.Image`, whose module imports torch. The help of a recipe should not need torch.
+# This is the type `core.contracts.Image`, but its module imports torch, which the help of a recipe should not need.
 PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 
 
@@ -24,9 +24,9 @@ PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 class Windows:
     """The visible part of each of N images.
 
-    `boxes` are parts of the sources that are resized to the network's size: left, top, right, bottom in pixels, not
-    rounded. Without boxes the preprocess creates the view. The window has the size of the view and begins at (top,
-    left), which may lie outside the view. It is flipped horizontally where `mirrored` is true.
+    `boxes` are the parts of the sources to resize to the network's size: left, top, right and bottom in unrounded
+    pixels. Without boxes, the preprocess creates the views. Each window has the size of its view and begins at (top,
+    left), which may lie outside the view. The window is flipped horizontally where `mirrored` is true.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -35,15 +35,15 @@ class Windows:
     boxes: Float64[np.ndarray, "N 4"] | None = None
 
     def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
-        """Return the windows moved down and to the right, in the directions that are visible after mirroring."""
+        """Return the windows moved down and to the right, as seen after mirroring."""
         return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
 
     def mirror(self, mask: Bool[np.ndarray, "N"]) -> "Windows":
-        """Return the windows after flipping those in the mask once more."""
+        """Return the windows, with those in the mask flipped once more."""
         return replace(self, mirrored=self.mirrored ^ mask)
 
     def source_boxes(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
-        """Return the boxes or, if there are none, boxes of whole images with these heights and widths."""
+        """Return the boxes if there are any; otherwise return boxes of whole images with these heights and widths."""
         if self.boxes is not None:
             return self.boxes
         zeros = np.zeros(len(sizes))
@@ -51,12 +51,12 @@ class Windows:
 
 
 class WindowKind(Protocol):
-    """A kind of augmentation that chooses windows. It sets `boxes` always or never, independently of the draws."""
+    """A kind of augmentation that chooses windows. Whether it sets `boxes` must not depend on the draws."""
 
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return new windows computed from the windows `before`. `sizes` are the heights and widths of the sources."""
+        """Return new windows computed from `before`. `sizes` are the heights and widths of the sources."""
         ...
 
 
@@ -78,7 +78,7 @@ def choose(
 
 
 def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
-    """Yield each rule with its draws. Rules of one kind draw differently, and other kinds do not affect the draws."""
+    """Yield each rule with its draws. Rules of the same kind get different draws; other kinds do not affect them."""
     seen = Counter[str]()
     for rule in rules:
         yield rule, draws.in_scope(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-MAX_PIECES = 1_000_000  # segments, chunks, blocks and strips of one file
+MAX_PIECES = 1_000_000  # segments, chunks, blocks or strips in one file
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class Container:
     """The first frame of an image file, still compressed."""
 
     format: str  # a key of `containers.PARSERS`
-    width: int  # pixels; where headers differ, the largest
-    height: int  # pixels; where headers differ, the largest
+    width: int  # pixels; the largest if headers differ
+    height: int  # pixels; the largest if headers differ
     exif: bytes  # the EXIF block, a TIFF structure; empty if the file has none
     content: bytes  # a file of this format with that frame and no metadata

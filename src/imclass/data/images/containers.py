@@ -1,7 +1,7 @@
 """Parsers for image files. They run before any decoder, and find the format, size and orientation.
 
 Only the data of the first frame is passed on. Comments, colour profiles, thumbnails, further frames and anything after
-the image never reach the decoder, so neither a broken EXIF block nor a text bomb can block or slow down a good image.
+the image never reach the decoder, so neither a broken EXIF block nor a text bomb can prevent or slow down decoding.
 Sizes are read from every header that determines how much memory a decoder allocates.
 """
 
@@ -16,7 +16,7 @@ from imclass.data.images.heif import heif_kind, parse_heif
 from imclass.data.images.netpbm import NETPBM_START, parse_netpbm
 from imclass.data.images.tiff import parse_tiff
 
-# A progressive JPEG may touch every pixel again in each scan. Encoders write about ten scans.
+# Each scan of a progressive JPEG may touch every pixel again. Encoders write about ten scans.
 MAX_SCANS = 100
 # Within the image data, FF 00 is an escaped byte and FF D0 to FF D7 are restart markers: neither begins a segment.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -54,7 +54,7 @@ FOREIGN_SIGNATURES = (
 
 
 def parse_container(content: bytes, path: str) -> Container:
-    """Parse an image file. Raise `BadImage` "unsupported", "damaged", "too-complex" or "truncated" if that fails."""
+    """Parse an image file. Raise `BadImage` with code "unsupported", "damaged", "too-complex" or "truncated"."""
     form = format_of(content)
     if not form:
         raise BadImage("unsupported", path, f"this is {describe_unreadable(content)}; {READABLE_FORMATS}")
@@ -65,7 +65,7 @@ def parse_container(content: bytes, path: str) -> Container:
 
 
 def format_of(content: bytes) -> str:
-    """Return the format of a file by its first bytes: a key of `PARSERS`, or "" for any other format."""
+    """Return the format that a file's first bytes indicate: a key of `PARSERS`, or "" for any other format."""
     found = next((name for at, magic, name in SIGNATURES if content.startswith(magic, at)), "")
     return found or heif_kind(content) or ("PPM" if NETPBM_START.match(content) else "")
 
@@ -90,7 +90,7 @@ def parse_jpeg(content: bytes, path: str) -> Container:
     Comments and application segments are left out, except APP0 and APP14, which decide how colours are decoded.
     """
     kept, sizes, exif = [], [(0, 0)], b""
-    scans = begin = 0  # `begin` is where the piece that is copied next begins
+    scans = begin = 0  # `begin` is the position of the next piece to copy
     end = len(content)
     for start, marker, body in jpeg_segments(content, path):
         if marker == 0xD9:
@@ -118,7 +118,7 @@ def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]
         if found is None:
             return
         marker, at = content[found.end() - 1], found.end()
-        if marker in (0x01, 0xD8, 0xD9):  # these have no body
+        if marker in (0x01, 0xD8, 0xD9):  # segments without a body
             yield at - 2, marker, b""
             continue
         (length,) = struct.unpack_from(">H", content, at)
@@ -128,7 +128,7 @@ def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]
 
 
 def parse_png(content: bytes, path: str) -> Container:
-    """Parse a PNG. Only the critical chunks and transparency are kept, and of an animation only its default image."""
+    """Parse a PNG. Only its critical chunks and transparency are kept, so an animation keeps only its default image."""
     kept, at, exif = [content[:8]], 8, b""
     first, width, height = struct.unpack_from(">4x4sII", content, 8)
     if first != b"IHDR":
@@ -177,7 +177,7 @@ def colour_table_bytes(flags: int) -> int:
 
 
 def skip_blocks(content: bytes, at: int, path: str) -> int:
-    """Return the position after a chain of GIF data blocks, or the end of the file if it ends within the chain."""
+    """Return the position after a chain of GIF data blocks, or the end of the file if the chain does not end before."""
     for _ in range(MAX_PIECES):
         if at >= len(content):
             return len(content)
@@ -196,7 +196,7 @@ def parse_bmp(content: bytes, path: str) -> Container:
 
 
 def parse_webp(content: bytes, path: str) -> Container:
-    """Parse a WebP. Its size is the largest of its canvas and its images.
+    """Parse a WebP. Its size is the largest that its canvas or any of its images declares.
 
     Its content is kept unchanged, because the decoder stops after the first frame.
     """

@@ -1,4 +1,4 @@
-"""The only decoding function. It turns bytes or a file into H W 3 pixels, and raises `BadImage` for anything else.
+"""The only decoding function. It turns an image, as bytes or a file, into H W 3 pixels, or raises `BadImage`.
 
 Training, evaluation, prediction and serving all read images with it, from any number of threads.
 """
@@ -41,7 +41,7 @@ WHITE_IS_ZERO = 0  # a value of the tag PHOTOMETRIC
 
 
 class TiffFile(TiffImageFile):
-    """A TIFF whose size has been checked, so that Pillow's global limit, which warns, is skipped."""
+    """A TIFF that skips Pillow's global limit, which would warn, because the image's size has already been checked."""
 
     def load_prepare(self) -> None:
         ImageFile.ImageFile.load_prepare(self)
@@ -50,7 +50,9 @@ class TiffFile(TiffImageFile):
 def avif_file(file: io.BytesIO) -> ImageFile.ImageFile:
     """Open an AVIF file as a Pillow image. Raise `ImportError` if this Pillow was built without AVIF."""
     if not AvifImagePlugin.SUPPORTED:
-        raise ImportError("this Pillow was built without AVIF; install one with it: pip install --upgrade pillow")
+        raise ImportError(
+            "this Pillow was built without AVIF; install one that supports it: pip install --upgrade pillow"
+        )
     return AvifImagePlugin.AvifImageFile(file)
 
 
@@ -84,8 +86,8 @@ def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None
     """Return the first frame of an image file as uint8 H W 3: upright, RGB, with transparent parts on white.
 
     CMYK is converted, palettes are expanded, and 16-bit samples are reduced to their upper 8 bits. `name`, by default
-    the path, identifies the image in error messages. An image of more than `max_pixels` (by default 50 million) pixels
-    is refused.
+    the path, identifies the image in error messages. An image with more than `max_pixels` pixels (by default
+    50 million) is refused.
 
     Raise `BadImage` with code "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported",
     "too-many-pixels", "too-complex", "truncated" or "damaged".
@@ -118,12 +120,12 @@ def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedR
             os.close(handle)
     except FileNotFoundError:
         raise BadImage("missing", path, "the file does not exist, or it is a broken link") from None
-    except (OSError, ValueError) as error:  # ValueError is for a path with a NUL in it
+    except (OSError, ValueError) as error:  # a path that contains a NUL raises ValueError
         raise BadImage("unreadable", path, getattr(error, "strerror", None) or str(error)) from None
 
 
 def read_image_file(source: Path, name: str | None = None, max_pixels: int | None = None) -> bytes:
-    """Return the bytes of a regular file. Raise `BadImage` if it is too large for `max_pixels`."""
+    """Return the bytes of a regular file. Raise `BadImage` for anything else, or if it is too large."""
     with open_regular(source, name) as file:
         size = os.fstat(file.fileno()).st_size
         check_bytes(size, name or str(source), max_pixels or MAX_PIXELS)
@@ -144,12 +146,12 @@ def check_bytes(size: int, path: str, max_pixels: int) -> None:
 
 
 def limit_advice(max_pixels: int) -> str:
-    """Return the last part of a message, which describes how to raise the limits."""
+    """Return the last part of a message, which says how to raise the limits."""
     return f"set --max-megapixels above {max_pixels / 1e6:g} to allow more"
 
 
 def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` for a side below one pixel or above its limit, and for more than `max_pixels` pixels."""
+    """Raise `BadImage` for a side of less than one pixel or above the limit, and for more than `max_pixels` pixels."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
     longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)
@@ -159,17 +161,17 @@ def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
 
 
 def decode_container(container: Container, path: str, max_pixels: int) -> Image:
-    """Return the decoded frame, upright."""
+    """Decode the frame, and return its pixels, upright and in RGB."""
     if container.format == "PPM":
         return decode_netpbm(container, path)
-    # This is global. If another library had set it, missing parts of an image would be grey instead of an error.
+    # This flag is global. If another library had set it, missing parts of an image would be grey, without an error.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with PICTURE_READERS[container.format](io.BytesIO(container.content)) as picture:
             check_size(*picture.size, path, max_pixels)
             check_mode(picture, path)
             picture.load()
-            check_size(*picture.size, path, max_pixels)  # the size of an HEIC may change when it is loaded
+            check_size(*picture.size, path, max_pixels)  # loading an HEIC may change its size
             return turn_upright(rgb(picture), exif_orientation(container.exif or picture.info.get("exif") or b""))
     except BadImage:
         raise
@@ -186,7 +188,7 @@ def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -
     check_size(*picture.size, name, max_pixels or MAX_PIXELS)
     try:
         check_mode(picture, name)
-        picture.load()  # this turns a TIFF upright, so the orientation is read afterwards
+        picture.load()  # loading turns a TIFF upright, so the orientation is read afterwards
         turn = picture.getexif().get(ORIENTATION, 1)
         return turn_upright(rgb(picture), turn if isinstance(turn, int) else 1)
     except BadImage:
@@ -196,7 +198,7 @@ def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -
 
 
 def check_mode(picture: Pillow.Image, path: str) -> None:
-    """Raise `BadImage` for pixels without an agreed conversion to 8 bits: floats, 32 bits, CIE L*a*b*."""
+    """Raise `BadImage` for pixels without an agreed conversion to 8 bits: floats, 32-bit integers, CIE L*a*b*."""
     if picture.mode in ("F", "I", "LAB"):
         kind = {"F": "floating-point numbers", "I": "32-bit or signed integers"}.get(picture.mode, "CIE L*a*b*")
         raise BadImage("unsupported", path, f"its pixels are {kind}; convert the image to 8 or 16 bits per channel")
@@ -204,7 +206,7 @@ def check_mode(picture: Pillow.Image, path: str) -> None:
 
 def rgb(picture: Pillow.Image) -> Image:
     """Return a picture of any mode as RGB, with transparent parts on white."""
-    transparent = picture.info.get("transparency")  # the transparent grey level or colour, if there is one
+    transparent = picture.info.get("transparency")  # the transparent grey value or colour, if there is one
     if picture.mode.startswith("I;16"):
         deep = np.asarray(picture)
         grey = to_eight_bits(deep, getattr(picture, "tag_v2", {}))
@@ -222,7 +224,7 @@ def rgb(picture: Pillow.Image) -> Image:
 
 
 def to_eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
-    """Return the upper 8 bits. TIFF tags contain the number of bits, which may be 12, and whether 0 is white."""
+    """Return the upper 8 bits of each sample. TIFF tags give the number of bits, such as 12, and whether 0 is white."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     levels = (deep >> (bits - 8)).astype(np.uint8)
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels

@@ -1,8 +1,8 @@
 """AVIF and HEIC: boxes of ISO/IEC 14496-12, from which sizes are read before anything is decoded.
 
-The primary picture is the first frame. An AVIF decoder allocates memory by the AV1 stream's header (AV1
-specification, section 5.5) and not by the sizes in the boxes, so both are read. For HEVC streams libheif enforces
-limits itself.
+The primary picture is the first frame. An AVIF decoder allocates memory according to the AV1 stream's
+header (AV1 specification, section 5.5), not to the sizes in the boxes, so both are read. For HEVC streams, libheif
+itself enforces limits.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -14,11 +14,11 @@ from imclass.data.images.container import MAX_PIECES, Container
 
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
-GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # used by both; the brands that follow decide
+GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # used by both formats; the brands that follow decide
 
 
 def heif_kind(content: bytes) -> str:
-    """Return "AVIF" or "HEIC", by the first brand that belongs to one of them, or "" for any other file."""
+    """Return "AVIF" or "HEIC" according to the first brand that belongs to either, or "" for any other file."""
     if content[4:8] != b"ftyp":
         return ""
     (length,) = struct.unpack_from(">I", content)
@@ -43,14 +43,14 @@ def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes,
             begin += 8
         stop = at + length if length else end
         if stop < begin or stop > end:
-            raise BadImage("truncated", path, f"its box {kind.decode('latin-1')!r} ends beyond the end of the file")
+            raise BadImage("truncated", path, f"the {kind.decode('latin-1')!r} box ends beyond the end of the file")
         yield kind, begin, stop
         at = stop
     raise BadImage("too-complex", path, f"the file has more than {MAX_PIECES:,} boxes")
 
 
 def parse_heif(content: bytes, path: str) -> Container:
-    """Parse an AVIF or HEIC file. Its size is the largest in any of its headers.
+    """Parse an AVIF or HEIC file. Its width and height are the largest in any header.
 
     The content is kept unchanged, except that an AVIF animation is relabelled as a still picture. Otherwise the
     animation track would be decoded instead of the picture.
@@ -67,7 +67,7 @@ def parse_heif(content: bytes, path: str) -> Container:
     return Container(kind, max(w for w, _ in sizes), max(h for _, h in sizes), b"", content)
 
 
-BoxSpans = dict[bytes, tuple[int, int]]  # beginning and end of the boxes in "meta"
+BoxSpans = dict[bytes, tuple[int, int]]  # the beginning and end of each box in "meta", keyed by kind
 
 
 def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
@@ -106,7 +106,7 @@ def av1_items(content: bytes, inside: BoxSpans, path: str) -> set[int]:
 
 
 def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yield the id of each item in the "iloc" box, and the position and length of its pieces in the file."""
+    """Yield the id of each item in the "iloc" box, and the position and length of each of its pieces in the file."""
     at, end = inside.get(b"iloc", (0, 0))
     if at == end:
         return
@@ -123,7 +123,7 @@ def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[t
     for _ in range(min(items, MAX_PIECES)):
         item = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
-        number(2)  # the file that contains the item; 0 is this one
+        number(2)  # the file that contains the item; 0 is this file
         base, extents = number(bases >> 4), []
         for _ in range(number(2)):
             number(bases & 15 if version else 0)
@@ -136,13 +136,13 @@ def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[t
 
 
 def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the largest width and height of each sequence header among a stream's open bitstream units (OBUs)."""
+    """Yield the largest width and height that each sequence header among a stream's bitstream units (OBUs) allows."""
     at = 0
     while at < len(stream):
         head = stream[at]
         at += 2 if head & 4 else 1
         length = len(stream) - at
-        if head & 2:  # the unit's length follows in LEB128: 7 bits per byte, the lowest first
+        if head & 2:  # the unit's length follows in LEB128: 7 bits per byte, the lowest bits first
             length = shift = 0
             while at < len(stream) and shift < 56:
                 length |= (stream[at] & 127) << shift
@@ -158,14 +158,14 @@ def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
 def sequence_size(header: bytes) -> tuple[int, int]:
     """Return the largest width and height that an AV1 sequence header allows."""
     bits = "".join(f"{byte:08b}" for byte in header[:256]).ljust(4096, "0")
-    at = 4  # the profile and the flag of a still picture come first
+    at = 4  # the profile and the still-picture flag come first
 
     def number(n: int) -> int:
         nonlocal at
         at += n
         return int(bits[at - n : at], 2) if n else 0
 
-    if number(1):  # the reduced header of a still picture
+    if number(1):  # a still picture's reduced header
         number(5)
     else:
         delay = 0

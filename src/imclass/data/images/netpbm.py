@@ -1,7 +1,7 @@
 """PPM, PGM and PBM: a header of numbers, then pixels (https://netpbm.sourceforge.net/doc/).
 
-NumPy decodes them. For maximum levels other than 255, Pillow would loop over pixels in Python, which takes seconds
-per photo.
+NumPy decodes them. If the maximum sample value is not 255, Pillow would loop over the pixels in Python, which takes
+seconds per photo.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -33,11 +33,11 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
     content, height, width = container.content, container.height, container.width
     found = HEADER.match(content)
     kind, at = int(found[1]) if found else 0, found.end() if found else 0
-    highest = 1  # level
+    highest = 1  # sample value
     if kind not in (1, 4):
         levels = LEVELS.match(content, at)
         if levels is None or not 0 < int(levels[1]) < 65536:
-            raise BadImage("damaged", path, "the PPM has no maximum level from 1 to 65535 in its header")
+            raise BadImage("damaged", path, "the PPM header has no valid maximum sample value (1 to 65535)")
         highest, at = int(levels[1]), levels.end()
     channels = 3 if kind in (3, 6) else 1
     if kind == 4:
@@ -54,7 +54,7 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
 
 
 def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
-    """Return `count` numbers of type `form`, starting at a position."""
+    """Return `count` numbers of type `form`, starting at the position `at`."""
     held, needed = max(0, len(content) - at), count * form.itemsize
     if held < needed:
         raise BadImage("truncated", path, f"the PPM has {held:,} bytes of pixels, but its size requires {needed:,}")
@@ -81,7 +81,7 @@ def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> 
 
 
 def scale_levels(values: np.ndarray, highest: int) -> np.ndarray:
-    """Scale levels from 0 to `highest` to 0 to 255. If `highest` is 65535, the upper byte is kept."""
+    """Scale sample values from 0..`highest` to 0..255. If `highest` is 65535, keep the upper byte."""
     if highest == 255:
         return values.astype(np.uint8)
     if highest == 65535:

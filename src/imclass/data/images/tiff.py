@@ -1,6 +1,6 @@
-"""Reduction of TIFF files to their first directory, checked and without metadata, and the EXIF orientation.
+"""Reduction of TIFF files to a checked first directory without metadata, and the EXIF orientation.
 
-The structure is that of TIFF 6.0, section 2, which EXIF uses as well. BigTIFF has 8-byte offsets, and the number 43
+Section 2 of TIFF 6.0 defines the structure, which EXIF uses as well. BigTIFF has 8-byte offsets, and the number 43
 where TIFF has 42.
 """
 # Tested in tests/data/images/test_formats.py
@@ -46,7 +46,7 @@ class TiffField:
 class TiffStructure:
     """The byte order and the offset width of a TIFF structure."""
 
-    order: str  # "<" or ">", as in the module struct
+    order: str  # "<" or ">", as in the `struct` module
     big: bool  # whether this is BigTIFF, with 8-byte offsets
 
     @property
@@ -55,7 +55,7 @@ class TiffStructure:
         return f"{self.order}{'Q' if self.big else 'I'}"
 
     def entries(self, block: bytes) -> Iterator[TiffField]:
-        """Yield the fields of the first directory. Raise `struct.error` if the block ends within them."""
+        """Yield the fields of the first directory. Raise `struct.error` if the block ends within the directory."""
         (at,) = struct.unpack_from(self.offset, block, 8 if self.big else 4)
         count = f"{self.order}{'Q' if self.big else 'H'}"
         (n,) = struct.unpack_from(count, block, at)
@@ -80,7 +80,7 @@ def tiff_structure(block: bytes) -> TiffStructure | None:
 
 
 def parse_tiff(content: bytes, path: str) -> Container:
-    """Parse a TIFF. A new directory at its end contains only the fields needed for the pixels of the first frame."""
+    """Parse a TIFF. A new directory, appended to the content, has only the fields needed to decode the first frame."""
     form = tiff_structure(content)
     if form is None:
         raise BadImage("damaged", path, "the TIFF does not begin with its header")
@@ -103,9 +103,9 @@ def parse_tiff(content: bytes, path: str) -> Container:
 
 
 def check_entries(entries: list[TiffField], form: TiffStructure, content: bytes, path: str) -> None:
-    """Raise `BadImage` for fields with a wrong type, and for lists that overlap or lie outside the file.
+    """Raise `BadImage` for fields of a wrong type or count, and for lists that overlap or lie outside the file.
 
-    A decoder copies every list, and many lists over the same part of the file would take many times its size.
+    A decoder copies every list. Many lists over the same part of the file would take many times the file's size.
     """
     total = 0  # bytes in all lists
     for entry in entries:

@@ -1,1 +1,1 @@
-"""One file per data set. Each exposes a table `DATASETS`, found by scanning this folder."""
+"""One file per data set. Each exposes a `DATASETS` table, which is found by scanning this folder."""

@@ -1,9 +1,9 @@
 """CIFAR-10 and CIFAR-100: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 
 Both come in a binary edition (records of label bytes and 3 x 32 x 32 pixel bytes) and a Python edition (pickles). Files
-in the store are preferred to a download, the binary edition to the Python one, and an unpacked folder to its archive,
-which is unpacked once into the folder that contains it. Files that differ from the published ones are used, and a note
-reports them.
+in the store are preferred to a download, the binary edition to the Python one, and an unpacked folder to its archive.
+An archive is unpacked once, into the folder that contains it. Files that differ from the published ones are used, and
+a note reports them.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class BatchFile:
 
 @dataclass(frozen=True)
 class BinaryForm:
-    """Files of records: label bytes, of which the last is the class, then the red, green and blue planes."""
+    """Files of records: label bytes, the last of which is the class, then the red, green and blue planes."""
 
     label_bytes: int
 
@@ -57,7 +57,7 @@ class BinaryForm:
         return count * (self.label_bytes + IMAGE_BYTES)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
-        """Return the records of a file. Raise `UserError` unless it has exactly the size of `count` records."""
+        """Return the records of a file. Raise `UserError` unless the file has exactly the size of `count` records."""
         size, expected = len(content), self.max_bytes(count)
         if size != expected:
             raise UserError(
@@ -73,17 +73,17 @@ class BinaryForm:
 
 @dataclass(frozen=True)
 class PickledForm:
-    """Pickled dictionaries: `data` with a row of red, green and blue planes per image, and a list of labels."""
+    """Pickled dictionaries: `data` with one row per image (red, green and blue planes), and a list of labels."""
 
     labels: str  # key of the labels
     label_names: str  # key of the class names, in the file that contains them
 
     def max_bytes(self, count: int) -> int:
-        """Return the largest size of a file of `count` images. Text protocols write up to four bytes for each."""
+        """Return the largest size of a file of `count` images. Text protocols write up to four bytes per byte."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
-        """Return the records of a file. Raise `UserError` unless it has exactly `count` of them."""
+        """Return the records of a file. Raise `UserError` unless the file has exactly `count` records."""
         entries = unpickle(content, path)
         pixels, labels = entries.get("data"), entries.get(self.labels)
         if not (isinstance(pixels, np.ndarray) and pixels.shape == (count, IMAGE_BYTES)):
@@ -98,7 +98,7 @@ class PickledForm:
         """Return the class names. Raise `UserError` if the file does not contain them."""
         names = unpickle(content, path).get(self.label_names)
         if not (isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)):
-            raise UserError(f"{path} has no list {self.label_names!r}; replace it with the published file")
+            raise UserError(f"{path} has no {self.label_names!r} list; replace it with the published file")
         return [name if isinstance(name, str) else decode_text(name, path) for name in names]
 
 
@@ -110,12 +110,12 @@ class Edition:
     archive: str
     form: BinaryForm | PickledForm
     batches: Mapping[str, tuple[BatchFile, ...]]  # by split
-    names: str = ""  # the file of the class names; "": they are not read
+    names: str = ""  # the file with the class names; "" if they are not read
 
 
 @dataclass(frozen=True)
 class CifarSet:
-    """A set with its editions, the preferred one first. `download` is its archive."""
+    """A set with its editions, the preferred one first. `download` is the archive of the first edition."""
 
     name: str
     classes: tuple[str, ...]
@@ -182,7 +182,7 @@ class CifarSet:
                 "replace it with the published file"
             )
         check_classes(names, str(path))
-        return names, [] if names == self.classes else [f"{edition.names} lists other classes than the published file"]
+        return names, [] if names == self.classes else [f"{edition.names} lists classes other than the published ones"]
 
 
 def unpack_edition(archive: Path, folder: Path) -> Path:
@@ -224,7 +224,7 @@ def decode_text(content: bytes, path: Path) -> str:
 
 
 def is_byte(value: object) -> bool:
-    """Return whether this is an integer that fits a byte."""
+    """Return whether this is an integer that fits in a byte."""
     return type(value) is int and 0 <= value < 256
 
 

@@ -44,18 +44,18 @@ RUNS_FOLDER = "runs"  # where training writes by default
 
 @dataclass(frozen=True, eq=False)
 class FolderDataset:
-    """One split of a tree of image files. It is a `Dataset`."""
+    """One split of a tree of image files, as a `Dataset`."""
 
     root: Path  # as the user gave it, for messages
-    base: Path  # the same as an absolute path, which stays valid if the working folder changes
-    files: tuple[str, ...]  # relative to the root, with slashes
+    base: Path  # `root` as an absolute path, which stays valid if the working folder changes
+    files: tuple[str, ...]  # paths relative to the root, with slashes
     targets: Targets
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     split: str
     origin: Origin
     digests: Digests
-    max_pixels: int | None = None  # largest image that is decoded; None: the default of `decode`
+    max_pixels: int | None = None  # the largest image to decode; None: the default of `decode`
     array: None = None
 
     @cached_property
@@ -84,7 +84,7 @@ class FolderDataset:
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 of names, classes and contents. The code of a refusal replaces the contents."""
+        """Return the SHA-256 of names, classes and contents. A refused image's code replaces its contents."""
         return digest_of(self)
 
 
@@ -93,7 +93,7 @@ class TreePart:
     """A part of a tree, such as its train folder."""
 
     folder: str  # relative to the tree's root; "" for the whole tree
-    files: Mapping[str, tuple[str, ...]]  # by class, relative to the tree's root
+    files: Mapping[str, tuple[str, ...]]  # paths relative to the tree's root, keyed by class
 
     @property
     def empty_classes(self) -> list[str]:
@@ -105,8 +105,8 @@ class TreePart:
 class Tree:
     """A tree of images, divided into splits."""
 
-    parts: Mapping[str, TreePart]  # by split
-    rule: str  # how it was divided, as in `Origin`
+    parts: Mapping[str, TreePart]  # keyed by split
+    rule: str  # how the tree was divided, as in `Origin`
     notes: tuple[str, ...]
 
     @property
@@ -118,8 +118,8 @@ class Tree:
 def open_folder(location: DataLocation) -> LazySplits:
     """Walk once through the tree at `location.path`, and return its splits, with images sorted by name.
 
-    A tree without a train folder is split by a hash, and also has the split "all" with every image. Raise a `UserError`
-    that names the path for any mistake in the tree.
+    A tree without a train folder is split by a hash, and also has the split "all" with every image. For any mistake
+    in the tree, raise a `UserError` that names the path.
     """
     root = check_root(location.path)
     walk = Walk(root)
@@ -147,7 +147,7 @@ def open_tree_split(root: Path, tree: Tree, location: DataLocation, split: str) 
 
 
 def check_root(path: Path | None) -> Path:
-    """Return the tree's root. Raise a `UserError` with the nearest folder if it is not a folder of images."""
+    """Return the tree's root. Raise `UserError` unless it is a folder of images, and suggest the nearest folder."""
     if path is None:
         raise UserError("'folder' is a kind of data, not a path; give the path of the folder as --data")
     if path.is_dir():
@@ -165,11 +165,11 @@ def check_root(path: Path | None) -> Path:
 
 
 def has_parts(root: Path, folders: Sequence[str]) -> bool:
-    """Return whether the tree has a train folder that is not a class of this name."""
+    """Return whether the tree has split folders, rather than classes with names such as "train"."""
     named = [name for name in folders if split_of(name)]
     if len(named) == len(folders):
         return bool(named)
-    # Next to folders with other names, "train" may be the class of trains. If it contains folders, these are classes.
+    # Next to folders with other names, "train" may be a class of trains. If it contains folders, those are classes.
     train = [name for name in named if split_of(name) == "train"]
     return any(is_folder(entry) and not is_hidden(entry.name) for name in train for entry in list_folder(root / name))
 
@@ -177,8 +177,8 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
 def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
     """Return the images of each class folder in `relative`. A folder that contains only runs is not a class.
 
-    Raise `UserError` for two folders with names of one class, and for a folder with both images and runs: its photos
-    cannot be distinguished from pictures that belong to a run.
+    Raise `UserError` for two folders whose names mean the same class, and for a folder with both images and runs: the
+    user's photos cannot be distinguished from pictures that belong to a run.
     """
     check_distinct(folders, str(walk.root / relative))
     above = (os.path.realpath(walk.root), os.path.realpath(walk.root / relative))
@@ -220,7 +220,7 @@ def split_by_folders(walk: Walk, folders: Sequence[str]) -> Tree:
 
 
 def part_folders(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
-    """Return a part's folder and its class folders. They may be in "train/train", as archives often repeat a name."""
+    """Return a part's folder and its class folders. These may be in "train/train", as archives often repeat a name."""
     folders = walk.folders(name)
     if len(folders) == 1 and split_of(folders[0]) == split:
         return join_path(name, folders[0]), walk.folders(join_path(name, folders[0]))
@@ -253,7 +253,7 @@ def check_training(part: TreePart, walk: Walk) -> None:
 
 
 def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
-    """Raise a `UserError` for a class that is not in the train split. It suggests the nearest class that is."""
+    """Raise a `UserError` for a class that is not in the train split, and suggest the nearest class in that split."""
     train = parts["train"]
     for part in parts.values():
         for name in part.files:
@@ -266,7 +266,7 @@ def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
 def check_not_splits(part: TreePart, root: Path) -> None:
     """Raise `UserError` for two class folders that are really splits.
 
-    They contain the same folders, and both are named like splits, or one has the name of a split.
+    These share at least two folder names. Either both are named like splits, or one has the name of a split.
     """
     inside = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in part.files.items()}
     for first, second in itertools.combinations(inside, 2):
@@ -282,7 +282,7 @@ def check_not_splits(part: TreePart, root: Path) -> None:
 
 
 def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) -> Tree:
-    """Split a tree without split folders into train and test by names. The split "all" is both together."""
+    """Split a tree without split folders into train and test by a hash of names. The split "all" contains both."""
     everything = read_part(walk, "", folders)
     check_not_splits(everything, walk.root)
     check_training(everything, walk)
@@ -296,7 +296,7 @@ def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) ->
 
 
 def hold_out(classes: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
-    """Return the held-out files of each class, a fraction `share`: those with the lowest hashes of (seed, name)."""
+    """Return the fraction `share` of each class's files to hold out: those with the lowest hashes of (seed, name)."""
     return {name: tuple(files[i] for i in lowest_ranked(files, seed, share)) for name, files in classes.items()}
 
 

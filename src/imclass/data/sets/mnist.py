@@ -32,13 +32,13 @@ FILE_PREFIXES = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True)
 class MnistSet:
-    """A data set of four IDX files, in the store or to be downloaded."""
+    """A data set of four IDX files, which are in the store or can be downloaded."""
 
     name: str
     classes: tuple[str, ...]
     url: str  # of the folder with the gzipped files
     licence: str
-    files: Mapping[str, tuple[int, str]]  # the size in bytes and the SHA-256 of each gzipped file, by stem
+    files: Mapping[str, tuple[int, str]]  # the size in bytes and the SHA-256 of each gzipped file, keyed by stem
 
     def path(self, store: Store, stem: str) -> Path:
         """Return the path of a file in the store, gzipped or not. Download it if it is missing."""
@@ -64,7 +64,7 @@ class MnistSet:
 
 
 def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str, origin: Origin) -> ArrayDataset:
-    """Read a split from its two files. Raise a `UserError` that names any file that does not fit."""
+    """Read a split from its two files. If a file does not fit the data set, raise a `UserError` that names the file."""
     array, numbers = read_idx(images), read_idx(labels)
     if array.ndim != 3 or not array.size:
         raise UserError(
@@ -87,7 +87,7 @@ def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str,
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """Read the array of bytes in an IDX file, gzipped or not. Raise `UserError` for anything else."""
+    """Read the array of bytes in an IDX file, which may be gzipped. Raise `UserError` for anything else."""
     if not path.is_file():
         raise UserError(f"{path} is not a file; replace it with an IDX file")
     try:
@@ -100,7 +100,7 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
 
 
 def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
-    """Read the array of an unpacked IDX stream, with at most the memory that its header declares."""
+    """Read the array in an unpacked IDX stream, using at most the memory that the stream's header declares."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[3] == 0:
         raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; download the file again")

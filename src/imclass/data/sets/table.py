@@ -4,9 +4,9 @@
     a.png,cat;dog             photos/1.jpg,cat,train
     b.png,                    photos/2.jpg,dog,test
 
-A column `label` gives each image one class. A column `labels` gives it any number, separated by ";" or "|"; a label
-after a question mark was not judged. Paths are relative to the file's folder. Without a column `split` the images are
-split by a hash of (split seed, name), class by class if the column is `label`.
+A `label` column gives each image one class. A `labels` column gives each image any number of labels, separated by ";"
+or "|"; a label after a question mark was not judged. Paths are relative to the file's folder. Without a `split` column,
+the images are split by a hash of (split seed, name), class by class if there is a `label` column.
 """
 
 import csv
@@ -30,7 +30,7 @@ from imclass.data.subset import lowest_ranked
 from imclass.store.digests import open_digests
 
 KNOWN_COLUMNS = ("image", "label", "labels", "split")
-SEPARATORS = ",;\t"  # of columns; Excel writes semicolons where the comma is the decimal point
+SEPARATORS = ",;\t"  # of columns; Excel writes semicolons where the decimal separator is a comma
 NOT_JUDGED = "?"
 
 
@@ -40,8 +40,8 @@ class TableRow:
 
     line: int  # number of the line in the file
     image: str  # path relative to the file's folder
-    marks: Mapping[str, int]  # by label; 1: yes, -1: not judged
-    split: str = ""  # "" if the file has no column `split`
+    marks: Mapping[str, int]  # keyed by label; 1: yes, -1: not judged
+    split: str = ""  # "" if the file has no `split` column
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class ImageTable:
     rows: tuple[TableRow, ...]  # sorted by image
     is_multi_label: bool  # whether an image may have any number of labels
     classes: tuple[str, ...]
-    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # positions of rows, by split
-    rule: str = ""  # how it was split, as in `Origin`
+    parts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # positions of rows, keyed by split
+    rule: str = ""  # how the table was split, as in `Origin`
     notes: tuple[str, ...] = ()
 
     def targets(self, positions: Sequence[int]) -> Targets:
@@ -71,8 +71,8 @@ class ImageTable:
 def open_table(location: DataLocation) -> LazySplits:
     """Return the splits of the CSV file at `location.path`, with images sorted by name.
 
-    A file without a column `split` is split by a hash, and also has the split "all" with every image. Raise a
-    `UserError` that names the file and the line for any mistake in it.
+    A file without a `split` column is split by a hash, and also has the split "all" with every image. For any mistake
+    in the file, raise a `UserError` that names the file and, if possible, the line.
     """
     if location.path is None:
         raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
@@ -98,7 +98,7 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
 
 
 def read_table(path: Path, location: DataLocation) -> ImageTable:
-    """Read a CSV file. Raise `UserError` for anything wrong with it."""
+    """Read a CSV file. Raise `UserError` for any mistake in it."""
     lines = lines_of(path)
     _, header = next(lines, (1, []))
     columns = [cell.strip().lower() for cell in header]
@@ -108,7 +108,7 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
     classes = tuple(sorted({name for row in rows for name in row.marks}))
     if len(classes) < 2:
         names = list_names(classes) or "none"
-        raise UserError(f"{path}: a classifier needs at least two classes, and the labels name {names}; add labels")
+        raise UserError(f"{path}: a classifier needs at least two classes, but the labels name {names}; add labels")
     ignored = [column for column in columns if column not in KNOWN_COLUMNS]
     notes = [f"columns that are not read: {list_names(ignored)}"] if ignored else []
     table = ImageTable(path, rows, "labels" in columns, classes)
@@ -171,7 +171,7 @@ def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, li
 
 
 def image_in(cell: str, folder: Path, at: str) -> str:
-    """Return the path of an image. Raise `UserError` if it is not the path of a file."""
+    """Return the path in a cell. Raise `UserError` if it is not the path of a file."""
     if not cell:
         raise UserError(f"{at}: the image is missing; give its path relative to {folder}")
     if is_url(cell):
@@ -185,7 +185,7 @@ def image_in(cell: str, folder: Path, at: str) -> str:
 
 
 def marks_in(cell: str, at: str) -> dict[str, int]:
-    """Return the labels in a cell with their marks. Raise `UserError` for an empty label, or the same label twice."""
+    """Return the labels in a cell with their marks. Raise `UserError` for an empty or repeated label."""
     marks: dict[str, int] = {}
     for word in cell.replace("|", ";").split(";") if cell else ():
         judged = not word.strip().startswith(NOT_JUDGED)
@@ -203,9 +203,7 @@ def one_label(cell: str, at: str) -> str:
     if not cell:
         raise UserError(f"{at}: the label is missing; give one, or call the column 'labels' if images may have none")
     if ";" in cell or "|" in cell:
-        raise UserError(
-            f"{at}: {cell!r} is more than one label; rename the column to 'labels', which allows any number"
-        )
+        raise UserError(f"{at}: {cell!r} is more than one label; call the column 'labels' to allow several")
     return nfc_form(cell)
 
 
@@ -253,7 +251,7 @@ def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, 
 
 
 def parts_by_hash(table: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
-    """Return the positions of the rows of train and test, divided by a hash of names, and of all rows."""
+    """Divide the rows into train and test by a hash of names. Return their positions, and those of all rows."""
     names = [row.image for row in table.rows]
     held_out: set[int] = set()
     for stratum in table.targets(range(len(names))).strata(len(table.classes)):

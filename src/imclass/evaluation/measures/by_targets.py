@@ -1,4 +1,4 @@
-"""The measures of an evaluation, which depend on whether an image has one label or any number."""
+"""The measures of an evaluation, which depend on whether an image has one label or any number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def with_scores(
 
 
 def check_link(link: Link, targets: Targets, data: str) -> None:
-    """Raise `UserError` if the model predicts one label for an image and the data may have several, or the reverse."""
+    """Raise `UserError` if the model predicts one label per image but the images may have several, or the reverse."""
     if link == targets.link:
         return
     if link == "softmax":

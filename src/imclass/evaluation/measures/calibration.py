@@ -18,7 +18,7 @@ MAX_NEWTON_STEPS = 100  # about ten are needed
 
 @dataclass(frozen=True)
 class Reliability:
-    """Images grouped by the confidence of their prediction into bins of equal width. Means of an empty bin are nan."""
+    """Images grouped by prediction confidence into bins of equal width. The means of an empty bin are nan."""
 
     counts: Int64[np.ndarray, "bins"]
     confidence: Float64[np.ndarray, "bins"]  # mean
@@ -26,7 +26,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Return the expected calibration error (equation 3): the mean gap of the bins, weighted by their images."""
+        """Return the expected calibration error (equation 3): the mean gap of the bins, weighted by image count."""
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.counts) / max(1, self.counts.sum()))
 
@@ -45,9 +45,9 @@ def reliability(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]
 def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
     """Return the temperature from 0.01 to 100 with the lowest cross-entropy (section 4.2). Use validation images.
 
-    Cross-entropy is convex in b = 1 / temperature, so its slope has one root. It is found by Newton's method, with a
-    bisection step wherever a Newton step would leave the bracket. If the range has no root, one of its ends is
-    returned: the lowest temperature if every prediction is correct, the highest if the scores carry no information. The
+    Cross-entropy is convex in b = 1 / temperature, so its slope has at most one root. Newton's method finds the root,
+    with a bisection step wherever a Newton step would leave the bracket. If the range has no root, an end of the range
+    is returned: the lowest temperature if every prediction is correct, the highest if the scores are uninformative. The
     temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are no images.
     """
     if not len(labels):
@@ -69,9 +69,9 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
 def loss_derivatives(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], b: float) -> tuple[float, float]:
     """Return the first and second derivatives, with respect to `b`, of the mean cross-entropy of b * scores.
 
-    They are the means over images of E[s - s_true] and of Var[s], where expectation and variance are over the classes,
-    weighted by their probabilities. The difference is taken before the expectation: if a class is almost certain, E[s]
-    and s_true are nearly equal, and subtracting them would leave only rounding errors.
+    The derivatives are the means over images of E[s - s_true] and of Var[s]; these are taken over the classes,
+    which are weighted by their probabilities. The difference is taken before the expectation: if a class is almost
+    certain, E[s] and s_true are nearly equal, and subtracting them would leave only rounding errors.
     """
     first = second = 0.0
     for start in range(0, len(scores), IMAGES_PER_CHUNK):

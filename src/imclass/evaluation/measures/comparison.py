@@ -14,7 +14,7 @@ from imclass.core.text import list_names
 from imclass.evaluation.measures.intervals import bootstrap_interval
 from imclass.evaluation.measures.single_label import predictions, ranks
 
-SIGNIFICANCE_LEVEL = 0.05  # below this p-value chance is called unlikely
+SIGNIFICANCE_LEVEL = 0.05  # below this p-value, chance is called unlikely
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Change:
 
 
 def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
-    """Return the images that both have scored, matched by name and class.
+    """Return the images that both classifiers have scored, matched by name and class.
 
-    Raise `UserError` if the two have different classes or no image in common.
+    Raise `UserError` if the classifiers have different classes or no image in common.
     """
     columns = align_classes(a, b)
     places = {key: i for i, key in enumerate(image_keys(b))}
@@ -119,7 +119,7 @@ def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
 
 
 def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
-    """Return the position in B of each class of A. Raise `UserError` listing the difference if their names differ."""
+    """Return the position in B of each class of A. Raise `UserError` with the difference if their names differ."""
     classes_a, classes_b = a.evaluation.classes, b.evaluation.classes
     if set(classes_a) != set(classes_b):
         only_a = list_names([name for name in classes_a if name not in classes_b])
@@ -133,7 +133,7 @@ def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
 
 
 def image_keys(named: NamedScores) -> list[tuple[str, str]]:
-    """Return the name and class of each image. Raise `UserError` if two images share both."""
+    """Return the name and class of each image. Raise `UserError` if two images have the same name and class."""
     classes = named.evaluation.classes
     found = [(name, classes[k]) for name, k in zip(named.images, labels_in(named).tolist(), strict=True)]
     twice = [key for key, n in Counter(found).items() if n > 1]
@@ -177,10 +177,10 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
 def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
     """Return the exact two-sided p-value for the numbers of images that only A or only B classifies correctly.
 
-    It is the probability of numbers at least as unequal if each of these images were as likely to belong to A as to B.
-    This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference between
-    correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in floating point, so
-    counts may be of any size.
+    The p-value is the probability of numbers at least as unequal if each of these images were equally likely to belong
+    to A or to B. This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference
+    between correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in floating
+    point, so counts may be of any size.
     """
     n, fewer = a_alone + b_alone, min(a_alone, b_alone)
     tail = binomial = 1  # the sum over k <= fewer of the binomial coefficients C(n, k)

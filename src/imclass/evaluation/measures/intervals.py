@@ -15,8 +15,8 @@ def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Return Wilson's score interval for the proportion of `hits` in `n` independent trials; z = 1.96 covers 95%.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927. Unlike the
-    textbook interval, it stays inside [0, 1] and has a non-zero width even for 0 or n hits. Without trials it is (0,
-    1).
+    textbook interval, it stays inside [0, 1] and has a non-zero width even for 0 or n hits. Without trials the
+    interval is (0, 1).
     """
     if n == 0:
         return 0.0, 1.0
@@ -33,11 +33,11 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95% percentile interval of a statistic over `n` images, each draw having `n` with replacement.
+    """Return the 95% percentile interval of a statistic over `n` images. Each draw takes `n` of them with replacement.
 
     B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` receives image
     positions, a row for each draw, and returns a value for each draw. Draws are processed in chunks, so memory does not
-    grow with their number. Without images the interval is (nan, nan).
+    grow with the number of draws. Without images the interval is (nan, nan).
     """
     if n == 0:
         return math.nan, math.nan

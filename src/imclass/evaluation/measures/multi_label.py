@@ -1,7 +1,7 @@
-"""Measures for images that may have several labels. A mark of -1, not judged, is ignored for that image and class.
+"""Measures for images that may have several labels. A mark of -1, not judged, is ignored.
 
-Average precision is computed from the ranking of images by a class's score. It is summed over all recalls, as
-scikit-learn does and as PASCAL VOC has done since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M. Everingham
+Average precision is computed from the ranking of images by a class's score. The precision is summed over all steps in
+recall, as in scikit-learn and in PASCAL VOC since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M. Everingham
 et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal scores share
 a rank.
 """
@@ -36,7 +36,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Means:
-    """Precision, recall and F1 over all classes: from all decisions together (micro), or class averages (macro)."""
+    """Precision, recall and F1 over all classes: of all decisions together (micro) or averaged by class (macro)."""
 
     precision: float
     recall: float
@@ -44,7 +44,7 @@ class Means:
 
 
 def binary_cross_entropy(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> float:
-    """Return the mean over images of the negative log probability of their marks, summed over the judged classes."""
+    """Return the negative log probability of the judged marks, summed over classes and averaged over images."""
     logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the mark's value, yes or no
     losses = np.where(marks >= 0, np.logaddexp(0, -logits), 0)
     return float(losses.sum(axis=1).mean())
@@ -128,7 +128,7 @@ def exact_match_ratio(
 def measures(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Mapping[str, float]:
-    """Return all measures by name. `map` and `map11` are means over the classes that have images."""
+    """Return all measures keyed by name. `map` and `map11` are means over the classes that have images."""
     rows = label_rows(scores, marks, thresholds)
     return {
         "loss": binary_cross_entropy(scores, marks),

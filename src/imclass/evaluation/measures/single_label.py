@@ -31,14 +31,14 @@ def predictions(scores: Float[np.ndarray, "N K"]) -> Int64[np.ndarray, "N"]:
 
 
 def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Return the mean over images of the negative natural log of the probability of their true class, in float64."""
+    """Return the mean negative natural log of the probability given to each image's true class, in float64."""
     shifted = np.subtract(scores, scores.max(axis=1, keepdims=True), dtype=np.float64)
     true = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
     return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - true))
 
 
 def posterior_chunks(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
-    """Yield the softmax of log-scores a chunk of images at a time, each with the slice that it covers."""
+    """Yield the softmax of log-scores for a chunk of images at a time, with the slice of the images in the chunk."""
     for start in range(0, len(scores), IMAGES_PER_CHUNK):
         part = slice(start, start + IMAGES_PER_CHUNK)
         yield part, posterior(torch.from_numpy(scores[part])).numpy()
@@ -102,7 +102,7 @@ def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
 
 
 def confused_pairs(confusion: Int64[np.ndarray, "K K"], max_pairs: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return the most frequent confusions: true class, predicted class, their images, images of the true class."""
+    """Return the most frequent confusions: true class, predicted class, images confused, images of the true class."""
     mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
     worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:max_pairs].tolist()]
     return tuple((t, p, int(mistakes[t, p]), int(support[t])) for t, p in worst if mistakes[t, p])

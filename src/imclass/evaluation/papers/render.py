@@ -32,8 +32,8 @@ TABLES: dict[str, tuple[PaperTable, ...]] = {
     "resnet": (resnet.SINGLE_MODELS, resnet.ENSEMBLES, resnet.CIFAR_RESULTS),
 }
 NOT_RUN = "not run"
-CELL_WIDTH = 41  # characters of a cell in text, so that a line with three published numbers has at most 100
-DATA_WIDTH = 16  # characters of the last cell, which names the data
+CELL_WIDTH = 41  # the width of a cell in text, so that a line with three published numbers has at most 100 characters
+DATA_WIDTH = 16  # the width of the last cell, which names the data
 
 Format: TypeAlias = Literal["text", "markdown", "csv"]
 
@@ -132,7 +132,7 @@ def sorted_nets(tested: RowSubject) -> list[Net]:
 
 
 def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
-    """Return the table with a row for networks and protocol, else one with any of the networks, else the first."""
+    """Return the table with a row for the networks and protocol, or one with any of the networks, or the first."""
     networks = {net.network for net in measured.tested.nets}
     knows: tuple[Callable[[PaperRow], bool], ...] = (
         lambda row: is_close_match(row.tested, measured.tested),
@@ -156,7 +156,7 @@ def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[Table
 
 
 def find_row(table: PaperTable, tested: RowSubject) -> int | None:
-    """Return the position of the row that matches exactly, else of the last close match, else None."""
+    """Return the position of the exact match, or else of the last close match, or else None."""
     exact = [i for i, row in enumerate(table.rows) if is_exact_match(row.tested, tested)]
     close = [i for i, row in enumerate(table.rows) if is_close_match(row.tested, tested)]
     return exact[0] if exact else close[-1] if close else None
@@ -195,7 +195,7 @@ def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], 
 
 
 def measurement_note(measured: Measurement) -> str:
-    """Return a note with all details of a measurement, for which its line is too short."""
+    """Return a note with all details of a measurement, because a line is too short for them."""
     sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"

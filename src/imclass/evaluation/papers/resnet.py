@@ -11,8 +11,8 @@ from imclass.evaluation.papers.table import Net, PaperRow, PaperTable, RowSubjec
 PAPER = "He et al., CVPR 2016, arXiv:1512.03385"
 
 
-# Q from section 3.4. Its "standard" ten crops are those of Krizhevsky et al. 2012, from 256-pixel images. The README's
-# single crop is from images of the same size.
+# Q from section 3.4. The "standard" ten crops in that section are those of Krizhevsky et al. 2012, from 256-pixel
+# images. The single crop in the README is from images of the same size.
 SCALES = {"center": (256,), "tencrop": (256,), "resnet-multiscale": (224, 256, 384, 480, 640)}
 
 

@@ -24,10 +24,10 @@ FUSION_METHODS = {  # the names in the VGG paper's Table 6
 
 @dataclass(frozen=True)
 class Net:
-    """A trained network, with the shorter sides of its images in pixels, which are empty if unknown."""
+    """A trained network, with its training and test scales: shorter sides of images in pixels, empty if unknown."""
 
     network: str  # its name in NETS
-    train: tuple[int, ...] = ()  # S: one value, or the ends of the range it was drawn from
+    train: tuple[int, ...] = ()  # S: one value, or the ends of the range from which S was drawn
     test: tuple[int, ...] = ()  # Q
 
 
@@ -54,7 +54,7 @@ class PaperRow:
 
     tested: RowSubject
     numbers: tuple[str, ...]  # as printed; "" for a missing one
-    label: str = ""  # the paper's name for the row, if the table's `cells` does not return it
+    label: str = ""  # the paper's name for the row, if the table's `cells` does not return that name
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PaperTable:
 
 
 def letter(net: Net) -> str:
-    """Return the VGG paper's letter for a network, or the network's name if it has none."""
+    """Return the VGG paper's letter for a network, or the network's name if it has no letter."""
     return LETTERS.get(net.network, net.network)
 
 
@@ -85,7 +85,7 @@ def format_test_scales(net: Net) -> str:
 
 
 def format_networks(tested: RowSubject) -> str:
-    """Return the networks on one line, or the user's name for the row if they are unknown."""
+    """Return the networks on one line, or the user's name for the row if the networks are unknown."""
     return " + ".join(map(letter, tested.nets)) or tested.name
 
 

@@ -1,1 +1,1 @@
-"""Test protocols, one file a family."""
+"""Test protocols, one file per family."""

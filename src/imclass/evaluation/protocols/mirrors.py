@@ -36,7 +36,7 @@ class MirrorMean:
 
 @dataclass(frozen=True)
 class Shift6:
-    """Six views: unshifted, shifted one pixel up and left, and one pixel down and right, each also flipped.
+    """Six views: unshifted, shifted one pixel up and left, and shifted one pixel down and right, each also flipped.
 
     The unshifted pair has weight 1/2, the other pairs 1/4 each. The view is shifted first and then flipped.
     """

@@ -1,7 +1,7 @@
 """Dense max-pooling at several scales (Sermanet et al., OverFeat, ICLR 2014, section 3.3 and table 5).
 
-The last pooling is applied at every position, so the class map is finer by the pooling's stride. The highest
-probability of each class on the map is averaged over scales and horizontal flips.
+The last pooling is applied at every position, so the class map is finer by a factor of the pooling's stride. The
+highest probability of each class on the map is averaged over scales and horizontal flips.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ HIGHEST_MAPS = ClassMaps(highest_posterior)
 class OverFeat:
     """Each class's highest probability, averaged over scales and flips (Sermanet et al., ICLR 2014, section 3.3).
 
-    The default scales are the shorter sides of the paper's six, for the accurate network's 221 pixels, and are
-    proportional for other sizes. The paper also fixes the longer side at each scale; here images keep their aspect
-    ratio. The errors that other papers quote used four of the scales: `--scales 245,281,389,461`.
+    For a network of 221 pixels, like the paper's accurate one, the default scales are the shorter sides of the paper's
+    six scales; for other sizes they are proportional. The paper also fixes the longer side at each scale; here images
+    keep their aspect ratio. The errors that other papers quote were measured at four of the scales:
+    `--scales 245,281,389,461`.
     """
 
     scales: tuple[int, ...] = ()
@@ -36,7 +37,7 @@ class OverFeat:
         return self.scales or proportional_scales((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` unless this is a single network with pooling, and every Q is at least its native size."""
+        """Raise `UserError` unless this is a single network with pooling, and every Q is at least the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(with_dense_pooling(classifier), min(sides), (HIGHEST_MAPS,))

@@ -11,7 +11,7 @@ from imclass.models.classifier import NetworkClassifier
 
 
 def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
-    """Return a layer and its name. By default it is the network's first convolution outside of auxiliary heads."""
+    """Return a layer and its name. The default is the network's first convolution outside its auxiliary heads."""
     layers = {name: module for name, module in network.named_modules() if name}
     if layer is None:
         scoring = {name: module for name, module in layers.items() if not name.startswith("sides.")}

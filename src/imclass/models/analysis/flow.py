@@ -1,7 +1,8 @@
 """Data flow of a network: the operations of one forward pass in order, recorded without computing them.
 
-They are recorded where PyTorch dispatches them, below modules and functions. A slice, a padding, an addition or a
-concatenation in a block's `forward` is therefore recorded in the same way as a layer's operation.
+The recorder receives the operations from PyTorch's dispatcher, below the level of modules and functions. A slice, a
+padding, an addition or a concatenation in a block's `forward` is therefore recorded in the same way as a layer's
+operation.
 """
 # Tested in tests/models/analysis/test_geometry.py
 
@@ -31,8 +32,8 @@ class Step:
     """One operation on values that depend on the images."""
 
     layer: str  # the dotted name of the innermost module that is running
-    call: int  # the number of the module's call among all calls of modules
-    operation: str  # its name in ATen, PyTorch's operator library
+    call: int  # the index of this module call among all module calls
+    operation: str  # the operation's name in ATen, PyTorch's operator library
     arguments: tuple[Any, ...]  # with `Value`s in place of tensors
     outputs: tuple[Value, ...]
 
@@ -50,9 +51,9 @@ def find_instances(arguments: Any, kind: type) -> list[Any]:
 
 
 def flow(network: Network) -> tuple[Step, ...]:
-    """Return the steps from an image of the native size, value number 0, to its scores. The network is unchanged.
+    """Return the steps from an image of the native size (value number 0) to its scores. The network is unchanged.
 
-    The steps are those of evaluation mode, without side outputs and dropout.
+    The steps are those of evaluation mode, without side outputs or dropout.
     """
     images = torch.empty(1, network.w_in, network.size, network.size, device="meta")
     recorder = Recorder()
@@ -65,7 +66,7 @@ def flow(network: Network) -> tuple[Step, ...]:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and afterwards each of its modules back into its former mode."""
+    """Put a network into evaluation mode, and restore the former mode of each module afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -98,9 +99,8 @@ class Recorder(TorchDispatchMode):
         self.running = [("", 0)]  # name and call number of each running module, innermost last
         self.calls = 0
         self.count = 0  # the number of values so far
-        self.values: dict[
-            int, tuple[Tensor, Value]
-        ] = {}  # by id of the tensor, which is kept so that Python cannot reuse the id
+        # keyed by the id of the tensor, which is kept so that Python cannot reuse its id
+        self.values: dict[int, tuple[Tensor, Value]] = {}
 
     def enter(self, name: str) -> None:
         self.calls += 1

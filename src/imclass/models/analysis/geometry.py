@@ -1,9 +1,10 @@
 """Cost and receptive field of each layer of a network, found on the "meta" device without computing anything.
 
 Position i of a map sees the pixels from jump * i + low to jump * i + high. A window of k positions, d apart, with
-stride s and padding p changes these to jump' = jump * s, low' = low - jump * p, high' = high + jump * ((k - 1) * d -
-p). A sum or a concatenation of maps has the lowest `low` and the highest `high` among its inputs. (After Araujo, Norris
-and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019, doi:10.23915/distill.00021.)
+stride s and padding p changes these values to jump' = jump * s, low' = low - jump * p, high' = high + jump * ((k - 1) *
+d - p). A sum or a concatenation of maps has the lowest `low` and the highest `high` of its inputs. (After Araujo,
+Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019,
+doi:10.23915/distill.00021.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +20,14 @@ from imclass.models.analysis.flow import Step, Value, flow
 from imclass.models.network import Network
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_copy", "mean", "sum", "amax", "flatten")
-WINDOWS: Mapping[str, tuple[int, int | None]] = {  # argument positions of stride (padding follows it) and dilation
+# argument positions of the stride (followed by the padding) and of the dilation
+WINDOWS: Mapping[str, tuple[int, int | None]] = {
     "convolution": (3, 5),
     "max_pool2d_with_indices": (2, 4),
     "avg_pool2d": (2, None),
     "avg_pool3d": (2, None),
 }
-PRODUCTS: Mapping[str, int] = {"addmm": 1, "mm": 0, "bmm": 0}  # position of the argument with the left matrix
+PRODUCTS: Mapping[str, int] = {"addmm": 1, "mm": 0, "bmm": 0}  # the position of the left matrix among the arguments
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class AxisField:
         return self.high - self.low + 1
 
     def after_window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
-        """Return the field of the output of a window over positions."""
+        """Return the field of a window's output."""
         reach = dilation * (kernel - 1)
         return AxisField(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
 
@@ -179,9 +181,9 @@ def kernel_of(step: Step) -> tuple[int, int]:
 
 
 def height_and_width(arguments: Sequence[Any], default: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width in a list of at most one argument.
+    """Return the height and width given by a list of no or one argument.
 
-    The argument may also be empty, or a single number for both. Without values, `default` is returned.
+    The argument contains height and width, a single number for both, or nothing. Without a number, return `default`.
     """
     values = tuple(arguments[0]) if arguments else ()
     return (values[-2:] if len(values) > 1 else values * 2) or default
@@ -197,13 +199,13 @@ def through_slice(step: Step, before: Field) -> Field:
     along = axis - len(shape) + 2  # 0 is height, 1 is width
     fields = list(before)
     if along >= 0:
-        # A slice is a window of one position, and rows left out at the start are a negative padding.
+        # A slice is a window of one position, and rows left out at the start are negative padding.
         fields[along] = fields[along].after_window(1, arguments.get("step", 1), -begin, 1)
     return fields[0], fields[1]
 
 
 def layers_of(network: Network, steps: Sequence[Step], fields: Mapping[int | None, Field]) -> list[Layer]:
-    """Return a record of each call of a layer, which is a module that has no children or multiplies directly."""
+    """Return a record of each layer call. A layer is a module that has no children or multiplies directly."""
     modules = dict(network.named_modules())
     counted: set[str] = set()  # parameters count only at a layer's first call
     layers = []
@@ -241,7 +243,8 @@ def layer_of(
 def macs_of(step: Step) -> int:
     """Return the multiply-adds of one operation.
 
-    Each output costs one filter of a convolution, or one row of a matrix product. Other operations count as 0.
+    An output costs as many as a filter has weights in a convolution, and as many as the left matrix has columns in a
+    matrix product. Other operations count as 0.
     """
     size = prod(step.outputs[0].shape)
     if step.operation == "convolution":

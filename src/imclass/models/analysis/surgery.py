@@ -22,9 +22,9 @@ def fold_batch_norms(network: Network) -> Network:
     """Return a copy for inference in which batch norms are folded into the layers that precede them.
 
     W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel. A
-    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Others remain, such
-    as those before the convolutions of pre-activation networks, and `batch_norms` lists them. Side outputs, which are
-    for training only, are left out.
+    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. The other batch
+    norms remain, such as those before the convolutions of pre-activation networks; `batch_norms` lists them. Side
+    outputs, which are for training only, are left out.
     """
     folded = deepcopy(network).eval()
     folded.sides = nn.ModuleDict()
@@ -40,9 +40,9 @@ def batch_norms(network: nn.Module) -> tuple[str, ...]:
 
 
 def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    """Return the names of each convolution or linear layer and the batch norm that is its output's only consumer.
+    """Return pairs of names: a convolution or linear layer, and the batch norm that alone consumes its output.
 
-    Both layers must be used only once, since folding for one use would be wrong for another.
+    Both modules must be used only once, since folding for one use would be wrong for another.
     """
     modules = dict(network.named_modules())
     uses = Counter(step.layer for step in steps)
@@ -105,15 +105,15 @@ class FineNetwork(Network):
 
 
 def fine_network(network: Network) -> FineNetwork:
-    """Return a copy for inference whose `dense` map is finer by the stride of the last pooling among the features.
+    """Return a copy for inference whose `dense` map is finer by the stride of the last pooling in `features`.
 
     That pooling runs at stride 1, and later layers are dilated by its former stride. The result combines the offset
     poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j) contains the scores of
     `network` with its last pooling shifted by i rows and j columns. `forward` and `embed` are unchanged. Raise a
-    `UserError` unless the network has a pooling of stride 2 or more through which everything passes.
+    `UserError` unless all data passes through a pooling layer of stride 2 or more.
     """
     if isinstance(network, FineNetwork):
-        raise UserError("the network's class maps are fine already")
+        raise UserError("the network's class maps are already fine")
     steps = flow(network)
     pools = [step for step in steps if pool_stride(network, step) > 1]
     if not pools:
@@ -129,7 +129,7 @@ def fine_network(network: Network) -> FineNetwork:
 
 
 def pool_stride(network: Network, step: Step) -> int:
-    """Return the stride of a pooling among the features, or 1 for any other operation."""
+    """Return the stride of a pooling layer in `features`, or 1 for any other operation."""
     layer = network.get_submodule(step.layer)
     if not isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or not step.layer.startswith("features."):
         return 1
@@ -151,11 +151,11 @@ def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
 
 
 def side_of(layer: nn.Module, name: str) -> int:
-    """Return an option of a layer that is equal for height and width. Raise a `UserError` if it is not."""
+    """Return the value of a layer's option. Raise a `UserError` if height and width have different values."""
     value = getattr(layer, name)
     lengths = {value} if isinstance(value, int) else set(value)
     if len(lengths) > 1:
-        raise UserError(f"the {name} of a pooling is {value}, not square, so the class maps cannot be made finer")
+        raise UserError(f"the {name} of a pooling layer is {value}, not square, so the class maps cannot be made finer")
     return lengths.pop()
 
 
@@ -167,7 +167,7 @@ def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Mod
 
 
 def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
-    """Return the names of the layers among the features that depend on a step's outputs."""
+    """Return the names of the layers in `features` that depend on a step's outputs."""
     reached, names = {value.number for value in first.outputs}, set[str]()
     for step in steps[steps.index(first) + 1 :]:
         if any(value.number in reached for value in step.inputs):
@@ -189,7 +189,7 @@ def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
 
 
 def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
-    """Raise a `UserError` unless positions of the maps have the same receptive field as before but lie closer."""
+    """Raise a `UserError` unless the receptive fields are as large as before, at positions that lie closer together."""
     try:
         after = last_field(flow(copy))
     except (RuntimeError, ValueError):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# Channels in a vector register of AVX-512. A register of AVX2 has 8, but the rule is the same on every CPU.
+# The number of channels in an AVX-512 vector register. An AVX2 register has 8, but the rule is the same on every CPU.
 REGISTER_CHANNELS = 16
 
 
@@ -33,8 +33,8 @@ def convolve(
 ) -> Float[Tensor, "*N D H2 W2"]:
     """Compute `torch.conv2d`. If its gradient `can_overflow`, select every stride-th position first.
 
-    The remaining convolution has stride 1 and returns the same numbers. Pooling over single positions selects them in
-    either memory order. Slicing would do the same, but its gradient would not preserve the order.
+    The remaining convolution has stride 1 and returns the same numbers. Pooling over single positions makes this
+    selection in either memory order. Slicing would do the same, but its gradient would not preserve the memory order.
     """
     if can_overflow(input, weight, stride, padding):
         return torch.conv2d(
@@ -47,10 +47,10 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
     """Return whether oneDNN may compute the weights' gradient with a kernel that writes beyond its buffer.
 
     The kernels are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
-    2.13.0 (oneDNN's issue 6035, open in September 2026). For a 1 x 1 convolution with a stride over channels-last maps,
-    their buffer has one number for each channel of a position, but they space positions by a full register. The process
-    then aborts or hangs, or other memory changes silently. The choice of kernel also depends on sides and strides. This
-    rule ignores them, since the replacement costs nothing.
+    2.13.0 (oneDNN's issue 6035, open in September 2026). For a strided 1 x 1 convolution over channels-last maps, their
+    buffer has one number for each channel of a position, but they write positions a full register apart. The process
+    then aborts, hangs or silently overwrites other memory. The choice of kernel also depends on the sides of the maps
+    and the strides. This rule ignores both, since the replacement costs nothing.
     """
     if maps.device.type != "cpu" or weight.shape[1] >= REGISTER_CHANNELS or weight.shape[2:].numel() > 1:
         return False
@@ -58,5 +58,5 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
 
 
 def as_sequence(option: int | Sequence[int] | str) -> Sequence[Any]:
-    """Return an option of a convolution as a sequence. The option may be a single number for height and width."""
+    """Return a convolution's option as a sequence. The option may be a single number for height and width."""
     return [option] if isinstance(option, int) else option

@@ -1,4 +1,4 @@
-"""The default engine of a network, with which PyTorch runs its layers one by one."""
+"""The default engine, in which PyTorch runs a network's layers one by one."""
 
 import copy
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class EagerEngine:
 
 
 def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
-    """Return an engine with this arithmetic, after converting the network to its memory order.
+    """Convert the network to the memory order of this arithmetic, and return an engine that uses the arithmetic.
 
     In bf16 the engine has a copy of the network in which only the weights of convolutions and linear layers are
     rounded, since these dominate memory traffic. The network itself keeps the float32 weights that are saved.

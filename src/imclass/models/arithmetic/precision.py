@@ -25,7 +25,7 @@ from imclass.models.arithmetic.rounding import Bf16Rounding
 ImageBatch: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
-MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes over this many times as long as the fastest's
+MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes more than this many times as long as the fastest
 MIN_SPEEDUP = 1.05  # another layout or precision must be this many times as fast as the best so far
 # The largest relative root mean square difference between a candidate's scores and those in float32. In an untrained
 # VGG with sixteen batch-normalised layers, bf16's rounding amounts to 0.1. A wrong kernel differs by about 1.
@@ -38,7 +38,7 @@ class Trial:
 
     arithmetic: Arithmetic
     seconds: float  # of a training step
-    difference: float  # the relative root mean square difference between its scores and those in float32
+    difference: float  # the relative root mean square difference from the scores in float32
 
 
 FP32 = (DEFAULT_ARITHMETIC, Arithmetic("fp32", "nhwc"))
@@ -57,7 +57,7 @@ def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> A
     """
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic == DEFAULT_ARITHMETIC:
-        # A mode costs a microsecond or two per call, 1% of LeNet's step, and this layout does not need one.
+        # A mode costs a microsecond or two per call, 1% of a LeNet step, and this layout does not need one.
         return network(images)
     with Bf16Rounding() if arithmetic.precision == "bf16" else OverflowGuard():
         return network(images)
@@ -109,7 +109,7 @@ def relative_rms(scores: Tensor, exact: Tensor) -> float:
 def training_steps(
     network: nn.Module, images: Tensor, labels: Tensor, candidates: Sequence[Arithmetic]
 ) -> list[Callable[[], None]]:
-    """Return a function for each arithmetic that runs a training step on a copy of `network`.
+    """Return functions that each run a training step on a copy of `network`, one function per arithmetic.
 
     Candidates with the same memory order share a copy.
     """

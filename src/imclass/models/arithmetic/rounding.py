@@ -45,7 +45,8 @@ def round_to_bf16(argument: Any) -> Any:
 def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
     """Return whether the weights' gradient is faster as a matrix product: on a CPU, for small output maps.
 
-    `options` are stride, padding, dilation and groups as `nn.Conv2d` passes them. Any other form is left to PyTorch.
+    `options` are stride, padding, dilation and groups as `nn.Conv2d` passes them. Options in any other form are left to
+    PyTorch.
     """
     if maps.device.type != "cpu" or weight.shape[-1] == 1 or options[2:] != ((1, 1), 1):
         return False
@@ -60,9 +61,9 @@ def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, 
 
 
 class SmallMaps(torch.autograd.Function):
-    """A convolution that computes its weights' gradient from the output's gradient and the input windows.
+    """A convolution that computes the gradient of its weights as a matrix product.
 
-    The gradient is their matrix product.
+    The factors are the output's gradient and the input windows.
     """
 
     @staticmethod

@@ -1,8 +1,8 @@
 """Conversion of another library's weight file to an imclass model file, with classes and preprocessing.
 
 The network's entry (`foreign`) maps our tensor names to the library's. Our models expect RGB images in [0, 1]. If the
-file's network expects blue-green-red, the channels of its first convolution are reversed, and mean and standard
-deviation for values up to 255 are rescaled.
+file's network expects BGR images, the channels of its first convolution are reversed. A mean and a standard deviation
+for values up to 255 are rescaled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,17 +40,17 @@ class ImportOptions:
 
     naming: str | None = None  # the library whose tensor names the file uses
     classes: Sequence[str] | None = None
-    # Class names by the number of classes, for files without ImageNet's 1,000 classes.
+    # Class names, keyed by the number of classes, for files without ImageNet's 1,000 classes.
     known_classes: Mapping[int, Sequence[str]] = field(default_factory=dict)
     inputs: str | Path | None = None  # a key of `INPUTS`, or a JSON file
     licence: str = ""
-    key: str | None = None  # the entry of a checkpoint that contains the tensors, needed if several do
+    key: str | None = None  # the checkpoint entry with the tensors; needed if there are several
 
 
 def match_file(
     path: Path, network: str, library: str | None = None, context: Context | None = None, key: str | None = None
 ) -> tuple[TensorMatch, NamedTensors, ExportRecord | None]:
-    """Return the match of a file's tensors with a network, the tensors, and the record of an imclass export, if any.
+    """Return the match between a file's tensors and a network, the tensors, and the export record, if the file has one.
 
     The match may be incomplete.
     """
@@ -79,7 +79,7 @@ def convert(
 ) -> tuple[dict[str, Tensor], ModelHeader, TensorMatch]:
     """Convert a weight file to the tensors and header of a model file, and return these and the match.
 
-    Values of missing options come from the file's record if it is an imclass export, else from the library's
+    Values of missing options come from the file's record if the file is an imclass export, else from the library's
     convention. Raise a `UserError` if the tensors do not fit.
     """
     entry: NetworkEntry = networks(context)[network]
@@ -120,7 +120,7 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Return a hint at variants that other libraries have, if they lack this network and no tensor fits."""
+    """Return a hint at the network's variants in other libraries, if these lack the network and no tensor fits."""
     entries: dict[str, NetworkEntry] = networks(context).entries
     if match.pairs or entries[match.network].foreign:
         return ""
@@ -148,5 +148,5 @@ def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """Return the 1,000 classes of ILSVRC 2012 in their standard order, each as WordNet id, space and first word."""
+    """Return the 1,000 classes of ILSVRC 2012 in standard order, each as its WordNet id, a space and its first word."""
     return tuple(CLASSES_FILE.read_text().splitlines())

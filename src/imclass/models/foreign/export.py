@@ -27,7 +27,7 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """A description of the model in an export's file. `inputs` is a JSON object as in `--preprocess FILE`."""
+    """A description of the exported model, for the export. `inputs` is a JSON object as in `--preprocess FILE`."""
 
     network: str
     row: dict[str, Any]
@@ -83,7 +83,7 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
 
 
 def layer_steps(network: Network) -> list[Step]:
-    """Return the steps of a network's layers, without the normalisation, which no other library has."""
+    """Return the steps of a network's layers, without the normalisation, which no other library's networks have."""
     return [step for step in flow(network) if step.layer]
 
 
@@ -101,22 +101,22 @@ def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
 
 
 def export_bytes(export: Export, extension: str) -> bytes:
-    """Return the bytes of a state dict in the format of this file extension, safetensors or PyTorch's pickle.
+    """Return the bytes of a state dict in the format for this file extension: safetensors or PyTorch's pickle.
 
-    They include the record, in a place that other libraries ignore.
+    The record is included where other libraries ignore it.
     """
     record = json.dumps(to_json(export.record))
     if extension == ".safetensors":
         return safetensors.torch.save(export.tensors, metadata={"format": "pt", EXPORT_KEY: record})
     state = OrderedDict(export.tensors)
-    vars(state)["_metadata"] = {EXPORT_KEY: record}  # torch.nn.Module.state_dict keeps its versions under this name
+    vars(state)["_metadata"] = {EXPORT_KEY: record}  # torch.nn.Module.state_dict keeps module versions under this name
     file = io.BytesIO()
     torch.save(state, file)
     return file.getvalue()
 
 
 def record_in(text: str, path: Path, network: str) -> ExportRecord | None:
-    """Return the record of an export of this network, or None without one.
+    """Return the record in `text`, or None if there is no record or it describes another network.
 
     Raise a `UserError` if the record cannot be read.
     """

@@ -37,7 +37,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """A description of the images that weights expect: (x - mean) / std of values from 0 to `unit`.
+    """A description of the inputs that weights expect: (x - mean) / std, for pixel values x from 0 to `unit`.
 
     The channels are in the order `preprocess.channels`.
     """
@@ -61,7 +61,7 @@ class Inputs:
 
     @property
     def pixels(self) -> int:
-        """Return the number of values of a mean image."""
+        """Return the number of values in a mean image."""
         return self.preprocess.w_in * self.preprocess.size**2
 
     def buffers(self) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
 
 
 def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors for images in the opposite channel order, by reversing the first convolution's channels.
+    """Return the tensors for images in the opposite channel order, with the first convolution's channels reversed.
 
     Raise a `UserError` if the network does not begin with a convolution of three channels.
     """

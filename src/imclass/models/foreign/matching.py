@@ -22,7 +22,7 @@ NATIVE_NAMING = "imclass"
 BATCH_COUNTER = "num_batches_tracked"  # of a batch norm; files older than PyTorch 0.4 do not have it
 SIDES_PREFIX = "sides."
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
-# Prefixes of linear layers that another library stores as convolutions whose kernels cover the whole map.
+# Name prefixes of linear layers for which another library has convolutions with kernels that cover the whole map.
 CONVOLUTION_PREFIXES: Mapping[str, str] = {"timm": "pre_logits."}
 
 
@@ -59,7 +59,7 @@ def best_match(
     library: str | None = None,
     row: Mapping[str, Any] = NO_FIELDS,
 ) -> TensorMatch:
-    """Return the match under the given library's names or, without a library, under those that match the most tensors.
+    """Return the match under the given library's names, by default under the names that match the most tensors.
 
     The match may be incomplete. `row` contains fields of the network's row that are known for the file.
     """
@@ -76,7 +76,7 @@ def best_match(
 def match_names(
     network: str, entry: NetworkEntry, tensors: Mapping[str, Tensor], library: str, foreign: ForeignNetwork
 ) -> TensorMatch:
-    """Match the tensors of a file to those of a network by the names that one library gives them.
+    """Match the tensors of a file to those of a network under one library's names.
 
     The network is built with that library's values in its row, and with as many channels and classes as the file has.
     """
@@ -98,7 +98,7 @@ def match_names(
 
 
 def meta_tensors(entry: NetworkEntry, row: Any, classes: int, w_in: int) -> dict[str, Tensor]:
-    """Return the network's tensors on the "meta" device, which needs no memory. The normalisation is left out."""
+    """Return the network's tensors, except its normalisation, on the "meta" device, where they need no memory."""
     with torch.device("meta"):
         network: Network = entry.build(row, classes, w_in)
     return {name: tensor for name, tensor in network.state_dict().items() if name not in NORMALISATION}
@@ -111,9 +111,10 @@ def size_in(
     tensors: Mapping[str, Tensor],
     likely: Collection[int],
 ) -> int | None:
-    """Return the number of input channels of the file's first layer, or of outputs of its last.
+    """Return the number of input channels of the file's first layer, or the number of outputs of its last layer.
 
-    Return None if the file does not have that layer with our number of axes, or if the number is not among `likely`.
+    Return None if the file lacks that layer's weight, if the weight has another number of axes than ours, or if the
+    result is not among `likely`.
     """
     layers = [name for name, tensor in outline.items() if not name.startswith(SIDES_PREFIX) and tensor.dim() >= 2]
     ours, axis = (layers[0], 1) if which == "first" else (layers[-1], 0)
@@ -179,7 +180,7 @@ def mismatch_reason(wanted: Tensor, found: Tensor) -> str:
 
 
 def has_same_form(wanted: Tensor, found: Tensor) -> bool:
-    """Return whether the shapes are equal, or those of a linear layer and an equivalent convolution."""
+    """Return whether the shapes are equal or are those of a linear layer and an equivalent convolution."""
     if wanted.shape == found.shape:
         return True
     dense = 2 in (wanted.dim(), found.dim()) and 4 in (wanted.dim(), found.dim())
@@ -209,7 +210,7 @@ def convert_tensors(
 
 
 def foreign_tensors(network: Network, library: str, foreign: ForeignNetwork) -> dict[str, Tensor]:
-    """Return the network's tensors under a library's names and in its shapes, without the normalisation."""
+    """Return the network's tensors under a library's names and in that library's shapes, without the normalisation."""
     found: dict[str, Tensor] = {}
     side = map_side(network.features, network.size, network.w_in)  # of the maps that the first linear layer receives
     for ours, tensor in network.state_dict().items():

@@ -1,8 +1,8 @@
 """Reader of PyTorch's pickles: tensors and plain values, and empty stand-ins for objects of any other class.
 
-A pickle may refer to any class or function and have it called. Instead of that class, PyTorch's restricted unpickler
-receives a class of this file, whose instances contain only plain values. Nothing that a file refers to is imported, so
-none of it can run.
+A pickle may refer to any class or function and have it called. Instead of that class or function, PyTorch's restricted
+unpickler receives a class from this module, whose instances contain only plain values. Nothing that a pickle refers to
+is imported, so none of it can run.
 """
 
 import pickle
@@ -22,13 +22,13 @@ from imclass.core.errors import UserError
 from imclass.core.text import list_names, printable_text, suggestion
 
 MAX_STAND_INS = 100  # in one checkpoint; each requires another pass over the pickle
-UNKNOWN_NAME = re.compile(r"GLOBAL (\S+)")  # in PyTorch's message about a name that it does not know
-# Builtins that other objects consist of. PyTorch's message refers to them without their module.
+UNKNOWN_NAME = re.compile(r"GLOBAL (\S+)")  # in PyTorch's message about a name that is not allowed
+# Builtins of which other objects consist. PyTorch's message names these builtins without their module.
 BUILTIN_NAMES = (
     "bool", "bytes", "dict", "float", "frozenset", "int", "list", "object", "range", "slice", "str", "tuple",
 )  # fmt: skip
 
-# Keys under which training scripts store the weights. Averages of them ("ema") are separate.
+# Keys under which training scripts store the weights. Averages of the weights ("ema") are separate.
 WRAPPERS = (
     "state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
     "state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema",
@@ -39,7 +39,7 @@ class StandIn:
     """A placeholder for a class that a pickle refers to.
 
     An instance is an ordered dictionary, on which PyTorch's unpickler sets both entries and attributes. For numpy's
-    types, whose state is not a dictionary, it is an empty object.
+    types, whose state is not a dictionary, the stand-in is an empty object.
     """
 
     original = ""  # the full name of the class
@@ -65,7 +65,7 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
         return load_with_stand_ins(path, map_location="cpu", mmap=zipped)
     except UserError:
         raise
-    except Exception as error:  # torch and pickle do not document what a broken pickle raises
+    except Exception as error:  # torch and pickle do not document which errors a broken pickle raises
         if asked := UNKNOWN_NAME.search(str(error)):
             raise UserError(
                 f"{path} is refused and nothing in it was run: it asks for {printable_text(asked[1])}, but weights "
@@ -73,16 +73,16 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
             ) from None
         # PyTorch's message is not passed on, because it advises running the file's code.
         raise UserError(
-            f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or has more than "
-            "tensors and plain values. Nothing in it was run. Download the file again, correct its file extension, "
-            "or save only model.state_dict()"
+            f"{path} cannot be read as a PyTorch file of tensors: it is damaged, of another kind, or contains more "
+            "than tensors and plain values. Nothing in it was run. Download the file again, correct its file "
+            "extension, or save only model.state_dict()"
         ) from None
 
 
 def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
-    """Load a file with PyTorch's restricted unpickler, with a stand-in for each name that it does not know.
+    """Load a file with PyTorch's restricted unpickler and a stand-in for each name that PyTorch does not allow.
 
-    Builtins outside `BUILTIN_NAMES` and the operating system's modules stay refused, since weights do not need them.
+    The operating system's modules, and builtins outside `BUILTIN_NAMES`, stay refused, since weights do not need them.
     """
     names: list[str] = []
     while True:
@@ -128,7 +128,7 @@ def tensors_in(held: Any) -> list[Tensor]:
 def plain_entries(held: dict[Any, Any]) -> dict[Any, Any]:
     """Return a dictionary's entries as a plain dictionary.
 
-    A pickle may set attributes on the dictionaries it creates that hide methods such as `items`.
+    A dictionary created by a pickle may have attributes that hide methods such as `items`.
     """
     return dict(dict.items(held))
 
@@ -136,7 +136,7 @@ def plain_entries(held: dict[Any, Any]) -> dict[Any, Any]:
 def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
     """Return the name of the entry that contains the weights, or "" if the file itself is the state dict.
 
-    An entry with a name that scripts use for weights comes before other tensors, such as a best accuracy. Raise a
+    An entry whose name scripts use for weights takes precedence over other tensors, such as a best accuracy. Raise a
     `UserError` if several entries could be meant.
     """
     holders = [name for name, value in held.items() if has_tensors(value)]

@@ -1,9 +1,10 @@
 """Published weight files: the URL, checksum, licence and accuracy of each.
 
-URLs and the first eight digits of SHA-256 sums (part of the file names) come from the publishers: torchvision's model
-files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10. The publishers also
-report the accuracies, for a single crop of the ILSVRC 2012 validation images or for the CIFAR-10 test images. The
-licences are those of the repositories. torchvision's documentation adds that terms of the training data may apply.
+The URLs and the first eight digits of the SHA-256 sums (part of the file names) come from the publishers: torchvision's
+model files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10. The publishers
+also report the accuracies, on single crops of the ILSVRC 2012 validation images or on the CIFAR-10 test images. The
+licences are those of the repositories. torchvision's documentation adds that the terms of the training data may also
+apply.
 """
 
 import ssl
@@ -31,15 +32,15 @@ class WeightFile:
 
     network: str
     name: str
-    naming: str  # the library whose tensor names it has
-    url: str  # "" if no URL serves the file in a form that can be read
+    naming: str  # the library whose tensor names the file uses
+    url: str  # "" if no URL serves the file in a readable form
     sha256: str  # the leading digits that are known, possibly none
     inputs: str  # a key of `INPUTS`
     top1: float  # the published accuracy in %
     top5: float | None
     licence: str
     classes: Literal["imagenet", "cifar10"] = "imagenet"
-    filename: str = ""  # if it is not the last part of the URL
+    filename: str = ""  # the file's name, if not the last part of the URL
     source: str = ""  # for a file without a URL, a description of where to get it
 
     @property
@@ -137,9 +138,9 @@ PUBLISHED_WEIGHTS: Mapping[str, WeightFile] = {file.key: file for file in WEIGHT
 
 
 def published_file(key: str) -> WeightFile:
-    """Return the file called NETWORK:NAME.
+    """Return the published file called NETWORK:NAME.
 
-    If it is unknown, raise a `UserError` that suggests files of the same network.
+    If there is none, raise a `UserError` that suggests files for the same network.
     """
     if key in PUBLISHED_WEIGHTS:
         return PUBLISHED_WEIGHTS[key]
@@ -157,10 +158,11 @@ def published_file(key: str) -> WeightFile:
 def obtain_file(
     file: WeightFile, store: Store, report: DownloadProgress = ignore_progress, context: ssl.SSLContext | None = None
 ) -> Path:
-    """Return the path of the file, found in the store or downloaded, after verifying its checksum.
+    """Find the file in the store or download it, verify its checksum, and return its path.
 
     The store is searched for the published file name and for NAME.*. If the file cannot be downloaded, the `UserError`
-    contains the path at which to save it by hand. `report(bytes so far, bytes in all)` is called during the download.
+    contains the path at which to save the file by hand. `report(bytes so far, bytes in all)` is called during the
+    download.
     """
     download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
     found = stored_file(file, store)

@@ -1,7 +1,7 @@
 """Readers of weight files from untrusted sources: safetensors, NumPy archives and PyTorch pickles.
 
 No code in a file is run, and memory is allocated only for what the file can hold. PyTorch's zip files and safetensors
-are mapped into memory privately, so that the file on the disk never changes.
+are mapped into memory privately, so that the file on disk never changes.
 """
 
 import io
@@ -25,9 +25,9 @@ from imclass.models.foreign.pickles import entry_of, plain_entries, read_pickle
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
 EXPORT_KEY = "imclass_export"  # the key of the record in our exports, see export.py
-# Added by DataParallel, by torch.compile, and by modules with the network as an attribute, such as Lightning's.
+# Added by DataParallel, by torch.compile, and by modules that hold the network as an attribute, such as Lightning's.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-# The original spelling of torchvision's DenseNet layers, which is still in its files.
+# The original spelling of DenseNet layer names, which torchvision's files still use.
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 MAX_ARRAYS = 20_000
 
@@ -42,10 +42,10 @@ class NamedTensors:
 
 
 def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
-    """Read the tensors in a weight file. Its extension determines the format.
+    """Read the tensors in a weight file. The file's extension determines the format.
 
-    Raise a `UserError` if the file does not have that format. `key` is the name of the entry in a training checkpoint
-    that contains the weights. It is needed if several entries could.
+    Raise a `UserError` if the file does not have that format. `key` is the name of the checkpoint entry that contains
+    the weights. It is needed if several entries could contain them.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file; check the path")
@@ -82,7 +82,7 @@ def read_safetensors(path: Path) -> NamedTensors:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
             return NamedTensors(tensors, record=(file.metadata() or {}).get(EXPORT_KEY, ""))
-    except Exception as error:  # the library's errors have no narrower class in common
+    except Exception as error:  # the library's errors have no narrower base class in common
         raise unreadable_file(path, "a safetensors file", error) from None
 
 
@@ -116,7 +116,7 @@ def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor, "..."]:
-    """Read one array. Raise a `ValueError` unless it contains numbers, and as many as its header declares.
+    """Read one array. Raise a `ValueError` unless it contains numbers, exactly as many as its header declares.
 
     Reading stops at the size that `member` declares.
     """
@@ -131,7 +131,7 @@ def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor
 
 
 def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return an .npy file's declared shape, whether it is stored by columns, its type, and the offset of its values."""
+    """Return an .npy file's shape, whether its order is column-major, its type and the offset of its values."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
@@ -145,8 +145,8 @@ def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int
 def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
     """Read the state dict in a file that a training script saved, with notes on the rest.
 
-    `key` is the name of the entry that contains it. Without `key`, the state dict is the file itself or the only
-    suitable entry.
+    `key` is the name of the entry that contains the state dict. Without `key`, the state dict is the file itself or the
+    only suitable entry.
     """
     whole, stand_ins = read_pickle(path)
     if not isinstance(whole, dict):

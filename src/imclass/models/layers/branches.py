@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from imclass.models.layers.sizes import map_side
 
-LayerSpec: TypeAlias = Callable[[int, float], nn.Module]  # of `w_in`, and `width`, a multiplier for output widths
+# called with `w_in` and with `width`, a multiplier for output widths
+LayerSpec: TypeAlias = Callable[[int, float], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Conv:
 
     At stride 1 padding keeps the size, unless the convolution is `valid`. Without `batch_norm` the convolution has
     biases instead. In Google's code BN shifts but does not scale, and keeps 0.9997 of its running statistics at each
-    step. Here, as in torchvision, it does both and keeps 0.9.
+    step. Here, as in torchvision, BN does both and keeps 0.9.
     """
 
     w_out: int
@@ -45,7 +46,7 @@ class Conv:
 
 
 def scale_width(w_out: int, width: float) -> int:
-    """Multiply `w_out` by `width`, but return at least 8, or `w_out` if that is fewer."""
+    """Multiply `w_out` by `width`, but return at least 8, or at least `w_out` if `w_out` is less than 8."""
     return max(min(w_out, 8), round(w_out * width))
 
 
@@ -60,11 +61,11 @@ def spec_of(make: Callable[[], nn.Module]) -> LayerSpec:
 
 
 POOL = spec_of(lambda: nn.MaxPool2d(3, 2))  # 3x3/2, whole windows only
-MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3, leaving padding out
+MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False))  # 3x3/1; the padding does not count
 
 
 class Branches(nn.ModuleDict):
-    """Parallel branches on the same maps, whose outputs are concatenated (Szegedy et al., CVPR 2015, figure 2)."""
+    """Parallel branches that receive the same maps, with concatenated outputs (Szegedy et al., CVPR 2015, figure 2)."""
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         return torch.cat([branch(maps) for branch in self.values()], dim=1)

@@ -14,10 +14,10 @@ BLOCK_ELEMENTS = 1 << 20  # elements masked at a time, few enough for their rand
 class Dropout(nn.Dropout):
     """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) in training, with a mask that is cheap on a CPU.
 
-    PyTorch draws a Bernoulli number for each element from a slow generator, which takes much of a training step of
-    `vgg-bn-drop`. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed still
-    determines the mask. The fast generator provides 16 bits per element, so the rate is exact to 1/65536. On other
-    devices this is PyTorch's dropout.
+    PyTorch draws a Bernoulli sample for each element from a slow generator, which takes up much of the time of a
+    `vgg-bn-drop` training step. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed
+    still determines the mask. The fast generator provides 16 bits per element, so the rate is exact to 1/65536. On
+    other devices, PyTorch's own dropout is used.
     """
 
     def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

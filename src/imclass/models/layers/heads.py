@@ -19,7 +19,7 @@ STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, whic
 
 
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
-    """Return the scores of a head at every position of maps.
+    """Return a head's scores at every position of the maps.
 
     The input positions of the first layer that spans several positions lie `dilation` apart.
     """
@@ -29,14 +29,14 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
-            maps = layer(maps.flatten(2)).view_as(maps)  # it accepts one axis of positions, not two
+            maps = layer(maps.flatten(2)).view_as(maps)  # a BatchNorm1d accepts one axis of positions, not two
         elif not isinstance(layer, nn.Flatten):
             maps = layer(maps)
     return maps
 
 
 def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
-    """Return the input of a head's last layer with weights, averaged over space if it consists of maps."""
+    """Return the input of a head's last layer with weights, averaged over space if that input consists of maps."""
     last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
     vector = head[:last](maps)
     return vector if vector.dim() == 2 else vector.mean((2, 3))
@@ -79,7 +79,7 @@ def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
 
 
 def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:
-    """Apply a fully connected layer, made for maps of the native size, at every position of larger maps.
+    """Apply a fully connected layer for maps of the native size at every position of larger maps.
 
     This is a convolution with the weights of `layer`. It is computed as matrix products over a few rows of windows at a
     time, because `conv2d` would first copy VGG's 7 x 7 x 512 x 4096 kernel into another memory order.
@@ -109,8 +109,8 @@ def fully_connected(
 ) -> nn.Sequential:
     """Return hidden layers with ReLU and dropout, and a last linear layer: the head of AlexNet and its successors.
 
-    Layer numbers start at `first`. Dropout of 0.5 acts on the output of each hidden layer, or with `drop_inputs` on its
-    input.
+    Layer numbers start at `first`. Dropout of 0.5 acts on the output of each hidden layer, or, with `drop_inputs`, on
+    the layer's input.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for n, units in enumerate(hidden, first):

@@ -16,7 +16,7 @@ def init_he(network: nn.Module) -> None:
 
 
 def init_he_convolutions(network: nn.Module) -> None:
-    """Draw convolutions as `init_he` does, and keep PyTorch's linear layers, as torchvision's ResNet does."""
+    """Draw convolutions as `init_he` does, and keep linear layers as PyTorch draws them, as in torchvision's ResNet."""
     for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -50,7 +50,7 @@ def init_normal(network: nn.Module, std: float = 0.01) -> None:
 def init_alexnet(network: nn.Module) -> None:
     """Draw weights from N(0, 0.01^2), and set the biases as in Krizhevsky et al., NIPS 2012, section 5.
 
-    Biases are 1 in the 2nd, 4th and 5th convolution and in the hidden fully connected layers, and 0 elsewhere.
+    Biases are 1 in the 2nd, 4th and 5th convolutions and in the hidden fully connected layers, and 0 elsewhere.
     """
     init_normal(network)
     layers = list(weighted_layers(network))

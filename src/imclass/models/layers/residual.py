@@ -21,7 +21,7 @@ ZeroPlacement: TypeAlias = Literal["end", "both"]
 def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: ZeroPlacement = "end") -> nn.Module:
     """Return a shortcut of He et al., CVPR 2016, arXiv:1512.03385, sections 3.3 and 4.1.
 
-    Option A has no parameters: where the shape changes it adds maps of zeros, all at the end or half at each end.
+    Option A has no parameters: where the shape changes, it adds maps of zeros, all at the end or half at each end.
     Option B projects where the shape changes, option C everywhere.
     """
     if option != "C" and stride == 1 and w_in == w_out:
@@ -35,7 +35,7 @@ def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: 
 class Subsample(nn.Module):
     """The shortcut of option A, which keeps every `stride`-th row and column and adds `added` maps of zeros.
 
-    It puts `before` of these maps before the input's and the rest after them.
+    Of the added maps, `before` come before the input's maps and the rest after them.
     """
 
     def __init__(self, added: int, stride: int, before: int = 0) -> None:
@@ -46,16 +46,16 @@ class Subsample(nn.Module):
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         zeros = (0, 0, 0, 0, self.before, self.added - self.before)
-        # Pooling over 1 x 1 selects the same values as indexing. The gradient of indexing would lose channels last.
+        # Pooling over 1 x 1 selects the same values as indexing. The gradient of indexing would lose the memory order.
         return functional.pad(functional.avg_pool2d(maps, 1, self.stride), zeros)
 
 
 class Bottleneck(nn.Module):
     """A residual block of 1x1, 3x3 and 1x1 convolutions, each with BN (He et al., CVPR 2016, figure 5 right).
 
-    `strides` are those of the first two convolutions: the stride is in the 1x1 in the paper, and in the 3x3 in later
-    networks. With `groups` this is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3).
-    Convolutions have no biases.
+    `strides` are those of the first two convolutions: the 1x1 is strided in the paper, the 3x3 in later networks. With
+    `groups` this is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3). Convolutions have no
+    biases.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ def pre_activation_layers(*convolutions: nn.Conv2d) -> list[nn.Module]:
 
 
 def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
-    """Return the shortcut of a pre-activation unit: a 1x1 convolution without BN if the shape changes."""
+    """Return the shortcut of a pre-activation unit: the identity or, if the shape changes, a 1x1 convolution."""
     same = stride == 1 and w_in == w_out
     return nn.Identity() if same else nn.Conv2d(w_in, w_out, 1, stride, bias=False)
 
 
 def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """Return the first layers: for ImageNet a 7x7 convolution, BN, ReLU and pooling, for CIFAR a 3x3, BN and ReLU."""
+    """Return the first layers: a 7x7 convolution, BN, ReLU and pooling for ImageNet, or a 3x3 one, BN and ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
@@ -123,8 +123,8 @@ def stages(
 ) -> OrderedDict[str, nn.Sequential]:
     """Return the stages "conv2_x", "conv3_x" and so on, where `blocks` has the number of blocks in each.
 
-    All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block. The
-    last of a stage's widths is that of its output.
+    All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block. A
+    stage's last width is the width of its output.
     """
     if len(blocks) != len(widths) or min(blocks, default=0) < 1:
         raise ValueError(f"blocks are {tuple(blocks)}; they must be {len(widths)} numbers, each at least 1")
@@ -139,7 +139,7 @@ def stages(
 
 
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
-    """Return the side of the maps after `stem` and `stages`, whose layers of stride 2 are padded and round up.
+    """Return the side of the maps after `stem` and `stages`. Layers of stride 2 are padded and round up.
 
     `map_side` returns the same side, but takes seconds on a network of a thousand layers.
     """
@@ -154,10 +154,10 @@ def foreign_networks(name: str) -> dict[str, ForeignNetwork]:
 
 
 def torchvision_name(name: str) -> str:
-    """Return a tensor's name in torchvision and timm, for residual networks of four stages with a 7x7 stem."""
+    """Return a tensor's name in torchvision and timm, for residual networks with a 7x7 stem and four stages."""
     name = name.removeprefix("features.").replace("head.2.", "fc.").replace(".shortcut.", ".downsample.")
     name = re.sub(r"^conv(\d)_x", lambda m: f"layer{int(m[1]) - 1}", name)
-    # The layers of a residual repeat convolution, BN, ReLU.
+    # The layers of a residual repeat the sequence convolution, BN, ReLU.
     return re.sub(r"residual\.(\d)", lambda m: f"{('conv', 'bn')[int(m[1]) % 3]}{int(m[1]) // 3 + 1}", name)
 
 

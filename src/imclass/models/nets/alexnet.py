@@ -1,17 +1,17 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks.
 
-Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is that network, with
-convolutions 2, 4 and 5 in two groups (one per GPU) and local response normalisation after the first two ReLUs.
-`alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network of Francois Fleuret's lecture
-EE-559 7.2 and of torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing convolutional
-neural networks, 2014, arXiv:1404.5997.
+Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is the network of
+this paper, with convolutions 2, 4 and 5 in two groups (one per GPU) and local response normalisation after the first
+two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network of Francois Fleuret's
+lecture EE-559 7.2 and of torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing
+convolutional neural networks, 2014, arXiv:1404.5997.
 
 Deviations:
 - `alexnet-2012` expects 227 x 227 pixels. The paper gives 224, but its first convolution, 11x11 with stride 4 and
   without padding, cannot produce the reported 55 x 55 maps from that size.
 - As in the lecture, `alexnet` has dropout before the hidden layers instead of after them, 256 maps in convolution 4,
-  and no response normalisation. arXiv:1404.5997 has 384 maps in convolution 4. Its author's cuda-convnet2 files have
-  256, and use response normalisation.
+  and no response normalisation. arXiv:1404.5997 has 384 maps in convolution 4. Krizhevsky's cuda-convnet2 files have
+  256 there, and use response normalisation.
 - The weights of `alexnet` are initialised as in the 2012 paper, not with PyTorch's defaults.
 - Dropout divides by 0.5 in training instead of multiplying outputs by 0.5 at test time.
 """

@@ -5,9 +5,9 @@ are those of section 3 and Table 2: plain DenseNets, and DenseNet-BCs, which hav
 that halve the number of maps. Their names contain the depth L and the growth rate k. The networks for ImageNet are the
 DenseNet-BCs of Table 1, except that the one with 161 layers comes from the released code.
 
-A transition is a batch norm, a ReLU, a 1x1 convolution and a 2x2 mean, as in the released code; the paper's text leaves
-out the ReLU. The rows are for training with augmentation. Without it, the paper has dropout of 0.2 after each
-convolution except the first.
+A transition is a batch norm, a ReLU, a 1x1 convolution and 2x2 average pooling, as in the released code; the paper's
+text leaves out the ReLU. The rows are for training with augmentation. Without it, the paper has dropout of 0.2 after
+each convolution except the first.
 """
 
 import re
@@ -39,7 +39,7 @@ class Row:
 
 
 class DenseNet(Network):
-    """Dense blocks with transitions between them, after a 7x7 convolution and pooling, or a 3x3 one for CIFAR."""
+    """A 7x7 convolution and pooling (for CIFAR, a 3x3 convolution), then dense blocks with transitions between them."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -99,7 +99,7 @@ def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> Or
 
 
 def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
-    """Return the layers between two blocks: BN, ReLU, a 1x1 convolution, dropout if its rate is above 0, a 2x2 mean."""
+    """Return the layers between two blocks: BN, ReLU, a 1x1 convolution, any dropout, and 2x2 average pooling."""
     layers = OrderedDict(norm=nn.BatchNorm2d(w_in), relu=nn.ReLU(inplace=True))
     layers["conv"] = nn.Conv2d(w_in, w_out, 1, bias=False)
     if dropout:
@@ -114,7 +114,7 @@ def torchvision_tensor_name(name: str) -> str:
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry for a CIFAR network, with its Table 2 error on augmented CIFAR-10.
+    """Return the entry for a CIFAR network, with its error on augmented CIFAR-10 from Table 2.
 
     The network has three blocks of equal depth. Its other four layers with weights are the first convolution, two
     transitions and the fully connected layer.

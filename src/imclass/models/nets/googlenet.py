@@ -14,9 +14,9 @@ weights need k = 1 and alpha = 2e-5.
 projected. The paper shows this block only to reject it, because the number of maps grows to 4,944.
 
 `googlenet-bn` is torchvision's network and not in the paper. It has batch norm instead of response normalisation and
-biases, a 3x3 convolution in place of each 5x5, a fourth pooling over 2x2, auxiliary heads that pool to 4 x 4 means, and
-dropout of 0.2. Its convolutions are drawn from N(0, 2 / fan-in); in torchvision every weight has a standard deviation
-of 0.01.
+biases, a 3x3 convolution in place of each 5x5, a fourth pooling over 2x2, auxiliary heads with average pooling to 4x4,
+and dropout of 0.2. Its convolutions are drawn from N(0, 2 / fan-in); in torchvision every weight has a standard
+deviation of 0.01.
 """
 
 from collections import OrderedDict
@@ -51,7 +51,7 @@ class Row:
 
     size: int = 224
     width: float = 1.0  # a multiplier for all widths
-    reduced: bool = True  # the blocks of figure 2b instead of 2a
+    reduced: bool = True  # the blocks of figure 2b instead of those of figure 2a
     aux: bool = True  # whether there are auxiliary heads
     k: float = 2.0  # the constant of local response normalisation
     alpha: float = 1e-4  # multiplies the sum of five squares in local response normalisation
@@ -131,7 +131,7 @@ def block(widths: tuple[int, int, int, int, int, int], row: Row) -> LayerSpec:
 
 
 def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
-    """Return an auxiliary head (section 5): a 5x5 mean of stride 3, a 1x1 convolution, two fully connected layers."""
+    """Return an auxiliary head (section 5): 5x5/3 average pooling, a 1x1 convolution and two linear layers."""
     pool = nn.AdaptiveAvgPool2d(4) if row.batch_norm else nn.AvgPool2d(5, 3)
     side = auxiliary_side(nn.Sequential(trunk, pool), row.size, w_in)
     maps, units = scale_width(128, row.width), scale_width(1024, row.width)

@@ -3,12 +3,12 @@
 Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the 19-layer convolutional
 network for CIFAR-10, modelled on FitNet-4. Its constants come from the authors' released Caffe files: the widths,
 dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. It has the 1x1
-convolution and the spatial mean of section 3.3.2; the network of section 3.3.1 (Table 2) has a fully connected layer
-instead.
+convolution and the global average pooling of section 3.3.2; the network of section 3.3.1 (Table 2) has a fully
+connected layer instead.
 
 Weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. The exceptions are
-the first and last layer, which are drawn from N(0, 0.05^2). For the first layer the released file has the 0.05 under a
-key that Caffe ignores, so Caffe uses 1.
+the first and last layers, which are drawn from N(0, 0.05^2). For the first layer, the released file gives 0.05 under a
+key that Caffe ignores, so Caffe uses 1 instead.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """Initialise as in the module's description, with the biases of gates set to `gate_bias` and all others to 0."""
+    """Initialise the network as the module describes, with the gates' biases set to `gate_bias` and all others to 0."""
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))

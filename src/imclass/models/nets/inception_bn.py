@@ -1,12 +1,12 @@
 """BN-Inception: batch normalization, accelerating deep network training by reducing internal covariate shift.
 
 Sergey Ioffe and Christian Szegedy, ICML 2015, arXiv:1502.03167: the network of figure 5 (appendix). It is a GoogLeNet
-with two 3x3 convolutions in place of each 5x5, batch norm after every convolution, mean pooling in most blocks, and
+with two 3x3 convolutions in place of each 5x5, batch norm after every convolution, average pooling in most blocks, and
 blocks of stride 2 in place of most pooling layers. It has no local response normalisation, no dropout (section 4.2.1)
 and no auxiliary heads.
 
 - Figure 5 contradicts itself in 4c and 4d: with its pool projections of 128 maps the blocks output 608 maps, but its
-  column of output sizes has 576. `inception-bn` has projections of 96 maps, and therefore 576, as in the network that
+  column of output sizes lists 576. `inception-bn` has projections of 96 maps, and therefore 576, as in the network that
   Google released later (TensorFlow-Slim's `inception_v2`). `inception-bn-128` has 128, as in the Caffe models.
 - The first convolution is a plain 7x7. The paper's is separable, with eight intermediate maps per colour.
 - Convolutions have no biases (section 3.2: batch norm would cancel them). Weights are drawn from N(0, 2 / fan-in),
@@ -44,7 +44,7 @@ class Block:
     three: tuple[int, int]  # 3x3 reduce, 3x3
     double: tuple[int, int]  # double 3x3 reduce, double 3x3
     projection: int | None = None  # of the pooled maps; None: set by the network's `Row`
-    maximum: bool = False  # max pooling instead of mean pooling
+    maximum: bool = False  # max pooling instead of average pooling
 
 
 BLOCKS: Mapping[str, Block] = {

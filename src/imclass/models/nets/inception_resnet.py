@@ -2,18 +2,18 @@
 
 Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261, section 3.2: blocks
 whose output is scaled down and added to their input (section 3.3). This is the Inception-ResNet-v2 that Google released
-as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. It differs from figures 3 and 15 to 19, as numbered on
-arXiv:
+as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. This network differs from figures 3 and 15 to 19,
+as numbered on arXiv:
 - the stem is that of Inception-v3, followed by one block like Inception-v3's with 320 maps; in figure 3 the stem is
   Inception-v4's;
 - there are 10, 20 and 10 residual blocks; in figure 15 there are 5, 10 and 5;
-- residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 print 384, 1154 and 2048;
+- residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 give 384, 1154 and 2048;
 - residuals are scaled by 0.17, 0.10 and 0.20, but the last one is not scaled and has no ReLU after it;
-- a 1x1 convolution to 1536 maps comes before the mean, and the auxiliary head is left out.
-As in the released code, weights are initialised by Glorot's rule. Those of Inception-v4 (inception_v4.py) depend on
-fan-in only.
+- a 1x1 convolution to 1536 maps comes before global average pooling, and the auxiliary head is left out.
+As in the released code, weights are initialised by Glorot's rule. Those of Inception-v4 (inception_v4.py) depend only
+on the fan-in.
 
-The published errors leave out some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are
+The published errors exclude some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are
 about 0.3 and 0.15 points higher (section 5).
 """
 
@@ -57,17 +57,17 @@ class Residual(nn.Module):
 
 
 def residual(inner: LayerSpec, scale: float, last: bool = False) -> LayerSpec:
-    """Return the `LayerSpec` of one residual block."""
+    """Return the `LayerSpec` for one residual block."""
     return lambda w_in, width: Residual(w_in, inner(w_in, width), scale, last)
 
 
 def repeat(n: int, part: LayerSpec) -> LayerSpec:
-    """Return the `LayerSpec` of n layers, each built by `part`."""
+    """Return the `LayerSpec` for n layers, each built by `part`."""
     return lambda w_in, width: stack(w_in, width, {str(i): part for i in range(n)})
 
 
 def mixed_5b() -> LayerSpec:
-    """Return the block after the stem, which has the four branches of Inception-v3's first blocks."""
+    """Return the block after the stem: the four branches of Inception-v3's first blocks."""
     return branches(
         branch0=[Conv(96, 1)],
         branch1=[Conv(48, 1), Conv(64, 5)],

@@ -28,7 +28,7 @@ class Row:
     """A NIN variant: its native size and, for each mlpconv layer, the widths and the geometry of its convolution."""
 
     size: int
-    widths: tuple[tuple[int, ...], ...]  # of its convolutions, without the last one, which has one map per class
+    widths: tuple[tuple[int, ...], ...]  # of the convolutions, except the very last, which has one map per class
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     paddings: tuple[int, ...]
@@ -95,7 +95,7 @@ def mlpconv(
     return layers
 
 
-SMALL_ROW = {"size": 63, "init_std": 0.2, "fine": ()}  # narrow layers would lose the signal with 0.05
+SMALL_ROW = {"size": 63, "init_std": 0.2, "fine": ()}  # with 0.05, narrow layers would lose the signal
 NETS = {
     "nin-cifar": NetworkEntry(
         build=NIN, row=CIFAR, parameters=966_986, paper="arXiv:1312.4400", year=2013, classes=10,

@@ -76,7 +76,7 @@ class OverFeat(Network):
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
     """Return a network's entry.
 
-    The small copy needs larger initial weights, because narrow layers would lose the signal with the paper's.
+    The small copy needs larger initial weights: with the paper's, narrow layers would lose the signal.
     """
     return NetworkEntry(
         build=OverFeat, row=row, parameters=parameters, paper="arXiv:1312.6229", year=2013, result=result,

@@ -1,10 +1,11 @@
 """ResNet: deep residual learning for image recognition.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385: Table 1, with the shortcut options of
-sections 3.3 and 4.1. Option B, projections, is used unless the name ends in "-a" or "-c". As in the paper's released
+sections 3.3 and 4.1. Option B (projections) is used unless the name ends in "-a" or "-c". As in the paper's released
 models, the first 1x1 convolution of a bottleneck has the stride. In the "-v1.5" rows, which follow no paper, the 3x3
-has it, as in torchvision and timm. The networks of 18 and 34 layers have basic blocks, so for them both versions are
-the same. The first pooling is padded, as in torchvision; in the released models it is not padded and rounds up.
+convolution has it, as in torchvision and timm. The networks of 18 and 34 layers have basic blocks, so both versions of
+these networks are the same. The first pooling is padded, as in torchvision; in the released models it is not padded and
+rounds up.
 """
 
 from dataclasses import dataclass, replace
@@ -32,11 +33,11 @@ class Row:
     """A column of Table 1: the blocks and widths of the four stages, conv2_x to conv5_x, and how shortcuts are made."""
 
     blocks: tuple[int, int, int, int]
-    # A stage of basic blocks has one width. A stage of bottlenecks has two: that of its inner maps and of its output.
+    # A stage of basic blocks has one width. A stage of bottlenecks has two, for its inner maps and its output.
     widths: tuple[tuple[int, ...], ...] = ((64, 256), (128, 512), (256, 1024), (512, 2048))
     stem: int = 64  # maps of the first convolution
     option: ShortcutOption = "B"
-    stride_in: Literal["1x1", "3x3"] = "1x1"  # the convolution of a bottleneck that has the stride
+    stride_in: Literal["1x1", "3x3"] = "1x1"  # which convolution of a bottleneck has the stride
     size: int = 224
 
 

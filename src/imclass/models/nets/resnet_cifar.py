@@ -39,7 +39,7 @@ class Row:
 
 
 class ResNetCifar(Network):
-    """A 3x3 convolution, three stages of n residual blocks each, and a fully connected layer on spatial means."""
+    """A 3x3 convolution, three stages of n residual blocks each, global average pooling and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         n, rest = divmod(row.depth - 2, 6)
@@ -62,7 +62,7 @@ class ResNetCifar(Network):
 
 
 def akamaster_name(n: int, name: str) -> str:
-    """Return a tensor's name in the repository akamaster/pytorch_resnet_cifar10, given the n blocks per stage."""
+    """Return a tensor's name in the repository akamaster/pytorch_resnet_cifar10, for n blocks per stage."""
     place = re.fullmatch(r"features\.(\d+)\.(.+)", name)
     if place is None:
         return name.replace("head.2.", "linear.")
@@ -73,7 +73,7 @@ def akamaster_name(n: int, name: str) -> str:
 
 
 def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
-    """Return a network's entry. The matching network of akamaster has option A and adds the zeros at both ends."""
+    """Return a network's entry. akamaster's matching network has option A and adds the zeros at both ends."""
     theirs = ForeignNetwork(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
     return NetworkEntry(
         build=ResNetCifar, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, classes=10,
@@ -87,7 +87,7 @@ NETS = {  # Errors are from Table 6.
     "resnet-cifar-32": entry(Row(32), 464_154, 7.51),
     "resnet-cifar-44": entry(Row(44), 658_586, 7.17),
     "resnet-cifar-56": entry(Row(56), 853_018, 6.97),
-    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # the best of 5 runs, whose mean is 6.61 +- 0.16
+    "resnet-cifar-110": entry(Row(110), 1_727_962, 6.43),  # the best of 5 runs; their mean is 6.61 +- 0.16
     "resnet-cifar-1202": entry(Row(1202), 19_421_274, 7.93),
     "resnet-cifar-20-b": entry(Row(20, "B"), 272_474),
     "resnet-cifar-32-b": entry(Row(32, "B"), 466_906),

@@ -2,10 +2,10 @@
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, ECCV 2016, arXiv:1603.05027: the full pre-activation of figure 4
 (e), for CIFAR (Table 3) and ImageNet (Table 5). As described in the appendix, the first activation follows conv1
-directly, before the paths split, another follows the last addition, and bottlenecks project where the shape changes,
-after their first activation. As in He et al., CVPR 2016, basic blocks on CIFAR have option A. As in the released code
-for CIFAR, the first 1x1 convolution of a bottleneck has the stride, and projections have no BN; the paper does not
-state either.
+directly, before the paths split; another follows the last addition; and bottlenecks project where the shape changes,
+after their first activation. As in He et al., CVPR 2016, basic blocks for CIFAR have option A. As in the released code
+for CIFAR, the first 1x1 convolution of a bottleneck has the stride, and projections have no BN; the paper states
+neither.
 
 On ImageNet the paper trains at 224 x 224 pixels and tests at 320 x 320. To test at that size here, change `size` in the
 row or use a dense protocol.
@@ -36,7 +36,7 @@ class Row:
     """A pre-activation ResNet: the blocks and widths of each stage, and the first convolution."""
 
     blocks: tuple[int, ...]
-    # A stage of basic blocks has one width. A stage of bottlenecks has two: that of its inner maps and of its output.
+    # A stage of basic blocks has one width. A stage of bottlenecks has two, for its inner maps and its output.
     widths: tuple[tuple[int, ...], ...]
     stem: int = 16  # maps of the first convolution
     stem_kernel: Literal[3, 7] = 3
@@ -89,7 +89,7 @@ def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
 
 
 def cifar(n: int, widths: tuple[tuple[int, ...], ...], parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry for a CIFAR-10 network with three stages of n units. Its error is a median of 5 runs."""
+    """Return the entry for a CIFAR-10 network with three stages of n units. The error is the median of 5 runs."""
     return entry(Row((n, n, n), widths), parameters, PaperResult(top1, protocol="whole image"))
 
 

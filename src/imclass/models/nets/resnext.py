@@ -73,8 +73,9 @@ class ResNeXt(Network):
 class Aggregation(nn.Module):
     """A block in form (a) or (b), with a separate module for each path.
 
-    A path is a 1x1 and a 3x3 convolution, each with BN and ReLU. In form (a) each path ends in another 1x1, and the
-    outputs are added. In form (b) the outputs are concatenated before a single 1x1. BN, the shortcut and a ReLU follow.
+    A path is a 1x1 and a 3x3 convolution, each with BN and ReLU. In form (a) each path ends in another 1x1 convolution,
+    and the outputs are added. In form (b) the outputs are concatenated before a single 1x1 convolution. BN, the
+    shortcut and a ReLU follow.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Return the widths of the 3x3 and the output in n stages. Both double at each stage, from `first` and 256."""
+    """Return the widths of the 3x3 and the output in n stages: `first` and 256, doubled at each later stage."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
@@ -159,7 +160,7 @@ def imagenet(
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
     """Return the entry for a CIFAR-10 network with three stages of three blocks.
 
-    The error is from Table 7, a mean of 10 runs.
+    The error is the mean of 10 runs in Table 7.
     """
     row = Row((3, 3, 3), doubled_widths(c * d, 3), c, stem_kernel=3, size=32)
     return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})

@@ -1,6 +1,6 @@
 """A small residual network for a folder of photos: 128 pixels, a few hundred to a few thousand images, two CPU cores.
 
-It is ResNet-18 (He et al., CVPR 2016, arXiv:1512.03385) at half its width, with 2.8 million parameters and 145 million
+It is ResNet-18 (He et al., CVPR 2016, arXiv:1512.03385) at half the width, with 2.8 million parameters and 145 million
 multiply-adds, and with changes that cost almost nothing and are known to help:
 - Two 3x3 convolutions of stride 2 replace the 7x7 and the pooling. ResNet-C (He et al., CVPR 2019, arXiv:1812.01187,
   section 4.2) has three and keeps the pooling.
@@ -8,7 +8,7 @@ multiply-adds, and with changes that cost almost nothing and are known to help:
 - The last BN of each block starts at 0, so that each block starts as the identity (Goyal et al. 2017, arXiv:1706.02677,
   section 5.1).
 
-It trained on the most images per second in bfloat16 among candidates of similar cost.
+Among candidates of similar cost, this network trained on the most images per second in bfloat16.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Row:
 
 
 class SmallResNet(Network):
-    """Two 3x3 convolutions of stride 2, four stages of basic blocks, and a fully connected layer on spatial means."""
+    """Two 3x3 convolutions of stride 2, four stages of basic blocks, global average pooling and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         if row.size < 32 or row.size % 32:
@@ -57,7 +57,7 @@ def convolution(w_in: int, w_out: int) -> list[nn.Module]:
 
 
 def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
-    """Return a basic block. Where the shape changes, its shortcut is a mean (if strided), a 1x1 convolution and BN."""
+    """Return a basic block. The shortcut of a strided block is average pooling, a 1x1 convolution and BN."""
     w_out = widths[0]
     if stride == 1:
         return BasicBlock(w_in, w_out, stride, shortcut(w_in, w_out, stride, "B"))

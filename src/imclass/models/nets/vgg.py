@@ -8,8 +8,8 @@ ReLU, follow torchvision and are not in the paper.
 Points that the paper leaves open:
 - Section 3.1 calls 10^-2 the variance of the initial weights. Here it is their standard deviation (`init_std`), because
   with a standard deviation of 0.1 activations explode. The paper trained A first and initialised the deeper nets with
-  its layers.
-- A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, which the paper cites for it.
+  layers of A.
+- A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, to which the paper refers.
 """
 
 from collections import OrderedDict
@@ -103,7 +103,7 @@ def entry(
 ) -> NetworkEntry:
     """Return a network's entry. `theirs` is its name in torchvision and timm.
 
-    The small copy needs larger initial weights, because narrow layers would lose the signal with the paper's 0.01.
+    The small copy needs larger initial weights: with the paper's 0.01, narrow layers would lose the signal.
     """
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,

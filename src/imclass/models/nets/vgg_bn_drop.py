@@ -23,8 +23,8 @@ class Row:
     """A variant of `vgg_bn_drop`: the convolutions of the five stages, the hidden layers, and their dropout."""
 
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)  # of each stage
-    convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)  # their number in each stage
-    # After each convolution of a stage except its last.
+    convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)  # the number of convolutions in each stage
+    # After each convolution of a stage except the stage's last.
     dropout: tuple[float, float, float, float, float] = (0.3, 0.4, 0.4, 0.4, 0.4)
     hidden: int = 512  # units of each of the two hidden layers
     head_dropout: float = 0.5  # before each of the first two fully connected layers

@@ -36,13 +36,13 @@ class Row:
 
 
 class WideResNet(Network):
-    """A 3x3 convolution, three groups of pre-activation blocks, and a fully connected layer on spatial means."""
+    """A 3x3 convolution, three groups of pre-activation blocks, global average pooling and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
-            """Return a pre-activation block with two 3x3 convolutions and, if its rate is above 0, dropout."""
+            """Return a pre-activation block: two 3x3 convolutions, with dropout between them unless its rate is 0."""
             layers = pre_activation_layers(
                 nn.Conv2d(w_in, widths[0], 3, stride, padding=1, bias=False),
                 nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False),

@@ -59,7 +59,7 @@ class ZFNet(Network):
 def entry(row: Row, parameters: int, top1: float, top5: float) -> NetworkEntry:
     """Return a network's entry with its errors.
 
-    The small copy needs larger initial weights, because narrow layers would lose the signal with the paper's.
+    The small copy needs larger initial weights: with the paper's, narrow layers would lose the signal.
     """
     return NetworkEntry(
         build=ZFNet, row=row, parameters=parameters, paper="arXiv:1311.2901", year=2013,

@@ -1,1 +1,1 @@
-"""Views of an image at several scales, and averages over their posteriors."""
+"""Views of images at several scales, and averages of the views' posteriors."""

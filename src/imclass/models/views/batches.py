@@ -12,7 +12,7 @@ from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.preprocess import Preprocess
 
 # Bytes of uint8 pixels in a batch of views, enough for 14 views of 224 x 224. In larger batches the maps no longer fit
-# the processor's cache, and VGG and GoogLeNet take longer per view. With smaller ones the weights are read too often.
+# the processor's cache, and VGG and GoogLeNet take longer per view. In smaller batches the weights are read too often.
 BATCH_BYTES = 2 * 2**20
 
 ImageSequence: TypeAlias = Sequence[Image]
@@ -52,7 +52,7 @@ def split_by_bytes(
 
 
 def batch_by_shape(images: ImageSequence) -> Iterator[tuple[list[int], ViewBatch]]:
-    """Yield all images with their positions, in batches of equal shape that need no padding."""
+    """Yield all images with their positions, in batches of images of equal shape, so that none needs padding."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
         shapes.setdefault(image.shape, []).append(i)

@@ -1,14 +1,14 @@
-"""Geometry of multi-crop protocols: the squares of a rescaled image that they score, in pixels.
+"""Geometry of multi-crop protocols: the squares that they score in a rescaled image, in pixels.
 
-Each rule receives the height and width of the rescaled image, both at least the network's native size, and that size.
-It returns a fixed number of squares in a fixed order. The protocol adds the horizontal flips.
+Each rule receives the height and width of the rescaled image, both at least the network's native size, and the native
+size itself. It returns a fixed number of squares in a fixed order. The protocol adds the horizontal flips.
 """
 
 from typing import NamedTuple
 
 
 class CropSquare(NamedTuple):
-    """A square of an image: its first row, first column and side. Other sides are resized to the native size."""
+    """A square of an image: first row, first column and side. Squares of other sizes are resized to the native size."""
 
     top: int
     left: int
@@ -37,7 +37,7 @@ def crops_in_square(box: CropSquare, size: int) -> tuple[CropSquare, ...]:
 
 
 def ten_crop(height: int, width: int, size: int) -> tuple[CropSquare, ...]:
-    """Return the corners and centre of the central square, 5 squares (Krizhevsky et al. 2012, sections 2 and 4.1)."""
+    """Return 5 squares: the corners and centre of the central square (Krizhevsky et al. 2012, sections 2 and 4.1)."""
     return crops_in_square(largest_squares(height, width)[1], size)
 
 

@@ -56,7 +56,7 @@ def score_over_scales(
 
 
 def check_maps(classifier: NetworkBacked, side: int, scorers: Sequence[ViewScorer]) -> None:
-    """Raise a `UserError` for a network that cannot be applied to whole images, by trying one black image."""
+    """Try one black image, and raise a `UserError` if the network cannot be applied to whole images."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
     for scorer in scorers:
         if isinstance(scorer, ClassMaps):  # crops have the native size, which every network accepts
@@ -138,10 +138,10 @@ class MeanPosterior:
     scales: tuple[int, ...] = ()  # Q in pixels; if empty, the paper's, or else the scale at which the model was trained
     paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels, scaled in proportion for others
     native: int = 224
-    about: str = ""  # a one-line description, with the paper
+    about: str = ""  # a one-line description that cites the paper
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the scales Q: the sides in pixels to which the shorter side of an image is rescaled."""
+        """Return the scales Q: the lengths in pixels to which the shorter side of an image is rescaled."""
         return (
             self.scales
             or proportional_scales(self.paper, self.native, preprocess.size)

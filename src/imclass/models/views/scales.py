@@ -18,7 +18,7 @@ def training_scale(preprocess: Preprocess) -> int:
 
 
 def proportional_scales(scales: Sequence[int], native: int, size: int) -> tuple[int, ...]:
-    """Convert scales for a network of `native` pixels to one of `size` pixels, rounding halves up."""
+    """Convert scales for a network of `native` pixels to scales for one of `size` pixels, rounding halves up."""
     return tuple((2 * q * size + native) // (2 * native) for q in scales)
 
 

@@ -1,1 +1,1 @@
-"""Parts of pipelines. Each file defines one part, in its table `PARTS`."""
+"""Parts of pipelines. Each file defines one part, in its `PARTS` table."""

@@ -9,7 +9,7 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Triangular(Schedule):
-    """A schedule that rises linearly from 0 to 1 at the fraction `peak` of the stage, then falls to `final`."""
+    """A schedule that rises linearly from 0 to 1 until the fraction `peak` of the stage, then falls to `final`."""
 
     kind: ClassVar[str] = "triangular"
     final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # the last rate, as a fraction of `rate`

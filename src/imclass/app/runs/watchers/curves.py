@@ -11,7 +11,7 @@ POINTS = 60  # approximate number of points in the training curve; from this man
 
 
 class Curves:
-    """A consumer that draws `curves.png`, loss and error over epochs, about every `every` seconds and at the end."""
+    """A consumer that draws loss and error over epochs to `curves.png`, about every `every` seconds and at the end."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
@@ -27,7 +27,7 @@ class Curves:
 
     def draw(self) -> None:
         """Draw the curves from the log."""
-        from imclass.app.draw.curves import curves_png  # not above, because matplotlib is slow to import
+        from imclass.app.draw.curves import curves_png  # imported here because matplotlib is slow to import
 
         log = self.run.events()
         epochs, parts = epoch_rows(log), step_rows(log)
@@ -61,10 +61,10 @@ def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]
 
 
 def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
-    """Return about `POINTS` rows of training loss and error, one for each of several equal parts of an epoch.
+    """Return about `POINTS` rows of training loss and error, one for each part: epochs are divided into equal parts.
 
-    A row contains the means over the images of its part. Its epoch is the position of the part's middle step; 0.5 is
-    halfway through the first epoch.
+    A row contains the means over the images of its part. The row's `epoch` is the position of the part's middle step;
+    0.5 is halfway through the first epoch.
     """
     starts = [entry for entry in log if entry["event"] == "epoch_start"]
     sizes = {entry["epoch"]: entry["batches"] for entry in starts}
@@ -74,7 +74,7 @@ def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     parts: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
     for step in steps:
         epoch, size = step["epoch"], sizes[step["epoch"]]
-        count = min(size, -(-POINTS // epochs))  # of the epoch's parts
+        count = min(size, -(-POINTS // epochs))  # number of parts in an epoch
         parts.setdefault((epoch, (step["batch"] - 1) * count // size), []).append(step)
     return [mean_row(part, sizes[epoch], errors) for (epoch, _), part in sorted(parts.items())]
 

@@ -20,11 +20,11 @@ from imclass.evaluation.results import read_scores
 from imclass.training.events import Event, LegEnd
 from imclass.training.plan import Leg
 
-PICTURES = "pictures"  # folder in a run
+PICTURES = "pictures"  # subfolder of a run
 INDEX = "index.json"
 MAX_MISTAKES = 24  # in a report, the most confident first
 REPORT_SPLITS = ("test", VALIDATION)  # a report covers the first of these that exists
-MAX_PICTURE_SIDE = 512  # pixels, of an image without a preprocess
+MAX_PICTURE_SIDE = 512  # pixels; side of an image shown without a preprocess
 
 
 class Pictures:
@@ -91,7 +91,7 @@ def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
 
 
 def worst_mistakes(result: Evaluation, names: Sequence[str], max_images: int = MAX_MISTAKES) -> list[WrongImage]:
-    """Return the most confident mistakes, or none if an image may have several classes."""
+    """Return the most confident mistakes, or none if an image may have several labels."""
     return wrong_images(result, names)[:max_images] if isinstance(result.targets, OneOf) else []
 
 
@@ -102,7 +102,7 @@ def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def network_view(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
-    """Return a preprocessed image in RGB order, or without a preprocess the image reduced to `MAX_PICTURE_SIDE`."""
+    """Return an image as the network sees it, in RGB order; without a preprocess, reduced to `MAX_PICTURE_SIDE`."""
     if preprocess is None:
         grey = image.shape[2] == 1
         small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))

@@ -20,7 +20,7 @@ LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation
 
 
 class Scores:
-    """A consumer that writes `scores/SPLIT.npz` of each leg: the chosen weights' scores on every held-out split.
+    """A consumer that writes `scores/SPLIT.npz` for each leg: the chosen weights' scores on every held-out split.
 
     For validation, the scores with the last weights are written as well. Validation is scored after each epoch, and the
     scores of the best epoch are those of the weights to keep. Each file is written before the next checkpoint, so a
@@ -42,7 +42,7 @@ class Scores:
         self.write()
 
     def write(self) -> None:
-        """Write all pending files; one that fails is removed, so that no older scores remain in its place."""
+        """Write all pending files. A file that cannot be written is removed, so that no older scores remain there."""
         for path, (event, facts) in list(self.pending.items()):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,10 +68,10 @@ class Scores:
 
 
 def score_file_names(event: Evaluated) -> Iterator[tuple[str, str]]:
-    """Yield the name of each file for an evaluation, and the text to add to the description of its images."""
+    """Yield each file name for an evaluation, with the text to add to the description of the images."""
     if event.split != VALIDATION:
         yield event.split, ""
         return
-    yield LAST_VALIDATION, "; the weights are the last"
+    yield LAST_VALIDATION, "; scored with the last weights"
     if event.best:
         yield VALIDATION, "; the weights were chosen on these images"
