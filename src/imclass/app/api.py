@@ -71,7 +71,7 @@ def configure(
     override: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Training:
-    """Return the config of a recipe with other values.
+    """Return a recipe's config with the given values.
 
     A keyword is a parameter of the recipe's function, or a field as on the command line. Pass dotted keys in
     `override`: `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`. A field of a stage is set in
@@ -94,8 +94,8 @@ def create(
 
     `seed` determines the weights. Under the link "sigmoid" an image may have several of the classes. `preprocess` must
     have the network's native size. By default, it resizes the shorter side to 8/7 of that size, and converts images to
-    colour or grey, whichever the published network uses. Raise `UserError` for incompatible arguments, before memory is
-    allocated.
+    colour or greyscale, whichever the published network uses. Raise `UserError` for incompatible arguments, before
+    memory is allocated.
     """
     check_names(classes)
     return classifier.create(model, classes, preprocess, seed, open_context(plugins=plugins), link_of(link))
@@ -132,12 +132,12 @@ def predict(
 
     `top` is the number of classes, by default five, or all that reach their thresholds under the link "sigmoid".
 
-    `model` is an argument of `load`, or a classifier that it returned; `device` applies only to the former. `images` is
-    a path, a folder or a pattern; the bytes of an image file; an H x W x C uint8 array with C = 1 or 3; a Pillow image;
-    or an iterable of these or of (name, image) pairs, such as an N x H x W x C uint8 array or a generator. Items are
-    read as they are needed. `batch` images are classified at a time, and `workers` threads decode them. The
-    `Prediction` for an image that cannot be used states the reason in `refused`. A `UserError` for invalid arguments is
-    raised by the call itself, not while iterating.
+    `model` is an argument of `load`, or a classifier that `load` returned; `device` applies only to the former.
+    `images` is a path, a folder or a pattern; the bytes of an image file; an H x W x C uint8 array with C = 1 or 3; a
+    Pillow image; or an iterable of these or of (name, image) pairs, such as an N x H x W x C uint8 array or a
+    generator. Items are read as they are needed. `batch` images are classified at a time, and `workers` threads decode
+    them. The `Prediction` for an image that cannot be used states the reason in `refused`. A `UserError` for invalid
+    arguments is raised by the call itself, not while iterating.
     """
     context = open_context(store, plugins, max_megapixels)
     known = view_protocols(context)[protocol] if protocol is not None else None
@@ -205,8 +205,8 @@ def compare(
 ) -> Contrast:
     """Return a paired test of two models on the images that both have scored: is B better, or could it be chance?
 
-    `list` is the number of images with different results to list. The options are those of `evaluate`. Raise
-    `UserError` if the models have different classes or no image in common.
+    `list` is the number of images to list among those with different results. The options are those of `evaluate`.
+    Raise `UserError` if the models have different classes or no image in common.
     """
     check_comparison(protocol, list)
     return evaluate((a, b), data, protocol=protocol, weights="none", uses=("compare",), **options).compare(list)

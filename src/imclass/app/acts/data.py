@@ -72,7 +72,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
 
 
 def split_problem(opened: Sequence[Dataset]) -> str:
-    """Return why the first split cannot be trained on or another one cannot be scored; "" if there is no problem."""
+    """Return why the first split cannot be trained on or another split cannot be scored; "" if there is no problem."""
     try:
         check_learnable(opened[0])
         check_scorable(opened[1:])
@@ -122,7 +122,7 @@ def export_images(
 
 
 def balanced_order(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return all positions: the first image of each class in class order, then the second image of each, and so on."""
+    """Return the positions of all images: the first image in each class, in class order, then the second, and so on."""
     order = np.argsort(labels, kind="stable")
     class_start = np.searchsorted(labels[order], labels[order])  # where each image's class begins in that order
     rank = np.arange(len(labels)) - class_start  # of each image within its class

@@ -52,7 +52,7 @@ def verify_file(
 def export_model(
     model: str, library: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
-    """Write a model's tensors as another library's state dict. Return a description as a record and as text."""
+    """Write a model's tensors as another library's state dict. Describe the export as a record and as text."""
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: the file extension determines the format; use one of {', '.join(FORMATS)}")
     check_target(out, "--out")

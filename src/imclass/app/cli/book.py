@@ -1,4 +1,4 @@
-"""Progress as the PaddlePaddle book prints it: a line every hundred steps, and a dot for each of the others."""
+"""Progress as the PaddlePaddle book prints it: a line every hundred steps, and a dot for each step in between."""
 
 import sys
 
@@ -51,7 +51,7 @@ class BookLog:
 
 
 def book_step(event: StepEnd) -> str:
-    """Return the text of a step: a line for the first of every hundred steps in an epoch, otherwise a dot."""
+    """Return the text for a step: a line for the first of every hundred steps in an epoch, otherwise a dot."""
     step = event.at.batch - 1
     if step % STEPS_PER_LINE:
         return "."

@@ -60,7 +60,7 @@ def verb_help(verb: str, kind: type) -> str:
 
 
 def brief(argument: Argument) -> str:
-    """Return the first sentence of an argument's text, with its default."""
+    """Return the first sentence of an argument's text, followed by the argument's default."""
     return f"{argument.summary} (default: {argument.default})" if argument.default else argument.summary
 
 
@@ -71,7 +71,7 @@ def section(title: str, rows: Mapping[str, str]) -> str:
 
 
 def help_row(label: str, text: str, column: int) -> str:
-    """Return a label and the text that begins at a column, wrapped to the terminal."""
+    """Return a label and a text that begins in the given column, wrapped to the width of the terminal."""
     if width() - column < MIN_TEXT_COLUMNS:
         return f"  {bold(label)}\n{wrap_text(text, 6)}"
     first, *others = textwrap.wrap(text, width() - column, break_on_hyphens=False) or [""]
@@ -80,7 +80,7 @@ def help_row(label: str, text: str, column: int) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """Return a description wrapped to the terminal, with indented lines unchanged."""
+    """Return a description wrapped to the width of the terminal, with indented lines unchanged."""
     return "\n\n".join(
         textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
         for part in text.split("\n\n")
@@ -88,7 +88,7 @@ def paragraphs(text: str) -> str:
 
 
 def wrap_text(text: str, indent: int = 0) -> str:
-    """Return a text wrapped to the terminal without breaking long words."""
+    """Return a text wrapped to the width of the terminal, without breaking long words."""
     margin = " " * indent
     return textwrap.fill(
         text, width(), initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
@@ -154,7 +154,7 @@ def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
-    """Return the value at index `name` if `name` is a number, otherwise the value of the kind `name`."""
+    """Return the value at index `name` if `name` is a number, otherwise the value of kind `name`."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 

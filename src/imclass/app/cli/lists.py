@@ -1,4 +1,4 @@
-"""Lists of entries, built from the tables or read from an index in the store. The index does not need PyTorch."""
+"""Lists of entries, built from the tables or read from an index in the store. The index can be read without PyTorch."""
 
 import json
 import platform
@@ -26,7 +26,7 @@ PACKAGE_FOLDER = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Listing:
-    """The rows of a table, details of the entries, keyed by name, and a line for each entry that failed."""
+    """The rows of a table, the details of each entry (keyed by name), and a line for each entry that failed."""
 
     rows: list[dict[str, Any]]
     details: dict[str, dict[str, Any]]
@@ -52,7 +52,7 @@ def describe_entries(
 
 
 def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context], Listing]) -> Listing:
-    """Return the listing that `make` builds, from the index if no file of the package or the plugins has changed.
+    """Return the listing that `make` builds, taken from the index if no file of the package or the plugins has changed.
 
     Rows may depend on any file of the package, so all files are checked, which takes a few milliseconds. A listing with
     failures is not stored, because it depends on the installed libraries.

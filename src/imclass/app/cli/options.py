@@ -50,7 +50,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 
 
 def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training, Execution]:
-    """Return the configs that the options modify, from the recipe or from the file given with --config."""
+    """Return the configs that the options modify: those of the recipe, or those in the file given with --config."""
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
         from imclass.training.kinds import kind_tables

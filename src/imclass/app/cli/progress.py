@@ -1,4 +1,7 @@
-"""Progress of scoring and training on standard error. Training shows loss, accuracy, rate, data wait and time left."""
+"""Progress of scoring and training on standard error.
+
+Training shows loss, accuracy, images per second, data wait and time left.
+"""
 
 import math
 import time
@@ -76,7 +79,7 @@ class EvaluationProgress:
 
 @dataclass
 class EpochSums:
-    """Sums over the steps of an epoch run by this process: all steps, unless the process resumed within the epoch."""
+    """Sums over the steps that this process ran in an epoch: all steps, unless the process resumed within the epoch."""
 
     counted: str = "top1"  # the measure that `correct` counts
     images: int = 0
@@ -155,7 +158,7 @@ def clock_text(seconds: float) -> str:
 
 
 def solved_line(event: Solved) -> str:
-    """Return a line with the choices of a solver."""
+    """Return a line with the values that a solver chose."""
     facts = [f"{name} {value:g}" for name, value in event.facts.items() if isinstance(value, int | float)]
     return f"{event.solver} was fitted to the features of {event.images:,} images: {', '.join(facts)}"
 
@@ -232,15 +235,15 @@ class TrainingProgress:
         return "  ".join(parts)
 
     def features_text(self, event: FeatureBatch) -> str:
-        """Return the number of images with features, the rate, and the time left."""
+        """Return the number of images whose features have been computed, the rate, and the time left."""
         rate = self.sums.computed / max(1e-9, self.sums.seconds)
         left = clock_text((event.total - event.done) / max(1e-9, rate))
         return f"features of {event.done:,} of {event.total:,} images  {rate:,.0f} images/s  left {left}"
 
     def epoch_line(self, event: EpochEnd) -> str:
-        """Return the line for a finished epoch. On a narrow terminal it omits the data wait, and if necessary the rate.
+        """Return the line for a finished epoch, on a narrow terminal without the data wait and, if necessary, the rate.
 
-        Rate and time left are unknown if this process resumed after the last step of the epoch.
+        The rate and the time left are unknown if this process resumed after the last step of the epoch.
         """
         sums = self.sums
         means = means_text(event.main, event.measures, event.total)

@@ -32,7 +32,7 @@ class LossyStream:
 
 
 def flush(stream: Any) -> None:
-    """Flush a stream, and silence it if it cannot be written."""
+    """Flush a stream, and silence it if it cannot be written to."""
     try:
         stream.flush()
     except OSError:

@@ -95,7 +95,7 @@ def syntax_of(kind: type) -> Syntax:
 
 
 def argument(field: dataclasses.Field[Any], hint: Any, mark: Arg, text: str) -> Argument:
-    """Return the record of one field."""
+    """Return the record for one field."""
     plain = scalar(hint)
     choices = tuple(map(str, typing.get_args(plain))) if typing.get_origin(plain) is Literal else ()
     name = "" if mark.positional else f"--{field.name.rstrip('_').replace('_', '-')}"

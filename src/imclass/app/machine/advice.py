@@ -91,7 +91,7 @@ def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def describe_store(folder: Path) -> StoreState:
-    """Return the state of a store. If it does not exist yet, access and space are the nearest existing parent's."""
+    """Return the state of a store. Before the store exists, access and free space are its nearest existing parent's."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     free = shutil.disk_usage(nearest).free

@@ -84,7 +84,7 @@ def mac_processor(sysctl: str) -> tuple[str, set[str]]:
 
 
 def sysctl_output() -> str:
-    """Return sysctl's output on processor and memory, or "" if sysctl fails."""
+    """Return sysctl's output about the processor and memory, or "" if sysctl fails."""
     try:
         done = subprocess.run(["sysctl", *SYSCTL], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):

@@ -39,7 +39,7 @@ def image_label(split: str) -> str:
 
 
 def refusal_table(refused: Sequence[Refused]) -> Html:
-    """Return the refused files, and why each was refused."""
+    """Return a table of the refused files, with the reason for each refusal."""
     if not refused:
         return element("p", "No files were refused.", class_="small")
     rows = [(name_element(r.path, 72), join_html([r.detail, " (", r.code, ")"])) for r in refused[:MAX_FILE_ROWS]]

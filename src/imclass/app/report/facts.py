@@ -1,4 +1,4 @@
-"""The contents of a report, gathered from a run's folder or from an evaluated model and its folder."""
+"""The contents of a report, gathered from a run's folder, or from a model and the folder with its evaluation."""
 # Tested in tests/app/report/test_page.py
 
 import math
@@ -63,7 +63,7 @@ class HeadlineScore:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The first convolution: its filters, and its feature maps for one image. What cannot be drawn is None."""
+    """The first convolution: its filters, and its feature maps for one image. A part that cannot be drawn is None."""
 
     layer: str
     filters: UInt8[np.ndarray, "..."] | None
@@ -98,7 +98,7 @@ class ReportData:
     parameters: int
     size: int  # side of the network's input in pixels; 0 unless the model is a single network
     refused: Sequence[Refused]  # of all splits
-    counts: Mapping[str, Int64[np.ndarray, "K"]]  # number of images of each class, keyed by split
+    counts: Mapping[str, Int64[np.ndarray, "K"]]  # number of images in each class, keyed by split
     images: Mapping[str, int]  # number of images, keyed by split
     score: HeadlineScore | None
     scored: str  # which images were scored, and with which protocol
@@ -158,7 +158,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
 def gather_model(
     name: str, classifier: Classifier, file: Path, folder: Path, row: ResultRow, counts: Int64[np.ndarray, "K"]
 ) -> ReportData:
-    """Gather the contents of a report on a model that was evaluated into `folder`. `file` contains the weights."""
+    """Gather the contents of a report on a model whose evaluation is saved in `folder`. `file` contains the weights."""
     result, facts, header = row.evaluation, row.facts, classifier.pack()[1]
     networks, sole = list(classifier.networks().values()), sole_network(classifier)
     return ReportData(
@@ -200,7 +200,7 @@ def last_leg_folder(run: Run) -> Path:
 
 
 def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
-    """Return a file's scores and "", or None and why the scores cannot be read."""
+    """Return a file's scores and "", or None and the reason why the scores cannot be read."""
     try:
         return read_scores(path), ""
     except UserError:
@@ -269,7 +269,7 @@ def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
 
 
 def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:
-    """Return each refused file once, with its path relative to the data."""
+    """Return each refused file once, with its path relative to the data folder."""
     entries = [r for e in log if e["event"] in ("step_end", "evaluated") for r in e["refused"]]
     found = [from_json(Refused, entry) for entry in entries] + list(result.refused if result else ())
     root = f"{Path(data).expanduser()}/"
@@ -280,7 +280,7 @@ def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None
 def view_first_layer(
     classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
 ) -> FirstLayer | None:
-    """Return the first convolution's filters and its maps for an image, or None if they cannot be shown.
+    """Return the first convolution's filters and feature maps for an image, or None if they cannot be shown.
 
     `image` is preprocessed as for the network, but in RGB order.
     """
@@ -300,7 +300,7 @@ def view_first_layer(
 
 
 def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[np.ndarray, "..."] | None:
-    """Return filters for grey or colour images as one picture, or None for other numbers of channels."""
+    """Return filters for greyscale or colour images as one picture, or None for any other number of channels."""
     if weights.shape[1] == 1:
         return compact_grid(weights[:, 0])
     if weights.shape[1] != 3:

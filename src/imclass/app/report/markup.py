@@ -89,7 +89,7 @@ def definition_list(pairs: Iterable[tuple[str, str]]) -> Html:
 
 
 def image_element(pixels: UInt8[np.ndarray, "..."], alt: str, class_: str = "") -> Html:
-    """Return an image element that embeds pixels of shape H W (grey), or H W C with C = 1, 3 or 4."""
+    """Return an image element that embeds pixels of shape H W (greyscale), or H W C with C = 1, 3 or 4."""
     kind, content = encode_image(Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels))
     classes = f"{class_} crisp".strip() if max(pixels.shape[:2]) <= CRISP_SIDE else class_
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

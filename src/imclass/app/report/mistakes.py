@@ -79,7 +79,7 @@ def caption(m: WrongImage) -> Html:
 
 
 def thumbnails(found: Sequence[WrongImage], dataset: Dataset, workers: int) -> Iterator[Html]:
-    """Yield a thumbnail for each mistake, or why it cannot be shown."""
+    """Yield a thumbnail for each mistake, or the reason why the image cannot be shown."""
     position_of = {image: i for i, image in enumerate(dataset.ids.tolist())}
     positions = np.array([position_of[m.id] for m in found], np.int64)
     for m, item in zip(found, decode_in_order(dataset, positions, workers), strict=True):

@@ -24,7 +24,7 @@ MAX_CLASS_ROWS = 100  # classes listed in a table
 
 
 def notebook_html(result: "Result") -> Html:
-    """Return the table of rows and, for a single row, its classes and (if images have one label) confusion matrix."""
+    """Return a table of rows and, for a single row, its classes and (if each image has one label) confusion matrix."""
     if not result.rows:
         return element("p", "This process has no results; they are in the first process.")
     last = result.evaluation

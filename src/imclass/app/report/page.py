@@ -115,7 +115,7 @@ def missing_scores_note(m: ReportData) -> Html:
 
 
 def held_out_note(m: ReportData, split: str) -> str:
-    """Return how the held-out images were selected, whether any were trained on, and what they were used for."""
+    """Return how the held-out images were selected, how many the model was trained on, and what they were used for."""
     if split == "test":
         use = (
             "They were not used to choose the weights or the learning rate, or to decide when to stop. This page "

@@ -1,4 +1,4 @@
-"""Report writing: for a run from its folder alone, or for a model, which is first evaluated into a folder."""
+"""Report writing: for a run from its folder alone, or for a model, whose evaluation is first saved in a folder."""
 # Tested in tests/app/report/test_page.py
 
 import re
@@ -48,8 +48,8 @@ def report(
 ) -> Path:
     """Write the report on a run from its folder alone. A model that is not a run is evaluated first.
 
-    A run is also evaluated if data, a protocol, a split, a class mapping or the inclusion of training images is
-    requested.
+    A run is also evaluated if data, a protocol, a split or a class mapping is given, or if training images are to be
+    included.
     """
     terms = (data, protocol, options.get("split"), options.get("mapping"))
     needs_scores = any(value is not None for value in terms) or options.get("trained") == "include"
@@ -69,7 +69,9 @@ def report_run(folder: Path, out: Path | None, context: Context) -> Path:
 def report_model(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
-    """Evaluate a model, save the results and the report in a folder, by default reports/MODEL, and return its path.
+    """Evaluate a model and save the results and the report in a folder, by default reports/MODEL.
+
+    Return the path of the report.
 
     `options` are fields of a `Request`. The folder also gets the scores and pictures that the report is made from.
     """
@@ -91,7 +93,7 @@ def report_model(
 
 
 def check_folder(folder: Path) -> None:
-    """Raise a `UserError` unless a report may be written to the folder: it must be new, empty or hold a report."""
+    """Raise a `UserError` unless a report may be written to the folder: a new or empty one, or one with a report."""
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / PAGE).is_file() or not is_report(folder / PAGE) or (folder / "config.json").exists():
             raise UserError(f"--out {folder} contains other files; choose a new or empty folder")

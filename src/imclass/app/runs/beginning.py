@@ -40,7 +40,7 @@ class InitModel:
 
     @property
     def ancestor(self) -> Ancestor:
-        """Return this model's description for the model files of runs that begin from it."""
+        """Return the description of this model for the model files of runs that begin from this model."""
         return Ancestor(
             model=self.name,
             digest=self.digest,
@@ -73,7 +73,7 @@ def open_init(training: Training, context: Context) -> InitModel | None:
 
 
 def stored_weights_text(name: str, context: Context) -> str:
-    """Return a line that lists the published weights in the store, or "" unless `name` is missing from them."""
+    """Return a line that lists the published weights in the store, or "" if `name` is stored or not published."""
     file = PUBLISHED_WEIGHTS.get(name)
     if file is None or stored_file(file, context.store) is not None:
         return ""
@@ -115,7 +115,7 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
-    """Return the content hashes of the training images, including the source's if its weights are used."""
+    """Return the training images' content hashes, with those of the source's training images if its weights are used."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
 
@@ -145,7 +145,10 @@ def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, .
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean among the facts, or "" without one. The name depends on the preprocess."""
+    """Return the name of a leg's mean among the facts, or "" if the leg has no mean.
+
+    The name depends on the preprocess.
+    """
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     if not kind:
         return ""

@@ -47,8 +47,9 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
 def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
     """Return a config with new values at dotted keys. Fields of the network's row are directly under "model.".
 
-    Changing the network resets the row to that network's row in the table. If `init` is set, the changes apply to
-    the model and preprocess of the MODEL that it names. A stage's model and preprocess start as copies of the run's.
+    Changing the network resets the row to the new network's row in the table. If `init` is set, the changes apply to
+    the model and preprocess of the MODEL that `init` names. A stage's model and preprocess start as copies of the
+    run's.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
@@ -81,7 +82,7 @@ def resolve_row_changes(
 ) -> tuple[Model, dict[str, Any]]:
     """Return the model to which the changes under `prefix` apply, and all changes, with the row's fields under "row.".
 
-    Changing the network resets the row to that network's row in the table.
+    Changing the network resets the row to the new network's row in the table.
     """
     changed, common = dict(changes), hints_of(Model)
     network = str(convert_value(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))

@@ -121,7 +121,7 @@ class Run:
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
-        """Write config.json and the facts of the data to the directory, unless it already has results."""
+        """Write config.json and the facts about the data to the directory, unless it already has results."""
         if self.has_work:
             return
         try:
@@ -186,7 +186,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json and, if the run has begun, its recorded runtime and facts."""
+    """The contents of a new config.json and, if the run has begun, the runtime and facts recorded for it."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -203,7 +203,7 @@ class RunRecord:
     digests: Mapping[str, str]  # SHA-256 of the plugin files in use, keyed by entry, such as "network tiny"
     runtime: Runtime
     facts: str  # the digest of the facts file, or "" if there is none
-    counts: Mapping[str, tuple[int, ...]]  # the number of images of each class, keyed by split
+    counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
@@ -250,7 +250,7 @@ def init_changes(before: Training, after: Training) -> list[str]:
 
 
 def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage with equal rates in a different order, which matters because the last match wins."""
+    """Return a line for each stage whose rates were only reordered, which matters because the last match wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
@@ -260,7 +260,7 @@ def rate_order_changes(before: Training, after: Training) -> list[str]:
 
 
 def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
-    """Read a run's config.json. Raise `UserError` if it is not such a file."""
+    """Read a run's config.json. Raise `UserError` if the file is not a valid config.json."""
     unreadable = UserError(
         f"{file} is not a run's config in format {CONFIG_FORMAT}, which this version of imclass reads; "
         "train again with another --out"

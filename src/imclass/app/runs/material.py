@@ -133,7 +133,7 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
 
 
 def settle_objectives(config: Training, train: Dataset, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with the cross-entropy that fits the images' labels, and a note about the change.
+    """Return the config with the cross-entropy that matches the images' labels, and a note about the change.
 
     A recipe's cross-entropy of the other kind is replaced. Raise `UserError` for any other objective that does not fit,
     and for an unsuitable objective that the user specified.

@@ -58,7 +58,7 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Return the number of steps of the run."""
+        """Return the number of steps in the run."""
         return sum(leg.steps for leg in self.legs)
 
     def state(self) -> State:
@@ -204,7 +204,7 @@ def counts_of(data: TrainingData) -> tuple[dict[str, list[int]], dict[str, int]]
 
 
 def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
-    """Return the number of images of each class."""
+    """Return the number of images in each class."""
     return dataset.targets.counts(len(dataset.classes))
 
 

@@ -17,7 +17,7 @@ from imclass.core.errors import UserError, require
 from imclass.evaluation.results import is_scores_file
 from imclass.models.classifier import model_path
 
-# Keyed by option: the file extension that it requires, and whether an existing file may be replaced.
+# Keyed by option: the file extension that the option requires, and whether an existing file may be replaced.
 OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--plot": (".png", is_our_picture),
     "--reliability": (".png", is_our_picture),

@@ -21,7 +21,7 @@ from imclass.evaluation.unpack import save_classifier
 
 
 def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
-    """Return a model's header, with its file, its number of parameters and its number of training images."""
+    """Return the header, file, number of parameters and number of training images of a model."""
     images = classifier.trained_on
     return {
         "file": str(packed.file),

@@ -16,7 +16,7 @@ from imclass.training.events import EpochStart, Event, summarise_evaluation
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """Return an event as a flat JSON object: its kind, the position of the run, then the event's fields."""
+    """Return an event as a flat JSON object: its kind, the position in the run, then the event's fields."""
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
     record: dict[str, Any] = {}
     for f in fields(event):

@@ -77,7 +77,7 @@ def write_pictures(
 
 
 def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
-    """Return a run's pictures, H W C, by image name. If some files are missing, return the others."""
+    """Return a run's pictures as H W C arrays, keyed by image name. If some files are missing, return the others."""
     pictures = {}
     try:
         index = json.loads((folder / PICTURES / INDEX).read_bytes())

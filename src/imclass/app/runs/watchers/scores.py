@@ -33,7 +33,7 @@ class Scores:
         self.pending: dict[Path, tuple[Evaluated, Facts]] = {}
 
     def see(self, event: Event) -> None:
-        """Write the scores of a split."""
+        """Write the scores for a split."""
         if isinstance(event, Evaluated):
             leg = self.legs[event.at.stage]
             folder, facts = self.keeper.model_of(leg).parent / SCORES, self.facts(leg, event.split)
