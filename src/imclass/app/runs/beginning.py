@@ -115,7 +115,7 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
-    """Return the training images' content hashes, with those of the source's training images if its weights are used."""
+    """Return the content hashes of the training images and, if the source's weights are used, those of its images."""
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
 
