@@ -1,4 +1,4 @@
-"""Data sets kept in memory as one array."""
+"""A data set kept in memory as one array."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -35,11 +35,11 @@ def open_split(data: str, split: str, context: Context, cut: Cut = DEFAULT_CUT) 
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set, folder or table from which any split can be taken. Files are listed once for each rule and seed."""
+    """A data set, folder or table from which any split can be taken. Files are listed once per split rule and seed."""
 
     name: str
     context: Context
-    uncut: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)  # keyed by the cut without its validation
+    uncut: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)  # keyed by the cut with `validation` 0
     cuts: dict[Cut, LazySplits] = field(default_factory=dict, repr=False)
 
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
@@ -137,7 +137,7 @@ def canonical_name(data: str, context: Context) -> str:
 
 
 def check_data_name(data: str) -> str:
-    """Return `data`. Raise `UserError` if it is a URL, or empty: `Path("")` would be the current folder."""
+    """Return `data`. Raise `UserError` if it is a "file:" URL or empty: `Path("")` would be the current folder."""
     if not data:
         raise UserError("--data is empty; specify a data set or a folder with one folder per class")
     if data.startswith("file:"):

@@ -60,7 +60,7 @@ def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
 
 
 def digest_of(dataset: Dataset) -> str:
-    """Return the SHA-256 of a split's names, classes and contents, sorted by name."""
+    """Return the SHA-256 of a split's image names, classes and content hashes, sorted by image name."""
     names = [nfc_form(dataset.name(i)) for i in range(len(dataset))]
     classes = dataset.targets.label_texts(dataset.classes)
     total = hashlib.sha256()
@@ -69,7 +69,7 @@ def digest_of(dataset: Dataset) -> str:
     return total.hexdigest()
 
 
-# The numbers that stand for files without readable content: an empty file, and the refusal codes below.
+# The content hashes of files without readable content: the hash of an empty file, and those of the codes below.
 UNREADABLE_CONTENTS = digest_words(
     hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file")
 )

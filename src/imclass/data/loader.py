@@ -89,7 +89,7 @@ class KeptViews:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """A loader of batches of one split. The last batch of an epoch may be smaller; it is not dropped.
+    """A loader of batches from one split. The last batch of an epoch may be smaller; it is not dropped.
 
     Views at the network's input size are kept if they need at most `memory_mib` MiB, unless each epoch draws new
     crops of the sources. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do
@@ -137,7 +137,7 @@ class Loader:
             return KeptViews(take_views(everything, results, self.shape), sizes)
 
     def with_fill(self, fill: UInt8[Tensor, "C"]) -> "Loader":
-        """Return a loader of the same images with another fill. The new loader shares the kept views."""
+        """Return a loader of the same images with another fill colour. The new loader shares the kept views."""
         other = replace(self, fill=fill)
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
         return other
@@ -148,7 +148,7 @@ class Loader:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a view."""
+        """The height, the width and the number of channels of a view."""
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
@@ -256,12 +256,12 @@ class Loader:
 
 
 def all_positions(share: PartPositions) -> Positions:
-    """Return the positions of all parts, one part after another."""
+    """Return the positions of the images in all parts, one part after another."""
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])  # the empty array is for a share without parts
 
 
 def take_views(positions: Positions, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
-    """Take one result for each position, and return one array of the views, without the refused images."""
+    """Take one result for each position, and combine the results into `Views`."""
     images = np.empty((len(positions), *shape), np.uint8)
     good = np.zeros(len(positions), bool)
     refused: dict[int, Refused] = {}

@@ -62,20 +62,20 @@ def is_split_like(name: str) -> bool:
 
 
 def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
-    """Return the id of each name: 63 bits of the SHA-256 of its composed form (NFC).
+    """Return the id of each name: 63 bits of the SHA-256 of its Unicode NFC form.
 
-    If two names have the same composed form, which Linux allows in one folder, each is hashed as it is spelled.
+    If two names have the same NFC form, which Linux allows in one folder, each is hashed as it is spelled.
     """
     forms = [nfc_form(name) for name in names]
     shared = {form for form, n in Counter(forms).items() if n > 1}
     spelled = (name if form in shared else form for name, form in zip(names, forms, strict=True))
-    # File names that are not valid UTF-8 contain surrogates, which stand for their bytes.
+    # File names that are not valid UTF-8 contain surrogates, which stand for the invalid bytes.
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in spelled)
     return np.array([int.from_bytes(digest[:8], "big") & LARGEST_ID for digest in digests], np.int64)
 
 
 def count_suffixes(files: Iterable[str]) -> str:
-    """Count files by extension, the most frequent first, as text such as "40 .ppm, 1 without an extension"."""
+    """Count files by extension, most frequent first, as text such as "40 .ppm, 1 without an extension"."""
     counts = Counter(PurePath(file).suffix.lower() or "without an extension" for file in files)
     items = [f"{n:,} {suffix}" for suffix, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     return ", ".join(items[:5]) + (f" and {len(items) - 5} other kinds" if len(items) > 5 else "")

@@ -17,14 +17,14 @@ def batch_count(images: int, batch: int, pairs: bool) -> int:
 
 
 def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
-    """Return the positions of each batch."""
+    """Return the positions of the images in each batch."""
     batches = batch_count(len(order), batch, pairs)
     ends = [*range(batch, batches * batch, batch), len(order)]
     return [order[at * batch : end] for at, end in zip(range(batches), ends, strict=False)]
 
 
 def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
-    """Return the positions of each logical part of a batch, with sizes as in numpy's `array_split`.
+    """Divide the positions in a batch into logical parts, with sizes as in NumPy's `array_split`.
 
     There are `parts` parts, or fewer if there are too few images: a part has at least one image, and at least two
     with `pairs`. There is always at least one part.

@@ -1,4 +1,4 @@
-"""Checks before the first step of a run that its classes can be learned and its splits can be scored."""
+"""Checks, made before a run's first step, that the classes can be learned and the splits can be scored."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def check_scorable(held_out: Sequence[Dataset]) -> None:
 
 
 def single_class_problem(training: Dataset) -> str:
-    """Return a message that one class is not enough. If the folders in it may be the classes, suggest its path."""
+    """Return a message that one class is not enough. If its subfolders may be the classes, suggest its path."""
     (name,) = training.classes
     path = training.origin.path
     why = f"{path}: a classifier needs at least two classes, but there is only {name!r}"

@@ -26,7 +26,7 @@ class DataLocation:
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """An entry of `DATASETS`: a function that opens its splits, and facts that `imclass data` prints.
+    """An entry of `DATASETS`: a function that opens a data set's splits, and facts that `imclass data` prints.
 
     `open` lists the files once and returns a mapping of splits. If the mapping is a `LazySplits`, a split is read
     only when it is first used.
@@ -44,7 +44,7 @@ class DatasetEntry:
 class LazySplits(Mapping[str, Any]):
     """Splits keyed by name, each made by `make` on first use.
 
-    The values are `Dataset`s. They are annotated `Any`, because a runtime type checker would make a split to check it.
+    The values are `Dataset`s, annotated as `Any` because a runtime type checker would make a split to check it.
     """
 
     names: Sequence[str]

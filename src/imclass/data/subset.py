@@ -65,7 +65,7 @@ class Subset:
         return self.base.name(int(self.positions[i]))
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the contents of these images. This hashes all images of the other data set."""
+        """Return the content hashes of these images. To do so, all images of the other data set are hashed."""
         return self.base.contents()[self.positions]
 
     def digest(self) -> str:

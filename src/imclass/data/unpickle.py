@@ -18,8 +18,8 @@ from jaxtyping import UInt8
 from imclass.core.errors import UserError
 from imclass.core.text import printable_text
 
-# Python hashes nested tuples by unlimited recursion, and 130,000 of them overflow a stack of 8 MiB. Valid files have a
-# handful of tuples, or one for each image's name if Python 3 wrote the names in protocol 2: 50,000 in CIFAR-100.
+# Python hashes nested tuples with unlimited recursion, and 130,000 of them overflow a stack of 8 MiB. Valid files have
+# a handful of tuples, or one for each image's name if Python 3 wrote the names in protocol 2: 50,000 in CIFAR-100.
 MAX_TUPLES = 60_000
 # Storing a value under the number n makes the unpickler's list of stored values n entries long, at 16 bytes per entry.
 MAX_MEMO_INDEX = 1 << 20
@@ -56,7 +56,7 @@ class Dtype:
 
 
 class Array:
-    """The stand-in for an array, which `_reconstruct` begins and a BUILD instruction completes."""
+    """The stand-in for an array, which `_reconstruct` creates and a BUILD instruction fills."""
 
     __slots__ = ("values",)
 
@@ -99,7 +99,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         self.path = path
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """Return a stand-in for a name. Raise `UserError` for any other name."""
+        """Return the stand-in for a name. Raise `UserError` for a name without one."""
         # The instance is new each time, so that one pickle cannot change what the next one gets.
         if (module, name) not in STAND_INS:
             raise pickle_refusal(self.path, f"it refers to {f'{module}.{name}'[:200]}")
@@ -109,7 +109,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 def unpickle(content: bytes, path: Path) -> dict[str, Any]:
     """Return the entries of a pickled dictionary, with arrays at its top level as UInt8 arrays.
 
-    Python 2 strings become bytes, except for the keys. Raise a `UserError` that names `path` for anything else.
+    Python 2 strings become bytes, except for the keys. Raise a `UserError` that names `path` for any other content.
     """
     try:
         check_instructions(content, path)

@@ -24,7 +24,7 @@ class Walk:
     unreadable: list[str] = field(default_factory=list)  # folders that cannot be listed
 
     def folders(self, relative: str) -> list[str]:
-        """Return the names of the folders in `relative`, except runs, and record all other paths."""
+        """Return the names of the folders in `relative`, except hidden folders and runs. Record the paths left out."""
         found = []
         for entry in list_folder(self.root / relative):
             path = join_path(relative, entry.name)
@@ -39,7 +39,7 @@ class Walk:
         return found
 
     def images(self, relative: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-        """Yield every image in `relative` and the folders in it. Links are followed, but loops and runs are skipped.
+        """Yield every image in `relative` and its subfolders. Links are followed, but loops and runs are skipped.
 
         A folder that cannot be read is yielded like an image, so that it is counted and reported as refused.
         """
@@ -72,7 +72,7 @@ class Walk:
         return [run for run in self.runs if run.startswith(f"{relative}/")]
 
     def notes(self) -> tuple[str, ...]:
-        """Return a note for each kind of path that was skipped, with the first names."""
+        """Return a note for each kind of path that was skipped, with the first few paths."""
         kinds = (
             ("hidden files or folders", self.hidden),
             ("files or folders outside the class folders", self.outside),

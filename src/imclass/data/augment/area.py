@@ -21,8 +21,8 @@ MAX_TRIES = 10  # random crops to try before the centre is used
 class Area(Augment):
     """A random crop of the source, drawn by area and aspect ratio (GoogLeNet, Szegedy et al. 2014, section 6).
 
-    The fraction of the area is drawn uniformly. The logarithm of the aspect ratio is drawn uniformly, so that a ratio
-    and its inverse are equally likely.
+    The fraction of the area to keep is drawn uniformly. The logarithm of the aspect ratio is drawn uniformly, so that
+    a ratio and its inverse are equally likely.
     """
 
     kind: ClassVar[str] = "area"

@@ -18,7 +18,7 @@ class ColourKind(Protocol):
     kind: ClassVar[str]
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return one view, at the network's size, with changed colours. `view` may be modified."""
+        """Return one view, at the network's input size, with changed colours. `view` may be modified."""
         ...
 
 
@@ -30,7 +30,7 @@ def is_colour_kind(rule: object) -> TypeGuard[ColourKind]:
 def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Apply all rules that change colours to the views, in order. Without such a rule, return `views` itself."""
+    """Apply each rule that changes colours to the views, in order. If there is none, return `views` itself."""
     if not any(map(is_colour_kind, rules)):
         return views
     painters = [(rule, scoped) for rule, scoped in scope_draws(rules, draws) if is_colour_kind(rule)]

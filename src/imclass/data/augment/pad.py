@@ -15,7 +15,7 @@ from imclass.data.augment.window import Windows
 
 @dataclass(frozen=True)
 class Pad(Augment):
-    """A random crop of the image's size from the image padded with the mean colour (He et al. 2015, section 4.2)."""
+    """A random crop, at the original size, of the image padded with the mean colour (He et al. 2015, section 4.2)."""
 
     kind: ClassVar[str] = "pad"
     pixels: Annotated[int, AtLeast(0)] = 4  # pixels of padding on each side

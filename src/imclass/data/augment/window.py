@@ -1,6 +1,6 @@
 """Geometric augmentation: windows are chosen as values without touching pixels, and then applied once.
 
-The same values produce the same bits for one decoded image and for a batch of views in memory.
+The same values produce exactly the same pixels for one decoded image as for a batch of views in memory.
 """
 
 from collections import Counter
@@ -24,9 +24,9 @@ PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 class Windows:
     """The visible part of each of N images.
 
-    `boxes` are the parts of the sources to resize to the network's size: left, top, right and bottom in unrounded
-    pixels. Without boxes, the preprocess creates the views. Each window has the size of its view and begins at (top,
-    left), which may lie outside the view. The window is flipped horizontally where `mirrored` is true.
+    `boxes` are the parts of the sources to resize to the network's input size: left, top, right and bottom in
+    unrounded pixels. Without boxes, the preprocess creates the views. Each window has the size of its view and begins
+    at (top, left), which may lie outside the view. The window is flipped horizontally where `mirrored` is true.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -35,7 +35,7 @@ class Windows:
     boxes: Float64[np.ndarray, "N 4"] | None = None
 
     def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
-        """Return the windows moved down and to the right, as seen after mirroring."""
+        """Return the windows, moved down by `top` and right by `left` pixels, as seen after mirroring."""
         return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
 
     def mirror(self, mask: Bool[np.ndarray, "N"]) -> "Windows":
@@ -78,7 +78,7 @@ def choose(
 
 
 def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
-    """Yield each rule with its draws. Rules of the same kind get different draws; other kinds do not affect them."""
+    """Yield each rule with its draws, which differ between rules of the same kind and do not depend on other kinds."""
     seen = Counter[str]()
     for rule in rules:
         yield rule, draws.in_scope(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
@@ -86,12 +86,12 @@ def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augmen
 
 
 def has_source_boxes(rules: Sequence[Augment]) -> bool:
-    """Return whether the rules choose parts of the sources, so that views cannot be kept from epoch to epoch."""
+    """Return whether the rules choose parts of the sources, in which case views cannot be kept from epoch to epoch."""
     return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
 def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
-    """Return the view of one image at the network's size, before its window is applied. `windows` has one entry."""
+    """Return one image's view at the network's input size, before its window is applied. `windows` has one entry."""
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()

@@ -87,7 +87,7 @@ def describe_unreadable(content: bytes) -> str:
 def parse_jpeg(content: bytes, path: str) -> Container:
     """Parse a JPEG up to its first end marker. An MPO file contains several JPEGs, of which only the first is kept.
 
-    Comments and application segments are left out, except APP0 and APP14, which decide how colours are decoded.
+    Comments and application segments are left out, except APP0 and APP14, which determine how colours are decoded.
     """
     kept, sizes, exif = [], [(0, 0)], b""
     scans = begin = 0  # `begin` is the position of the next piece to copy
@@ -177,7 +177,7 @@ def colour_table_bytes(flags: int) -> int:
 
 
 def skip_blocks(content: bytes, at: int, path: str) -> int:
-    """Return the position after a chain of GIF data blocks, or the end of the file if the chain does not end before."""
+    """Return the position after a chain of GIF data blocks, or the end of the file if the chain has no end."""
     for _ in range(MAX_PIECES):
         if at >= len(content):
             return len(content)

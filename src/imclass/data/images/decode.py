@@ -1,4 +1,4 @@
-"""The only decoding function. It turns an image, as bytes or a file, into H W 3 pixels, or raises `BadImage`.
+"""The only decoding function. It turns an image, as bytes or a file, into a pixel array (H W 3), or raises `BadImage`.
 
 Training, evaluation, prediction and serving all read images with it, from any number of threads.
 """
@@ -41,7 +41,7 @@ WHITE_IS_ZERO = 0  # a value of the tag PHOTOMETRIC
 
 
 class TiffFile(TiffImageFile):
-    """A TIFF that skips Pillow's global limit, which would warn, because the image's size has already been checked."""
+    """A TIFF image without Pillow's decompression-bomb check, since the image's size has already been checked."""
 
     def load_prepare(self) -> None:
         ImageFile.ImageFile.load_prepare(self)
@@ -66,8 +66,8 @@ def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
     return opened
 
 
-# Readers are called directly rather than through `PIL.Image.open`, so that no other format is tried and nothing warns.
-# A reader that is not installed raises `ImportError` with the command that installs it.
+# Readers are called directly rather than through `PIL.Image.open`, so that no other format is tried and no
+# warning appears. A reader that is not installed raises `ImportError` with the command that installs it.
 PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = MappingProxyType(
     {
         "JPEG": JpegImageFile,
@@ -125,7 +125,7 @@ def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedR
 
 
 def read_image_file(source: Path, name: str | None = None, max_pixels: int | None = None) -> bytes:
-    """Return the bytes of a regular file. Raise `BadImage` for anything else, or if it is too large."""
+    """Return the bytes of a regular file. Raise `BadImage` for anything else, or if the file is too large."""
     with open_regular(source, name) as file:
         size = os.fstat(file.fileno()).st_size
         check_bytes(size, name or str(source), max_pixels or MAX_PIXELS)
@@ -146,12 +146,12 @@ def check_bytes(size: int, path: str, max_pixels: int) -> None:
 
 
 def limit_advice(max_pixels: int) -> str:
-    """Return the last part of a message, which says how to raise the limits."""
+    """Return the end of an error message: how to raise the limits."""
     return f"set --max-megapixels above {max_pixels / 1e6:g} to allow more"
 
 
 def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` for a side of less than one pixel or above the limit, and for more than `max_pixels` pixels."""
+    """Raise `BadImage` for a side shorter than one pixel or longer than the limit, or more than `max_pixels` pixels."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
     longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)

@@ -29,7 +29,7 @@ def parse_netpbm(content: bytes, path: str) -> Container:
 
 
 def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]:
-    """Return the pixels of the first image in a file whose size has been checked."""
+    """Return the pixels of a file's first image, whose size has already been checked."""
     content, height, width = container.content, container.height, container.width
     found = HEADER.match(content)
     kind, at = int(found[1]) if found else 0, found.end() if found else 0
@@ -64,7 +64,7 @@ def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) 
 def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> Int64[np.ndarray, "N"]:
     """Return the first `count` numbers of a file that stores them as decimal text.
 
-    In a PBM each digit is a number, and 1 is black.
+    In a PBM, each digit is a number, and 1 is black.
     """
     text = COMMENT.sub(b"", text)
     if kind == 1:

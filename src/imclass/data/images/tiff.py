@@ -1,4 +1,4 @@
-"""Reduction of TIFF files to a checked first directory without metadata, and the EXIF orientation.
+"""Reduction of TIFF files to a checked first directory without metadata, and a reader for the EXIF orientation.
 
 Section 2 of TIFF 6.0 defines the structure, which EXIF uses as well. BigTIFF has 8-byte offsets, and the number 43
 where TIFF has 42.
@@ -103,9 +103,9 @@ def parse_tiff(content: bytes, path: str) -> Container:
 
 
 def check_entries(entries: list[TiffField], form: TiffStructure, content: bytes, path: str) -> None:
-    """Raise `BadImage` for fields of a wrong type or count, and for lists that overlap or lie outside the file.
+    """Raise `BadImage` for fields with a wrong type or count, and for lists that overlap or lie outside the file.
 
-    A decoder copies every list. Many lists over the same part of the file would take many times the file's size.
+    A decoder copies every list, so overlapping lists could take many times the file's size in memory.
     """
     total = 0  # bytes in all lists
     for entry in entries:

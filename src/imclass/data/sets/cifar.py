@@ -28,7 +28,7 @@ from imclass.store.store import Download, Store
 IMAGE_BYTES = 3 * 32 * 32
 CIFAR_SPLITS = ("train", "test")
 LICENCE = "none stated"
-# The page lists MD5s. The sizes and SHA-256 digests below are recorded in several projects.
+# The home page lists MD5s. The sizes and SHA-256 digests below are recorded in several projects.
 HOME_URL = "https://www.cs.toronto.edu/~kriz/"
 MAX_UNPACKED_BYTES = 1 << 28  # the editions unpack to 180 to 190 MB
 MAX_FILES = 64  # in an archive
@@ -53,7 +53,7 @@ class BinaryForm:
     label_bytes: int
 
     def max_bytes(self, count: int) -> int:
-        """Return the exact size of a file of `count` images."""
+        """Return the exact size of a file with `count` images."""
         return count * (self.label_bytes + IMAGE_BYTES)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
@@ -79,7 +79,7 @@ class PickledForm:
     label_names: str  # key of the class names, in the file that contains them
 
     def max_bytes(self, count: int) -> int:
-        """Return the largest size of a file of `count` images. Text protocols write up to four bytes per byte."""
+        """Return the largest possible size of a file with `count` images. Text protocols may write one byte as four."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
@@ -104,18 +104,18 @@ class PickledForm:
 
 @dataclass(frozen=True)
 class Edition:
-    """One published form of a set: its folder in the store, and the archive that contains this folder."""
+    """One published form of a data set: its folder in the store, and the archive that contains this folder."""
 
     folder: str
     archive: str
     form: BinaryForm | PickledForm
-    batches: Mapping[str, tuple[BatchFile, ...]]  # by split
+    batches: Mapping[str, tuple[BatchFile, ...]]  # keyed by split
     names: str = ""  # the file with the class names; "" if they are not read
 
 
 @dataclass(frozen=True)
 class CifarSet:
-    """A set with its editions, the preferred one first. `download` is the archive of the first edition."""
+    """A data set with its editions, the preferred one first. `download` is the archive of the first edition."""
 
     name: str
     classes: tuple[str, ...]
@@ -199,7 +199,7 @@ def unpack_edition(archive: Path, folder: Path) -> Path:
 
 
 def read_whole(path: Path, max_bytes: int) -> bytes:
-    """Return all bytes of a file. Raise `UserError` if it is missing, larger than `max_bytes` or cannot be read."""
+    """Return all bytes of a file. Raise `UserError` if it is missing, unreadable or larger than `max_bytes`."""
     if not path.is_file():
         raise UserError(
             f"{path} is missing; restore the file, or move {path.parent} out of the way to have it created again"
@@ -247,7 +247,7 @@ def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> No
 
 
 def cifar10_batches(suffix: str, md5: tuple[str, ...]) -> dict[str, tuple[BatchFile, ...]]:
-    """Return the six files of CIFAR-10. The last of `md5` belongs to the test file."""
+    """Return the six files of CIFAR-10. The last item of `md5` is for the test file."""
     train = tuple(BatchFile(f"data_batch_{k + 1}{suffix}", 10_000, md5[k]) for k in range(5))
     return {"train": train, "test": (BatchFile(f"test_batch{suffix}", 10_000, md5[5]),)}
 

@@ -3,7 +3,7 @@
     tree/cat/1.jpg  tree/dog/2.jpg                    split class by class, by a hash of (split seed, name)
     tree/train/cat/1.jpg  tree/test/dog/2.jpg         split by its folders; also val, dev, Training, test_set ...
 
-The tree is never written to. Class names are in Unicode's composed form (NFC).
+The tree is never written to. Class names are in Unicode NFC.
 """
 
 import itertools
@@ -84,7 +84,7 @@ class FolderDataset:
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 of names, classes and contents. A refused image's code replaces its contents."""
+        """Return the SHA-256 of all names, classes and contents. An unreadable file's refusal code is hashed instead."""
         return digest_of(self)
 
 
@@ -175,7 +175,7 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
 
 
 def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
-    """Return the images of each class folder in `relative`. A folder that contains only runs is not a class.
+    """Return the images in each class folder in `relative`. A folder that contains only runs is not a class.
 
     Raise `UserError` for two folders whose names mean the same class, and for a folder with both images and runs: the
     user's photos cannot be distinguished from pictures that belong to a run.
@@ -266,7 +266,8 @@ def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
 def check_not_splits(part: TreePart, root: Path) -> None:
     """Raise `UserError` for two class folders that are really splits.
 
-    These share at least two folder names. Either both are named like splits, or one has the name of a split.
+    Such folders have at least two subfolder names in common. Either both are named like splits, or one has the name
+    of a split.
     """
     inside = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in part.files.items()}
     for first, second in itertools.combinations(inside, 2):

@@ -2,7 +2,7 @@
 
 An IDX file has two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, the length of
 each axis as a big-endian 32-bit number, then the values. Files may be gzipped. Files in the store are not compared with
-the published ones, so that other data sets in this layout can be used. A download must be the published file.
+the published ones, so that other data sets in this layout can be used. A downloaded file must be the published one.
 """
 
 import gzip

@@ -5,8 +5,9 @@
     b.png,                    photos/2.jpg,dog,test
 
 A `label` column gives each image one class. A `labels` column gives each image any number of labels, separated by ";"
-or "|"; a label after a question mark was not judged. Paths are relative to the file's folder. Without a `split` column,
-the images are split by a hash of (split seed, name), class by class if there is a `label` column.
+or "|"; a question mark before a label means that the label was not judged. Paths are relative to the CSV file's folder.
+Without a `split` column, the images are split by a hash of (split seed, name), class by class if there is a `label`
+column.
 """
 
 import csv
@@ -36,7 +37,7 @@ NOT_JUDGED = "?"
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the file."""
+    """A row of a CSV file."""
 
     line: int  # number of the line in the file
     image: str  # path relative to the file's folder
@@ -46,7 +47,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class ImageTable:
-    """A file of images and labels."""
+    """A CSV file that lists images and their labels."""
 
     path: Path
     rows: tuple[TableRow, ...]  # sorted by image
@@ -237,7 +238,7 @@ def check_rows(path: Path, rows: Sequence[TableRow]) -> None:
 
 
 def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ...]]:
-    """Return the positions of the rows of each split. Raise `UserError` for a label that is not in the train split."""
+    """Return the positions of the rows in each split. Raise `UserError` for a label that is not in the train split."""
     parts = {split: tuple(i for i, row in enumerate(rows) if row.split == split) for split in SPLITS}
     if not parts["train"]:
         raise UserError(f"{path}: no row has the split train; add the training images")
@@ -251,7 +252,7 @@ def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, 
 
 
 def parts_by_hash(table: ImageTable, location: DataLocation) -> dict[str, tuple[int, ...]]:
-    """Divide the rows into train and test by a hash of names. Return their positions, and those of all rows."""
+    """Divide the rows into train and test by a hash of names. Return the positions in train, test and "all"."""
     names = [row.image for row in table.rows]
     held_out: set[int] = set()
     for stratum in table.targets(range(len(names))).strata(len(table.classes)):
