@@ -42,7 +42,7 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-        """Write a checkpoint durably under `name`. Names must sort by age. An `OSError` leaves older ones intact."""
+        """Write a checkpoint durably under `name`. Names must sort by age. An `OSError` leaves earlier ones intact."""
         self.folder.mkdir(exist_ok=True)  # without parents, so that a run's folder is not recreated after it was moved
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)

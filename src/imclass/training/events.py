@@ -89,7 +89,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A loss, gradient or weight that was not finite in a step with the images `names`."""
+    """A loss, gradient or weight that was not finite in a step. `names` lists the step's images."""
 
     at: RunPosition
     what: str

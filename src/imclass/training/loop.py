@@ -17,7 +17,7 @@ from imclass.training.state import State
 def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> Iterator[Event]:
     """Train from the position of `state` to the end of the last leg, and yield events.
 
-    Training stops when the caller stops iterating. Files that were saved by then remain.
+    Training stops when the caller stops iterating. Files already saved are kept.
     """
     for leg in legs[state.at.stage :]:
         state.enter(leg)  # make the leg's network, optimiser, history and best weights, or restore them on resume
@@ -49,7 +49,7 @@ def train_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterat
 
 
 def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Train for one epoch by gradient descent, and yield its steps."""
+    """Train for one epoch by gradient descent, and yield the events of its steps."""
     began = time.monotonic()
     for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.local_parts):
         event = step(leg, state, group, batch, began)

@@ -69,7 +69,7 @@ class Learner:
     def gradients(
         self, parts: Mapping[int, Part], numbers: range, multipart: bool, images: int, step: int
     ) -> dict[range, Gradients]:
-        """Return the gradients of the mean loss over a step of `images` images, folded over the parts `numbers`.
+        """Return the gradients of the mean loss over a step of `images` images, folded over the parts in `numbers`.
 
         Some numbers may have no part. `multipart` means that the step has several parts, in this process or others.
         """

@@ -19,7 +19,7 @@ def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping
     """Return an optimiser with a parameter group for each learning-rate factor above 0.
 
     `factors` maps parameter names to factors, 1 by default. Parameters with factor 0 are left out. The learning rate is
-    set before each step. A stage that is solved has no `kind`; its optimiser never takes a step.
+    set before each step. In a stage with a solver, `kind` is None and the optimiser never takes a step.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
@@ -49,8 +49,8 @@ def live_tensors(optimiser: Optimizer) -> list[Tensor]:
 def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
     """Return momenta, step counts and other state as tensors named "optimiser.PARAMETER.KEY".
 
-    Most of the state exists only after a step. Raise `UserError` for state that is not a tensor, because a checkpoint
-    cannot store it.
+    Most of the state exists only after the first step. Raise `UserError` for state that is not a tensor, because a
+    checkpoint cannot store it.
     """
     tensors = {}
     for name, parameter in network.named_parameters():

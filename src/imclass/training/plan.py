@@ -46,7 +46,7 @@ class Leg:
     seed: int  # of the random weights
     last_epoch: int  # the run's number of epochs up to the end of the leg, if no earlier leg ends early
     skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
-    pairs: bool = False  # a part needs at least two images, because batch norm computes its statistics in a part
+    pairs: bool = False  # a part needs at least two images, because batch norm computes its statistics over a part
     trained: Provenance  # of the leg's model, without scores
     mean: Float[Tensor, "C H W"] | None = None  # of the training images, if the network subtracts a mean image
     contents: UInt64[np.ndarray, "_"] | None = None  # hashes of all images that the weights were trained on
@@ -68,7 +68,7 @@ class Leg:
 
     @property
     def batches(self) -> int:
-        """Return the number of steps of an epoch."""
+        """Return the number of steps in an epoch."""
         return 1 if self.stage.kind == "solve" else len(self.loader)
 
     @property
@@ -78,7 +78,7 @@ class Leg:
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """Return the splits to score after each epoch: validation, to choose the weights, or all without validation."""
+        """Return the splits to score after each epoch: validation, to choose the weights, or all if it is missing."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
@@ -161,7 +161,7 @@ def plan(
 
 @contextlib.contextmanager
 def in_stage(number: int, name: str) -> Iterator[None]:
-    """Name the stage in a `UserError` raised in the block and in that message's options, except for the first stage."""
+    """Add the stage to the message of a `UserError` and to the options named there, except for the first stage."""
     try:
         yield
     except UserError as error:

@@ -40,7 +40,7 @@ GPU_BATCH = 256  # views that a GPU processes at a time
 
 
 def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Fit the last layer in one step, the only one of the epoch, and yield the events.
+    """Fit the last layer in a single step, the only one in the epoch, and yield the events.
 
     If a stop is requested before that step, set `keeper.stopped` and save the state.
     """
@@ -78,7 +78,7 @@ class FeatureTable:
         self.refused: dict[int, Refused] = {}
 
     def compute(self) -> Iterator[FeatureBatch]:
-        """Compute the missing features batch by batch, and yield the progress.
+        """Compute the missing features batch by batch, and yield an event after each batch.
 
         If any image of a batch is missing, the whole batch is computed, because a row would differ in its last digits
         if it were computed in a batch with other images.
@@ -129,7 +129,7 @@ class FeatureTable:
         return np.array([i for i, content in enumerate(self.contents) if content in self.known], np.int64)
 
     def features(self, positions: Int64[np.ndarray, "N"]) -> Float32[np.ndarray, "N D"]:
-        """Return the features of images. Raise `UserError` if there are no images."""
+        """Return the features of the images at these positions. Raise `UserError` if there are no positions."""
         if not len(positions):
             path = self.leg.loader.dataset.origin.path
             raise UserError(
@@ -139,7 +139,7 @@ class FeatureTable:
 
 
 def features_key(leg: Leg, state: State) -> dict[str, object]:
-    """Return everything that decides the bits of features, apart from the images. The last layer is not part of it."""
+    """Return everything, apart from the images, that determines the exact features. The last layer has no effect."""
     network = state.learner.network
     tensors = {name: t for name, t in network.state_dict().items() if name not in network.class_tensors()}
     return {
@@ -169,7 +169,7 @@ def write_last_layer(classifier: NetworkClassifier, scorer: LinearScorer) -> Non
 
 
 def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScorer) -> None:
-    """Advance the state by one step, with the loss and the number of correct images of the fitted model."""
+    """Advance the state by one step, and record the fitted model's loss and its number of correct images."""
     kept = table.usable_positions()
     weights, biases = scorer.linear_model()
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)

@@ -141,7 +141,7 @@ class State:
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Step the optimiser. Return what is not finite (the loss, a gradient or a result), or "".
+        """Step the optimiser. Return the name of a value that is not finite (the loss, a gradient or a result), or "".
 
         If every image of the step was refused, `gradients` is None and nothing changes.
         """
@@ -209,7 +209,7 @@ class State:
         return self.at
 
     def choose(self) -> None:
-        """Load the weights to keep and their thresholds: the best on validation if there is one, otherwise the last."""
+        """Load the weights to keep and their thresholds: the best on validation if any are recorded, else the last."""
         if self.best:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)

@@ -117,7 +117,7 @@ class Recorder(TorchDispatchMode):
         return value
 
     def value(self, argument: Any) -> Any:
-        """Return an argument with values in place of tensors."""
+        """Return an argument with a `Value` in place of each tensor."""
         if isinstance(argument, tuple | list):
             return tuple(self.value(a) for a in argument)
         if not isinstance(argument, Tensor):

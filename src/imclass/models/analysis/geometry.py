@@ -43,7 +43,7 @@ class AxisField:
         return self.high - self.low + 1
 
     def after_window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
-        """Return the field of a window's output."""
+        """Return the field of the output of a sliding window."""
         reach = dilation * (kernel - 1)
         return AxisField(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
 
@@ -121,7 +121,7 @@ def last_field(steps: Sequence[Step]) -> Field:
 
 
 def receptive_fields(steps: Sequence[Step]) -> dict[int | None, Field]:
-    """Return the field of each value by the value's number. The images are value number 0."""
+    """Return the fields of all values, keyed by value number. The images are value number 0."""
     fields: dict[int | None, Field] = {0: (AxisField(), AxisField())}
     for step in steps:
         field = field_of(step, join_fields([fields[value.number] for value in step.inputs]))
@@ -164,7 +164,7 @@ def broadcast_size(values: Sequence[Value]) -> tuple[int, int]:
 
 
 def through_window(step: Step, before: Field) -> Field:
-    """Return the field of the output of a convolution or pooling."""
+    """Return the field of the output of a convolution or pooling layer."""
     kernel = kernel_of(step)
     at, spread = WINDOWS[step.operation]
     stride = height_and_width(step.arguments[at : at + 1], kernel)
@@ -175,15 +175,16 @@ def through_window(step: Step, before: Field) -> Field:
 
 
 def kernel_of(step: Step) -> tuple[int, int]:
-    """Return the height and width of a window."""
+    """Return the height and width of the window in a step of a convolution or pooling layer."""
     argument = step.arguments[1]
     return height_and_width([argument.shape if isinstance(argument, Value) else argument], (1, 1))
 
 
 def height_and_width(arguments: Sequence[Any], default: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width given by a list of no or one argument.
+    """Return the height and width given by a list of at most one argument.
 
-    The argument contains height and width, a single number for both, or nothing. Without a number, return `default`.
+    The argument contains the height and width, a single number for both, or nothing. If there is no number, return
+    `default`.
     """
     values = tuple(arguments[0]) if arguments else ()
     return (values[-2:] if len(values) > 1 else values * 2) or default
@@ -205,7 +206,7 @@ def through_slice(step: Step, before: Field) -> Field:
 
 
 def layers_of(network: Network, steps: Sequence[Step], fields: Mapping[int | None, Field]) -> list[Layer]:
-    """Return a record of each layer call. A layer is a module that has no children or multiplies directly."""
+    """Return a record of each layer call. A layer is a module that has no children or performs multiply-adds itself."""
     modules = dict(network.named_modules())
     counted: set[str] = set()  # parameters count only at a layer's first call
     layers = []
@@ -243,8 +244,8 @@ def layer_of(
 def macs_of(step: Step) -> int:
     """Return the multiply-adds of one operation.
 
-    An output costs as many as a filter has weights in a convolution, and as many as the left matrix has columns in a
-    matrix product. Other operations count as 0.
+    In a convolution, each output value costs as many as a filter has weights; in a matrix product, as many as the left
+    matrix has columns. Other operations count as 0.
     """
     size = prod(step.outputs[0].shape)
     if step.operation == "convolution":

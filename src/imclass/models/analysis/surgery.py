@@ -22,8 +22,8 @@ def fold_batch_norms(network: Network) -> Network:
     """Return a copy for inference in which batch norms are folded into the layers that precede them.
 
     W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel. A
-    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. The other batch
-    norms remain, such as those before the convolutions of pre-activation networks; `batch_norms` lists them. Side
+    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Other batch
+    norms, such as those before the convolutions in pre-activation networks, remain; `batch_norms` lists them. Side
     outputs, which are for training only, are left out.
     """
     folded = deepcopy(network).eval()
@@ -40,7 +40,7 @@ def batch_norms(network: nn.Module) -> tuple[str, ...]:
 
 
 def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    """Return pairs of names: a convolution or linear layer, and the batch norm that alone consumes its output.
+    """Return pairs of names: a convolution or linear layer, and the batch norm that is the only consumer of its output.
 
     Both modules must be used only once, since folding for one use would be wrong for another.
     """
@@ -95,22 +95,22 @@ class FineNetwork(Network):
         return scores
 
     def embed(self, images: PixelTensor) -> Float[Tensor, "N D"]:
-        """Return the penultimate vector."""
+        """Return the penultimate vectors."""
         return penultimate_vector(self.head, self.coarse_maps(images))
 
     def dense(self, images: PixelTensor) -> Float[Tensor, "N K h w"]:
-        """Return the class map of larger images at the finer stride."""
+        """Return the class maps of larger images at the finer stride."""
         self.check_size(images, exactly=False)
         return slide_head(self.head, self.features(self.prepare(images)), self.dilation)
 
 
 def fine_network(network: Network) -> FineNetwork:
-    """Return a copy for inference whose `dense` map is finer by the stride of the last pooling in `features`.
+    """Return a copy for inference whose `dense` map is finer by a factor of the last pooling layer's stride.
 
-    That pooling runs at stride 1, and later layers are dilated by its former stride. The result combines the offset
-    poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j) contains the scores of
-    `network` with its last pooling shifted by i rows and j columns. `forward` and `embed` are unchanged. Raise a
-    `UserError` unless all data passes through a pooling layer of stride 2 or more.
+    The last pooling layer in `features` runs at stride 1, and later layers are dilated by its former stride. The result
+    combines the offset poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j)
+    contains the scores of `network` with its last pooling layer shifted by i rows and j columns. `forward` and `embed`
+    are unchanged. Raise a `UserError` unless all data passes through a pooling layer with a stride of 2 or more.
     """
     if isinstance(network, FineNetwork):
         raise UserError("the network's class maps are already fine")
@@ -137,7 +137,7 @@ def pool_stride(network: Network, step: Step) -> int:
 
 
 def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
-    """Return the pooling at stride 1, padded where its last window extends beyond the border (`ceil_mode`)."""
+    """Return the pooling layer at stride 1, padded where its last window extends beyond the border (`ceil_mode`)."""
     kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
     over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
     if isinstance(pool, nn.MaxPool2d):
@@ -160,7 +160,7 @@ def side_of(layer: nn.Module, name: str) -> int:
 
 
 def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Module:
-    """Return a max pooling at stride 1 with the given padding before and after the map."""
+    """Return a max-pooling layer at stride 1 with the given padding before and after the map."""
     pool = nn.MaxPool2d(kernel, 1, dilation=dilation)
     # A separate layer pads, since MaxPool2d allows padding of at most half the kernel.
     return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool
@@ -177,7 +177,7 @@ def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
 
 
 def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
-    """Return a convolution or max pooling with its dilation multiplied by `factor`, and any other layer unchanged."""
+    """Return a convolution or max-pooling layer with its dilation multiplied by `factor`, or any other layer as is."""
     if isinstance(layer, nn.MaxPool2d):
         kernel, padding, dilation = (side_of(layer, name) for name in ("kernel_size", "padding", "dilation"))
         return max_pool(kernel, (factor * padding, factor * padding), factor * dilation)

@@ -31,7 +31,7 @@ def convolve(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Float[Tensor, "*N D H2 W2"]:
-    """Compute `torch.conv2d`. If its gradient `can_overflow`, select every stride-th position first.
+    """Compute `torch.conv2d`. If `can_overflow` holds for it, select every stride-th position first.
 
     The remaining convolution has stride 1 and returns the same numbers. Pooling over single positions makes this
     selection in either memory order. Slicing would do the same, but its gradient would not preserve the memory order.
@@ -44,13 +44,13 @@ def convolve(
 
 
 def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padding: int | Sequence[int] | str) -> bool:
-    """Return whether oneDNN may compute the weights' gradient with a kernel that writes beyond its buffer.
+    """Return whether oneDNN may compute the gradient of the weights with a kernel that writes beyond its buffer.
 
     The kernels are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
-    2.13.0 (oneDNN's issue 6035, open in September 2026). For a strided 1 x 1 convolution over channels-last maps, their
-    buffer has one number for each channel of a position, but they write positions a full register apart. The process
-    then aborts, hangs or silently overwrites other memory. The choice of kernel also depends on the sides of the maps
-    and the strides. This rule ignores both, since the replacement costs nothing.
+    2.13.0 (oneDNN issue 6035, open in September 2026). In a strided 1 x 1 convolution of channels-last maps, a kernel's
+    buffer has one value for each channel of a position, but the kernel writes positions a full register apart. The
+    process then aborts, hangs or silently overwrites other memory. oneDNN's choice of kernel also depends on the height
+    and width of the maps and on the strides. This rule ignores these, since the replacement costs nothing.
     """
     if maps.device.type != "cpu" or weight.shape[1] >= REGISTER_CHANNELS or weight.shape[2:].numel() > 1:
         return False
@@ -58,5 +58,5 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
 
 
 def as_sequence(option: int | Sequence[int] | str) -> Sequence[Any]:
-    """Return a convolution's option as a sequence. The option may be a single number for height and width."""
+    """Return a convolution's option as a sequence. The option may be a single number for both height and width."""
     return [option] if isinstance(option, int) else option

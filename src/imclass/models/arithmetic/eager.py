@@ -21,11 +21,11 @@ class EagerEngine:
     arithmetic: Arithmetic = DEFAULT_ARITHMETIC
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return log-scores of views at the native size, float32 on the CPU."""
+        """Return the log-scores of views at the native size, as float32 on the CPU."""
         return self.run(self.network, views)
 
     def dense(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Return log-scores at every position of larger views, float32 on the CPU."""
+        """Return the log-scores at every position of larger views, as float32 on the CPU."""
         return self.run(self.network.dense, views)
 
     def for_network(self, network: Network) -> "EagerEngine":
@@ -41,7 +41,7 @@ class EagerEngine:
 
 
 def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
-    """Convert the network to the memory order of this arithmetic, and return an engine that uses the arithmetic.
+    """Convert the network to the memory order of `arithmetic`, and return an engine with this arithmetic.
 
     In bf16 the engine has a copy of the network in which only the weights of convolutions and linear layers are
     rounded, since these dominate memory traffic. The network itself keeps the float32 weights that are saved.

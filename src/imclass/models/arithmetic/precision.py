@@ -46,7 +46,7 @@ BF16 = (Arithmetic("bf16", "nhwc"),)
 
 
 def set_memory_format(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
-    """Convert the weights of a network's convolutions to this memory order, in place, and return the network."""
+    """Convert a network's convolution weights to the memory order of `arithmetic` in place, and return the network."""
     return network.to(memory_format=arithmetic.memory_format)  # type: ignore[call-overload, no-any-return]
 
 
@@ -90,7 +90,7 @@ def probe(
 
 
 def trial_scores(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
-    """Return the scores of a copy in evaluation mode, except that batch norms normalise by the batch."""
+    """Return the scores from a copy of the network in evaluation mode, except that batch norms use batch statistics."""
     trial = set_memory_format(copy.deepcopy(network), arithmetic).train()
     # An untrained network has no useful running statistics, and without normalisation its scores might overflow.
     # Dropout must be off, since its draws would differ between the candidates.
@@ -132,9 +132,9 @@ def training_steps(
 def race(steps: Sequence[Callable[[], None]]) -> list[float]:
     """Return the duration in seconds of the fastest call of each step, measured in rounds that call every step once.
 
-    Other processes may slow the machine for a while. In rounds this slows all candidates equally, while a candidate
-    measured alone could be the only one affected. The first round prepares kernels. It counts only for a step that is
-    too slow to be called again.
+    Other processes may slow the machine for a while. Rounds spread this over all candidates, whereas a candidate
+    measured on its own could be the only one affected. The first round prepares kernels. It counts only for a step that
+    is too slow to be called again.
     """
     first = [time_call(step) for step in steps]
     candidates = [seconds <= MAX_SLOWDOWN * min(first) for seconds in first]

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in bf16 over float32 weights, and their gradients."""
+"""Convolutions and linear layers in bf16 with weights stored in float32, and their gradients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from imclass.models.arithmetic.convolutions import convolve
 
-# For maps of at most this many positions the weights' gradient is computed as a matrix product, which is faster for
-# them (measured by benchmarks/small_maps.py).
+# For maps of at most this many positions, the gradient of the weights is computed as a matrix product, which is faster
+# for them (measured by benchmarks/small_maps.py).
 MAX_POSITIONS = 4
 
 
@@ -43,10 +43,10 @@ def round_to_bf16(argument: Any) -> Any:
 
 
 def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
-    """Return whether the weights' gradient is faster as a matrix product: on a CPU, for small output maps.
+    """Return whether the gradient of the weights is computed faster as a matrix product: on a CPU, for small outputs.
 
-    `options` are stride, padding, dilation and groups as `nn.Conv2d` passes them. Options in any other form are left to
-    PyTorch.
+    `options` are stride, padding, dilation and groups as `nn.Conv2d` passes them. For options in any other form, return
+    False.
     """
     if maps.device.type != "cpu" or weight.shape[-1] == 1 or options[2:] != ((1, 1), 1):
         return False

@@ -50,7 +50,7 @@ class ImportOptions:
 def match_file(
     path: Path, network: str, library: str | None = None, context: Context | None = None, key: str | None = None
 ) -> tuple[TensorMatch, NamedTensors, ExportRecord | None]:
-    """Return the match between a file's tensors and a network, the tensors, and the export record, if the file has one.
+    """Return the match between a file and a network, the file's tensors, and the file's export record, if it has one.
 
     The match may be incomplete.
     """
@@ -120,7 +120,7 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Return a hint at the network's variants in other libraries, if these lack the network and no tensor fits."""
+    """Return a suggestion of variants that other libraries have, if they lack the network itself and no tensor fits."""
     entries: dict[str, NetworkEntry] = networks(context).entries
     if match.pairs or entries[match.network].foreign:
         return ""
@@ -129,7 +129,7 @@ def variant_hint(match: TensorMatch, context: Context | None) -> str:
 
 
 def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
-    """Return the names of the file's classes: those in the options, else the recorded ones, else the known ones.
+    """Return the names of the file's classes: from the options, else the record, else names known for this number.
 
     Raise a `UserError` unless there is a name for each class of the file.
     """

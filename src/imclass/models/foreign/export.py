@@ -27,7 +27,7 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """A description of the exported model, for the export. `inputs` is a JSON object as in `--preprocess FILE`."""
+    """A description of a model, stored in its export. `inputs` is a JSON object as in `--preprocess FILE`."""
 
     network: str
     row: dict[str, Any]
@@ -46,7 +46,7 @@ class Export:
 
 
 def export_network(classifier: NetworkClassifier, library: str, context: Context | None = None) -> Export:
-    """Return the network in the form that `library` uses. Raise a `UserError` if the library does not have it."""
+    """Return the network in the form that `library` uses. Raise a `UserError` if the library lacks the network."""
     entry: NetworkEntry = networks(context)[classifier.name]
     if library not in entry.foreign:
         raise UserError(
@@ -88,7 +88,7 @@ def layer_steps(network: Network) -> list[Step]:
 
 
 def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
-    """Return the inputs of the classifier in the channel order and the unit of the library's weights."""
+    """Return the classifier's inputs in the channel order and unit that the library's weights expect."""
     convention = INPUTS.get(library, {})
     unit = convention.get("unit", 1)
     colour = classifier.preprocess.w_in == 3

@@ -141,9 +141,9 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
 
 
 def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors for images in the opposite channel order, with the first convolution's channels reversed.
+    """Return the tensors for the opposite channel order of images: the first convolution's input channels are reversed.
 
-    Raise a `UserError` if the network does not begin with a convolution of three channels.
+    Raise a `UserError` if the network does not begin with a convolution of three input channels.
     """
     name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
     if first.dim() != 4 or first.shape[1] != 3:

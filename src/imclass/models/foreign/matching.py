@@ -1,4 +1,4 @@
-"""Matching of another library's tensors to those of a network, with the missing, extra and wrong ones."""
+"""Matching of another library's tensors to those of a network, with lists of missing, extra and wrong tensors."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -28,7 +28,7 @@ CONVOLUTION_PREFIXES: Mapping[str, str] = {"timm": "pre_logits."}
 
 @dataclass(frozen=True)
 class TensorMatch:
-    """A mapping of a network's tensors to those of a file.
+    """A mapping from a network's tensors to those in a file.
 
     `pairs` maps each of our tensor names to the name in the file. `missing` lists our tensors that the file lacks, and
     `extra` the file's tensors that the network lacks. `wrong` lists tensors of a different shape or type, or with
@@ -113,8 +113,8 @@ def size_in(
 ) -> int | None:
     """Return the number of input channels of the file's first layer, or the number of outputs of its last layer.
 
-    Return None if the file lacks that layer's weight, if the weight has another number of axes than ours, or if the
-    result is not among `likely`.
+    Return None if the file lacks that layer's weight, if that weight has a different number of axes from ours, or if
+    the result is not among `likely`.
     """
     layers = [name for name, tensor in outline.items() if not name.startswith(SIDES_PREFIX) and tensor.dim() >= 2]
     ours, axis = (layers[0], 1) if which == "first" else (layers[-1], 0)

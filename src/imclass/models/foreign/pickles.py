@@ -45,7 +45,7 @@ class StandIn:
     original = ""  # the full name of the class
 
     def __new__(cls, *arguments: object, **named: object) -> Any:
-        """Return the stand-in for one object. The object's arguments are dropped."""
+        """Return the stand-in for one object. The constructor's arguments are dropped."""
         return object.__new__(cls) if cls.original.startswith("numpy.") else OrderedDict()
 
     def __setstate__(self, state: object) -> None:
@@ -53,7 +53,7 @@ class StandIn:
 
 
 def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """Return the content of a PyTorch file, and the names of the classes that stand-ins replace in it.
+    """Return the content of a PyTorch file, and the names of the classes in it that stand-ins replace.
 
     Raise a `UserError` if the file cannot be read, or claims more bytes than it has.
     """
@@ -82,7 +82,7 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
 def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     """Load a file with PyTorch's restricted unpickler and a stand-in for each name that PyTorch does not allow.
 
-    The operating system's modules, and builtins outside `BUILTIN_NAMES`, stay refused, since weights do not need them.
+    The operating system's modules, and builtins outside `BUILTIN_NAMES`, are still refused: weights do not need them.
     """
     names: list[str] = []
     while True:
@@ -104,7 +104,7 @@ def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...
 def check_declared(path: Path) -> None:
     """Raise a `UserError` if the tensors in an old pickle claim more bytes than the file has.
 
-    This allocates no memory for them.
+    No memory is allocated for the tensors.
     """
     with FakeTensorMode():
         held, _ = load_with_stand_ins(path)
@@ -136,8 +136,8 @@ def plain_entries(held: dict[Any, Any]) -> dict[Any, Any]:
 def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
     """Return the name of the entry that contains the weights, or "" if the file itself is the state dict.
 
-    An entry whose name scripts use for weights takes precedence over other tensors, such as a best accuracy. Raise a
-    `UserError` if several entries could be meant.
+    An entry with a name that training scripts use for weights takes precedence over other tensors, such as a best
+    accuracy. Raise a `UserError` if several entries could be meant.
     """
     holders = [name for name, value in held.items() if has_tensors(value)]
     if key is not None and key not in holders:

@@ -63,7 +63,7 @@ def torchvision_file(
 
 
 def torchvision_v2_file(network: str, file: str, top1: float, top5: float) -> WeightFile:
-    """Return a file from torchvision's later recipe (IMAGENET1K_V2), evaluated with the shorter side at 232."""
+    """Return a weight file from torchvision's later recipe (IMAGENET1K_V2), evaluated with a shorter side of 232."""
     return torchvision_file(network, file, top1, top5, "imagenet-232", "torchvision-v2")
 
 
@@ -161,8 +161,8 @@ def obtain_file(
     """Find the file in the store or download it, verify its checksum, and return its path.
 
     The store is searched for the published file name and for NAME.*. If the file cannot be downloaded, the `UserError`
-    contains the path at which to save the file by hand. `report(bytes so far, bytes in all)` is called during the
-    download.
+    contains the path at which to save the file by hand. `report(bytes received, bytes in total)` is called during
+    the download.
     """
     download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
     found = stored_file(file, store)

@@ -65,7 +65,7 @@ def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
 
 
 def normalise_names(held: NamedTensors) -> NamedTensors:
-    """Return the tensors under the network's names, without prefixes of wrappers and in the current spelling."""
+    """Return the tensors under the network's names, without wrappers' prefixes and in the current spelling."""
     names = {name: name for name in held.tensors}
     notes = list(held.notes)
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in names.values())), None):
@@ -100,7 +100,7 @@ def read_arrays(path: Path) -> NamedTensors:
 
 
 def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Raise a `UserError` unless these are arrays with distinct names, of a total size plausible for the archive."""
+    """Raise a `UserError` unless the members are arrays with distinct names and a plausible total size."""
     names = [m.filename for m in members]
     if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
         raise UserError(
@@ -143,7 +143,7 @@ def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int
 
 
 def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
-    """Read the state dict in a file that a training script saved, with notes on the rest.
+    """Read the state dict in a file that a training script saved, with notes on the file's other contents.
 
     `key` is the name of the entry that contains the state dict. Without `key`, the state dict is the file itself or the
     only suitable entry.

@@ -8,7 +8,7 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """A schedule with the same rate at every step."""
+    """A schedule with the same learning rate at every step."""
 
     kind: ClassVar[str] = "constant"
 
