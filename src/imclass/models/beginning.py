@@ -1,4 +1,4 @@
-"""Initialisation of a network from another's weights.
+"""Initialisation of a network with the weights of another network.
 
 Tensors match by name and shape, class rows by class name.
 """
@@ -46,7 +46,7 @@ class Beginning:
 
 
 def shortlist(names: tuple[str, ...]) -> str:
-    """Return the first names and the number of remaining ones, safe to print on a terminal."""
+    """Return the first few names and the number of the others, made safe to print in a terminal."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(map(printable_text, names[:MAX_NAMES])) + more
 
@@ -56,7 +56,7 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
 
     "continue" copies every tensor that matches by name and shape. From a tensor that has an entry for each class, it
     copies the entries of the classes that `source` also has, matched by name. "first-and-last" copies the first four
-    convolutions and all fully connected layers. "fresh" copies nothing. If no tensor fits, raise a `UserError` and
+    convolutions and all fully connected layers. "fresh" copies nothing. If no tensor matches, raise a `UserError` and
     change nothing.
     """
     ours, theirs = classifier.network.state_dict(), source.network.state_dict()
@@ -95,12 +95,12 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
 
 
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
-    """Return the tensors, in either network, that have an entry for each class, mapped to their class axis."""
+    """Return the names of the tensors in either network that have an entry for each class, mapped to the class axis."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
 def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
-    """Return the tensors that have an entry for each class in both networks.
+    """Return the names of the tensors that have an entry for each class in both networks.
 
     A layer is left out if any of its tensors differs in shape along an axis other than the class axis.
     """
@@ -127,11 +127,11 @@ def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int)
 
 
 def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
-    """Return the tensors of the first four convolutions and of all fully connected layers of `source`, in order.
+    """Return, in order, the tensor names of the first four convolutions and all fully connected layers of `source`.
 
     Simonyan and Zisserman (ICLR 2015, section 3.1) initialise deeper VGGs from configuration A in this way. Layers
     match by name: A's conv1_1, conv2_1, conv3_1 and conv3_2 are also the first convolutions of their stages in every
-    deeper configuration. Raise a `UserError` for a layer that does not fit.
+    deeper configuration. Raise a `UserError` for a layer that does not match.
     """
     layers = [*layers_in(source.network, nn.Conv2d)[:4], *layers_in(source.network, nn.Linear)]
     ours, axes = classifier.network.state_dict(), class_axes(classifier.network, source.network)

@@ -40,13 +40,13 @@ from imclass.store.context import Context, find_in
 
 
 def networks(context: Context | None = None) -> EntryTable:
-    """Return all networks by name, including those of plugins."""
+    """Return all networks by name, including those from plugins."""
     table = find_in(context, "imclass.models.nets", "NETS", "network")
     return replace(table, explain=lambda name: weights_hint(name) or foreign_name_hint(name, table.entries))
 
 
 def weights_hint(name: str) -> str:
-    """Return advice for a NETWORK:WEIGHTS given in place of a network's name, or "" for any other name."""
+    """Return advice if `name` is NETWORK:WEIGHTS and not the name of a network; otherwise return ""."""
     network, colon, _ = name.partition(":")
     if not colon:
         return ""
@@ -98,7 +98,7 @@ class NetworkClassifier:
             object.__setattr__(self, "engine", EagerEngine(self.network))
 
     def __repr__(self) -> str:
-        """Return network, classes and image size on one line. Print `network` to see the layers."""
+        """Return the network, classes and image size on one line. Print `network` to see the layers."""
         parameters = sum(p.numel() for p in self.network.parameters())
         size, colour = self.preprocess.size, self.preprocess.colour
         return (
@@ -115,7 +115,7 @@ class NetworkClassifier:
         return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
-        """Return this classifier with some classes renamed."""
+        """Return a copy of this classifier with some classes renamed."""
         return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
@@ -175,7 +175,7 @@ class NetworkClassifier:
 
 
 def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
-    """Return the entry's row with some fields replaced. Raise a `UserError` for a wrong field or type."""
+    """Return the entry's row with some fields replaced. Raise a `UserError` for an unknown field or a wrong type."""
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
@@ -192,12 +192,12 @@ def create(
     context: Context | None = None,
     link: Link = "softmax",
 ) -> NetworkClassifier:
-    """Return a new classifier for these classes, with weights drawn from `seed`.
+    """Return a new classifier for these classes, with weights drawn using `seed`.
 
-    Under the link "sigmoid" an image may have several classes, each with an independent probability.
-    `preprocess` must have the network's native size. By default the shorter side is resized to 8/7 of that size, and
-    images are in colour or grey as in the publication. Arguments that do not fit together raise a `UserError` before
-    memory is allocated.
+    Under the link "sigmoid" an image may have several classes, each with an independent probability. `preprocess` must
+    have the network's native size. By default the shorter side is resized to 8/7 of that size, and images are in colour
+    or greyscale, as in the publication. Arguments that do not fit together raise a `UserError` before any memory is
+    allocated.
     """
     model = Model(model) if isinstance(model, str) else model
     outline = sketch(model, classes, preprocess, context)
@@ -333,7 +333,7 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise a `UserError` unless the tensors match the network's. A mean image becomes the network's mean."""
+    """Raise a `UserError` unless the tensors match the network's. A mean image first replaces the network's mean."""
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
         classifier.network.mean = mean  # the mean image of the training data

@@ -1,4 +1,4 @@
-"""Entries of `NETS`: each network's constructor, the results of its paper, and its names in other libraries."""
+"""Entries of `NETS`: each network's constructor, the result from its paper, and its names in other libraries."""
 # Tested in tests/models/nets/test_contract.py
 
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ def plain_name(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry:
-    """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and `row` contains everything that varies.
+    """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and `row` contains the network's settings.
 
     The row is a dataclass. Its field `size` is the native height and width in pixels.
     """

@@ -52,9 +52,9 @@ class Network(nn.Module):
         self.std.copy_(torch.tensor(std, dtype=torch.float32).view(-1, 1, 1).expand_as(self.std))
 
     def prepare(self, images: PixelTensor) -> Float[Tensor, "N C H W"]:
-        """Divide uint8 by 255, leave floats unchanged, normalise in float32, and cast to the precision of the weights.
+        """Divide uint8 images by 255, normalise all images in float32, and cast them to the precision of the weights.
 
-        The cast comes last, so that dividing by `std` does not amplify its rounding errors.
+        Casting comes last, so that dividing by `std` does not amplify the rounding errors of the cast.
         """
         if self.mean.shape[-1] not in (1, images.shape[-1]):
             height, width = images.shape[-2:]

@@ -37,7 +37,7 @@ class LayerRates:
 
 
 def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
-    """Return the rates: a layer's factor is that of the last pattern that matches it or a layer around it, else 1.
+    """Return the rates. A layer's factor is that of the last pattern matching it or a layer that contains it, else 1.
 
     Raise a `UserError` for a factor below 0, for a pattern that matches no layer, or if no layer would learn.
     """
@@ -74,5 +74,5 @@ def name_and_parents(layer: str) -> Iterator[str]:
 
 
 def top_level_names(names: list[str]) -> list[str]:
-    """Return the names without a dot."""
+    """Return the names that contain no dot."""
     return [name for name in names if "." not in name]

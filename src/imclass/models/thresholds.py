@@ -42,7 +42,7 @@ def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any 
 def present_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Sequence[float] = ()
 ) -> list[ClassProbabilities]:
-    """Return for each row of logits the classes whose thresholds it reaches, with probabilities, highest first."""
+    """Return for each row of logits the classes that reach their thresholds, with probabilities, highest first."""
     chances = posterior(scores, "sigmoid").numpy()
     return [
         [(classes[k], float(row[k])) for k in np.argsort(-row, kind="stable").tolist() if has[k]]
@@ -53,9 +53,9 @@ def present_classes(
 def precision_recall(
     scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m"], Float[np.ndarray, "m"]]:
-    """Return the precision and recall at each distinct score, and these scores, the highest first.
+    """Return the precision and recall at each distinct score, and these scores, highest first.
 
-    Each pair counts the images with at least that score. At least one image must be positive.
+    At each score, the images with at least that score count as predicted positive. At least one image must be positive.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)

@@ -22,9 +22,9 @@ LayerSpec: TypeAlias = Callable[[int, float], nn.Module]
 class Conv:
     """A `LayerSpec` for a convolution, a batch norm (eps 1e-3) and a ReLU.
 
-    At stride 1 padding keeps the size, unless the convolution is `valid`. Without `batch_norm` the convolution has
-    biases instead. In Google's code BN shifts but does not scale, and keeps 0.9997 of its running statistics at each
-    step. Here, as in torchvision, BN does both and keeps 0.9.
+    At stride 1, padding keeps the size of the maps, unless the convolution is `valid`. Without `batch_norm` the
+    convolution has biases instead. In Google's code BN shifts but does not scale, and keeps 0.9997 of its running
+    statistics at each step. Here, as in torchvision, BN does both and keeps 0.9.
     """
 
     w_out: int
@@ -65,7 +65,7 @@ MEAN_POOL = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1, count_include_pad=Fals
 
 
 class Branches(nn.ModuleDict):
-    """Parallel branches that receive the same maps, with concatenated outputs (Szegedy et al., CVPR 2015, figure 2)."""
+    """Parallel branches on the same maps, whose outputs are concatenated (Szegedy et al., CVPR 2015, figure 2)."""
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N c h w"]:
         return torch.cat([branch(maps) for branch in self.values()], dim=1)

@@ -14,7 +14,7 @@ from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
 
-AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers that may follow the layer a solver fits
+AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers that may follow the layer that a solver fits
 STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
 
 
@@ -62,9 +62,9 @@ def without_last_layer(classifier: NetworkBacked) -> NetworkBacked:
 
 
 def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
-    """Return the last layer with weights of a head whose scores are linear in the penultimate vector.
+    """Return the last weighted layer of a head whose scores are linear in the penultimate vector.
 
-    Raise `UserError` unless the head ends in a fully connected layer or a 1x1 convolution, with biases.
+    Raise a `UserError` unless the head ends in a fully connected layer or a 1x1 convolution, with biases.
     """
     weighted = [i for i, layer in enumerate(head) if any(True for _ in layer.parameters())]
     last, *after = [*head][weighted[-1] :] if weighted else [nn.Identity()]
@@ -109,8 +109,8 @@ def fully_connected(
 ) -> nn.Sequential:
     """Return hidden layers with ReLU and dropout, and a last linear layer: the head of AlexNet and its successors.
 
-    Layer numbers start at `first`. Dropout of 0.5 acts on the output of each hidden layer, or, with `drop_inputs`, on
-    the layer's input.
+    Layer numbers start at `first`. Dropout of 0.5 acts on the output of each hidden layer or, with `drop_inputs`, on
+    its input.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for n, units in enumerate(hidden, first):

@@ -1,4 +1,4 @@
-"""Weight initialisers, by name. Batch norms keep PyTorch's ones and zeros."""
+"""Weight initialisers, by name. Batch norms keep PyTorch's initial ones and zeros."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -16,7 +16,7 @@ def init_he(network: nn.Module) -> None:
 
 
 def init_he_convolutions(network: nn.Module) -> None:
-    """Draw convolutions as `init_he` does, and keep linear layers as PyTorch draws them, as in torchvision's ResNet."""
+    """Initialise convolutions as `init_he` does and linear layers as PyTorch does, as in torchvision's ResNet."""
     for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -64,7 +64,7 @@ def init_alexnet(network: nn.Module) -> None:
 def weighted_layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
     """Yield the convolutions and fully connected layers in the order in which they were registered.
 
-    Layers on the "meta" device are skipped: they have no values to draw, and PyTorch is slow to draw nothing.
+    Layers on the "meta" device are skipped: they have no values, but PyTorch would still take time to draw them.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and not layer.weight.is_meta:

@@ -25,7 +25,8 @@ def local_response_norm(
 class LocalResponseNorm(nn.Module):
     """Local response normalisation over channels. As in the paper, alpha multiplies the whole sum.
 
-    Caffe and PyTorch divide alpha by n, so their 1e-4 is 2e-5 here, and the paper's 1e-4 is 5e-4 in those libraries.
+    Caffe and PyTorch divide alpha by n. For n = 5, their 1e-4 is therefore 2e-5 here, and the paper's 1e-4 is 5e-4 in
+    those libraries.
     """
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> None:

@@ -1,6 +1,6 @@
-"""Parts of residual networks: shortcuts, basic blocks, bottlenecks, pre-activation units, stems, stages of blocks.
+"""Parts of residual networks: shortcuts, basic blocks, bottlenecks, pre-activation units, stems, and stages of blocks.
 
-`foreign_networks` and `torchvision_name` translate tensor names to those of torchvision and timm.
+`foreign_networks` and `torchvision_name` translate tensor names into those of torchvision and timm.
 """
 
 import re
@@ -79,7 +79,7 @@ class PreActivation(nn.Module):
     """A pre-activation unit: residual + shortcut (He et al., ECCV 2016, arXiv:1603.05027, figure 4 (e)).
 
     `layers` come from `pre_activation_layers`. If the shortcut projects, the first BN and ReLU of `layers` come before
-    both paths (the paper's appendix). Otherwise the shortcut receives the input unchanged.
+    both paths (as in the paper's appendix). Otherwise the shortcut receives the input unchanged.
     """
 
     def __init__(self, layers: Sequence[nn.Module], shortcut: nn.Module) -> None:
@@ -106,7 +106,7 @@ def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
 
 
 def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """Return the first layers: a 7x7 convolution, BN, ReLU and pooling for ImageNet, or a 3x3 one, BN and ReLU."""
+    """Return the first layers: a 7x7 convolution, BN, ReLU and pooling, or, for CIFAR, a 3x3 one, BN and ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
@@ -121,7 +121,7 @@ def stages(
     widths: Sequence[tuple[int, ...]],
     block: Callable[[int, tuple[int, ...], int], nn.Module],
 ) -> OrderedDict[str, nn.Sequential]:
-    """Return the stages "conv2_x", "conv3_x" and so on, where `blocks` has the number of blocks in each.
+    """Return the stages "conv2_x", "conv3_x" and so on, where `blocks` gives the number of blocks in each.
 
     All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block. A
     stage's last width is the width of its output.
@@ -141,7 +141,7 @@ def stages(
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
     """Return the side of the maps after `stem` and `stages`. Layers of stride 2 are padded and round up.
 
-    `map_side` returns the same side, but takes seconds on a network of a thousand layers.
+    `map_side` returns the same side, but takes seconds on a network with a thousand layers.
     """
     if size < 1:
         raise ValueError(f"size is {size}, but the smallest that works is 1")
@@ -149,7 +149,7 @@ def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
 
 
 def foreign_networks(name: str) -> dict[str, ForeignNetwork]:
-    """Return the entries of a network that is called `name` in torchvision and timm."""
+    """Return the entries for a network that is called `name` in torchvision and timm."""
     return {library: ForeignNetwork(name, torchvision_name) for library in ("torchvision", "timm")}
 
 

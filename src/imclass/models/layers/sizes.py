@@ -1,4 +1,4 @@
-"""The size of the maps that layers produce, and the smallest image that fits the layers, found on the "meta" device."""
+"""The size of the maps that layers produce, and the smallest image the layers accept, found on the "meta" device."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def map_side(features: nn.Module, size: int, w_in: int) -> int:
 
 
 def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> int:
-    """Return the side in pixels of the smallest image whose maps have at least the side `side`, found by bisection."""
+    """Return the side in pixels of the smallest image whose maps have sides of at least `side`, found by bisection."""
     low, high = 0, max(size, 1)
     while (side_or_none(features, high, w_in) or 0) < side:
         low, high = high, 2 * high

@@ -1,9 +1,9 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks.
 
-Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is the network of
+Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is the network in
 this paper, with convolutions 2, 4 and 5 in two groups (one per GPU) and local response normalisation after the first
-two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network of Francois Fleuret's
-lecture EE-559 7.2 and of torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing
+two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network in Francois Fleuret's
+lecture EE-559 7.2 and in torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing
 convolutional neural networks, 2014, arXiv:1404.5997.
 
 Deviations:

@@ -1,12 +1,12 @@
 """DenseNet: densely connected convolutional networks.
 
 Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. The networks for CIFAR
-are those of section 3 and Table 2: plain DenseNets, and DenseNet-BCs, which have bottlenecks of 4k maps and transitions
+are those in section 3 and Table 2: plain DenseNets, and DenseNet-BCs, which have bottlenecks of 4k maps and transitions
 that halve the number of maps. Their names contain the depth L and the growth rate k. The networks for ImageNet are the
-DenseNet-BCs of Table 1, except that the one with 161 layers comes from the released code.
+DenseNet-BCs in Table 1, except that the one with 161 layers comes from the released code.
 
 A transition is a batch norm, a ReLU, a 1x1 convolution and 2x2 average pooling, as in the released code; the paper's
-text leaves out the ReLU. The rows are for training with augmentation. Without it, the paper has dropout of 0.2 after
+text leaves out the ReLU. The rows are for training with augmentation. Without it, the paper uses dropout of 0.2 after
 each convolution except the first.
 """
 

@@ -3,20 +3,20 @@
 Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir Anguelov, Dumitru Erhan, Vincent
 Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842. `googlenet` is the network of Table 1, with the blocks of
 figure 2b and the two auxiliary heads of section 5, which add 6,379,728 parameters in training. Where the paper is
-silent, this follows BVLC's Caffe model:
+silent, the network follows BVLC's Caffe model:
 - max pooling keeps a last window that is not full;
 - weights are initialised with Caffe's "xavier" rule, U(-b, b) with b = sqrt(3 / fan-in); biases start at 0.2, or at 0
   in classifiers.
-Local response normalisation, after the first pooling and before the second (figure 3), has AlexNet's constants. BVLC's
-weights need k = 1 and alpha = 2e-5.
+Local response normalisation, after the first pooling layer and before the second (figure 3), has AlexNet's constants.
+BVLC's weights need k = 1 and alpha = 2e-5.
 
 `googlenet-naive` puts the block of figure 2a into the same table: it has no reductions, and its pooled maps are not
 projected. The paper shows this block only to reject it, because the number of maps grows to 4,944.
 
 `googlenet-bn` is torchvision's network and not in the paper. It has batch norm instead of response normalisation and
-biases, a 3x3 convolution in place of each 5x5, a fourth pooling over 2x2, auxiliary heads with average pooling to 4x4,
-and dropout of 0.2. Its convolutions are drawn from N(0, 2 / fan-in); in torchvision every weight has a standard
-deviation of 0.01.
+biases, a 3x3 convolution in place of each 5x5, a fourth pooling layer with 2x2 windows, auxiliary heads with average
+pooling to 4x4, and dropout of 0.2. Its convolution weights are drawn from N(0, 2 / fan-in); in torchvision every weight
+has a standard deviation of 0.01.
 """
 
 from collections import OrderedDict
@@ -57,7 +57,7 @@ class Row:
     alpha: float = 1e-4  # multiplies the sum of five squares in local response normalisation
     batch_norm: bool = False  # in place of local response normalisation and biases
     kernel: int = 5  # of the convolution in the third branch of each block
-    pool4: int = 3  # the window of the fourth pooling
+    pool4: int = 3  # the window of the fourth pooling layer
     dropout: float = 0.4
 
 
@@ -182,7 +182,7 @@ def torchvision_tensor_name(name: str) -> str:
 
 
 def caffe_tensor_name(name: str) -> str:
-    """Return a tensor's name in BVLC's model, with "." for "/", such as "inception_3a.5x5_reduce.weight"."""
+    """Return a tensor's name in BVLC's model, with "." in place of "/", such as "inception_3a.5x5_reduce.weight"."""
     layer, kind = name.removeprefix("features.").replace(".conv.", ".").rsplit(".", 1)
     inception, _, branch = layer.partition(".")
     theirs = CAFFE.get(layer) or f"{inception.replace('inception', 'inception_')}.{CAFFE_BRANCHES[branch]}"

@@ -71,7 +71,7 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """Initialise the network as the module describes, with the gates' biases set to `gate_bias` and all others to 0."""
+    """Initialise weights as the module docstring describes. Set gate biases to `gate_bias` and all others to 0."""
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))

@@ -12,7 +12,8 @@ and no auxiliary heads.
 - Convolutions have no biases (section 3.2: batch norm would cancel them). Weights are drawn from N(0, 2 / fan-in),
   since the paper does not state its initialisation. Section 4.2 counts 13.6 million parameters, more than figure 5 adds
   up to.
-- Pooling of stride 2 within a block is padded like the parallel convolutions, so that maps with odd sides fit.
+- Pooling of stride 2 within a block is padded like the parallel convolutions, so that the outputs of all branches have
+  the same size even if the sides of the maps are odd.
 """
 
 from collections.abc import Mapping

@@ -4,8 +4,8 @@ Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 201
 whose output is scaled down and added to their input (section 3.3). This is the Inception-ResNet-v2 that Google released
 as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. This network differs from figures 3 and 15 to 19,
 as numbered on arXiv:
-- the stem is that of Inception-v3, followed by one block like Inception-v3's with 320 maps; in figure 3 the stem is
-  Inception-v4's;
+- the stem is that of Inception-v3, followed by one block like Inception-v3's, but with 320 maps; in figure 3 the stem
+  is Inception-v4's;
 - there are 10, 20 and 10 residual blocks; in figure 15 there are 5, 10 and 5;
 - residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 give 384, 1154 and 2048;
 - residuals are scaled by 0.17, 0.10 and 0.20, but the last one is not scaled and has no ReLU after it;

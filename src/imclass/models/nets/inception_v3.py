@@ -1,19 +1,19 @@
 """Inception-v3: rethinking the Inception architecture for computer vision.
 
-Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, CVPR 2016, arXiv:1512.00567:
-blocks of figures 5 to 7, reductions of figure 10, and the auxiliary head of figure 8 with batch norm (section 4). This
-is the network that Google released as TensorFlow-Slim's `inception_v3`, which torchvision copies, including its layer
-names. The network differs from Table 1:
-- in the stem, a 1x1 convolution outputs 80 maps, and a second pooling takes the place of a stride;
+Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, CVPR 2016, arXiv:1512.00567: the
+blocks of figures 5 to 7, the reductions of figure 10, and the auxiliary head of figure 8 with batch norm (section 4).
+This is the network that Google released as TensorFlow-Slim's `inception_v3`, which torchvision copies, including its
+layer names. The network differs from Table 1:
+- in the stem, a 1x1 convolution outputs 80 maps, and a second pooling layer takes the place of a stride;
 - the first two blocks increase the number of maps from 192 to 288, which a convolution does in Table 1;
 - there are four blocks of figure 6, not five.
 
 As in torchvision, average pooling in blocks counts the padding as zeros, and dropout is 0.5. TensorFlow leaves the
-padding out, and the released code has dropout of 0.2. As in that code, convolutions are drawn from N(0, 2 / fan-in),
-but here the distribution is not truncated, and the last two layers of the auxiliary head do not have the released
-code's standard deviations of 0.01 and 0.001. The auxiliary head adds 3,326,696 parameters in training.
+padding out, and dropout in the released code is 0.2. As in that code, convolution weights are drawn from
+N(0, 2 / fan-in), but here the distribution is not truncated, and the last two layers of the auxiliary head do not have
+the released code's standard deviations of 0.01 and 0.001. The auxiliary head adds 3,326,696 parameters in training.
 
-The published errors are on the 48,238 validation images that are not blacklisted. On all 50,000 the top-1 and top-5
+The published errors are for the 48,238 validation images that are not blacklisted. On all 50,000 the top-1 and top-5
 errors are about 0.2 and 0.1 points higher (section 10).
 """
 

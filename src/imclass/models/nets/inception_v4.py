@@ -3,8 +3,8 @@
 Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, as
 numbered on arXiv. This is the network that Google released as TensorFlow-Slim's `inception_v4`, which timm copies. In
 its stem and in the longest branches of blocks B and C, the 1x7 and 7x1 convolutions, or 1x3 and 3x1, are in the
-opposite order to figures 3, 5 and 6. The released auxiliary head, which the paper does not show, is left out.
-Convolutions are drawn from N(0, 2 / fan-in) as in the released code, but the distribution is not truncated.
+opposite order to that in figures 3, 5 and 6. The released auxiliary head, which the paper does not show, is left out.
+Convolution weights are drawn from N(0, 2 / fan-in) as in the released code, but the distribution is not truncated.
 Inception-ResNet-v2 is in inception_resnet.py.
 
 The published errors exclude some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are

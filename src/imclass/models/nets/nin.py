@@ -6,9 +6,9 @@ per class, and the mean of a map is the class's score, so the network needs no f
 with stride 2 and rounds up.
 
 The widths and the initialisation are not in the paper but in the authors' files. `nin-cifar` is their cuda-convnet
-definition for CIFAR-10, with all weights drawn from N(0, 0.05^2) and dropout after each pooling. `nin-imagenet` is
-their network for ImageNet in Caffe's model zoo, where the weights of three layers have a standard deviation of 0.01 and
-dropout follows only the last pooling.
+definition for CIFAR-10, with all weights drawn from N(0, 0.05^2) and dropout after each pooling layer. `nin-imagenet`
+is their network for ImageNet in Caffe's model zoo, where the weights of three layers have a standard deviation of 0.01
+and dropout follows only the last pooling layer.
 """
 
 from collections import OrderedDict
@@ -32,7 +32,7 @@ class Row:
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     paddings: tuple[int, ...]
-    dropout: tuple[float, ...]  # after each pooling
+    dropout: tuple[float, ...]  # after each pooling layer
     init_std: float = 0.05  # the standard deviation of the initial weights
     fine: tuple[str, ...] = ()  # layers whose initial weights have a standard deviation of 0.01 instead
 

@@ -21,7 +21,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A table of the paper, with one value for each convolution."""
+    """A table in the paper, with one value for each convolution."""
 
     size: int
     widths: tuple[int, ...]

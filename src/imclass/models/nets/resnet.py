@@ -3,9 +3,9 @@
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385: Table 1, with the shortcut options of
 sections 3.3 and 4.1. Option B (projections) is used unless the name ends in "-a" or "-c". As in the paper's released
 models, the first 1x1 convolution of a bottleneck has the stride. In the "-v1.5" rows, which follow no paper, the 3x3
-convolution has it, as in torchvision and timm. The networks of 18 and 34 layers have basic blocks, so both versions of
-these networks are the same. The first pooling is padded, as in torchvision; in the released models it is not padded and
-rounds up.
+convolution has it, as in torchvision and timm. The networks with 18 and 34 layers have basic blocks, so both versions
+of these networks are the same. The first pooling layer is padded, as in torchvision; in the released models it is not
+padded and rounds up.
 """
 
 from dataclasses import dataclass, replace

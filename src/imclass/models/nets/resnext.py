@@ -1,8 +1,8 @@
 """ResNeXt: aggregated residual transformations for deep neural networks.
 
 Saining Xie, Ross Girshick, Piotr Dollar, Zhuowen Tu and Kaiming He, CVPR 2017, arXiv:1611.05431. The networks for
-ImageNet, with 50 and 101 layers, are those of Table 1 and section 5.1; the networks for CIFAR, with 29 layers, are
-those of section 5.3. In a name such as 32x4d, 32 is the cardinality and 4 the width of a path in conv2_x. Shortcuts
+ImageNet, with 50 and 101 layers, are those in Table 1 and section 5.1; the networks for CIFAR, with 29 layers, are
+those in section 5.3. In a name such as 32x4d, 32 is the cardinality and 4 the width of a path in conv2_x. Shortcuts
 have option B, and the 3x3 convolutions have the strides (section 4). The row's `form` selects one of the three forms of
 a block in figure 3, which compute the same function; the paper uses (c), with grouped convolutions. `resnext-101-32x8d`
 is torchvision's and not in the paper.
@@ -104,7 +104,7 @@ def path(w_in: int, width: int, stride: int) -> nn.Sequential:
 
 
 class Paths(nn.ModuleList):
-    """Parallel paths on the same maps, with outputs that are added in form (a) and concatenated in form (b)."""
+    """Parallel paths on the same maps, whose outputs are added in form (a) and concatenated in form (b)."""
 
     def __init__(self, paths: Sequence[nn.Module], form: Literal["a", "b"]) -> None:
         super().__init__(paths)
@@ -136,7 +136,7 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Return the widths of the 3x3 and the output in n stages: `first` and 256, doubled at each later stage."""
+    """Return the widths of 3x3 convolutions and outputs in n stages: `first` and 256, doubled at each later stage."""
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
@@ -160,7 +160,7 @@ def imagenet(
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
     """Return the entry for a CIFAR-10 network with three stages of three blocks.
 
-    The error is the mean of 10 runs in Table 7.
+    The error is the mean of 10 runs, from Table 7.
     """
     row = Row((3, 3, 3), doubled_widths(c * d, 3), c, stem_kernel=3, size=32)
     return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})

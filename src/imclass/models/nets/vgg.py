@@ -1,14 +1,14 @@
 """VGG: very deep convolutional networks for large-scale image recognition.
 
 Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: the networks A to E of Table 1 and, as `vgg-b-shallow`,
-the net of section 4.1. This net has one 5x5 convolution in place of each pair of 3x3 convolutions of B, and its top-1
-error on a centre crop was 7% higher than that of B. The "-bn" rows, with batch norm between each convolution and its
-ReLU, follow torchvision and are not in the paper.
+the network of section 4.1. This network has one 5x5 convolution in place of each pair of 3x3 convolutions in B, and its
+top-1 error on a centre crop was 7% higher than that of B. The "-bn" rows, with batch norm between each convolution and
+its ReLU, follow torchvision and are not in the paper.
 
 Points that the paper leaves open:
 - Section 3.1 calls 10^-2 the variance of the initial weights. Here it is their standard deviation (`init_std`), because
-  with a standard deviation of 0.1 activations explode. The paper trained A first and initialised the deeper nets with
-  layers of A.
+  with a standard deviation of 0.1 activations explode. The paper trained A first and initialised the deeper networks
+  with layers from A.
 - A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, to which the paper refers.
 """
 

@@ -33,7 +33,7 @@ def views_per_batch(preprocess: Preprocess) -> int:
 def split_by_bytes(
     views: Iterable[IndexedImage], max_bytes: int = BATCH_BYTES
 ) -> Iterator[tuple[list[int], list[Image]]]:
-    """Yield consecutive views in batches, each with the positions of their images.
+    """Yield consecutive views in batches, with the position of each view's image.
 
     A batch ends with the view that brings it to `max_bytes` or more.
     """

@@ -136,7 +136,7 @@ class MeanPosterior:
     name: str
     scorers: tuple[ViewScorer, ...]
     scales: tuple[int, ...] = ()  # Q in pixels; if empty, the paper's, or else the scale at which the model was trained
-    paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels, scaled in proportion for others
+    paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels; scaled in proportion for other sizes
     native: int = 224
     about: str = ""  # a one-line description that cites the paper
 
@@ -149,7 +149,7 @@ class MeanPosterior:
         )
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise a `UserError` for a Q below the native size, or a network that accepts only its native size."""
+        """Raise a `UserError` for a Q below the native size, or for a network that accepts only its native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.scorers)
