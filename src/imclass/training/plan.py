@@ -78,7 +78,7 @@ class Leg:
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """Return the splits to score after each epoch: validation, to choose the weights, or all if it is missing."""
+        """Return the splits to score after each epoch: validation, to choose the weights, or all if there is none."""
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property

@@ -120,7 +120,7 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Return a suggestion of variants that other libraries have, if they lack the network itself and no tensor fits."""
+    """Return a suggestion of variants that other libraries have, if none has the network itself and no tensor fits."""
     entries: dict[str, NetworkEntry] = networks(context).entries
     if match.pairs or entries[match.network].foreign:
         return ""
@@ -129,7 +129,7 @@ def variant_hint(match: TensorMatch, context: Context | None) -> str:
 
 
 def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
-    """Return the names of the file's classes: from the options, else the record, else names known for this number.
+    """Return the file's class names: from the options, else the record, else the known names for that many classes.
 
     Raise a `UserError` unless there is a name for each class of the file.
     """
