@@ -25,7 +25,7 @@ def check_classes(classes: Sequence[str], where: str) -> None:
 
 
 def check_distinct(classes: Sequence[str], where: str) -> None:
-    """Raise `UserError` if two names have the same composed form in Unicode, or differ only in case or spaces."""
+    """Raise `UserError` if two names are the same in Unicode NFC, or differ only in case or spaces."""
     repeated = [name for name, n in Counter(map(nfc_form, classes)).items() if n > 1]
     if repeated:
         how = "" if classes.count(repeated[0]) > 1 else ", in two spellings that Unicode treats as equal"
@@ -39,12 +39,12 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
 
 
 def rename_classes(classes: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the classes in Unicode's composed form, renamed where `names` has an entry."""
+    """Return the class names in Unicode NFC, each replaced by its new name if `names` has one."""
     return tuple(nfc_form(names.get(nfc_form(name), name)) for name in classes)
 
 
 def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--rename") -> dict[str, str]:
-    """Parse words such as "old=new" into a mapping from old to new names, both in Unicode's composed form.
+    """Parse words such as "old=new" into a mapping from old to new names, both in Unicode NFC.
 
     Raise `UserError` for a class that does not exist, and for a new name that another class already has.
     """
@@ -104,7 +104,7 @@ def join_classes(
 
 
 def class_key(name: str) -> str:
-    """Return what classes are compared by: the WordNet id at the beginning of a name, else the name's composed form."""
+    """Return the key by which classes are compared: the WordNet id that begins a name, else the name in Unicode NFC."""
     found = WORDNET_ID.match(name)
     return found.group() if found else nfc_form(name)
 

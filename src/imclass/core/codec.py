@@ -99,7 +99,7 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
 
 
 def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> type:
-    """Return the class of a JSON object: `kind` itself or, in a tagged union, the class for the object's "kind"."""
+    """Return the class for a JSON object: `kind` itself or, in a tagged union, the class for the object's "kind"."""
     if kind in kinds:
         known = kinds[kind].entries
         if "kind" not in value:
@@ -126,7 +126,7 @@ def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Ki
 
 
 def can_hold(kind: Any, value: Any) -> bool:
-    """Return whether a JSON value fits this member of a union, judged by its outermost type."""
+    """Return whether a JSON value fits this member of a union, judged by the value's outermost type."""
     if kind in (None, type(None)):
         return value is None
     if kind in (int, float, bool, str) or typing.get_origin(kind) is Literal:
@@ -138,9 +138,9 @@ def can_hold(kind: Any, value: Any) -> bool:
 
 
 def has_type(kind: Any, value: Any) -> bool:
-    """Return whether a value has a plain type.
+    """Return whether a value has the plain type `kind`.
 
-    Booleans are not numbers, whole numbers are valid floats, and NaN and infinities are not.
+    Booleans do not count as numbers. Whole numbers are valid floats, but NaN and infinities are not.
     """
     if kind in (int, float, bool, str):
         if isinstance(value, bool) or kind is bool:

@@ -20,7 +20,7 @@ Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
 @dataclass(frozen=True)
 class Model:
-    """A network and its normalisation. Mean and std, one per channel or one for all, apply to images in [0, 1]."""
+    """A network and its normalisation. Mean and std, one per channel or one for all, apply to pixels in [0, 1]."""
 
     network: str
     row: dict[str, Any] = field(default_factory=dict)  # fields that replace those of the network's row in the table
@@ -31,7 +31,7 @@ class Model:
     initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: as in the network's paper
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a mean or std on a scale from 0 to 255, and for both a mean image and a mean colour."""
+        """Raise `UserError` for a mean or std on a scale from 0 to 255, or a mean image together with a mean colour."""
         both = self.mean_image and self.mean_colour
         require(not both, f"{at}mean_colour", "true", "false where model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -114,7 +114,10 @@ class CrossEntropy(Objective):
     kind: ClassVar[str] = "cross-entropy"
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return each image's negative log-probability of its label, or the mean weighted by its class fractions."""
+        """Return the negative log-probability of each image's label.
+
+        With class fractions, return the weighted mean over the classes instead.
+        """
         from torch.nn import functional
 
         from imclass.core.targets import Soft
@@ -184,8 +187,8 @@ class Stage:
     Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
     `begin` decides which weights a stage inherits from the preceding stage or, in the first stage, from `init`.
-    "continue" inherits all weights that fit by name, "fresh" none, and "first-and-last" those of the first four
-    convolutions and of all fully connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
+    "continue" inherits all weights that fit by name and shape, "fresh" none, and "first-and-last" those of the first
+    four convolutions and of all fully connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
     """
 
     name: str = ""  # the stage's folder in the run; empty: the network's name
@@ -206,9 +209,9 @@ class Stage:
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if a step has more parts than images, `name` cannot name a folder, or a kind is wrong.
+        """Raise `UserError` if a step has more parts than images, `name` cannot name a folder, or fields are wrong.
 
-        Each kind of stage requires its fields, and forbids those of the other kind.
+        Each kind of stage requires its own fields and forbids those of the other kind.
         """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(
@@ -228,7 +231,7 @@ class Stage:
 
     @staticmethod
     def takes_field(record: Mapping[str, Any], name: str) -> bool:
-        """Return whether the stage of this JSON record uses a field, so that an option for all stages sets it."""
+        """Return whether the stage in this JSON record uses a field, and so takes it from an option for all stages."""
         return name not in (DESCENT_FIELDS if record["kind"] == "solve" else ("solver",))
 
     @property
@@ -297,7 +300,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Execution:
-    """Settings of a run that do not affect its result. All of them may change when it is resumed."""
+    """Settings of a run that do not affect its result. All of them may change when the run is resumed."""
 
     workers: Annotated[int, AtLeast(0)] = 2  # decoding threads; 0 decodes in the main thread
     memory: Annotated[int, AtLeast(0)] = 2048  # MiB for decoded images; a data set up to this size is kept in memory

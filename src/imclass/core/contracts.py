@@ -1,6 +1,6 @@
 """Contracts between the rooms.
 
-Axes in all annotations: N images, C channels, H W height and width in pixels, K classes, V views, D descriptors.
+Axes in all annotations: N images, C channels, H height and W width in pixels, K classes, V views, D descriptors.
 """
 # Tested in tests/evaluation/test_score.py
 
@@ -34,7 +34,7 @@ class Origin:
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Named images, indexed by position, as prediction needs them. `[i]` raises `BadImage` for a bad image.
+    """Named images, indexed by position, as needed for prediction. `[i]` raises `BadImage` for a bad image.
 
     Every `Dataset` is also an `ImageSource`.
     """
@@ -50,7 +50,7 @@ class ImageSource(Protocol):
 class Dataset(Protocol):
     """One split of a data set: images and their targets, indexed by position.
 
-    `ids` are hashes of the names in Unicode's composed form. Random choices depend on them and not on positions, so
+    `ids` are hashes of the names in Unicode NFC. Random choices depend on them and not on positions, so
     adding or holding out some images changes nothing for the others. `array` contains all images if they have the same
     size and fit in memory. `[i]` raises `BadImage` for a bad image.
     """
@@ -83,11 +83,11 @@ class Dataset(Protocol):
     def name(self, i: int) -> str: ...
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of a SHA-256 for each image: of its file, or of its pixels if it is in an array."""
+        """Return, for each image, the first 64 bits of the SHA-256 of its file or, in an array, of its pixels."""
         ...
 
     def digest(self) -> str:
-        """Return the SHA-256 over the sorted names, classes and contents of this split."""
+        """Return the SHA-256 over the names, classes and content hashes of this split's images, sorted by name."""
         ...
 
 
@@ -211,7 +211,7 @@ class ViewProtocol(Protocol):
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the lengths Q of an image's shorter side, in pixels. They are empty if the preprocess decides."""
+        """Return the lengths Q of an image's shorter side, in pixels. The tuple is empty if the preprocess decides."""
         ...
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -253,7 +253,7 @@ class Evaluation:
 
     @property
     def tally(self) -> str:
-        """Return the numbers of images that were scored, refused, and left out because of training, as text."""
+        """Return, as text, how many images were scored, refused, and left out because a model was trained on them."""
         parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
         if self.trained_on:
             parts.append(f"the model was trained on {self.trained_on:,} of them")

@@ -40,6 +40,6 @@ class BadImage(Exception):
 
 
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
-    """Raise a `UserError` with the option `key`, its value and what it must be, unless `condition` holds."""
+    """Raise a `UserError` with the option `key`, its value and the values allowed, unless `condition` holds."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

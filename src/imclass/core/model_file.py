@@ -63,7 +63,7 @@ class Metrics:
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
-        """Return the metrics in a flat record: measures keyed by name, and numbers of images evaluated and in total."""
+        """Return the metrics in a flat record: measures keyed by name, and the counts "evaluated" and "total"."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
         return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_measure(measures))
@@ -141,7 +141,7 @@ class ModelHeader:
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
-    """Write a safetensors file whose metadata is the header as JSON with a digest over header and tensors."""
+    """Write a safetensors file whose metadata is the header as JSON with a digest over the header and the tensors."""
     record = to_json(header)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     sealed = json.dumps({"header": record, "sha256": seal_digest(record, plain)}, sort_keys=True)
@@ -149,7 +149,7 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -
 
 
 def seal_digest(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the digest over header and tensors that a model file contains."""
+    """Return the digest over the header and the tensors that a model file contains."""
     text = json.dumps(record, sort_keys=True) + tensors_digest(tensors)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -201,7 +201,7 @@ def install_advice(versions: Any) -> str:
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
-    """Return the JSON of the header and the digest of a model file, without reading tensors or trusting lengths."""
+    """Return a model file's header, as JSON, and digest, without reading tensors or trusting the stated lengths."""
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
         problem = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no complete checkpoint"
         raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then run this command")
@@ -233,9 +233,9 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray, "N"] | None:
-    """Return, from a model's tensors, the contents of the images that it was trained on, or None if not known.
+    """Return, from a model's tensors, the content hashes of the model's training images, or None if not known.
 
-    Raise `UserError` if the tensor that should list the contents has the wrong type or shape.
+    Raise `UserError` if the tensor that should list the hashes has the wrong type or shape.
     """
     known = tensors.get(TRAINED_ON)
     if known is None:
@@ -248,7 +248,7 @@ def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray,
 
 
 def merge_contents(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
-    """Return the sorted union of the lists of contents, or None if no list is known."""
+    """Return the sorted union of the lists of content hashes, or None if no list is known."""
     known = [values for values in contents if values is not None]
     return np.unique(np.concatenate(known)) if known else None
 
@@ -259,7 +259,7 @@ def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
 
 
 def describe_tensor(tensor: Tensor | None) -> str:
-    """Return a tensor's shape as text, with its type unless that is float32."""
+    """Return a tensor's shape as text, with the type unless that is float32."""
     if tensor is None:
         return "absent"
     form = " x ".join(map(str, tensor.shape)) or "a single value"

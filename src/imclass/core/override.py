@@ -54,7 +54,7 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
 
 def items_of(root: type) -> list[type]:
-    """Return the classes of the dataclasses that a config contains in tuples."""
+    """Return the dataclasses whose instances a config contains in tuples."""
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
@@ -259,7 +259,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
 
 
 def field_options(kind: Any, key: str) -> str:
-    """Return the options for a dataclass's fields as text. For a tuple of dataclasses, use its first item."""
+    """Return the options for a dataclass's fields as text. For a tuple of dataclasses, use those of its first item."""
     item = item_of(kind)
     owner = item or without_none(kind)
     names = [*hints_of(owner)]

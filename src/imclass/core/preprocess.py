@@ -56,7 +56,7 @@ class Preprocess:
         return self.crop(self.apply_resize(self.convert_colour(self.limit_aspect(image))))
 
     def limit_aspect(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return an image with its longer side cut, around the centre, to at most 16 times the shorter one.
+        """Return an image with its longer side cropped around the centre to at most 16 times the shorter side.
 
         This applies only to resizing by the shorter side, which would otherwise need unbounded memory. The later
         centre crop lies well within the remaining part.
@@ -68,14 +68,14 @@ class Preprocess:
         return image[top : top + limit, left : left + limit]
 
     def convert_colour(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
-        """Return the image in grey (luma of ITU-R BT.601) or in three channels, in the network's channel order."""
+        """Return the image in greyscale (luma of ITU-R BT.601) or in three channels, in the network's channel order."""
         if self.colour == "grey":
             return image if image.shape[2] == 1 else np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
         image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
         return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
     def apply_resize(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the image resized by the resize rule, before the crop. Pillow's filters antialias when shrinking."""
+        """Return the image resized by the `resize` rule, before the crop. When shrinking, Pillow antialiases."""
         height, width = image.shape[:2]
         if self.resize == "squash":
             return self.resize_to(image, self.size, self.size)

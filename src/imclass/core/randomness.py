@@ -17,14 +17,14 @@ FIRST_MULTIPLIER, SECOND_MULTIPLIER, WORD_MASK = 0xBF58476D1CE4E5B9, 0x94D049BB1
 
 
 def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
-    """Apply SplitMix64's finaliser, a bijection of 64-bit words. Each input bit flips about half of the output bits."""
+    """Apply SplitMix64's finaliser, a bijection on 64-bit words. Each input bit flips about half of the output bits."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST_MULTIPLIER)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND_MULTIPLIER)
     return z ^ (z >> np.uint64(31))
 
 
 def mix_word(z: int) -> int:
-    """Apply the same function as `mix` to one word, much faster than to an array that contains only this word."""
+    """Apply the same function as `mix` to one word, much faster than `mix` does to an array of one word."""
     z = (z ^ (z >> 30)) * FIRST_MULTIPLIER & WORD_MASK
     z = (z ^ (z >> 27)) * SECOND_MULTIPLIER & WORD_MASK
     return z ^ (z >> 31)
@@ -46,7 +46,7 @@ class Draws:
         return Draws(self.seed, epoch, self.scope)
 
     def in_scope(self, scope: str) -> "Draws":
-        """Return the choices in a scope. They are independent of the same streams in any other scope."""
+        """Return the choices in a scope. They are independent of those from the same streams in any other scope."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:

@@ -22,7 +22,7 @@ VERSIONED_PACKAGES = ("imclass", "torch", "numpy", "pillow", "safetensors")
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The precision and the memory layout of a network's activations: N C H W, or channels last."""
+    """The precision of a network, and the memory layout of its activations (N C H W, or channels last)."""
 
     precision: str = "fp32"  # or bf16
     layout: str = "nchw"  # or nhwc

@@ -33,7 +33,7 @@ class OneOf:
         return OneOf(self.labels[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
-        """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`."""
+        """Return the targets for a list of `classes` classes, in which class k has the index `new_numbers[k]`."""
         return OneOf(new_numbers[self.labels])
 
     def numpy(self) -> Int64[np.ndarray, "N"]:
@@ -54,7 +54,7 @@ class OneOf:
         return np.split(order, np.searchsorted(self.numpy()[order], np.arange(1, classes)))
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the groups of positions that are split in equal proportions: the images of each class."""
+        """Return groups of positions, one for each class, to be split in equal proportions."""
         return self.by_class(classes)
 
     def label_texts(self, classes: tuple[str, ...]) -> list[str]:
@@ -83,10 +83,10 @@ class AnyOf:
         return AnyOf(self.marks[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
-        """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`.
+        """Return the targets for a list of `classes` classes, in which class k has the index `new_numbers[k]`.
 
-        The mark of merged classes is yes if any of them is yes, else no if any is no, else not judged. A new class with
-        an index that is not in `new_numbers` is not judged.
+        The mark for merged classes is yes if any of them is yes, else no if any is no, else not judged. A new class
+        with an index that is not in `new_numbers` is not judged.
         """
         marks = np.full((len(self), classes), -1, np.int8)
         for k, new in enumerate(new_numbers.tolist()):
@@ -106,11 +106,11 @@ class AnyOf:
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images with each class. K is `classes`."""
+        """Return the positions of the images in each class. K is `classes`."""
         return [np.flatnonzero(column == 1) for column in self.numpy().T]
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return all positions as a single group, because an image may have several classes or none."""
+        """Return the positions of all images as a single group, because an image may have several classes or none."""
         return [np.arange(len(self))]
 
     def label_texts(self, classes: tuple[str, ...]) -> list[str]:
@@ -145,7 +145,7 @@ class Soft:
         return Soft(self.rows[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "Soft":
-        """Return the targets in a list of `classes` classes, in which class k has the index `new_numbers[k]`.
+        """Return the targets for a list of `classes` classes, in which class k has the index `new_numbers[k]`.
 
         If classes are merged, their fractions are added.
         """

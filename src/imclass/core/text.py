@@ -20,7 +20,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 
 
 def nfc_form(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC), so that names survive copying between file systems."""
+    """Return a name in Unicode NFC, the composed form, so that names survive copying between file systems."""
     return unicodedata.normalize("NFC", name)
 
 

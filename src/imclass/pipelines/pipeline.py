@@ -41,7 +41,7 @@ class PipelineBody:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A `Classifier` made of parts: features, and finally a scorer of their output."""
+    """A `Classifier` made of parts: feature extractors, and finally a scorer of their output."""
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
@@ -103,7 +103,7 @@ class Pipeline:
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the sorted contents of the images that the pipeline and its members were trained on."""
+        """Return the sorted content hashes of the images that the pipeline and its members were trained on."""
         return merge_contents([self.contents, *(member.trained_on for member in self.members().values())])
 
     def networks(self) -> dict[str, NetworkBacked]:

@@ -21,7 +21,7 @@ MEMORY = 10  # the number of past steps from which the inverse is estimated
 MAX_ITERATIONS = 1_000
 MAX_HALVINGS = 40  # of one step
 SUFFICIENT = 1e-4  # the fraction of the decrease predicted by the gradient that a step must achieve (Armijo)
-MIN_CURVATURE = 1e-3  # a lower bound for the second derivative of a loss by a score, which is at most 0.25
+MIN_CURVATURE = 1e-3  # a lower bound for a loss's second derivative with respect to a score, which is at most 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class LogisticLoss:
     def curvature(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
         """Return an approximate diagonal of the second derivative.
 
-        For each column, the mean second derivative over images and classes stands for each single one.
+        The second derivatives of the losses with respect to the scores are replaced by their mean in each fit.
         """
         likely, weight = self.posterior(scores), shares[:, None] * self.judged
         mean = (weight * likely * (1 - likely)).sum((1, 2)) / weight.sum((1, 2))
@@ -72,8 +72,8 @@ def minimise(
     """Return the weights of each fit at the minimum of its objective.
 
     The objective is the sum of the losses weighted by `shares`, plus the squared weights divided by 2 `strength`. A fit
-    ends when a step to the minimum of the approximate parabola would reduce the objective by less than the fraction
-    `gap`.
+    ends when a step to the minimum of the approximating parabola would reduce the objective by less than `gap`
+    times its value.
     """
     ridge = torch.full_like(loss.rows[0], 1 / strength)
     ridge[-1] = 0  # biases are not penalised
@@ -129,7 +129,7 @@ def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, scale:
 
 
 def inner(a: Float[Tensor, "F K E"], b: Float[Tensor, "F K E"]) -> Float[Tensor, "F"]:
-    """Return the inner product of the weights of each fit."""
+    """Return the inner product of `a` and `b` in each fit."""
     return (a * b).sum((1, 2))
 
 

@@ -1,4 +1,4 @@
-"""Recipes for CIFAR-10, from PaddlePaddle's book and from papers, and the best one that we know for a single epoch."""
+"""Recipes for CIFAR-10, from PaddlePaddle's book and from papers, and the best one we know of for a single epoch."""
 # Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Model, Stage, Training
@@ -55,7 +55,7 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Training:
 
 
 def cifar10_resnet_adam(epochs: int = 1) -> Training:
-    """Train the ResNet of the quick start in PaddlePaddle's book. Published test accuracy: 60% after one epoch.
+    """Train the ResNet from the quick start in PaddlePaddle's book. Published test accuracy: 60% after one epoch.
 
     `imclass train cifar10-resnet-adam`. The settings are as published: 32 layers with projections, Adam at rate 1e-3,
     batches of 128, pixels in [0, 1], and no augmentation. Our test accuracy is 53.6% (mean of seeds 0, 1, 2;

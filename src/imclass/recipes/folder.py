@@ -25,8 +25,9 @@ def folder(data: str = "photos", epochs: int = 30) -> Training:
     to 48.0%). On 153 photos of ants and bees it was 74.5% (73.2 to 75.8%), against 72.1% (71.2 to 73.2%). All of these
     runs used float32 on an NVIDIA H200.
 
-    One run on 2,934 photos of five kinds of flowers, with 736 for validation, reached 84.92% on these 736, by which the
-    weights were also chosen. Its 30 epochs took 33 minutes on 2 busy cores of an AMD EPYC (torch 2.13.0, bf16).
+    One run on 2,934 photos of five kinds of flowers, with 736 for validation, reached 84.92% on these 736, which
+    were also used to choose the weights. Its 30 epochs took 33 minutes on 2 busy cores of an AMD EPYC (torch 2.13.0,
+    bf16).
     """
     stage = Stage(
         epochs=epochs,

@@ -1,4 +1,4 @@
-"""The outputs of a network's named layer for image files."""
+"""The outputs of a named layer of a network, for image files."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def layer_outputs(
     workers: int = 0,
     max_pixels: int | None = None,
 ) -> LayerOutputs:
-    """Return the outputs of `layer`, by default the first convolution, as a float32 array N ...
+    """Return the outputs of `layer`, by default the first convolution, as a float32 array of shape N ...
 
     Raise `UserError` for an unknown layer, or if no file could be used.
     """

@@ -50,7 +50,7 @@ def predict(
     workers: int = 0,
     max_pixels: int | None = None,
 ) -> Iterator[Prediction]:
-    """Yield a `Prediction` for each named image, in order, with the `top` best classes, or all K if there are fewer.
+    """Yield a `Prediction` for each named image, in order, with the `top` best classes, or all if there are fewer.
 
     Without `top`, a prediction has five classes or, if images may have several labels, all predicted classes, possibly
     none. An image is the bytes or the path of an image file, a uint8 H W C array with 1 or 3 channels, or a Pillow

@@ -130,7 +130,7 @@ class Stream:
                     yield block
 
     def read_extension(self, size: int) -> bytes:
-        """Return the next `size` bytes in one piece. Raise `ValueError` if that is too long for a header extension."""
+        """Return the next `size` bytes in one piece. Raise `ValueError` if `size` is too large for an extension."""
         if size > MAX_EXTENSION_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         return b"".join(self.blocks(size))
@@ -177,13 +177,13 @@ def tar_number(text: bytes, base: int) -> int:
 
 
 def tar_name(header: bytes) -> bytes:
-    """Return the name in a tar header. A ustar header may split it into a prefix and a name."""
+    """Return the name in a tar header. A ustar header may store the beginning of the name as a prefix."""
     name, prefix = header[:100].split(b"\0")[0], header[345:500].split(b"\0")[0]
     return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
 
 
 def pax_records(content: bytes) -> dict[str, bytes]:
-    """Return the path, size and sparseness in the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001)."""
+    """Return the path, size and sparseness from the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001)."""
     records: dict[str, bytes] = {}
     while content:
         length, space, _ = content.partition(b" ")

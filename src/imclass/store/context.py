@@ -45,5 +45,5 @@ def pixels_in(megapixels: float | None) -> int | None:
 
 
 def find_in(context: Context | None, package: str, table: str, what: str) -> EntryTable:
-    """Return the union of all tables of this name, including those in the context's plugins."""
+    """Return the union of all tables called `table`, including those in the context's plugins."""
     return find(package, table, what, context.plugins) if context else find(package, table, what)

@@ -1,8 +1,8 @@
 """Plain JSON values kept in the store until one of the files from which they were computed changes.
 
-Table entries are defined in files that import PyTorch, which takes seconds. A list of the entries can be read from an
-index instead. An index is only a copy: if it is missing, damaged or out of date, it reads as None, and failures to
-write it are ignored.
+Table entries are defined in files that import PyTorch, and importing it takes seconds. A list of the entries can be
+read from an index instead. An index is only a copy: if it is missing, damaged or out of date, it reads as None,
+and failures to write it are ignored.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Index:
 
 
 def open_index(store: Store, name: str, folders: Sequence[Path], files: Sequence[Path], version: str) -> Index:
-    """Return the `name` index for these folders. It is valid while the version and the files' stamps are unchanged."""
+    """Return the index called `name` for these folders, valid while the version and the files' stamps are unchanged."""
     places = [str(folder.absolute()) for folder in folders]
     stamps = [file_stamp(file) for file in files]
     return Index(store.folder / "index" / f"{name}-{json_digest(places)[:8]}.json", json_digest([version, stamps]))

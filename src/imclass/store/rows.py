@@ -1,4 +1,4 @@
-"""Rows of numbers computed from images, such as a network's features, stored under the content of the images.
+"""Rows of numbers computed from images, such as a network's features, stored under the content hashes of the images.
 
 Like every index, a file of rows can be rebuilt. Each write is a transaction, so a kill loses at most the last write.
 """
@@ -26,7 +26,7 @@ class Rows:
     path: Path
 
     def read(self, contents: Iterable[int]) -> dict[int, Float32[np.ndarray, "D"]]:
-        """Return the row of each image whose row is stored with a correct checksum."""
+        """Return the rows stored for images with these content hashes, except rows with a wrong checksum."""
         found: dict[int, Float32[np.ndarray, D]] = {}
         with open_database(self.path) as database:
             if database is None:

@@ -20,7 +20,7 @@ from imclass.core.errors import UserError
 from imclass.core.files import file_digest, sync_folder
 from imclass.store.transfer import Transfer, TransferError, remote_size, secure_opener
 
-DownloadProgress = Callable[[int, int], None]  # called with the bytes so far and the bytes in total
+DownloadProgress = Callable[[int, int], None]  # called with the bytes received so far and the bytes in total
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Store:
     ) -> Path:
         """Return the path of a file, after downloading it if it is not in the store.
 
-        `report(bytes so far, bytes in total)` is called during the download. `context` decides which certificates are
-        trusted, by default the system's. Raise `UserError` if the SHA-256 differs from the expected one.
+        `report(bytes received so far, bytes in total)` is called during the download. `context` decides which
+        certificates are trusted, by default the system's. Raise `UserError` if the SHA-256 is not the expected one.
         """
         target = self.path_inside(download.path)
         if not os.path.lexists(target):
@@ -78,7 +78,7 @@ class Store:
         return target
 
     def path_inside(self, relative: str) -> Path:
-        """Return the path of `relative` in the store. Raise `UserError` if it leads out of it."""
+        """Return the path of `relative` in the store. Raise `UserError` if that is outside the store."""
         path = PurePosixPath(relative)
         if not path.parts or path.is_absolute() or ".." in path.parts:
             raise UserError(
@@ -88,7 +88,10 @@ class Store:
 
 
 def open_store(folder: Path | None = None, offline: bool = False) -> Store:
-    """Return the store in `folder`, by default the user's. It need not exist. Raise `UserError` if it is a file."""
+    """Return the store in `folder`, by default the user's.
+
+    The folder need not exist. Raise `UserError` if there is a file in its place.
+    """
     place = (folder or default_folder()).expanduser().absolute()
     if os.path.lexists(place) and not place.is_dir():
         raise UserError(f"the store {place} is not a folder; choose another with --store or IMCLASS_STORE")
@@ -208,7 +211,7 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 
 
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
-    """Complete the transfer and rename the file to `target`. Remove it if its SHA-256 differs from the expected one."""
+    """Complete the transfer and rename the file to `target`. Remove the file if its SHA-256 is not the expected one."""
     part = part_path(target)
     before = transfer.held
     if shutil.disk_usage(target.parent).free < transfer.size - before:

@@ -43,21 +43,21 @@ class Transfer:
     size: int  # bytes
     file: io.BufferedRandom
     opener: urllib.request.OpenerDirector
-    report: Callable[[int, int], None]  # called with the bytes so far and the bytes in total
+    report: Callable[[int, int], None]  # called with the bytes received so far and the bytes in total
     etag: str = ""  # of the response that contained the last bytes
 
     @property
     def held(self) -> int:
-        """Return the number of bytes so far, and leave the file positioned at its end."""
+        """Return the number of bytes received so far, and leave the file positioned at its end."""
         return self.file.seek(0, os.SEEK_END)
 
     def restart(self) -> None:
-        """Discard the bytes so far."""
+        """Discard the bytes received so far."""
         self.file.seek(0)
         self.file.truncate()
 
     def complete(self) -> None:
-        """Fetch all missing bytes, with retries. Raise `TransferError` if that fails; the bytes so far are kept."""
+        """Fetch all missing bytes, with retries. Raise `TransferError` if that fails; the bytes received are kept."""
         for pause in (*PAUSES, None):
             try:
                 return self.attempt()
@@ -100,7 +100,7 @@ class Transfer:
     def accept(self, response: HTTPResponse) -> None:
         """Prepare the file for a response that continues at the file's end or starts over.
 
-        Raise `TransferError` for a response that does not fit the request or the expected size.
+        Raise `TransferError` for a response that does not match the request or the expected size.
         """
         held, size = self.held, self.size
         if response.status == 206:
@@ -140,7 +140,7 @@ class Transfer:
             raise TransferError(f"the connection ended after {held:,} of {size:,} bytes", retry=True)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the bytes so far, read back from the file."""
+        """Return the SHA-256 of the bytes received so far, read back from the file."""
         self.file.flush()
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").hexdigest()

@@ -32,11 +32,11 @@ SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the larg
 
 @dataclass
 class Logistic(LinearScorer):
-    """Multinomial logistic regression on standardised features, or for several labels a binary one for each class.
+    """Multinomial logistic regression on standardised features or, for several labels, a binary one for each class.
 
     `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified
-    cross-validation with `folds` folds is chosen. There are fewer folds if a class has fewer images. If fewer than two
-    folds remain, the middle of the grid is used.
+    cross-validation with `folds` folds is chosen. There are fewer folds if a class has fewer images than that. If
+    fewer than two folds remain, the middle of the grid is used.
     """
 
     kind: ClassVar[str] = "logistic"
@@ -52,7 +52,7 @@ class Logistic(LinearScorer):
         check_grid(self.grid, at)
 
     def fit(self, x: Float[np.ndarray, "N D"], targets: Targets, classes: int) -> "Logistic":
-        """Standardise the features, choose the strength, and fit all images with it; return the part."""
+        """Standardise the features, choose the strength, fit the weights to all images, and return the part."""
         if not np.isfinite(x).all():
             raise UserError("some features are not finite, so the network's weights are damaged; use another model")
         check_counts(targets, classes, LogisticSolver.min_images)
@@ -74,7 +74,7 @@ class Logistic(LinearScorer):
         return self
 
     def set_link(self) -> None:
-        """Set the link to that of the targets that were fitted."""
+        """Set the link to that of the targets to which the part was fitted."""
         self.link = "sigmoid" if self.sigmoid_ else "softmax"
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
@@ -83,7 +83,7 @@ class Logistic(LinearScorer):
         self.set_link()
 
     def scores(self, x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N K"]:
-        """Return the log-odds of each class."""
+        """Return the score of each class, which is linear in the features."""
         self.arrays()  # raises an error if the part is not fitted
         scores: Float[np.ndarray, "N K"] = x @ self.weights_.T + self.biases_
         return scores
@@ -135,7 +135,7 @@ def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], F
 
 
 def check_counts(targets: Targets, classes: int, min_images: int) -> None:
-    """Raise `UserError` for a class with too few images, or that too few images lack."""
+    """Raise `UserError` for a class that too few images have, or that too few images lack."""
     counts = targets.counts(classes)
     without = (targets.numpy() == 0).sum(0) if isinstance(targets, AnyOf) else len(targets) - counts
     for k in range(classes):
@@ -149,8 +149,9 @@ def check_counts(targets: Targets, classes: int, min_images: int) -> None:
 def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:
     """Return the fold of each image. The images of each class are divided equally among the folds.
 
-    There are at most as many folds as images of the rarest class. An image with several classes counts as one of the
-    rarest of them. Images are shuffled with a fixed seed, because neighbours in a folder are often similar.
+    There are at most as many folds as images of the rarest class. An image with several classes counts as an
+    image of the rarest of them. Images are shuffled with a fixed seed, because neighbours in a folder are often
+    similar.
     """
     counts = targets.counts(classes)
     if isinstance(targets, AnyOf):
@@ -168,7 +169,7 @@ def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray
 def choose_strength(
     loss: LogisticLoss, grid: tuple[float, ...], groups: Int64[np.ndarray, "N"]
 ) -> tuple[float, list[float], Float[Tensor, "1 K E"]]:
-    """Return the strength with the lowest loss on held-out folds, all losses, and weights near its minimum.
+    """Return the strength with the lowest loss on held-out folds, the losses tried, and weights near the minimum.
 
     Each fit begins from the weights of the previous one, which had a stronger penalty.
     """
