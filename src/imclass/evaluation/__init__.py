@@ -1,1 +1,1 @@
-"""Scoring of a split with one model or several fused models, under the papers' test protocols, and its measures."""
+"""Scoring of a split with one model or a fusion, under the papers' test protocols, and measures of the scores."""

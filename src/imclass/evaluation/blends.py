@@ -1,4 +1,4 @@
-"""Blends: plans to fuse rows with weights and a temperature, and to build ensembles that give the same scores."""
+"""Blends: plans to fuse rows with weights and a temperature, and to build ensembles that give the fused scores."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import ResultRow, check_images
 
 @dataclass(frozen=True)
 class RowSource:
-    """A model, and the protocol to score it under for one row. The protocol "" stands for the model's preprocess."""
+    """The model and protocol that produce one row. The protocol "" stands for the model's preprocess."""
 
     model: str
     protocol: str
@@ -71,12 +71,12 @@ class Blend:
 
 
 def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
-    """Return weights for `n` rows, fitted to `trials`, the same rows on validation, or equal if `trials` is empty."""
+    """Return weights fitted to `trials` (the `n` rows on the validation split), or equal weights without `trials`."""
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 
 
 def calibrate(blend: Blend, trials: Sequence[ResultRow]) -> Blend:
-    """Return the blend with a temperature fitted to `trials`, all rows as scored on the validation split."""
+    """Return the blend with a temperature fitted to `trials`: all rows, scored on the validation split."""
     trial = blend.fuse_rows(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)

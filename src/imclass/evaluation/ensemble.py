@@ -27,7 +27,7 @@ DESCRIPTIVE_FIELDS = ("name", "about")  # fields of a protocol that do not affec
 class MemberBody:
     """An ensemble member, as stored in a model file."""
 
-    header: ModelHeader  # the classifier's
+    header: ModelHeader  # the classifier's header
     protocol: str = ""  # the protocol's name; "" stands for the classifier's preprocess
     fields: dict[str, Any] = field(default_factory=dict)  # the protocol's fields
     weight: float = 1.0
@@ -91,7 +91,7 @@ class EnsembleMember:
         return self.classifier.lineage()
 
     def protocols(self) -> Mapping[str, ViewProtocol]:
-        """Return the test protocol of each network that has one, by the network's name."""
+        """Return the test protocols, keyed by network name, of the networks that have one."""
         return self.classifier.protocols() if self.protocol is None else {"": self.protocol}
 
     def check(self) -> None:
@@ -119,7 +119,7 @@ class EnsembleMember:
 
 
 def protocol_fields(protocol: Any) -> dict[str, Any]:
-    """Return a protocol's fields to store in a model file: all that JSON can represent except name and description."""
+    """Return the protocol fields that a model file stores: all that JSON can represent, except name and description."""
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
     values = {
@@ -137,11 +137,12 @@ def is_json_value(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A `Classifier` that combines members: classifiers with the same class names, which may be ensembles too.
+    """A `Classifier` that combines members: classifiers, possibly ensembles themselves, with the same class names.
 
-    The classes are in the first member's order. The log of the mean is divided by `temperature`. An ensemble of one
-    member with a temperature fitted to held-out images is that member, calibrated. With equal weights, the mean is
-    the one in section 4.4 of Simonyan and Zisserman, ICLR 2015.
+    The classes are in the first member's order. The scores represent the weighted mean of the members' probabilities,
+    and are divided by `temperature`. With one member and a temperature fitted to held-out images, the ensemble is a
+    calibrated version of that member. With equal weights, the mean is the one in section 4.4 of Simonyan and Zisserman,
+    ICLR 2015.
     """
 
     members: tuple[EnsembleMember, ...]
@@ -192,11 +193,11 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the members' networks keyed by name; "2.0" is the first network of an ensemble at position 2."""
+        """Return the members' networks keyed by name; "2.0" is the first network in member 2, if that is an ensemble."""
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return the test protocol of each network that has one, by the network's name."""
+        """Return the test protocols, keyed by network name, of the networks that have one."""
         return prefix_names(member.protocols() for member in self.members)
 
     def lineage(self) -> tuple[Provenance | None, ...]:
@@ -227,5 +228,5 @@ class Ensemble:
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Return the entries of all mappings in one, with each name prefixed by its mapping's position: "2", "2.0"."""
+    """Merge the mappings, and prefix each name with the position of its mapping: "2", "2.0"."""
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

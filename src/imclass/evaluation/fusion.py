@@ -124,8 +124,8 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
     """Return the weights that maximise the labels' likelihood under the weighted mean of the probabilities.
 
     The weights are at least 0 and sum to 1, and the negative log likelihood is convex in them. Each round of
-    expectation-maximisation sets a member's weight to the member's mean fraction of the probability of the true class
-    (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
+    expectation-maximisation sets a member's weight to the fraction that the member contributes to the probability of
+    the true class, averaged over images (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
     """
     orders = join_evaluations(evaluations)
     right = np.stack([target_probabilities(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)

@@ -39,13 +39,13 @@ class ModelOrigin:
         return replace(self.cut, validation=0.0)
 
     def open(self, data: OpenData, split: str) -> Dataset:
-        """Return a split of `data`, cut as the model's data was. Data other than the model's gets no validation."""
+        """Return a split of `data`, cut like the model's data. Data other than the model's gets no validation split."""
         if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
             return data.take(split, self.without_validation)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to split `data`: as the model's data was, but with validation only if `data` is that data."""
+        """Return how to split `data`: like the model's data, but with a validation split only if both are the same."""
         if not self.cut.validation:
             return self.cut
         present = data.splits(self.without_validation)
@@ -60,11 +60,11 @@ class ModelOrigin:
         return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
     def has_same_path(self, training: Dataset) -> bool:
-        """Return whether this training split has the same path as the model's training split."""
+        """Return whether this training split has the same path as the model's."""
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether this training split has the same content as the model's training split, at any path."""
+        """Return whether this training split has the same content as the model's, even if the paths differ."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
@@ -103,10 +103,10 @@ def choose_split(
 
 
 def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
-    """Return the validation split of the chosen split's data, for fitting. Results are never reported on its images.
+    """Return the validation split of the chosen split's data, for fitting. Results are never reported on these images.
 
-    `asked` names the fitting options in messages. Raise `UserError` if the data or the chosen split leaves no such
-    validation split, or if the models were trained with different validation images.
+    `asked` names the fitting options in messages. Raise `UserError` if the data has no validation split, if the
+    chosen split contains the validation images, or if the models were trained with different validation images.
     """
     source = chosen.source
     if source is None:
@@ -149,7 +149,7 @@ def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
 
 
 def relation_to_training(known: ModelOrigin) -> str:
-    """Return a phrase to end the scope with, for data that the model is not known to have been trained on."""
+    """Return a phrase to append to the scope, for data that the model is not known to have been trained on."""
     if known.recognises:
         return ""  # each image that the model was trained on is recognised
     if known.trained.data is None:
@@ -184,9 +184,9 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of data that comes with splits and has another path than the model's data, or `None`.
+    """Return the held-out split of data that comes with splits and is not at the path of the model's data, or `None`.
 
-    Such data may be a copy of the model's data. Finding out would require reading the whole training split. This
+    Such data may be a copy of the model's data, and finding out would require reading the whole training split. A copy
     matters only if the held-out images may have been used to choose the weights, or if the model does not record its
     training images. In these cases the function returns `None` as well.
     """

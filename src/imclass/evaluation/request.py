@@ -72,7 +72,7 @@ class Request:
     workers: int = 0
     strict: bool = False
     precision: str = "fp32"
-    device: str = "cpu"  # of the networks
+    device: str = "cpu"  # where the networks run
     files: Mapping[str, Path] = field(default_factory=dict)  # the models' files, keyed by model name
     trained: str = "leave-out"  # a `TrainedPolicy` for images that a model was trained on
 
@@ -113,7 +113,7 @@ class Request:
             )
 
     def check_saved(self, first: str) -> None:
-        """Raise `UserError` for options that do not work with saved scores. `first` names the first such file."""
+        """Raise `UserError` for options that do not work with saved scores. `first` names the first score file."""
         if self.fit_options:
             raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
         if len(self.protocols) > 1:
@@ -186,8 +186,8 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
     """Return the images to score in the chosen split: in general, those that no model was trained on.
 
-    Images that a model was trained on are included if the user asks for them or for the training split, and if the
-    split was published with its data set, because the papers scored such splits in full.
+    Images that a model was trained on are included if the user asks for them or for the training split. They
+    are also included if the split was published with its data set, because the papers scored such splits in full.
     """
     include = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
     return sift(chosen.dataset, request.models.values(), "include" if include else "leave-out")
@@ -220,7 +220,7 @@ def score_rows(
 
 @dataclass(frozen=True)
 class Scoring:
-    """The rows of an evaluation, with single models before fusions, and what produced the rows."""
+    """The rows of an evaluation (single models, then fusions), and the models, blends and images that produced them."""
 
     rows: tuple[ResultRow, ...]
     blends: tuple[Blend, ...]

@@ -180,7 +180,7 @@ def read_row(path: Path) -> ResultRow:
 
 
 def check_images(rows: Sequence[ResultRow]) -> None:
-    """Raise `UserError` if a row has as many images as the first row but other names. `fuse` checks the counts."""
+    """Raise `UserError` if a row has as many images as the first row but different names. `fuse` checks the counts."""
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:

@@ -20,7 +20,7 @@ from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends at this size of its decoded images, at any batch size
+MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends when its decoded images reach this size, at any batch size
 # The largest batch for protocols that may score a hundred views of each image. Progress is reported after each batch,
 # and a larger batch could take minutes.
 MULTI_VIEW_BATCH = 28

@@ -14,7 +14,7 @@ from imclass.core.files import atomic_writer, has_mark
 
 HIT_COLOUR, MISTAKE_COLOUR = "#3a6ea8", "#d0601c"  # blue, orange; legible on light and dark pages
 SOFTWARE_NAME = "imclass"  # the mark in our pictures; a picture without this mark is never replaced
-# Fonts of Linux, macOS and Windows, for scripts that matplotlib's font lacks.
+# Fonts from Linux, macOS and Windows, for scripts that matplotlib's font lacks.
 FONTS = ("Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei", "Malgun Gothic")
 
 

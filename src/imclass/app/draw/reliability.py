@@ -9,7 +9,7 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Draw the accuracy in each confidence bin, and a calibrated model's diagonal, above a chart of the images per bin.
+    """Draw the accuracy in each confidence bin and a calibrated model's diagonal, above a bar chart of image fractions.
 
     The gaps between accuracy and mean confidence are hatched. Weighted by the fractions of images, the gaps add up
     to the calibration error.

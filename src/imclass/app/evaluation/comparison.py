@@ -62,7 +62,7 @@ class Contrast:
 
 
 def contrast_rows(a: ResultRow, b: ResultRow, max_images: int) -> Contrast:
-    """Compare two rows on the images that both have. Up to `max_images` changed images are listed."""
+    """Compare two rows on the images in both. Up to `max_images` changed images are listed."""
     pairs = pair_images(*(NamedScores(row.name, row.evaluation, row.images) for row in (a, b)))
     return Contrast(a, b, compare_pairs(pairs), pairs, max_images)
 

@@ -75,7 +75,7 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return the models keyed by name: the path as given, or the classifier's network or type, numbered if it recurs.
+    """Return the models keyed by name: a path as given, or a classifier's network or type, numbered if used before.
 
     Raise `UserError` if there are no models, if a model is given twice, or if an item is not a model.
     """

@@ -57,7 +57,7 @@ class Result:
 
     @property
     def evaluation(self) -> Evaluation:
-        """Return the last row's evaluation: targets, scores N x K, ids, measures, and refused images."""
+        """Return the last row's evaluation: targets, scores (N x K), ids, measures, and refused images."""
         return self.rows[-1].evaluation
 
     @property
@@ -70,7 +70,7 @@ class Result:
         return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
-        """Compare the last row with the first on the images that both have. Up to `most` changed images are listed."""
+        """Compare the last row with the first on the images in both. Up to `most` changed images are listed."""
         if not self.rows:
             raise UserError("under torchrun only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)
@@ -106,7 +106,7 @@ class Result:
         return path
 
     def mistakes(self, path: str | Path) -> Path:
-        """Write all images that the last row misclassified to a .csv file, or to an .html page that shows them."""
+        """List the last row's misclassified images in a .csv file, or show them on an .html page."""
         path = Path(path).expanduser()
         require(path.suffix.lower() in MISTAKES_SUFFIXES, "mistakes", path, "a file whose name ends in .csv or .html")
         check_target(path, "the file", ours=is_mistakes)

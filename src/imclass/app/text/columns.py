@@ -7,7 +7,7 @@ from typing import Any
 from imclass.core.codec import flatten
 from imclass.core.text import printable_text
 
-MIN_TEXT_COLUMNS = 24  # minimum width of a readable text
+MIN_TEXT_COLUMNS = 24  # minimum width of readable text
 
 
 def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
@@ -37,7 +37,7 @@ def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Return a value as the text of a table cell. Numbers from 1900 to 2099 are taken as years and get no comma."""
+    """Return a value as the text of a table cell. Integers from 1900 to 2099 are taken to be years and get no comma."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
     if isinstance(value, Mapping):

@@ -81,12 +81,12 @@ def counts_text(evaluation: Evaluation) -> str:
 
 
 def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
-    """Return the one label of each image."""
+    """Return the single label of each image."""
     return labels_of(evaluation.targets, "a confusion matrix")
 
 
 def top5_text(evaluation: Evaluation, before: str = "") -> str:
-    """Return `before` and the top-5 accuracy as text; "" for up to five classes, whose top-5 accuracy is 100%."""
+    """Return `before` and the top-5 accuracy as text; "" for up to five classes, where this accuracy is 100%."""
     if len(evaluation.classes) <= 5:
         return ""
     share = evaluation.measures["top5"]
@@ -147,7 +147,7 @@ def matrix_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> s
 
 
 def pairs_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """Return the most confused pairs of classes, the most frequent first."""
+    """Return the most confused pairs of classes, most frequent first."""
     found = confused_pairs(counts, MAX_CONFUSED_PAIRS)
     if not found:
         return "no image was assigned to a wrong class"
@@ -203,7 +203,7 @@ def counts_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def class_record(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return support, precision, recall and F1 of each class, as JSON."""
+    """Return the support, precision, recall and F1 for each class, as JSON."""
     return [
         {
             "class": name,
@@ -217,7 +217,7 @@ def class_record(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> 
 
 
 def reliability_record(bins: Reliability) -> list[dict[str, Any]]:
-    """Return the number of images, mean confidence and accuracy of each confidence bin, as JSON."""
+    """Return the number of images, mean confidence and accuracy in each confidence bin, as JSON."""
     each_bin = zip(bins.counts.tolist(), bins.confidence.tolist(), bins.accuracy.tolist(), strict=True)
     return [
         {"images": n, "confidence": finite_or_none(confidence), "accuracy": finite_or_none(accuracy)}

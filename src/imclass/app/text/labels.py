@@ -67,7 +67,8 @@ def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 def label_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON: measures in [0, 1], null for 0 / 0.
 
-    `map`, `map11` and `macro` are means over the classes that have images, and `classes_scored` is their number.
+    `map`, `map11` and `macro` are means over the classes that have images, and `classes_scored` is the number of such
+    classes.
     """
     rows = label_measures(evaluation)
     every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)

@@ -11,7 +11,7 @@ MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # layer kinds that a 
 def networks_table(records: Sequence[dict[str, Any]]) -> str:
     """Return the records as a table at most 100 characters wide, with published errors in %.
 
-    The protocol of a published error is in the network's record.
+    The protocol used for a published error is in the network's record.
     """
     return text_table(
         [
@@ -43,7 +43,7 @@ def network_text(record: dict[str, Any]) -> str:
 
 
 def layer_row(layer: dict[str, Any]) -> dict[str, Any]:
-    """Return the cells of a layer."""
+    """Return the table cells for a layer."""
     return {
         "layer": layer["name"],
         "kind": layer["kind"],

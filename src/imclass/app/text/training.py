@@ -22,7 +22,7 @@ def stop_message(event: NonFinite, run: Run) -> str:
 
 
 def training_summary(record: Mapping[str, Any]) -> str:
-    """Return a line for each scored split, then the number of refused files and the model file."""
+    """Return a line for each scored split, then the number of refused files and the path of the model file."""
     lines = []
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)

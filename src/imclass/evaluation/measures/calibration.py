@@ -46,7 +46,7 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
     """Return the temperature from 0.01 to 100 with the lowest cross-entropy (section 4.2). Use validation images.
 
     Cross-entropy is convex in b = 1 / temperature, so its slope has at most one root. Newton's method finds the root,
-    with a bisection step wherever a Newton step would leave the bracket. If the range has no root, an end of the range
+    with a bisection step wherever a Newton step would leave the bracket. If the range contains no root, one of its ends
     is returned: the lowest temperature if every prediction is correct, the highest if the scores are uninformative. The
     temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are no images.
     """
@@ -69,8 +69,8 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
 def loss_derivatives(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], b: float) -> tuple[float, float]:
     """Return the first and second derivatives, with respect to `b`, of the mean cross-entropy of b * scores.
 
-    The derivatives are the means over images of E[s - s_true] and of Var[s]; these are taken over the classes,
-    which are weighted by their probabilities. The difference is taken before the expectation: if a class is almost
+    The derivatives are the means over images of E[s - s_true] and of Var[s]. E and Var are taken over the classes,
+    weighted by their probabilities. The difference is taken before the expectation: if a class is almost
     certain, E[s] and s_true are nearly equal, and subtracting them would leave only rounding errors.
     """
     first = second = 0.0

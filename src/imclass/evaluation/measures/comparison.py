@@ -54,7 +54,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of the paired test. Accuracies are in [0, 1], the difference is B - A, the interval covers 95%."""
+    """The result of the paired test. Accuracies are in [0, 1], the difference is B - A, and the interval covers 95%."""
 
     images: int
     only_a: int
@@ -73,13 +73,13 @@ class Comparison:
 
     @property
     def is_chance(self) -> bool:
-        """Return whether the difference could be chance."""
+        """Return whether the difference could be due to chance."""
         return self.p_value >= SIGNIFICANCE_LEVEL
 
 
 @dataclass(frozen=True)
 class Change:
-    """An image with different results from two classifiers."""
+    """An image for which two classifiers give different results."""
 
     image: str
     label: str  # the true class
@@ -119,7 +119,7 @@ def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
 
 
 def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
-    """Return the position in B of each class of A. Raise `UserError` with the difference if their names differ."""
+    """Return the position in B of each class of A. Raise `UserError` if the class names differ."""
     classes_a, classes_b = a.evaluation.classes, b.evaluation.classes
     if set(classes_a) != set(classes_b):
         only_a = list_names([name for name in classes_a if name not in classes_b])
@@ -143,12 +143,12 @@ def image_keys(named: NamedScores) -> list[tuple[str, str]]:
 
 
 def labels_in(named: NamedScores) -> Int64[np.ndarray, "N"]:
-    """Return the one label of each image. Raise `UserError` if images may have several."""
+    """Return the single label of each image. Raise `UserError` if images may have several."""
     return labels_of(named.evaluation.targets, "a comparison", "compare their average precisions")
 
 
 def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
-    """Return McNemar's exact test of the two accuracies, and a paired bootstrap interval for their difference."""
+    """Return the result of McNemar's exact test of the accuracies, and a bootstrap interval for their difference."""
     right_a, right_b = pairs.right_a, pairs.right_b
     gained = right_b.astype(np.int64) - right_a
     a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
@@ -177,10 +177,10 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
 def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
     """Return the exact two-sided p-value for the numbers of images that only A or only B classifies correctly.
 
-    The p-value is the probability of numbers at least as unequal if each of these images were equally likely to belong
-    to A or to B. This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference
-    between correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in floating
-    point, so counts may be of any size.
+    The p-value is the probability of numbers at least this unequal if each of these images were equally likely to
+    favour A or B. This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference
+    between correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in
+    floating point, so counts may be of any size.
     """
     n, fewer = a_alone + b_alone, min(a_alone, b_alone)
     tail = binomial = 1  # the sum over k <= fewer of the binomial coefficients C(n, k)
@@ -191,7 +191,7 @@ def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
 
 
 def changes(pairs: Pairs, max_images: int) -> tuple[Change, ...]:
-    """Return up to `max_images` images whose true class's rank or prediction differs, largest difference first."""
+    """Return up to `max_images` images with a different prediction or rank of the true class, largest change first."""
     differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
     moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
     order = np.argsort(-moved, kind="stable")[:max_images]

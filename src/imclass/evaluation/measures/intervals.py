@@ -36,8 +36,8 @@ def bootstrap_interval(
     """Return the 95% percentile interval of a statistic over `n` images. Each draw takes `n` of them with replacement.
 
     B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` receives image
-    positions, a row for each draw, and returns a value for each draw. Draws are processed in chunks, so memory does not
-    grow with the number of draws. Without images the interval is (nan, nan).
+    positions, a row for each draw, and returns a value for each draw. Draws are processed in chunks, so memory use
+    does not grow with the number of draws. Without images the interval is (nan, nan).
     """
     if n == 0:
         return math.nan, math.nan

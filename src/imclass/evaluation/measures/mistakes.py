@@ -16,7 +16,7 @@ class WrongImage:
     """An image with a wrong prediction."""
 
     id: int
-    image: str  # its name
+    image: str  # name of the image
     true: str
     predicted: str
     probability: float  # of the predicted class
@@ -25,7 +25,7 @@ class WrongImage:
 
 
 def wrong_images(evaluation: Evaluation, images: Sequence[str]) -> list[WrongImage]:
-    """Return the images with a wrong prediction, the most confident mistake first."""
+    """Return the images with a wrong prediction, most confident mistake first."""
     labels, predicted = labels_of(evaluation.targets, "--mistakes"), predictions(evaluation.scores)
     places = ranks(evaluation.scores, labels)
     sure, right = np.empty(len(labels)), np.empty(len(labels))

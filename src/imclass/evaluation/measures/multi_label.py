@@ -1,4 +1,4 @@
-"""Measures for images that may have several labels. A mark of -1, not judged, is ignored.
+"""Measures for images that may have several labels. A mark of -1 (not judged) is ignored.
 
 Average precision is computed from the ranking of images by a class's score. The precision is summed over all steps in
 recall, as in scikit-learn and in PASCAL VOC since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M. Everingham
@@ -24,8 +24,8 @@ class LabelRow:
     The ratio 0/0 is nan.
     """
 
-    positives: int  # images that have the class
-    judged: int  # images with a known label for the class
+    positives: int  # number of images that have the class
+    judged: int  # number of images with a known label for the class
     ap: float
     ap11: float  # at eleven recalls
     threshold: float
@@ -36,7 +36,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Means:
-    """Precision, recall and F1 over all classes: of all decisions together (micro) or averaged by class (macro)."""
+    """Overall precision, recall and F1: for all decisions together (micro) or averaged over the classes (macro)."""
 
     precision: float
     recall: float
@@ -59,7 +59,7 @@ def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray,
 
 
 def average_precision_11(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the mean over the recalls 0, 0.1 ... 1 of the highest precision at or above each, as in VOC 2007.
+    """Return the mean, over the recalls 0, 0.1 ... 1, of the highest precision at that recall or above, as in VOC 2007.
 
     Return nan if there are no positives.
     """
@@ -111,7 +111,7 @@ def macro_means(rows: Sequence[LabelRow]) -> Means:
 def micro_means(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Means:
-    """Return the precision, recall and F1 of all decisions together."""
+    """Return the precision, recall and F1 for all decisions together."""
     yes, positive = decide(probabilities(scores), thresholds) & (marks >= 0), marks == 1
     hits, taken, held = (int(np.count_nonzero(mask)) for mask in (yes & positive, yes, positive))
     return Means(ratio(hits, taken), ratio(hits, held), ratio(2 * hits, taken + held))

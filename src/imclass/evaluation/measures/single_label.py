@@ -38,7 +38,7 @@ def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N
 
 
 def posterior_chunks(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, Float64[np.ndarray, "n K"]]]:
-    """Yield the softmax of log-scores for a chunk of images at a time, with the slice of the images in the chunk."""
+    """Yield the softmax of log-scores, one chunk of images at a time, with the slice that selects these images."""
     for start in range(0, len(scores), IMAGES_PER_CHUNK):
         part = slice(start, start + IMAGES_PER_CHUNK)
         yield part, posterior(torch.from_numpy(scores[part])).numpy()
@@ -73,14 +73,14 @@ def confusion_counts(
 class ClassRow:
     """The measures of one class from a confusion matrix. The ratio 0/0 is nan."""
 
-    support: int  # images of this class
+    support: int  # number of images in this class
     precision: float
     recall: float
     f1: float
 
 
 def class_rows(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
-    """Return the support, precision, recall and F1 of each class."""
+    """Return the support, precision, recall and F1 for each class."""
     counts = zip(confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist(), strict=True)
     return tuple(
         ClassRow(support, ratio(hits, predicted), ratio(hits, support), ratio(2 * hits, support + predicted))
@@ -102,7 +102,7 @@ def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
 
 
 def confused_pairs(confusion: Int64[np.ndarray, "K K"], max_pairs: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return the most frequent confusions: true class, predicted class, images confused, images of the true class."""
+    """Return the most frequent confusions: true class, predicted class, number of images, size of the true class."""
     mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
     worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:max_pairs].tolist()]
     return tuple((t, p, int(mistakes[t, p]), int(support[t])) for t, p in worst if mistakes[t, p])

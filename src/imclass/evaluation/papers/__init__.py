@@ -1,1 +1,1 @@
-"""The papers' tables of results, with rows for what was measured here."""
+"""The papers' tables of results, with rows for imclass's measurements."""

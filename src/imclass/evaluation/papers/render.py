@@ -93,7 +93,8 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
     """Return the table with this name ("3" to "7", "resnet"), with every published row and every measurement.
 
     A measurement is on the line of the published row with the same networks, protocol, S and Q. If only S or Q differs,
-    it has a separate line below that row; if no row matches, a line at the end. Raise `UserError` for an unknown name.
+    the measurement has a separate line below that row; if no row matches, it has a line at the end. Raise `UserError`
+    for an unknown name.
     """
     if name not in TABLES:
         raise UserError(f"--table {name} is unknown{suggestion(name, TABLES)}")
@@ -112,7 +113,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 
 
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Return whether networks, protocol, S and Q match a published row, in which an unspecified S or Q matches any."""
+    """Return whether the networks, protocol, S and Q match a published row, where an unspecified S or Q matches any."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
@@ -127,12 +128,12 @@ def is_close_match(published: RowSubject, tested: RowSubject) -> bool:
 
 
 def sorted_nets(tested: RowSubject) -> list[Net]:
-    """Return the networks in an order that does not depend on how they were given."""
+    """Return the networks in an order that does not depend on the given order."""
     return sorted(tested.nets, key=lambda net: (net.network, net.train, net.test))
 
 
 def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
-    """Return the table with a row for the networks and protocol, or one with any of the networks, or the first."""
+    """Return the table with a row for the networks and protocol, else one with any of the networks, else the first."""
     networks = {net.network for net in measured.tested.nets}
     knows: tuple[Callable[[PaperRow], bool], ...] = (
         lambda row: is_close_match(row.tested, measured.tested),
@@ -143,7 +144,7 @@ def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTabl
 
 
 def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[TableLine]:
-    """Return a line for each published row and the measurements close to it, then lines for all others."""
+    """Return a line for each published row, with lines for its close matches below it, then lines for all others."""
     homes = [find_row(table, one.tested) for one in measured]
     of_row = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
     found = []
@@ -174,7 +175,7 @@ def column_headers(table: PaperTable) -> list[str]:
 
 
 def line_cells(line: TableLine, mark: str) -> list[str]:
-    """Return the cells of a line; `mark` refers to its note."""
+    """Return the cells of a line; `mark` is the reference to the line's note."""
     numbers = [number or "-" for number in line.numbers]
     if line.measured is None:
         return [*line.cells, *numbers, NOT_RUN, NOT_RUN, ""]

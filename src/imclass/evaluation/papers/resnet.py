@@ -1,7 +1,7 @@
 """The tables of K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016.
 
-arXiv:1512.03385. The multiply-adds are from Table 1, the errors in percent from Tables 2 to 6. The errors with one crop
-are from the README of the authors' models (KaimingHe/deep-residual-networks). The EE-559 lecture 7.2 shows Tables 1
+arXiv:1512.03385. The multiply-adds are from Table 1, the errors in percent from Tables 2 to 6. The single-crop errors
+are from the README of the authors' repository (KaimingHe/deep-residual-networks). The EE-559 lecture 7.2 shows Tables 1
 and 5.
 """
 # Tested in tests/evaluation/papers/test_render.py

@@ -53,7 +53,7 @@ class PaperRow:
     """A published result."""
 
     tested: RowSubject
-    numbers: tuple[str, ...]  # as printed; "" for a missing one
+    numbers: tuple[str, ...]  # as printed; "" for a missing number
     label: str = ""  # the paper's name for the row, if the table's `cells` does not return that name
 
 
@@ -75,7 +75,7 @@ def letter(net: Net) -> str:
 
 
 def format_train_scales(net: Net) -> str:
-    """Return S as the VGG paper prints it: "256", "[256;512]"."""
+    """Return S as the VGG paper prints it: "256" or "[256;512]"."""
     return f"[{';'.join(map(str, net.train))}]" if len(net.train) > 1 else "".join(map(str, net.train)) or "-"
 
 
@@ -110,5 +110,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return one cell with the user's name for the row, or its networks, and the method."""
+    """Return one cell with the user's name for the row (or else its networks) and the method."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)

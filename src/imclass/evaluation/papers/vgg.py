@@ -18,7 +18,7 @@ from imclass.evaluation.papers.table import (
 
 PAPER = "Simonyan and Zisserman, ICLR 2015, arXiv:1409.1556"
 JITTER = (256, 512)  # S was drawn from this range
-NEAR_256, NEAR_384, WIDE_SCALES = (224, 256, 288), (352, 384, 416), (256, 384, 512)  # Q of section 4.2
+NEAR_256, NEAR_384, WIDE_SCALES = (224, 256, 288), (352, 384, 416), (256, 384, 512)  # Q from section 4.2
 D, E = Net("vgg-d", JITTER, WIDE_SCALES), Net("vgg-e", JITTER, WIDE_SCALES)
 SUBMISSION_NETS = (
     Net("vgg-d", (256,), NEAR_256), Net("vgg-d", (384,), NEAR_384), D,
@@ -26,7 +26,7 @@ SUBMISSION_NETS = (
     Net("vgg-e", (256,), NEAR_256), Net("vgg-e", (384,), NEAR_384),
 )  # fmt: skip
 
-# Test scales from other papers. GoogLeNet: section 7. OverFeat: scales 1, 2, 4 and 6 of six, which its Table 2 quotes.
+# Test scales from other papers. GoogLeNet: section 7. OverFeat: scales 1, 2, 4 and 6 of six, as listed in its Table 2.
 # Ten crops: the corners and the centre of 256-pixel images, and their horizontal flips.
 GOOGLENET = Net("googlenet", test=(256, 288, 320, 352))
 OVERFEAT = Net("overfeat-accurate", test=(245, 281, 389, 461))

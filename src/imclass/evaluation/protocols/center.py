@@ -31,7 +31,7 @@ class Center:
     name: str = "center"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the one scale Q."""
+        """Return the single scale Q."""
         return (self.scale or training_scale(preprocess),)
 
     def check(self, classifier: NetworkBacked) -> None:

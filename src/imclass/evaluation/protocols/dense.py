@@ -1,8 +1,8 @@
 """Dense evaluation: the network is applied to the whole image (Simonyan and Zisserman, ICLR 2015, section 3.2).
 
 The shorter side becomes Q. The class map is averaged over space before the softmax, then probabilities are averaged
-over the image and its horizontal flip, and over all scales. Without `scales` there is only the scale that the model was
-trained with, as in the paper's Table 3. Table 4 uses S - 32, S, S + 32 for a network trained at S, and 256, 384, 512
+over the image and its horizontal flip, and over all scales. Without `scales`, only the scale that the model was trained
+with is used, as in the paper's Table 3. Table 4 uses S - 32, S, S + 32 for a network trained at S, and 256, 384, 512
 after training with scale jittering.
 """
 
@@ -22,8 +22,8 @@ DENSE_MULTICROP = MeanPosterior(
     about="`dense` and `vgg-multicrop`, averaged (Simonyan and Zisserman, ICLR 2015, section 4.3, Table 5).",
 )
 
-# Section 3.4 averages "the scores at multiple scales" in the fully convolutional form of VGG. Probabilities are
-# therefore averaged as for VGG, including those of horizontal flips.
+# He et al. average "the scores at multiple scales" (section 3.4) in the fully convolutional form of VGG. Probabilities
+# are therefore averaged as for VGG, including those of horizontal flips.
 RESNET_MULTISCALE = MeanPosterior(
     "resnet-multiscale",
     (MEAN_MAPS,),

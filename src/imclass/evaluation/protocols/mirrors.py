@@ -1,4 +1,4 @@
-"""Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by a pixel.
+"""Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by one pixel.
 
 These are levels 1 and 2 of airbench's test-time augmentation (Keller Jordan, arXiv:2404.00498), which averages scores,
 not probabilities. The network's preprocess produces the view. A shift fills the border by reflection, without repeating

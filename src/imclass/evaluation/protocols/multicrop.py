@@ -1,6 +1,6 @@
 """Multi-crop protocols: mean probabilities of crops and their horizontal flips, as for AlexNet, GoogLeNet and VGG.
 
-Without `scales`, the scales Q are the paper's, or the one that the model was trained with.
+Without `scales`, the scales Q are those in the paper or, if there are none, the scale that the model was trained with.
 """
 
 from imclass.models.views.crops import googlenet_crops, grid_crops, ten_crop
@@ -14,8 +14,8 @@ TEN_CROP = MeanPosterior(
     about="Four corners, the centre and their horizontal flips: 10 crops (Krizhevsky et al., NIPS 2012, section 4.1).",
 )
 
-# The three squares are left, centre and right, or top, centre and bottom of a portrait image. The six views of a square
-# are its corners, its centre and the whole square.
+# The three squares are at the left, centre and right of an image, or at the top, centre and bottom of a portrait image.
+# The six views of a square are its corners, its centre and the whole square.
 GOOGLENET_144 = MeanPosterior(
     "googlenet144",
     (Crops(googlenet_crops),),

@@ -1,6 +1,6 @@
 """Dense max-pooling at several scales (Sermanet et al., OverFeat, ICLR 2014, section 3.3 and table 5).
 
-The last pooling is applied at every position, so the class map is finer by a factor of the pooling's stride. The
+The last pooling layer is applied at every position, so the class map is finer by a factor of that layer's stride. The
 highest probability of each class on the map is averaged over scales and horizontal flips.
 """
 
@@ -23,10 +23,10 @@ HIGHEST_MAPS = ClassMaps(highest_posterior)
 class OverFeat:
     """Each class's highest probability, averaged over scales and flips (Sermanet et al., ICLR 2014, section 3.3).
 
-    For a network of 221 pixels, like the paper's accurate one, the default scales are the shorter sides of the paper's
-    six scales; for other sizes they are proportional. The paper also fixes the longer side at each scale; here images
-    keep their aspect ratio. The errors that other papers quote were measured at four of the scales:
-    `--scales 245,281,389,461`.
+    For a network with 221-pixel inputs, like the paper's accurate one, the default scales are the shorter sides of the
+    paper's six scales; for other input sizes they are proportional. The paper also fixes the longer side at
+    each scale; here images keep their aspect ratio. The errors that other papers quote were measured at four of the
+    scales: `--scales 245,281,389,461`.
     """
 
     scales: tuple[int, ...] = ()
@@ -50,7 +50,7 @@ class OverFeat:
 
 
 def with_dense_pooling(classifier: NetworkBacked) -> NetworkBacked:
-    """Return the classifier with its network's last pooling applied at every position."""
+    """Return the classifier with its network's last pooling layer applied at every position."""
     return classifier.with_network(fine_network(classifier.network))
 
 
