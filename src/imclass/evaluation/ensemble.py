@@ -193,7 +193,7 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the members' networks keyed by name; "2.0" is the first network in member 2, if that is an ensemble."""
+        """Return the members' networks keyed by name; "2.0" is the first network in member 2, if it is an ensemble."""
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
