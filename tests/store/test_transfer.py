@@ -103,7 +103,7 @@ def test_a_long_stream_is_refused_at_once(site: Site, store: Store, download: Do
             handler.wfile.write(CONTENT)
 
     site.answer = endless
-    assert "more than the 307,200 bytes" in refusal_of(store, download, trust)
+    assert "more than the expected 307,200 bytes" in refusal_of(store, download, trust)
     assert files(store) == {}
 
 
