@@ -117,7 +117,7 @@ class Request:
         if self.fit_options:
             raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
         if len(self.protocols) > 1:
-            raise UserError(f"{first} has scores under one protocol; use only one --protocol with saved scores")
+            raise UserError(f"{first} contains scores for only one protocol; use a single --protocol with saved scores")
         models = len(self.order) > len(self.saved)
         if not models and (any(self.protocols) or self.data is not None or self.split):
             raise UserError(f"{first} has been scored already, so leave out --data, --split and --protocol")

@@ -315,7 +315,7 @@ SCORED = (
     (("--temperature",), "has no scores for the validation split"),
     (("--save", "x.safetensors"), "contains scores, so --save has no model"),
     (("--protocol", "flip"), "has been scored already"),
-    (("--protocol", "flip,center"), "has scores under one protocol"),
+    (("--protocol", "flip,center"), "contains scores for only one protocol"),
 )
 
 
