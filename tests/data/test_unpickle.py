@@ -167,9 +167,9 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def watch() -> Watch:
-    for protocol in range(6):  # the first refusal imports modules, such as codecs, that later ones share
+    for protocol in range(6):  # the first text imports the codec of its protocol
         with contextlib.suppress(UserError):
-            unpickle(pickle.dumps(os.getcwd, protocol), PATH)
+            unpickle(pickle.dumps(["text", os.getcwd], protocol), PATH)
     return Watch()
 
 
