@@ -1,1 +1,1 @@
-"""Scoring of a split with one model or a fusion, under the papers' test protocols, and measures of the scores."""
+"""Evaluation of models and their fusions: scoring under the papers' test protocols, and measures of the scores."""

@@ -1,4 +1,4 @@
-"""Blends: plans to fuse rows with weights and a temperature, and to build ensembles that give the fused scores."""
+"""Blends: plans to fuse rows with weights and a temperature. A blend can also build the equivalent ensemble."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ from imclass.evaluation.results import ResultRow, check_images
 
 @dataclass(frozen=True)
 class RowSource:
-    """The model and protocol that produce one row. The protocol "" stands for the model's preprocess."""
+    """The model and protocol that produce one row.
+
+    With protocol "", the images are prepared by the model's `preprocess`.
+    """
 
     model: str
     protocol: str
@@ -23,12 +26,12 @@ class RowSource:
 
     @property
     def tested(self) -> RowSubject:
-        """Return the tested networks and the protocol in the terms of the papers' tables."""
+        """Return the tested networks and the protocol, described as in the papers' tables."""
         return RowSubject(tuple(member_nets(self.member)), self.protocol, self.model)
 
 
 def member_nets(member: EnsembleMember) -> list[Net]:
-    """Return the networks of a member, each with its training scale S and test scales Q."""
+    """Return the member's networks, each with its training scale S and its test scales Q."""
     protocols = member.protocols()
     return [net_of(network, protocols.get(name)) for name, network in member.networks().items()]
 
@@ -63,7 +66,7 @@ class Blend:
         return ResultRow(self.name, evaluation, chosen[0].images, fused)
 
     def ensemble(self, sources: Sequence[RowSource]) -> Ensemble:
-        """Return the classifier that produces the fused row's scores. `sources` has an entry for every row."""
+        """Return the ensemble that gives the fused row's scores. `sources` has one entry for each row, fused or not."""
         members = zip((sources[i].member for i in self.places), self.weights, strict=True)
         return Ensemble(
             tuple(EnsembleMember(m.classifier, m.protocol, weight) for m, weight in members), self.temperature
@@ -76,7 +79,7 @@ def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
 
 
 def calibrate(blend: Blend, trials: Sequence[ResultRow]) -> Blend:
-    """Return the blend with a temperature fitted to `trials`: all rows, scored on the validation split."""
+    """Return the blend with a temperature fitted to `trials`, which are all rows on the validation split."""
     trial = blend.fuse_rows(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)

@@ -87,30 +87,30 @@ class EnsembleMember:
         return self.classifier.networks()
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of each model that the classifier consists of."""
+        """Return the provenance of each model that is part of the classifier."""
         return self.classifier.lineage()
 
     def protocols(self) -> Mapping[str, ViewProtocol]:
-        """Return the test protocols, keyed by network name, of the networks that have one."""
+        """Return the test protocols keyed by network name. Networks without a protocol have no entry."""
         return self.classifier.protocols() if self.protocol is None else {"": self.protocol}
 
     def check(self) -> None:
-        """Raise `UserError` if a protocol cannot be applied to its network."""
+        """Raise `UserError` if a network cannot be tested with its protocol."""
         for name, protocol in self.protocols().items():
             protocol.check(self.networks()[name])
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the float32 scores of images of any size, on the CPU."""
+        """Return the images' scores in float32, on the CPU. The images may be of any size."""
         if self.protocol is None or self.network is None:
             return self.classifier.classify(images)
         return self.protocol(self.network, images)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and header of a model file for an ensemble with only this member."""
+        """Return the tensors and the header of a model file for an ensemble that has only this member."""
         return Ensemble((self,)).pack()
 
     def body(self) -> tuple[dict[str, Tensor], MemberBody]:
-        """Return the classifier's tensors and the member's description for an ensemble's model file."""
+        """Return the classifier's tensors and the member's description, as stored in an ensemble's model file."""
         tensors, header = self.classifier.pack()
         if self.protocol is None:
             return tensors, MemberBody(header=header, weight=self.weight)
@@ -119,7 +119,10 @@ class EnsembleMember:
 
 
 def protocol_fields(protocol: Any) -> dict[str, Any]:
-    """Return the protocol fields that a model file stores: all that JSON can represent, except name and description."""
+    """Return the fields of a protocol that are stored in a model file.
+
+    The name, the description and fields that JSON cannot represent are not stored.
+    """
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
     values = {
@@ -137,12 +140,12 @@ def is_json_value(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A `Classifier` that combines members: classifiers, possibly ensembles themselves, with the same class names.
+    """A `Classifier` that averages the probabilities of its members, which all have the same class names.
 
-    The classes are in the first member's order. The scores represent the weighted mean of the members' probabilities,
-    and are divided by `temperature`. With one member and a temperature fitted to held-out images, the ensemble is a
-    calibrated version of that member. With equal weights, the mean is the one in section 4.4 of Simonyan and Zisserman,
-    ICLR 2015.
+    A member may itself be an ensemble. The classes are in the first member's order. The scores are those of the
+    weighted mean probabilities, divided by `temperature`. An ensemble of one member, with a temperature fitted to
+    held-out images, is a calibrated version of that member. Equal weights give the mean in section 4.4 of Simonyan and
+    Zisserman, ICLR 2015.
     """
 
     members: tuple[EnsembleMember, ...]
@@ -193,19 +196,19 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the members' networks keyed by name; "2.0" is the first network in member 2, if it is an ensemble."""
+        """Return the networks keyed by name. If member 2 is an ensemble, its first network is named "2.0"."""
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return the test protocols, keyed by network name, of the networks that have one."""
+        """Return the test protocols keyed by network name. Networks without a protocol have no entry."""
         return prefix_names(member.protocols() for member in self.members)
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of each model that the members consist of."""
+        """Return the provenance of each model that is part of a member."""
         return tuple(known for member in self.members for known in member.lineage())
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of a model file."""
+        """Return the tensors and the header of the ensemble's model file."""
         parts = [member.body() for member in self.members]
         body = EnsembleBody(members=tuple(member for _, member in parts), temperature=self.temperature)
         # Two members may share a network under different protocols, but safetensors rejects tensors that share memory.
@@ -222,11 +225,14 @@ class Ensemble:
         )
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the weighted mean of the members' probabilities as float32 scores, divided by the temperature."""
+        """Return float32 scores: those of the members' weighted mean probabilities, divided by the temperature."""
         scores = [m.classify(images)[:, order] for m, order in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Merge the mappings, and prefix each name with the position of its mapping: "2", "2.0"."""
+    """Merge the mappings, with the position of its mapping added to each name.
+
+    The name "0" in mapping 2 becomes "2.0", and the empty name becomes "2".
+    """
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

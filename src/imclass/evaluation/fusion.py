@@ -26,11 +26,11 @@ MAX_ROUNDS = 10_000  # the most rounds in `fit_weights`
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Compute the weighted mean of the probabilities in float64, and return it as scores divided by the temperature.
+    """Return the scores of the weighted mean of the probabilities, divided by the temperature.
 
-    The weights need not add up to 1. A class to which every member assigns probability 0 keeps a finite score. Under
-    the "sigmoid" link, the mean probabilities of "yes" and "no" are computed separately, because computing 1 - yes
-    would round away the differences between probabilities near 1, and with them the ranking of the images.
+    The mean is computed in float64. The weights need not add up to 1. A class to which every member assigns probability
+    0 keeps a finite score. Under the "sigmoid" link, the mean probability of "no" is computed separately, because 1 -
+    yes would round away the differences between probabilities near 1, and thus the ranking of the images.
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -42,7 +42,7 @@ def mean_posterior(
 
 
 def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[float]) -> Float64[Tensor, "N K"]:
-    """Return the sum of the arrays of probabilities, each multiplied by its entry in `shares`."""
+    """Return the sum of the arrays of probabilities, weighted by `shares`."""
     total = torch.zeros_like(chances[0])
     for some, share in zip(chances, shares, strict=True):
         total += some * share
@@ -121,11 +121,11 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
 
 
 def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
-    """Return the weights that maximise the labels' likelihood under the weighted mean of the probabilities.
+    """Return the weights that maximise the likelihood of the labels under the weighted mean of the probabilities.
 
     The weights are at least 0 and sum to 1, and the negative log likelihood is convex in them. Each round of
-    expectation-maximisation sets a member's weight to the fraction that the member contributes to the probability of
-    the true class, averaged over images (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
+    expectation-maximisation sets a member's weight to its share of the probability of the true class, averaged over
+    images (Dempster, Laird and Rubin, J. Roy. Stat. Soc. B 39, 1977, section 4.3).
     """
     orders = join_evaluations(evaluations)
     right = np.stack([target_probabilities(e, o.numpy()) for e, o in zip(evaluations, orders, strict=True)], axis=1)
@@ -139,9 +139,10 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 
 
 def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
-    """Return the probability of each image's true class, at least 1e-30.
+    """Return the probability of each image's true class, or 1e-30 if it is lower.
 
-    If images may have several labels, return the probability of each judged mark instead, with classes in `order`.
+    If images may have several labels, return the probability of each known label (yes or no) instead. `order` gives the
+    positions of the classes in the evaluation.
     """
     if isinstance(evaluation.targets, AnyOf):
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]

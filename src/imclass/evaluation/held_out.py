@@ -1,4 +1,4 @@
-"""Choice of the images to score models on: by default, images that none of the models was trained on."""
+"""Choice of the images on which models are scored: by default, images that none of the models was trained on."""
 
 import json
 from collections.abc import Mapping
@@ -39,13 +39,16 @@ class ModelOrigin:
         return replace(self.cut, validation=0.0)
 
     def open(self, data: OpenData, split: str) -> Dataset:
-        """Return a split of `data`, cut like the model's data. Data other than the model's gets no validation split."""
+        """Return a split of `data`, divided like the model's data.
+
+        A validation split is set aside only if `data` is the model's data.
+        """
         if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
             return data.take(split, self.without_validation)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to split `data`: like the model's data, but with a validation split only if both are the same."""
+        """Return how to split `data`: like the model's data, but without a validation split if `data` is other data."""
         if not self.cut.validation:
             return self.cut
         present = data.splits(self.without_validation)
@@ -56,21 +59,21 @@ class ModelOrigin:
 
     @property
     def key(self) -> str:
-        """Return a string that is the same for two models if everything that determines their splits is the same."""
+        """Return a string that identifies the model's training data and how that data was split."""
         return json.dumps([to_json(self.trained.data), self.trained.names.data])
 
     def has_same_path(self, training: Dataset) -> bool:
-        """Return whether this training split has the same path as the model's."""
+        """Return whether a training split has the same path as the model's training data."""
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether this training split has the same content as the model's, even if the paths differ."""
+        """Return whether a training split has the same content as the model's, even if the paths differ."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """A split to score."""
+    """A split to score, and the reason why it was chosen."""
 
     dataset: Dataset
     scope: str  # a phrase that says what the split is and why it was chosen
@@ -82,10 +85,10 @@ class SplitChoice:
 def choose_split(
     models: Mapping[str, Classifier], data: str | None, split: str | None, context: Context
 ) -> SplitChoice:
-    """Return the split to score all models on. `models` are keyed by name; `data` and `split` are the user's choices.
+    """Return the split on which all models are scored. `models` is keyed by name.
 
-    If `split` is None, a split is chosen that no model was trained on. Raise `UserError` if the models have different
-    held-out images in the same data.
+    `data` and `split` are the user's choices. If `split` is None, the result is a split that no model was trained on.
+    Raise `UserError` if the models have different held-out images in the same data.
     """
     known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
     source = OpenData(data or find_training_data(known, context), context)
@@ -103,10 +106,11 @@ def choose_split(
 
 
 def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
-    """Return the validation split of the chosen split's data, for fitting. Results are never reported on these images.
+    """Return the validation split for fitting, from the same data as the chosen split.
 
-    `asked` names the fitting options in messages. Raise `UserError` if the data has no validation split, if the
-    chosen split contains the validation images, or if the models were trained with different validation images.
+    Results are never reported on validation images used for fitting. `asked` names the fitting options in messages.
+    Raise `UserError` if the data has no validation split, if the chosen split contains the validation images, or if the
+    models were trained with different validation images.
     """
     source = chosen.source
     if source is None:
@@ -143,13 +147,13 @@ def has_same_images(one: Dataset, other: Dataset) -> bool:
 
 
 def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
-    """Return the origin of each model that this one consists of."""
+    """Return the origin of each model that is part of this one."""
     recognises = model.trained_on is not None
     return [ModelOrigin(name, trained or Provenance(), recognises) for trained in model.lineage()]
 
 
 def relation_to_training(known: ModelOrigin) -> str:
-    """Return a phrase to append to the scope, for data that the model is not known to have been trained on."""
+    """Return a phrase for the scope of data that is not known to be the model's training data."""
     if known.recognises:
         return ""  # each image that the model was trained on is recognised
     if known.trained.data is None:
@@ -184,11 +188,12 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of data that comes with splits and is not at the path of the model's data, or `None`.
+    """Return the held-out split of `source`, or None if the choice requires a closer look at the data.
 
-    Such data may be a copy of the model's data, and finding out would require reading the whole training split. A copy
-    matters only if the held-out images may have been used to choose the weights, or if the model does not record its
-    training images. In these cases the function returns `None` as well.
+    A split is returned only if `source` comes with splits and its path differs from that of the model's data. It may
+    still be a copy of that data, but finding out would require reading the whole training split. A copy matters if the
+    held-out images may have been used to choose the weights, or if the model does not record its training images. In
+    these two cases the result is also None.
     """
     whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
@@ -205,7 +210,7 @@ def held_out_split(training: Dataset) -> str | None:
 
 
 def find_training_data(known: list[ModelOrigin], context: Context) -> str:
-    """Return the training data of the first model that records it, as a data set's name or a folder."""
+    """Return the training data of the first model that records it: the name of a data set, or a folder."""
     for one in known:
         named, data = one.trained.names.data, one.trained.data
         if named and (data is None or named in dataset_table(context).entries):

@@ -1,6 +1,6 @@
-"""Recognition of a model's training images by their content, so that they can be left out of the model's score.
+"""Recognition of a model's training images by their content, so that they are not scored.
 
-Otherwise, copies of training images among the test images would make the score too high.
+Copies of training images among the test images would make the score too high.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,22 +22,22 @@ NO_IDS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class SiftedSplit:
-    """The images to score in a split, and a record of the split's images that a model was trained on."""
+    """The images of a split to score, with a record of the training images found in the split."""
 
     dataset: Dataset
     left_out: int = 0  # training images that are not scored
     included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids of training images that are scored
 
     def with_counts(self, evaluation: Evaluation) -> Evaluation:
-        """Return the evaluation of these images with the numbers of left-out and of included training images added."""
+        """Return the evaluation with the numbers of training images that were left out and that were scored."""
         included = int(np.isin(evaluation.ids, self.included).sum())
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 
 
 def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPolicy) -> SiftedSplit:
-    """Return the images of a split to score. `trained` says whether to include those that a classifier was trained on.
+    """Return the images of a split to score. `trained` says whether to include the classifiers' training images.
 
-    Raise `UserError` if no image remains. Images are read only if some classifier records its training images.
+    Raise `UserError` if no image remains. The images are read only if a classifier records its training images.
     """
     seen = trained_contents(classifiers)
     if not len(seen) or not len(dataset):
@@ -69,7 +69,7 @@ def trained_contents(classifiers: Iterable[Classifier]) -> UInt64[np.ndarray, "_
 
 
 def recognise(contents: UInt64[np.ndarray, "N"], seen: UInt64[np.ndarray, "_"]) -> Bool[np.ndarray, "N"]:
-    """Return a mask that is true for the images whose content hashes are in `seen`, except unreadable images."""
+    """Return a mask of the images whose content hashes are in `seen`. The mask is false for unreadable images."""
     return np.isin(contents, seen) & ~np.isin(contents, UNREADABLE_CONTENTS)
 
 

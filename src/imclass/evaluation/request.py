@@ -1,4 +1,4 @@
-"""Scoring of a request: a row for each model and protocol from one pass over the images, then the fused rows."""
+"""Scoring of an evaluation request: one row for each model and protocol from one pass over the images, then fusions."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class Request:
 
     @property
     def fit_options(self) -> str:
-        """Return the given options that need fitting to the validation split, joined for messages."""
+        """Return the options in use that require fitting on the validation split, joined for messages."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
         options[FIT_THRESHOLDS] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
@@ -104,7 +104,7 @@ class Request:
             self.check_saved(self.saved[0].name)
 
     def check_dataset(self, data: Dataset) -> None:
-        """Raise `UserError` for options that need more than the single split `data`."""
+        """Raise `UserError` for options that need other splits than `data`."""
         if self.split not in (None, data.split):
             raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
         if self.fit_options:
@@ -139,8 +139,8 @@ def select_protocols(
 ) -> dict[str, ViewProtocol | None]:
     """Return protocols keyed by name, or {"": None} if none is given.
 
-    "center,flip" means two protocols, "256,384" two scales. Raise `UserError` for unknown protocols, and for scales
-    with a protocol that takes none.
+    "center,flip" means two protocols, and "256,384" means two scales. Raise `UserError` for an unknown protocol, or if
+    scales are given for a protocol that takes none.
     """
     if protocol is None:
         if scales is not None:
@@ -167,7 +167,7 @@ def parse_scales(scales: Any) -> tuple[int, ...]:
 
 
 def row_sources(request: Request) -> list[RowSource]:
-    """Return every combination of a model and a protocol: all models with the first protocol, then with the next."""
+    """Return every pair of a model and a protocol: all models with the first protocol, then all with the next."""
     return [
         RowSource(model, name, member_of(model, classifier, protocol))
         for name, protocol in request.protocols.items()
@@ -176,7 +176,10 @@ def row_sources(request: Request) -> list[RowSource]:
 
 
 def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
-    """Return a model as a member with a protocol. Raise a `UserError` that names the model if it takes no protocol."""
+    """Return a model with a protocol as a member of an ensemble. Errors name the model.
+
+    Raise `UserError` if the model cannot be tested with a protocol.
+    """
     try:
         return EnsembleMember(classifier, protocol)
     except UserError as error:
@@ -184,10 +187,10 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 
 
 def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
-    """Return the images to score in the chosen split: in general, those that no model was trained on.
+    """Return the images of the chosen split to score: normally, those that no model was trained on.
 
-    Images that a model was trained on are included if the user asks for them or for the training split. They
-    are also included if the split was published with its data set, because the papers scored such splits in full.
+    Images that a model was trained on are included if the user asks for them or for the training split. They are also
+    included if the split was published with its data set, because the papers scored such splits in full.
     """
     include = request.split == "train" or is_scored_whole(chosen.dataset) or request.trained == "include"
     return sift(chosen.dataset, request.models.values(), "include" if include else "leave-out")
@@ -201,7 +204,7 @@ def score_rows(
     processes: Processes,
     progress: Progress,
 ) -> list[ResultRow]:
-    """Score all sources in one pass over the images. Return a row for each in the first process, none in the others."""
+    """Score all sources in one pass over the images. The first process returns a row for each, the others no rows."""
     dataset = images.dataset
     members = [source.member for source in sources]
     report = partial(progress.count, dataset.split) if processes.rank == 0 else None
@@ -235,9 +238,9 @@ class Scoring:
 
 
 def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request: Request) -> list[Blend]:
-    """Return a blend of each protocol's rows, and a calibrated blend at the end if the request asks for one.
+    """Return a blend of the rows of each protocol, then a calibrated blend if the request asks for one.
 
-    `trials` are the same rows on the validation split; the weights and the temperature are fitted to them.
+    `trials` are the same rows on the validation split. The weights and the temperature are fitted to them.
     """
     many_protocols = len(request.protocols) > 1
     groups: dict[str, list[int]] = {}
@@ -259,7 +262,7 @@ def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request:
 
 
 def score(request: Request, context: Context, progress: Progress) -> Scoring:
-    """Score the request. In the first process the result has every row; in torchrun's other processes it has none."""
+    """Score the request. Under torchrun, only the first process has rows in its result."""
     keep_memory()
     sources = row_sources(request)
     rows: list[ResultRow] = []

@@ -48,9 +48,9 @@ def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Write the scores of every image and the record to `path`. If this fails, an existing file stays unchanged.
+    """Write the record and the scores of every image to `path`. If writing fails, an existing file stays unchanged.
 
-    The record's counts and `refused_files` are replaced by those of the evaluation.
+    The counts and `refused_files` in the record are replaced by those of the evaluation.
     """
     counts = {"total": evaluation.total, "left_out": evaluation.left_out, "trained_on": evaluation.trained_on}
     complete = {**record, **counts, "refused_files": to_json(evaluation.refused)}
@@ -70,7 +70,7 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
 
 
 def is_scores_file(path: Path) -> bool:
-    """Return whether a file starts like a zip archive, as score files do and model files do not."""
+    """Return whether a file starts like a zip archive. Score files do, and model files do not."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -78,7 +78,7 @@ def is_scores_file(path: Path) -> bool:
 
 
 def read_scores(path: Path) -> SavedScores:
-    """Read a file that `save_scores` wrote, and compute the measures again. Raise `UserError` for any other file."""
+    """Read a file written by `save_scores`, and compute the measures again. Raise `UserError` for any other file."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; write scores with imclass evaluate MODEL --save-scores FILE")
     try:
@@ -98,7 +98,7 @@ def read_scores(path: Path) -> SavedScores:
 
 
 def check_uncompressed(path: Path) -> None:
-    """Raise `ValueError` if a member is compressed, because a small file could expand to more than fits in memory."""
+    """Raise `ValueError` if an array is compressed, because a small file could expand to more than fits in memory."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
@@ -128,7 +128,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> N
 
 
 def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> SavedScores:
-    """Rebuild the evaluation from checked arrays. Raise `UserError` or `KeyError` if the record lacks counts."""
+    """Rebuild the evaluation from checked arrays. Raise `UserError` or `KeyError` if the record lacks a count."""
     classes = tuple(arrays["classes"].tolist())
     total = from_json(int, record["total"], "total")
     refused = from_json(tuple[Refused, ...], record["refused_files"], "refused_files")
@@ -144,7 +144,7 @@ def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> 
 
 @dataclass(frozen=True)
 class Facts:
-    """The models, images and fusion that produced scores. These facts are stored with the scores."""
+    """Facts that are stored with scores: the models, images and fusion that produced them."""
 
     models: tuple[str, ...]
     tested: RowSubject  # in the terms of the papers' tables
@@ -157,7 +157,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """An evaluation with a name, the names of its images, and the facts about it."""
+    """An evaluation with its name, the names of its images, and the facts stored with its scores."""
 
     name: str
     evaluation: Evaluation
@@ -166,7 +166,7 @@ class ResultRow:
 
 
 def read_row(path: Path) -> ResultRow:
-    """Read a row from a file that `--save-scores` wrote. Raise `UserError` if any of the row's facts are missing."""
+    """Read a row from a file written by `--save-scores`. Raise `UserError` if any of the row's facts are missing."""
     saved = read_scores(path)
     known = {field.name for field in dataclasses.fields(Facts)}
     try:
@@ -180,7 +180,10 @@ def read_row(path: Path) -> ResultRow:
 
 
 def check_images(rows: Sequence[ResultRow]) -> None:
-    """Raise `UserError` if a row has as many images as the first row but different names. `fuse` checks the counts."""
+    """Raise `UserError` if the names of the images in a row differ from those in the first row.
+
+    Rows with different numbers of images are left to `fuse`.
+    """
     first = rows[0]
     for row in rows[1:]:
         if len(row.images) == len(first.images) and row.images != first.images:

@@ -1,4 +1,4 @@
-"""Scoring of a split: every image is either scored or else refused and reported."""
+"""Scoring of a split: every image is either scored or reported as refused."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -55,10 +55,10 @@ def evaluate(
     strict: bool = False,
     watch: Watch | None = None,
 ) -> Evaluation:
-    """Score a whole split and return its scores and measures: loss and accuracies, or mean average precision and F1.
+    """Score a whole split, and return the scores with their measures.
 
-    Without a `protocol`, the classifier's preprocess prepares each image. The other arguments are those of
-    `evaluate_each`.
+    The measures are loss and accuracies, or mean average precision and F1. Without a `protocol`, each image is prepared
+    by the classifier's `preprocess`. The other arguments are those of `evaluate_each`.
     """
     members = [EnsembleMember(classifier, protocol)]
     return evaluate_each(members, dataset, batch, workers, report, mapping, strict, watch=watch)[0]
@@ -78,11 +78,11 @@ def evaluate_each(
     """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
     Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
-    image is left out and listed in the result or, if `strict` is set, raises `UserError`. `report(done, total)` is
-    called after each batch of this process's images. `watch()` is called before each image or batch, and may raise
+    image is left out and listed in the result. If `strict` is set, it raises `UserError` instead. `report(done, total)`
+    is called after each batch of this process's images. `watch()` is called before each image or batch, and may raise
     `Interrupted`, which also ends the decoding threads. Neither callbacks nor `workers` affect the results. `batch` and
-    the number of processes change the order of sums in a network, and thus change log-scores by rounding errors of
-    about 1e-5 of their scale. The first process returns all results, the others an empty list.
+    the number of processes may change log-scores by about 1e-5 of their scale, because they change the order of sums in
+    a network. The first process returns all results, and the others return an empty list.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
@@ -117,7 +117,7 @@ def evaluate_each(
 
 
 def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChunk]":
-    """Return the chunks of all processes, or raise the error of the first process that has one."""
+    """Return the chunks of all processes. If any process failed, raise the error of the first one that did."""
     for share in shares:
         if isinstance(share, UserError):
             raise share
@@ -125,7 +125,7 @@ def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChu
 
 
 def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray, "N K"]:
-    """Return the scores of all processes' images in order. The scores of a single process are not copied."""
+    """Join the scores from all processes in order. The scores of a single process are not copied."""
     return np.concatenate(scores) if len(scores) > 1 else scores[0]
 
 
@@ -148,7 +148,7 @@ def score_share(
     strict: bool,
     watch: Watch | None = None,
 ) -> ScoredChunk:
-    """Score the images at `positions` as one chunk. Apart from the scores, only one batch is in memory at a time."""
+    """Score the images at `positions` as one chunk. Only one batch of images is in memory at a time."""
     kept: list[int] = []
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
@@ -203,12 +203,12 @@ def score_chunks(
 
 
 def has_many_views(member: EnsembleMember) -> bool:
-    """Return whether a member may score many views of an image."""
+    """Return whether a member may score many views of each image."""
     return bool(member.protocols()) or member.network is None
 
 
 def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) -> NetworkBacked | None:
-    """Return the member's network if it takes an array's images unchanged as views, otherwise None."""
+    """Return the member's network if it can score the images in an array without preprocessing, otherwise None."""
     network = member.network
     if member.protocol is not None or network is None:
         return None

@@ -26,7 +26,7 @@ Unpacker: TypeAlias = Callable[[Tensors, ModelHeader, Path, Context | None, Netw
 
 
 def keep_engine(classifier: NetworkClassifier) -> NetworkClassifier:
-    """Return the classifier unchanged."""
+    """Return the classifier with its engine unchanged."""
     return classifier
 
 

@@ -75,9 +75,10 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return the models keyed by name: a path as given, or a classifier's network or type, numbered if used before.
+    """Return the models keyed by name: the path as given, or the network or type of a classifier in memory.
 
-    Raise `UserError` if there are no models, if a model is given twice, or if an item is not a model.
+    A number is added to a classifier's name if the name is already taken. Raise `UserError` if there are no models, if
+    a model is given twice, or if an item is not a model.
     """
     items = [models] if isinstance(models, str | Path | Classifier) else list(models)
     if not items:

@@ -70,13 +70,13 @@ class Result:
         return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
-        """Compare the last row with the first on the images in both. Up to `most` changed images are listed."""
+        """Compare the last row with the first on the images in both rows. Up to `most` changed images are listed."""
         if not self.rows:
             raise UserError("under torchrun only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)
 
     def record(self, most: int = 0) -> dict[str, Any]:
-        """Return all details of the last row and a summary of each row, as JSON, with up to `most` changed images."""
+        """Return a JSON record: all details of the last row, a summary of each row, and up to `most` changed images."""
         return texts.rows_record(self.rows, self.rank_changes(most) if most else None)
 
     def text(self, most: int = 0) -> str:
@@ -94,13 +94,13 @@ class Result:
         return papers.render_table(name, measured, form)
 
     def plot(self, path: str | Path) -> Path:
-        """Draw the last row's confusion matrix to a PNG file."""
+        """Draw the last row's confusion matrix, and save it as a PNG file."""
         path = writable_path(path, ".png", is_our_picture)
         confusion_png(tables.confusion_matrix(self.evaluation), self.evaluation.classes, path)
         return path
 
     def reliability(self, path: str | Path) -> Path:
-        """Draw a reliability diagram (accuracy against confidence) of the last row to a PNG file."""
+        """Draw a reliability diagram (accuracy against confidence) of the last row, and save it as a PNG file."""
         path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path
@@ -151,7 +151,7 @@ def writable_path(path: str | Path, suffix: str, ours: Any = None) -> Path:
 
 
 def score_paths(path: Path, rows: Sequence[ResultRow]) -> tuple[Path, ...]:
-    """Return a path for each row: `path` for a single row, otherwise `path` with the row's number and name added."""
+    """Return a path for each row: `path` for a single row, otherwise `path` with each row's number and name added."""
     if len(rows) == 1:
         return (path,)
     words = [re.sub(r"[^\w.+]+", "-", row.name).strip("-")[-80:] for row in rows]

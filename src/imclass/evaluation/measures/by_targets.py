@@ -1,4 +1,4 @@
-"""The measures of an evaluation, which depend on whether an image has one label or any number of labels."""
+"""Measures of an evaluation. They depend on whether an image has one label or any number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ def evaluation_of(
     refused: tuple[Refused, ...] = (),
     thresholds: Sequence[float] = (),
 ) -> Evaluation:
-    """Return the `Evaluation` of scores, with its measures. `thresholds` matter only for `AnyOf` targets."""
+    """Return an `Evaluation` with these scores and all measures. `thresholds` are used only with `AnyOf` targets."""
     if isinstance(targets, OneOf):
         measures, main = single_label.measures(scores, targets.numpy()), "top1"
         return Evaluation(classes, targets, scores, ids, total, refused, measures, main)
@@ -39,7 +39,7 @@ def with_scores(
 
 
 def check_link(link: Link, targets: Targets, data: str) -> None:
-    """Raise `UserError` if the model predicts one label per image but the images may have several, or the reverse."""
+    """Raise `UserError` if the model predicts one label per image but images may have several, or vice versa."""
     if link == targets.link:
         return
     if link == "softmax":

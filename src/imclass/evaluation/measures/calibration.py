@@ -26,13 +26,13 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Return the expected calibration error (equation 3): the mean gap of the bins, weighted by image count."""
+        """Return the expected calibration error: the mean of the bins' gaps, weighted by image count (equation 3)."""
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.counts) / max(1, self.counts.sum()))
 
 
 def reliability(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], bins: int = 15) -> Reliability:
-    """Return the accuracy and mean confidence in each confidence bin; bin m is ((m-1)/bins, m/bins] (section 2)."""
+    """Return the accuracy and mean confidence in each bin. Bin m covers ((m-1)/bins, m/bins] (section 2)."""
     sure, right = confidence(scores), predictions(scores) == labels
     # A probability lies in (0, 1], but as a float it may exceed 1 by a rounding error.
     places = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), sure, side="left") - 1, 0, bins - 1)
@@ -46,9 +46,10 @@ def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, 
     """Return the temperature from 0.01 to 100 with the lowest cross-entropy (section 4.2). Use validation images.
 
     Cross-entropy is convex in b = 1 / temperature, so its slope has at most one root. Newton's method finds the root,
-    with a bisection step wherever a Newton step would leave the bracket. If the range contains no root, one of its ends
-    is returned: the lowest temperature if every prediction is correct, the highest if the scores are uninformative. The
-    temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are no images.
+    with a bisection step wherever a Newton step would leave the bracket. Without a root in the range, the result is an
+    end of the range: the lowest temperature if every prediction is correct, the highest if the scores are
+    uninformative. The temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are
+    no images.
     """
     if not len(labels):
         raise UserError("a temperature cannot be fitted without images; use a validation split that has images")

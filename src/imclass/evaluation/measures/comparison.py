@@ -30,7 +30,7 @@ class NamedScores:
 class Pairs:
     """The images that two classifiers A and B have both scored, in A's order and with A's classes.
 
-    A rank is the position of the true class among an image's scores, 1 for the highest.
+    The rank of an image is the position of its true class when the classes are sorted by score, with 1 for the highest.
     """
 
     images: tuple[str, ...]
@@ -54,7 +54,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of the paired test. Accuracies are in [0, 1], the difference is B - A, and the interval covers 95%."""
+    """The result of the paired test.
+
+    Accuracies are in [0, 1]. `difference` is B - A, and `interval` is its 95% interval.
+    """
 
     images: int
     only_a: int
@@ -143,12 +146,12 @@ def image_keys(named: NamedScores) -> list[tuple[str, str]]:
 
 
 def labels_in(named: NamedScores) -> Int64[np.ndarray, "N"]:
-    """Return the single label of each image. Raise `UserError` if images may have several."""
+    """Return the single label of each image. Raise `UserError` if images may have several labels."""
     return labels_of(named.evaluation.targets, "a comparison", "compare their average precisions")
 
 
 def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
-    """Return the result of McNemar's exact test of the accuracies, and a bootstrap interval for their difference."""
+    """Compare the accuracies by McNemar's exact test, and compute a bootstrap interval for their difference."""
     right_a, right_b = pairs.right_a, pairs.right_b
     gained = right_b.astype(np.int64) - right_a
     a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
@@ -191,7 +194,7 @@ def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
 
 
 def changes(pairs: Pairs, max_images: int) -> tuple[Change, ...]:
-    """Return up to `max_images` images with a different prediction or rank of the true class, largest change first."""
+    """Return up to `max_images` images whose predicted class or rank has changed, largest change in rank first."""
     differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
     moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
     order = np.argsort(-moved, kind="stable")[:max_images]

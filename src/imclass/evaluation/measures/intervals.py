@@ -1,4 +1,4 @@
-"""Confidence intervals: Wilson's for a proportion, and the bootstrap's for any statistic."""
+"""Confidence intervals: Wilson intervals for proportions, and bootstrap intervals for any statistic."""
 
 import math
 from collections.abc import Callable
@@ -33,10 +33,10 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95% percentile interval of a statistic over `n` images. Each draw takes `n` of them with replacement.
+    """Return the 95% percentile interval of a statistic over `n` images. Each draw samples `n` images with replacement.
 
     B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` receives image
-    positions, a row for each draw, and returns a value for each draw. Draws are processed in chunks, so memory use
+    positions, one row for each draw, and returns one value for each draw. Draws are processed in chunks, so memory use
     does not grow with the number of draws. Without images the interval is (nan, nan).
     """
     if n == 0:
@@ -51,7 +51,7 @@ def bootstrap_interval(
 def recall_interval(
     right: Bool[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95% bootstrap interval for the mean recall of `k` classes; `right` marks correct predictions."""
+    """Return the 95% bootstrap interval for the mean recall of `k` classes. `right` is true for correct predictions."""
 
     def mean_recalls(positions: Int64[np.ndarray, "draws N"]) -> Float64[np.ndarray, "draws"]:
         cells = labels[positions] + k * np.arange(len(positions))[:, None]

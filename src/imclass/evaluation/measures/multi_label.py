@@ -1,9 +1,9 @@
-"""Measures for images that may have several labels. A mark of -1 (not judged) is ignored.
+"""Measures for images that may have several labels. Unknown labels (-1 in `marks`) are ignored.
 
-Average precision is computed from the ranking of images by a class's score. The precision is summed over all steps in
-recall, as in scikit-learn and in PASCAL VOC since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M. Everingham
-et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal scores share
-a rank.
+Average precision is computed from the ranking of images by a class's score. Precision is either summed over all steps
+in recall, as in scikit-learn and in PASCAL VOC since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M.
+Everingham et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal
+scores share a rank.
 """
 
 import math
@@ -21,7 +21,7 @@ from imclass.models.thresholds import DEFAULT_THRESHOLD, decide, precision_recal
 class LabelRow:
     """The measures of one class: how well its score ranks images, and how well its threshold separates them.
 
-    The ratio 0/0 is nan.
+    A ratio of 0/0 is nan.
     """
 
     positives: int  # number of images that have the class
@@ -44,14 +44,14 @@ class Means:
 
 
 def binary_cross_entropy(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> float:
-    """Return the negative log probability of the judged marks, summed over classes and averaged over images."""
+    """Return the negative log probability of the known labels, summed over classes and averaged over images."""
     logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the mark's value, yes or no
     losses = np.where(marks >= 0, np.logaddexp(0, -logits), 0)
     return float(losses.sum(axis=1).mean())
 
 
 def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the sum over all ranks of precision times the step in recall, or nan if there are no positives."""
+    """Return the sum over all ranks of the precision times the step in recall, or nan if there are no positives."""
     if not positive.any():
         return math.nan
     precision, recall, _ = precision_recall(scores, positive)
@@ -97,12 +97,12 @@ def label_rows(
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of the values; nan for an empty sequence."""
+    """Return the mean of the values, or nan if there are none."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def macro_means(rows: Sequence[LabelRow]) -> Means:
-    """Return the means over the classes that have images. A class that is never predicted counts with precision 0."""
+    """Return the means over the classes that have images. A class that is never predicted has precision 0."""
     held = [row for row in rows if row.positives]
     precisions = [0.0 if math.isnan(row.precision) else row.precision for row in held]
     return Means(mean_of(precisions), mean_of([row.recall for row in held]), mean_of([row.f1 for row in held]))
@@ -120,7 +120,7 @@ def micro_means(
 def exact_match_ratio(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> float:
-    """Return the fraction of images for which every judged class is predicted correctly."""
+    """Return the fraction of images for which every class with a known label is predicted correctly."""
     right = decide(probabilities(scores), thresholds) == (marks == 1)
     return float((right | (marks < 0)).all(axis=1).mean())
 

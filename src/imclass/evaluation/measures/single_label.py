@@ -14,24 +14,24 @@ IMAGES_PER_CHUNK = 4096  # images whose class probabilities are in memory at onc
 
 
 def ranks(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return the rank of each image's true class, 1 for the highest score; ties go to the lower index."""
+    """Return the rank of each image's true class, with 1 for the highest score; ties go to the lower class index."""
     true = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
     return 1 + np.count_nonzero((scores > true) | ((scores == true) & earlier), axis=1).astype(np.int64)
 
 
 def top_k_hits(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"], k: int) -> int:
-    """Return how many images have their true class among the `k` highest scores; `ranks` breaks ties."""
+    """Return how many images have their true class among the `k` highest scores. Ties are broken as in `ranks`."""
     return int(np.count_nonzero(ranks(scores, labels) <= k))
 
 
 def predictions(scores: Float[np.ndarray, "N K"]) -> Int64[np.ndarray, "N"]:
-    """Return the class with the highest score for each image; ties go to the lower index."""
+    """Return the class with the highest score for each image; ties go to the lower class index."""
     return scores.argmax(axis=1).astype(np.int64)
 
 
 def cross_entropy(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Return the mean negative natural log of the probability given to each image's true class, in float64."""
+    """Return the negative natural logarithm of the true class's probability, averaged over images in float64."""
     shifted = np.subtract(scores, scores.max(axis=1, keepdims=True), dtype=np.float64)
     true = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
     return float(np.mean(np.log(np.exp(shifted, out=shifted).sum(axis=1)) - true))
@@ -45,10 +45,10 @@ def posterior_chunks(scores: Float[np.ndarray, "N K"]) -> Iterator[tuple[slice, 
 
 
 def brier_score(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Return the mean squared distance between probabilities and truth, summed over classes: 0 is perfect, 2 the worst.
+    """Return the squared distance between probabilities and truth, summed over classes and averaged over images.
 
-    This is the P of G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review
-    78, 1950. For two classes it is twice what is often called the Brier score.
+    A score of 0 is the best and 2 the worst. This is P in G. W. Brier, "Verification of forecasts expressed in terms of
+    probability", Monthly Weather Review 78, 1950. For two classes it is twice what is often called the Brier score.
     """
     total = 0.0
     for part, chances in posterior_chunks(scores):
@@ -71,7 +71,7 @@ def confusion_counts(
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The measures of one class from a confusion matrix. The ratio 0/0 is nan."""
+    """The measures of one class, computed from a confusion matrix. A ratio of 0/0 is nan."""
 
     support: int  # number of images in this class
     precision: float
@@ -97,7 +97,7 @@ def mean_recall(
 
 
 def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
-    """Return the mean recall of the classes that have images; nan without images."""
+    """Return the mean recall of the classes that have images, or nan if there are no images."""
     return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
 
 

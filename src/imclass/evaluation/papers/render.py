@@ -1,4 +1,4 @@
-"""The papers' result tables, with imclass's measurements next to the published numbers, as text, Markdown or CSV."""
+"""The papers' result tables as text, Markdown or CSV, with imclass's measurements next to the published numbers."""
 
 import csv
 import html
@@ -63,7 +63,7 @@ class Measurement:
 
 
 def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Measurement:
-    """Return the errors of an evaluation; `data` is the data set and split, such as "cifar10 test"."""
+    """Return the errors of an evaluation. `data` names the data set and split, such as "cifar10 test"."""
     n = len(evaluation.targets)
 
     def error_interval(accuracy: float) -> ErrorInterval:
@@ -75,7 +75,7 @@ def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Mea
 
 
 def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
-    """Describe a network for a paper's table: training scale S from its preprocess, test scales Q from the protocol."""
+    """Describe a network for a paper's table. S comes from the classifier's `preprocess`, and Q from the protocol."""
     trained = (training_scale(classifier.preprocess),)
     return Net(classifier.name, trained, protocol.scales_for(classifier.preprocess) if protocol else trained)
 
@@ -90,10 +90,10 @@ class TableLine:
 
 
 def render_table(name: str, measured: Sequence[Measurement], form: Format = "text") -> str:
-    """Return the table with this name ("3" to "7", "resnet"), with every published row and every measurement.
+    """Return table `name` ("3" to "7", or "resnet") with all published rows and all measurements.
 
     A measurement is on the line of the published row with the same networks, protocol, S and Q. If only S or Q differs,
-    the measurement has a separate line below that row; if no row matches, it has a line at the end. Raise `UserError`
+    the measurement has a separate line below that row. If no row matches, it has a line at the end. Raise `UserError`
     for an unknown name.
     """
     if name not in TABLES:
@@ -113,7 +113,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 
 
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Return whether the networks, protocol, S and Q match a published row, where an unspecified S or Q matches any."""
+    """Return whether the networks, protocol, S and Q match a published row. An unspecified S or Q matches any value."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
@@ -128,12 +128,15 @@ def is_close_match(published: RowSubject, tested: RowSubject) -> bool:
 
 
 def sorted_nets(tested: RowSubject) -> list[Net]:
-    """Return the networks in an order that does not depend on the given order."""
+    """Return the networks in sorted order, so that two fusions can be compared."""
     return sorted(tested.nets, key=lambda net: (net.network, net.train, net.test))
 
 
 def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTable:
-    """Return the table with a row for the networks and protocol, else one with any of the networks, else the first."""
+    """Return the first table that has a row for the networks and protocol of a measurement.
+
+    If there is none, return the first table with any of the networks, or else the first table.
+    """
     networks = {net.network for net in measured.tested.nets}
     knows: tuple[Callable[[PaperRow], bool], ...] = (
         lambda row: is_close_match(row.tested, measured.tested),
@@ -144,7 +147,7 @@ def find_table(tables: Sequence[PaperTable], measured: Measurement) -> PaperTabl
 
 
 def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[TableLine]:
-    """Return a line for each published row, with lines for its close matches below it, then lines for all others."""
+    """Return the lines of a table. Close matches follow their published row; measurements without a match are last."""
     homes = [find_row(table, one.tested) for one in measured]
     of_row = {i: [one for one, home in zip(measured, homes, strict=True) if home == i] for i in {*homes, None}}
     found = []
@@ -207,7 +210,7 @@ def measurement_note(measured: Measurement) -> str:
 
 
 def footnotes(table: PaperTable, notes: Sequence[str]) -> list[str]:
-    """Return the lines below a table: the notes, how to read them, and the source."""
+    """Return the lines below a table: notes on measurements, explanations of the numbers, and the source."""
     found = [*notes]
     if notes:
         found.append("95% Wilson intervals are in parentheses.")
@@ -250,7 +253,7 @@ def as_markdown(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
 
 
 def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
-    """Return a table as CSV, with names escaped so that a spreadsheet does not run them as formulas."""
+    """Return a table as CSV, with names escaped so that a spreadsheet does not evaluate them as formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     shares = [f"measured {name}{end}" for name in ("top-1", "top-5") for end in ("", " low", " high")]
@@ -263,7 +266,7 @@ def as_csv(table: PaperTable, table_lines: Sequence[TableLine]) -> str:
 
 
 def csv_values(measured: Measurement | None) -> list[str | float | int]:
-    """Return the cells of a CSV line that hold measurements."""
+    """Return the measurement cells of a CSV line."""
     if measured is None:
         return [NOT_RUN, "", "", NOT_RUN, "", "", "", "", "", "", ""]
     top1, top5 = measured.top1, measured.top5

@@ -1,8 +1,8 @@
 """The tables of K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016.
 
-arXiv:1512.03385. The multiply-adds are from Table 1, the errors in percent from Tables 2 to 6. The single-crop errors
-are from the README of the authors' repository (KaimingHe/deep-residual-networks). The EE-559 lecture 7.2 shows Tables 1
-and 5.
+arXiv:1512.03385. The multiply-adds are from Table 1, and the errors in percent are from Tables 2 to 6. The single-crop
+errors are from the README of the authors' repository (KaimingHe/deep-residual-networks). Lecture 7.2 of EE-559 shows
+Tables 1 and 5.
 """
 # Tested in tests/evaluation/papers/test_render.py
 
@@ -22,7 +22,7 @@ def net_row(network: str, protocol: str, *numbers: str) -> PaperRow:
 
 
 def label_only_row(label: str, *numbers: str) -> PaperRow:
-    """Return a table row with the published results of a method that imclass does not have."""
+    """Return a table row with the published results of a method that imclass does not implement."""
     return PaperRow(RowSubject(), numbers, label)
 
 

@@ -24,7 +24,10 @@ FUSION_METHODS = {  # the names in the VGG paper's Table 6
 
 @dataclass(frozen=True)
 class Net:
-    """A trained network, with its training and test scales: shorter sides of images in pixels, empty if unknown."""
+    """A trained network, with its training and test scales.
+
+    A scale is the length in pixels to which the shorter side of an image is rescaled. Unknown scales are empty.
+    """
 
     network: str  # its name in NETS
     train: tuple[int, ...] = ()  # S: one value, or the ends of the range from which S was drawn
@@ -33,9 +36,9 @@ class Net:
 
 @dataclass(frozen=True)
 class RowSubject:
-    """The networks that a row describes, fused if there is more than one, and the test protocol.
+    """The subject of a row: the networks, fused if there is more than one, and the test protocol.
 
-    Protocol "" stands for each network's preprocess.
+    Protocol "" means that each network's `preprocess` prepares the images.
     """
 
     nets: tuple[Net, ...] = ()
@@ -85,7 +88,7 @@ def format_test_scales(net: Net) -> str:
 
 
 def format_networks(tested: RowSubject) -> str:
-    """Return the networks on one line, or the user's name for the row if the networks are unknown."""
+    """Return the networks on one line, or the row's name from the user if the networks are unknown."""
     return " + ".join(map(letter, tested.nets)) or tested.name
 
 
@@ -110,5 +113,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return one cell with the user's name for the row (or else its networks) and the method."""
+    """Return one cell with the user's name for the row and the method. A row without a name shows its networks."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)

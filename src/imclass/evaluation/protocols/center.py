@@ -1,7 +1,7 @@
 """Single-view protocols: one view of each image, at the network's native size.
 
-`center` is the standard single-crop test of ImageNet networks: the shorter side becomes Q, then the centre is cropped.
-`resize` keeps the whole image, but not its aspect ratio.
+`center` is the standard single-crop test of ImageNet networks: the shorter side is rescaled to Q, and the centre is
+cropped. `resize` keeps the whole image, but not its aspect ratio.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from imclass.models.views.scales import check_scales, training_scale
 
 @dataclass(frozen=True)
 class Center:
-    """The centre crop of an image whose shorter side was rescaled to `scale` (the paper's Q, in pixels).
+    """The centre crop of an image whose shorter side has been rescaled to `scale` pixels (Q in the VGG paper).
 
     Without `scale`, Q is the scale that the model was trained with. With `flip`, the probabilities of the crop and of
     its horizontal flip are averaged.
@@ -51,7 +51,7 @@ class Center:
 
 @dataclass(frozen=True)
 class Resize:
-    """The whole image, squashed to the native size."""
+    """The whole image, resized to the native size without keeping its aspect ratio."""
 
     name: str = "resize"
 

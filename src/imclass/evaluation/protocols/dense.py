@@ -1,9 +1,9 @@
 """Dense evaluation: the network is applied to the whole image (Simonyan and Zisserman, ICLR 2015, section 3.2).
 
-The shorter side becomes Q. The class map is averaged over space before the softmax, then probabilities are averaged
-over the image and its horizontal flip, and over all scales. Without `scales`, only the scale that the model was trained
-with is used, as in the paper's Table 3. Table 4 uses S - 32, S, S + 32 for a network trained at S, and 256, 384, 512
-after training with scale jittering.
+The shorter side is rescaled to Q. The class map is averaged over space before the softmax, and the probabilities are
+then averaged over the image and its horizontal flip, and over all scales. Without `scales`, the only scale is the one
+that the model was trained with, as in the paper's Table 3. In Table 4 the scales are S - 32, S and S + 32 for a network
+trained at S, and 256, 384 and 512 for a network trained with scale jittering.
 """
 
 from imclass.models.views.crops import grid_crops

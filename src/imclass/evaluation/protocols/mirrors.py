@@ -1,8 +1,8 @@
 """Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by one pixel.
 
 These are levels 1 and 2 of airbench's test-time augmentation (Keller Jordan, arXiv:2404.00498), which averages scores,
-not probabilities. The network's preprocess produces the view. A shift fills the border by reflection, without repeating
-the edge pixel.
+not probabilities. The view is produced by the network's `preprocess`. A shift fills the border by reflection, without
+repeating the edge pixel.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from imclass.models.views.batches import ImageSequence, ViewBatch, score_one_vie
 
 @dataclass(frozen=True)
 class MirrorMean:
-    """The mean of the scores of an image's view and of the view's horizontal flip."""
+    """The mean of the scores for an image's view and for the horizontal flip of that view."""
 
     name: str = "flip"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no scales, because the network's preprocess produces the view."""
+        """Return no scales, because the view is produced by the network's `preprocess`."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -44,7 +44,7 @@ class Shift6:
     name: str = "shift6"
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return no scales, because the network's preprocess produces the view."""
+        """Return no scales, because the view is produced by the network's `preprocess`."""
         return ()
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -61,18 +61,18 @@ class Shift6:
 
 
 def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, "N K"]:
-    """Return the mean of the scores of views and of their horizontal flips."""
+    """Return the scores of the views, averaged with the scores of their horizontal flips."""
     return (classifier.scores(views) + classifier.scores(views.flip(3))) / 2
 
 
 def shift_views(views: ViewBatch, by: int) -> ViewBatch:
-    """Shift views by `by` pixels up and left (negative: down and right), filling their borders by reflection."""
+    """Shift views by `by` pixels up and left, or down and right if it is negative. Borders are filled by reflection."""
     rows, columns = (reflect_positions(torch.arange(by, side + by), side) for side in views.shape[2:])
     return views[:, :, rows][:, :, :, columns]
 
 
 def reflect_positions(at: Tensor, side: int) -> Tensor:
-    """Reflect positions outside 0 ... side - 1 at the first or last position, back into the range."""
+    """Reflect positions outside the range 0 ... side - 1 back into it, at the first or last position."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 

@@ -1,6 +1,7 @@
-"""Multi-crop protocols: mean probabilities of crops and their horizontal flips, as for AlexNet, GoogLeNet and VGG.
+"""Multi-crop protocols: probabilities averaged over crops and their flips, as for AlexNet, GoogLeNet and VGG.
 
-Without `scales`, the scales Q are those in the paper or, if there are none, the scale that the model was trained with.
+Flips are horizontal. Without `scales`, Q takes the values in the paper. If the paper gives none, Q is the scale that
+the model was trained with.
 """
 
 from imclass.models.views.crops import googlenet_crops, grid_crops, ten_crop

@@ -1,7 +1,7 @@
 """Dense max-pooling at several scales (Sermanet et al., OverFeat, ICLR 2014, section 3.3 and table 5).
 
 The last pooling layer is applied at every position, so the class map is finer by a factor of that layer's stride. The
-highest probability of each class on the map is averaged over scales and horizontal flips.
+highest probability of each class on the map is averaged over scales and over the image and its horizontal flip.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ HIGHEST_MAPS = ClassMaps(highest_posterior)
 class OverFeat:
     """Each class's highest probability, averaged over scales and flips (Sermanet et al., ICLR 2014, section 3.3).
 
-    For a network with 221-pixel inputs, like the paper's accurate one, the default scales are the shorter sides of the
-    paper's six scales; for other input sizes they are proportional. The paper also fixes the longer side at
-    each scale; here images keep their aspect ratio. The errors that other papers quote were measured at four of the
+    For a network with 221-pixel inputs, like the paper's accurate model, the default scales are the shorter sides of
+    the paper's six scales. For other input sizes they are scaled in proportion. The paper also fixes the longer side at
+    each scale; here images keep their aspect ratio. The errors quoted in other papers were measured at four of the
     scales: `--scales 245,281,389,461`.
     """
 
@@ -37,13 +37,13 @@ class OverFeat:
         return self.scales or proportional_scales((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` unless this is a single network with pooling, and every Q is at least the native size."""
+        """Raise `UserError` if the classifier is not a single network with pooling, or a Q is below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(with_dense_pooling(classifier), min(sides), (HIGHEST_MAPS,))
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Return log-scores of uint8 H W C images. Raise `UserError` for a Q below the native size."""
+        """Return the log-scores of uint8 H W C images. Raise `UserError` if a Q is below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return score_over_scales(with_dense_pooling(classifier), images, sides, (HIGHEST_MAPS,))
