@@ -1,4 +1,4 @@
-"""The canvas of every picture: matplotlib without pyplot. Pictures are written atomically and marked as ours."""
+"""The canvas of every picture: matplotlib without pyplot. Pictures are written atomically and marked as imclass's."""
 
 import contextlib
 import logging
@@ -26,8 +26,8 @@ def is_our_picture(path: Path) -> bool:
 def import_matplotlib() -> None:
     """Import matplotlib regardless of the backend in the user's environment. Raise a `UserError` if the import fails.
 
-    A notebook passes `MPLBACKEND` to the programs that it starts. If that backend is not installed, importing
-    matplotlib would fail.
+    A notebook passes `MPLBACKEND` to the programs that it starts. Importing matplotlib would fail if that
+    backend were not installed.
     """
     if "matplotlib" in sys.modules:
         return

@@ -1,4 +1,4 @@
-"""Confusion matrices: a PNG, and the contents that it shares with the report."""
+"""Confusion matrices, drawn as PNGs, and the contents that these share with reports."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -62,9 +62,9 @@ def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Mat
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
     """Return the darkness of each cell, from 0 (no images) to 1 (a fully correct class, or the most frequent error).
 
-    An error is fully dark only if its share is at least 10%. Ink is proportional to the square root of the share,
-    which keeps rare errors visible. Each square of `block` x `block` shares becomes one cell, which shows the largest
-    of them.
+    An error is fully dark only if its share is at least 10%. Darkness is proportional to the square root of the
+    share, which keeps rare errors visible. Each square of `block` x `block` shares becomes one cell, which shows the
+    largest of them.
     """
     padded = np.pad(shares, (0, -len(shares) % block))
     k = len(padded) // block
@@ -75,7 +75,7 @@ def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"
 
 
 def confusion_png(confusion: Int64[np.ndarray, "K K"], classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix to a PNG that is readable for any number of classes."""
+    """Draw a confusion matrix as a PNG that is readable for any number of classes."""
     shown, k = matrix_view(confusion, classes), len(classes)
     cell = min(max(0.5, 3 / k), 9 / k)  # inches
     points = min(10.0, 54 * cell) if k <= NAMES_LIMIT else 8.0

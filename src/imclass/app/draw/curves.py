@@ -1,4 +1,4 @@
-"""Learning curves: a PNG, and the contents that it shares with the report."""
+"""Learning curves, drawn as PNGs, and the contents that these share with reports."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ class SplitCurve:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one quantity, one for each split with values."""
+    """The curves of one quantity: one for each split that has values."""
 
     title: str
     epochs: PlotAxis
@@ -43,8 +43,8 @@ def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
 
     `history` has one record per epoch, with the keys `epoch`, `SPLIT_loss`, and `SPLIT_error` or `SPLIT_map` (in
     [0, 1]), where `SPLIT` is train, validation or test. The values of a split that was not evaluated in an epoch are
-    absent or None. If `parts` is given, it has such records for parts of epochs, and the training line is drawn from
-    them.
+    absent or None. `parts` may contain such records for parts of epochs. If it does, the training curve is drawn from
+    these.
     """
     what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
     right = panel(history, parts, what, name, 100.0, "{} {:.2f}%")
@@ -90,7 +90,7 @@ def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
 
 
 def curves_png(history: Rows, path: Path, parts: Rows = ()) -> None:
-    """Draw both panels side by side to a PNG. The legends show the last values."""
+    """Draw both panels side by side as a PNG. The legends show the last values."""
     with open_figure(path, (11.0, 4.2)) as figure:
         for axes, shown in zip(figure.subplots(1, 2), panels(history, parts), strict=True):
             x, y = shown.epochs, shown.values

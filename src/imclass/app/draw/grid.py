@@ -19,8 +19,8 @@ def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH
 
     The borders are to the right of and below each tile. All maps share one scale, from the smallest value (black) to
     the largest (white), so that they can be compared. If all values are equal, the maps are black. Tiles without a map
-    are white. An optional last axis (the colours of filters) is kept. Raise a `UserError` for empty maps or values
-    that are not finite.
+    are white. An optional last axis (the colours of filters) is kept. Raise a `UserError` if the maps are empty or a
+    value is not finite.
     """
     if maps.size == 0 or not np.isfinite(maps).all():
         what = "empty" if maps.size == 0 else "not finite (NaN or infinity)"

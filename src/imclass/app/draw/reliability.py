@@ -9,10 +9,10 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Draw the accuracy in each confidence bin and a calibrated model's diagonal, above a bar chart of image fractions.
+    """Draw the accuracy in each confidence bin, and below it the fraction of the images in each bin.
 
-    The gaps between accuracy and mean confidence are hatched. Weighted by the fractions of images, the gaps add up
-    to the calibration error.
+    A diagonal shows the accuracy of a perfectly calibrated model. The gaps between accuracy and mean confidence are
+    hatched. Weighted by the fractions of images, the gaps add up to the calibration error.
     """
     edges = np.linspace(0, 1, len(bins.counts) + 1)
     some, n = bins.counts > 0, int(bins.counts.sum())

@@ -50,7 +50,7 @@ class EpochCost:
 
 @dataclass(frozen=True)
 class HeadlineScore:
-    """The numbers in the headline."""
+    """The numbers in a report's headline."""
 
     split: str
     measure: str  # the main measure: top1, or map for multi-label data
@@ -208,7 +208,7 @@ def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
 
 
 def check_finished(run: Run) -> None:
-    """Raise a `UserError` with the fix unless the folder contains a finished run."""
+    """Raise a `UserError` if the folder does not contain a finished run. The message says how to fix this."""
     if not run.config.is_file():
         parent = run.folder.parent
         runs = [p.parent.name for p in parent.glob("*/config.json")] if parent.is_dir() else []
@@ -231,7 +231,7 @@ def recipe_values(training: Training, context: Context) -> dict[str, Any] | None
 
 
 def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:
-    """Return the headline numbers that the model file records for a split, or None."""
+    """Return the headline numbers that the model file records for a split, or None if it records none."""
     known = trained.metrics.get(split)
     if known is None:
         return None

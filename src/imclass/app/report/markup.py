@@ -1,4 +1,4 @@
-"""HTML building in which user-supplied names cannot become markup: every string is escaped unless it is `Html`."""
+"""Functions that build HTML. Strings other than `Html` are escaped, so that names from users cannot become markup."""
 # Tested in tests/app/report/test_page.py
 
 import base64
@@ -21,7 +21,7 @@ MAX_IMAGE_SIDE = 1024  # pixels; larger embedded pictures are shrunk
 
 
 class Html(str):
-    """Markup that is safe to insert unescaped. Only `escape_html`, `element` and literals in this package make it."""
+    """Markup that is safe to insert unescaped. Only `escape_html`, `element` and literals in this package create it."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ def escape_html(text: str) -> Html:
 
 
 def element(tag: str, *inside: str, **attributes: str) -> Html:
-    """Return an element. In attribute names, a trailing underscore is dropped and others become hyphens."""
+    """Return an element. In attribute names, a trailing underscore is dropped, and other underscores become hyphens."""
     names = {key: key.rstrip("_").replace("_", "-") for key in attributes}
     written = "".join(f' {names[key]}="{escape_html(str(value))}"' for key, value in attributes.items())
     content = "".join(map(escape_html, inside))
@@ -100,7 +100,8 @@ def image_element(pixels: UInt8[np.ndarray, "..."], alt: str, class_: str = "") 
 def encode_image(image: Image.Image) -> tuple[str, bytes]:
     """Return the format and the bytes of an image file.
 
-    Small and transparent images are stored losslessly as PNG. Others are shrunk to `MAX_IMAGE_SIDE` and stored as JPEG.
+    Small and transparent images are stored losslessly as PNG. Others are stored as JPEG, and shrunk if a side exceeds
+    `MAX_IMAGE_SIDE`.
     """
     file = io.BytesIO()
     if image.mode == "RGBA" or max(image.size) <= 2 * CRISP_SIDE:

@@ -29,7 +29,7 @@ def is_mistakes(path: Path) -> bool:
 
 
 def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers: int = 0) -> None:
-    """Write a row's mistakes as CSV or HTML, by file extension. The HTML page shows images if `dataset` is given."""
+    """Write a row's mistakes as CSV or HTML, as the file extension says. With `dataset`, the HTML page shows images."""
     found = wrong_images(row.evaluation, row.images)
     if path.suffix.lower() == ".csv":
         with atomic_writer(path) as file:

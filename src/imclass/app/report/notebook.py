@@ -38,7 +38,7 @@ def notebook_html(result: "Result") -> Html:
 
 
 def short_row(row: ResultRow) -> tuple[str, ...]:
-    """Return a row's cells: the main measure, the Wilson interval of an accuracy, the loss, and counts."""
+    """Return a row's cells: the main measure, its Wilson interval if it is an accuracy, the loss, and counts."""
     one = row.evaluation
     share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
     low, high = tables.share_interval(one, share)

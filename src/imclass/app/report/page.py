@@ -71,7 +71,7 @@ def headline(m: ReportData) -> Html:
 
 
 def result_summary(m: ReportData, score: HeadlineScore) -> Html:
-    """Return the main measure (with an interval for an accuracy), counts, loss, and how the weights were chosen."""
+    """Return the main measure (with an interval if it is an accuracy), counts, loss, and how weights were chosen."""
     images = "images" if score.split == ALL_IMAGES else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson_interval(round(score.main * score.evaluated), score.evaluated)
@@ -89,7 +89,7 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
 
 
 def count_text(m: ReportData, score: HeadlineScore) -> str:
-    """Return how many images were evaluated and refused."""
+    """Return the numbers of evaluated and refused images as text."""
     if m.result:
         return m.result.tally
     refused = score.total - score.evaluated
@@ -98,7 +98,7 @@ def count_text(m: ReportData, score: HeadlineScore) -> str:
 
 
 def top5_share(m: ReportData, score: HeadlineScore) -> str:
-    """Return the top-5 accuracy, with its interval if there are scores; "" if it is not meaningful."""
+    """Return the top-5 accuracy, with its interval if there are scores, or "" if it is not meaningful."""
     if score.measure != "top1" or len(m.classes) <= 5:
         return ""
     return top5_text(m.result).removeprefix("top-5 ") if m.result else percent(score.top5)
@@ -115,7 +115,7 @@ def missing_scores_note(m: ReportData) -> Html:
 
 
 def held_out_note(m: ReportData, split: str) -> str:
-    """Return how the held-out images were selected, how many the model was trained on, and what they were used for."""
+    """Return a note that says how held-out images were selected, how many were trained on, and what they were for."""
     if split == "test":
         use = (
             "They were not used to choose the weights or the learning rate, or to decide when to stop. This page "
@@ -130,7 +130,7 @@ def held_out_note(m: ReportData, split: str) -> str:
 
 
 def held_out_source(m: ReportData, split: str) -> str:
-    """Return how the held-out images were selected."""
+    """Return a text that says how the held-out images were selected."""
     rule, share = m.known.rule, m.known.cut.validation
     if share and split == VALIDATION:
         return f"{100 * share:g}% of each class, selected by a hash of the image names and excluded from training"

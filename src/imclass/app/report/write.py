@@ -1,4 +1,4 @@
-"""Report writing: for a run from its folder alone, or for a model, whose evaluation is first saved in a folder."""
+"""Writing of reports: on a run, from its folder alone, or on a model, which is evaluated first."""
 # Tested in tests/app/report/test_page.py
 
 import re
@@ -73,7 +73,7 @@ def report_model(
 
     Return the path of the report.
 
-    `options` are fields of a `Request`. The folder also gets the scores and pictures that the report is made from.
+    `options` are fields of a `Request`. The scores and pictures in the report are saved in the folder as well.
     """
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", normal_spelling(model)).strip("-.") or "model")
     check_folder(folder)
@@ -93,7 +93,7 @@ def report_model(
 
 
 def check_folder(folder: Path) -> None:
-    """Raise a `UserError` unless a report may be written to the folder: a new or empty one, or one with a report."""
+    """Raise a `UserError` unless the folder is new or empty, or contains an earlier report on a model."""
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / PAGE).is_file() or not is_report(folder / PAGE) or (folder / "config.json").exists():
             raise UserError(f"--out {folder} contains other files; choose a new or empty folder")

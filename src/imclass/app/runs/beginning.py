@@ -1,4 +1,4 @@
-"""Initialisation of a run from the model given by `init`: its network and preprocess, then its weights."""
+"""Initialisation of a run with the network, preprocessing and weights of the model given by `init`."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class InitModel:
 
     @property
     def ancestor(self) -> Ancestor:
-        """Return the description of this model for the model files of runs that begin from this model."""
+        """Return this model's description for the model files of runs that begin from it."""
         return Ancestor(
             model=self.name,
             digest=self.digest,
@@ -73,7 +73,10 @@ def open_init(training: Training, context: Context) -> InitModel | None:
 
 
 def stored_weights_text(name: str, context: Context) -> str:
-    """Return a line that lists the published weights in the store, or "" if `name` is stored or not published."""
+    """Return a line that says which published weights the store contains instead of `name`.
+
+    Return "" if `name` is in the store, or does not name published weights.
+    """
     file = PUBLISHED_WEIGHTS.get(name)
     if file is None or stored_file(file, context.store) is not None:
         return ""
@@ -85,10 +88,10 @@ def stored_weights_text(name: str, context: Context) -> str:
 
 
 def adopt(training: Training, context: Context) -> Training:
-    """Return a config with the network, row, normalisation and preprocess of the model given by `init`.
+    """Return a config with the network, row, normalisation and preprocessing of the model given by `init`.
 
-    A config that contains the model's digest has already adopted the model. To keep later changes, that config is
-    returned unchanged.
+    A config that contains the model's digest has already adopted them. It is returned unchanged, so that later changes
+    are kept.
     """
     source = None if training.init_digest else open_init(training, context)
     if source is None:
@@ -105,7 +108,7 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
 
 
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Return the legs, the first with a network created and initialised from the source, and notes on the weights."""
+    """Create the first leg's network, initialised from the source if there is one. Return all legs, and notes."""
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
@@ -115,15 +118,18 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
-    """Return the content hashes of the training images and, if the source's weights are used, those of its images."""
+    """Return the content hashes of all images on which the run's weights are trained.
+
+    These are its training images and, if the run uses the source's weights, the source's training images.
+    """
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
-    """Return the means of the training data that legs subtract, one for each preprocess.
+    """Return the means of the training data that the legs subtract, one for each `preprocess`.
 
-    If the source's mean image has the right shape, it is used instead of a new one.
+    If the source's mean image has the right shape, it is used, and no new mean image is computed.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
@@ -140,14 +146,14 @@ def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]
 
 
 def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, ...]:
-    """Return the legs with the means that they subtract and pad with."""
+    """Return the legs, each with the mean that it subtracts and pads with."""
     return tuple(leg.with_mean(facts[name]) if (name := mean_name(leg)) else leg for leg in legs)
 
 
 def mean_name(leg: Leg) -> str:
     """Return the name of a leg's mean among the facts, or "" if the leg has no mean.
 
-    The name depends on the preprocess.
+    Legs that have the same kind of mean and the same `preprocess` share one name.
     """
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     if not kind:

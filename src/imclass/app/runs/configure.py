@@ -1,4 +1,4 @@
-"""Configuration of a run: a recipe's config with the user's choices, and the network and preprocess of `init`."""
+"""Configuration of a run: a recipe's config, adapted to the model given by `init` and to the user's choices."""
 # Tested in tests/app/cli/test_options.py
 
 import inspect
@@ -29,7 +29,7 @@ def recipes(context: Context | None = None) -> EntryTable:
 
 
 def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
-    """Return a recipe's config. A choice is a parameter of the recipe's function, or a dotted key of the config."""
+    """Return a recipe's config with choices: parameters of the recipe's function, or dotted keys of the config."""
     if isinstance(recipe, Training):
         return override_config(recipe, choices, context)
     make = recipes(context)[recipe]
@@ -47,9 +47,9 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
 def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
     """Return a config with new values at dotted keys. Fields of the network's row are directly under "model.".
 
-    Changing the network resets the row to the new network's row in the table. If `init` is set, the changes apply to
-    the model and preprocess of the MODEL that `init` names. A stage's model and preprocess start as copies of the
-    run's.
+    If the network is changed, the row becomes the new network's row in the table. If `init` names a model, the config
+    first adopts its network and preprocessing, and is then changed. A stage without its own `model` or `preprocess`
+    gets a copy of the run's when one of their fields is changed.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
@@ -66,7 +66,7 @@ def override_config(training: Training, changes: Mapping[str, Any], context: Con
 
 
 def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:
-    """Return a config with new values in the models and preprocesses of stages."""
+    """Return a config with new values in the `model` and `preprocess` of its stages."""
     stages = list(training.stages)
     places = {(int(match[1]), match[2]) for match in map(STAGE_KEY.match, changes) if match}
     for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects missing stages
@@ -80,9 +80,10 @@ def override_stages(training: Training, changes: dict[str, Any], context: Contex
 def resolve_row_changes(
     model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
 ) -> tuple[Model, dict[str, Any]]:
-    """Return the model to which the changes under `prefix` apply, and all changes, with the row's fields under "row.".
+    """Return the model with the chosen network, and the changes with the fields of its row moved under "row.".
 
-    Changing the network resets the row to the new network's row in the table.
+    `prefix` is the model's dotted key. If the network is changed, the row is reset to the new network's row in the
+    table.
     """
     changed, common = dict(changes), hints_of(Model)
     network = str(convert_value(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))

@@ -28,7 +28,7 @@ NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of one training run, and the tables that its config may refer to."""
+    """The directory of one training run, and the tables of entries that its config may name."""
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def has_work(self) -> bool:
-        """Return whether the directory contains results, which another configuration would make inconsistent."""
+        """Return whether the directory contains results. If so, the configuration can no longer change."""
         return self.is_finished or (self.folder / "checkpoints").is_dir()
 
     def checkpoints(self, keep: int) -> Checkpoints:
@@ -89,11 +89,11 @@ class Run:
         counts: Mapping[str, list[int]] = MappingProxyType({}),
         images: Mapping[str, int] = MappingProxyType({}),
     ) -> "Plan":
-        """Return the content of config.json. Raise `UserError` unless the directory is new or belongs to this run.
+        """Return the content of config.json. Raise `UserError` if the directory has other files or results.
 
-        `default` is the network's row in its table. `counts` has each split's number of images per class, and
-        `images` each split's number of images, which is not the sum of its counts if an image may have several labels
-        or none.
+        `default` is the network's row in the table of networks. `counts` has the number of images in each class of each
+        split, and `images` has each split's total. If an image may have several labels or none, the total is not the
+        sum of the counts.
         """
         record = {
             "format": CONFIG_FORMAT,
@@ -121,7 +121,7 @@ class Run:
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
-        """Write config.json and the facts about the data to the directory, unless it already has results."""
+        """Write config.json and the facts about the data to the directory. Do nothing if it already has results."""
         if self.has_work:
             return
         try:
@@ -134,7 +134,7 @@ class Run:
             raise UserError(f"--out {self.folder} cannot be written: {error.strerror}; choose another folder") from None
 
     def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
-        """Raise a `UserError` that lists the differences between the directory's run and this one, if there are any."""
+        """Raise a `UserError` with a list of differences if the directory's run differs from the new one."""
         if not lines and before.digest != data.digest:
             lines = [f"the content of the data {data.path}: images were added, removed or changed"]
         plugins = [] if execution.plugins_changed else before.plugin_changes(data.plugins)
@@ -153,7 +153,7 @@ class Run:
             )
 
     def location_notes(self, data: Dataset) -> tuple[str, ...]:
-        """Return a note if the run is inside the data folder. Raise `UserError` if the run is in a class's folder."""
+        """Return a note if the run is inside the data folder. Raise `UserError` if it is among images of one class."""
         folder, root = self.folder.resolve(), Path(data.origin.path)
         if not folder.is_relative_to(root):
             return ()
@@ -171,9 +171,10 @@ class Run:
         return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
 
     def truncate_log(self, checkpoint: Checkpoint | None) -> None:
-        """Remove the records after `checkpoint` and an incomplete last line from the log.
+        """Remove from the log an incomplete last line, and all records that were written after `checkpoint`.
 
-        If there is no checkpoint, the run starts over, and the files of an earlier attempt are removed as well.
+        If there is no checkpoint, the run starts over: the log is emptied, and the files of an earlier attempt are
+        removed.
         """
         if checkpoint is None:
             for folder in (self.folder / "scores", self.folder / "pictures", self.folder / "legs"):
@@ -186,7 +187,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json and, if the run has begun, the runtime and facts recorded for it."""
+    """The contents of a new config.json and, for a run that has begun before, its recorded runtime and facts."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -217,10 +218,10 @@ class RunRecord:
         ]
 
     def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
-        """Return a line for each field that differs in `training`.
+        """Return a line for each field of this record's config that differs from `training`.
 
-        If the network's row did not have a field when the run began, the field's value is taken from `default`, as in
-        model files. Device and precision are compared with those that the run uses, and "auto" matches any.
+        A field that the network's row did not have when the run began has its value from `default`. The device and
+        precision in `training` are compared with those that the run uses, and "auto" matches any.
         """
         model = self.training.model
         row = {**default, **model.row} if model.network == training.model.network else model.row
@@ -242,7 +243,7 @@ class RunRecord:
 
 
 def init_changes(before: Training, after: Training) -> list[str]:
-    """Return a line if `init` has the same name but different weights."""
+    """Return a line if both configs have the same `init`, but the weights of that model have changed."""
     old, new = before.init_digest, after.init_digest
     if before.init != after.init or old == new:
         return []
@@ -250,7 +251,7 @@ def init_changes(before: Training, after: Training) -> list[str]:
 
 
 def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates were only reordered, which matters because the last match wins."""
+    """Return a line for each stage with the same rates in another order. The order matters: the last match wins."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
@@ -286,7 +287,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
 def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
     """Read a run's config from its directory, its config.json, or a file that contains only a `Training`.
 
-    Raise a `UserError` that names the file and the offending key.
+    If the config is invalid, raise a `UserError` that names the file and the offending key.
     """
     try:
         record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
@@ -316,7 +317,7 @@ def log_lines(log: Path) -> list[str]:
 
 
 def is_before(record: Mapping[str, Any], checkpoint: RunPosition) -> bool:
-    """Return whether a log record was written before a checkpoint at this position."""
+    """Return whether a log record was written before the checkpoint at the given position."""
     at = RunPosition(**{f.name: record.get(f.name, 0) for f in fields(RunPosition)})
     return at < checkpoint or (
         at == checkpoint and record.get("event") not in ("epoch_start", "evaluated", "epoch_end")

@@ -1,4 +1,4 @@
-"""Config field names from other tools, each with the imclass option to use instead."""
+"""Names of config fields in other tools, each with a hint about what to use in imclass."""
 # Tested in tests/app/cli/test_options.py
 
 from collections.abc import Iterable, Mapping
@@ -88,7 +88,7 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
 
 
 def check_fields(keys: Iterable[str]) -> None:
-    """Raise `UserError`, with the option to use instead, for a field name from another tool."""
+    """Raise `UserError` for a field name from another tool. The message says what to use in imclass."""
     for key in keys:
         if key in FOREIGN_FIELDS:
             raise UserError(f"unknown option --{key.replace('_', '-')}: {FOREIGN_FIELDS[key]}")

@@ -48,11 +48,11 @@ class TrainingData:
 
 
 def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
-    """Open a config's data. Return the config, adapted to the data, and the data.
+    """Open the data that a config names. Return the config, adapted to this data, and the opened data.
 
-    The data's name is normalised. If the data comes with a validation and a test split, these are used: a `validation`
-    from the recipe is set to 0, and one from the user raises `UserError`. Data that cannot be trained on as configured
-    raises `UserError` as well.
+    The data's name is normalised. If the data has its own validation and test splits, these are used: a recipe's
+    `validation` is then set to 0, and a `validation` chosen by the user raises `UserError`. Raise `UserError` as well
+    if the data does not suit the config.
     """
     unread = shadowed_folder_note(config.data, context)
     uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
@@ -85,7 +85,7 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
 
 
 def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with a `validation` that the data allows, and a note if the data has a validation split."""
+    """Return the config with a suitable `validation`, and a note on how the data's own validation split is used."""
     if not config.validation or VALIDATION not in uncut:
         return config, ()
     if "test" not in uncut:
@@ -100,9 +100,10 @@ def settle_validation(config: Training, uncut: LazySplits, given: Collection[str
 
 
 def settle_stages(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with only its first stage and without validation if a class has few images, and a note.
+    """Remove validation and all stages but the first if a class has too few images. Return the config and notes.
 
-    This applies to recipes that hold out images for validation and begin with a solver, which needs no validation.
+    This is done only for a recipe that holds out images for validation and begins with a solver, because a solver needs
+    no validation.
     """
     first = config.stages[0]
     if not config.validation or "validation" in given or first.kind != "solve" or len(config.stages) == 1:
@@ -121,7 +122,7 @@ def settle_stages(config: Training, uncut: LazySplits, given: Collection[str]) -
 def settle_batches(config: Training, images: int, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
     """Return the config with no batch larger than the training split, and a note for each batch that was reduced.
 
-    A batch that the user specified is not changed.
+    A batch chosen by the user is not changed.
     """
     stages, notes = list(config.stages), []
     for i, stage in enumerate(config.stages):
@@ -135,8 +136,8 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
 def settle_objectives(config: Training, train: Dataset, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
     """Return the config with the cross-entropy that matches the images' labels, and a note about the change.
 
-    A recipe's cross-entropy of the other kind is replaced. Raise `UserError` for any other objective that does not fit,
-    and for an unsuitable objective that the user specified.
+    If images may have several labels, a recipe's softmax cross-entropy is replaced by binary cross-entropy, and vice
+    versa. Raise `UserError` for any other unsuitable objective, and for one chosen by the user.
     """
     stages, changed, link = list(config.stages), False, train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
@@ -155,7 +156,7 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
 
 
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield a warning for each choice likely to give poor results: a long warm-up, or few images for random weights."""
+    """Yield warnings about a long warm-up, and about random weights with few images. Both tend to give poor results."""
     for leg in legs:
         if leg.stage.schedule is None:
             continue
@@ -174,7 +175,7 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
-    """Raise `UserError` for data that cannot be trained on as configured."""
+    """Raise `UserError` if the data does not suit the config."""
     train = splits["train"]
     if len(train) == 0:
         raise UserError(f"{train.origin.path} has no training images")
@@ -187,7 +188,7 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
 
 
 def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
-    """Raise `UserError` for data that a stage cannot be trained on."""
+    """Raise `UserError` if a stage cannot be trained on the data."""
     if stage.solver is not None:
         check_solvable(stage.solver, data, splits["train"])
         return
@@ -209,7 +210,7 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
 
 
 def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
-    """Raise `UserError` for a class with too few training images for a solver."""
+    """Raise `UserError` if a class has too few training images for the solver."""
     counts = train.targets.counts(len(train.classes)).tolist()
     few = [name for name, count in zip(train.classes, counts, strict=True) if count < solver.min_images]
     if few:
@@ -221,7 +222,7 @@ def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
 
 
 def plugins_of(config: Training, context: Context) -> dict[str, str]:
-    """Return the SHA-256 of each plugin file that defines an entry in use, keyed by entry, such as "network tiny"."""
+    """Return the SHA-256 of each plugin file in use, keyed by the entry that it defines, such as "network tiny"."""
     kinds = kind_tables(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages if stage.optimiser]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages if stage.schedule]
@@ -234,5 +235,5 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
 
 
 def models_of(config: Training) -> list[Model]:
-    """Return the models of a config and of its stages."""
+    """Return the config's model, and those of the stages that have their own."""
     return [config.model, *(stage.model for stage in config.stages if stage.model)]

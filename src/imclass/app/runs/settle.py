@@ -19,7 +19,11 @@ SOLVER_PROBE_IMAGES = 8  # if the run begins with a solver, which takes only sec
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the recorded, configured or fastest runtime, in this order of preference, and a note about any probe."""
+    """Return the runtime to use, and a note if it was chosen by a probe.
+
+    A recorded runtime is used again. Otherwise the config sets the precision, or a probe finds the fastest if the
+    config says "auto".
+    """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()
@@ -38,7 +42,7 @@ def choose_runtime(
 
 
 def first_part(loader: Loader) -> Part:
-    """Return the first part of the first epoch that has images."""
+    """Return the first part with images in the first epoch."""
     return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
 
 

@@ -37,11 +37,11 @@ class StopRequest:
 def listen_for_signals(
     acknowledge: Acknowledge | None = None, checkpoint_note: Callable[[], str] = str
 ) -> Iterator[StopRequest]:
-    """Yield a `StopRequest` that Ctrl-C, SIGTERM and SIGHUP set while the block runs.
+    """Yield a `StopRequest` that is set by Ctrl-C, SIGTERM or SIGHUP while the block runs.
 
-    The handler raises `Interrupted` for a first signal before the run has `started`, and for a signal more than half a
-    second after the first. The message ends with `checkpoint_note()`. For a first signal after the run has `started`,
-    the handler calls `acknowledge` with a line for the user.
+    If the run has `started` when the first signal arrives, the handler calls `acknowledge` with a line for the user.
+    Otherwise the handler raises `Interrupted`. It also raises `Interrupted` for a later signal, unless that signal
+    arrives within half a second of the first. The message of `Interrupted` ends with `checkpoint_note()`.
     """
     stop = StopRequest()
 

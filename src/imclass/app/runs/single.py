@@ -1,4 +1,4 @@
-"""Check for a single process: training uses only one, but torchrun may start more."""
+"""A check that there is only one process. Training uses one, but torchrun may start several."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def check_single_process() -> None:
 
 
 def wait_for_first() -> bool:
-    """Give the first process time to print its message. Return whether this process waited: the first does not."""
+    """Return False in the first process, and True in others, after the first has had time to print its message."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
         with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
             time.sleep(PRINT_SECONDS)

@@ -1,4 +1,4 @@
-"""Training runs: everything is checked and prepared first, then the run is performed as an iterator of events."""
+"""Training runs. A run is first checked and prepared, and then performed as an iterator of events."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -40,7 +40,7 @@ from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
-MAX_VIEWS = 256  # scored at a time; on a CPU, fewer large views are as fast, and signals are handled sooner
+MAX_VIEWS = 256  # maximum per batch; on a CPU, fewer large views are as fast, and signals are handled sooner
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Return a run that can begin or be resumed. Raise `UserError` if anything is invalid.
+    """Check and prepare a run, so that it can begin or be resumed. Raise `UserError` if anything is invalid.
 
-    With `dry` nothing is written. `given` contains the config keys that the user specified. The values of other keys
-    may be adapted to the data.
+    If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
+    keys may be adapted to the data.
     """
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
@@ -132,7 +132,7 @@ def prepare(
 
 
 def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
-    """Return a function that scores a split and counts the images in it that the weights were trained on."""
+    """Return a function that scores a split, and counts how many of its images the weights were trained on."""
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
@@ -147,9 +147,9 @@ def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitSc
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Train, and yield each event after the writers of the run's files and the given consumers have seen that event.
+    """Train, and yield each event after the consumers, which include the writers of the run's files, have seen it.
 
-    A signal makes the run save and stop. Its handler calls `acknowledge` at once with a line for the user.
+    A signal makes the run save and stop. The signal handler calls `acknowledge` at once with a line for the user.
     """
     if job.run.is_finished:
         complete_pictures(job)
@@ -187,7 +187,7 @@ def perform(
 
 
 def complete_pictures(job: Job) -> None:
-    """Write the pictures of a finished run that was killed before they were written."""
+    """Write the pictures of a finished run if its process was killed before it wrote them."""
     if not job.execution.pictures or (job.run.folder / PICTURES).is_dir():
         return
     try:

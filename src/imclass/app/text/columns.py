@@ -55,7 +55,7 @@ def name_and_value(name: str, value: Any) -> str:
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """Return a record as "key: value" lines, followed by a line for each refused file in it."""
+    """Return a record as "key: value" lines, followed by a line for each refused file."""
     refused = record.get("refused")
     named = refused if isinstance(refused, list) else []
     lines = []

@@ -11,7 +11,7 @@ from imclass.evaluation.results import ResultRow
 
 
 def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[Change, ...]) -> str:
-    """Return both accuracies, their difference with its interval, the test, a verdict, and the changed images."""
+    """Return both accuracies, their difference with its interval, the test, a verdict, and changed images, as text."""
     # Adding 0.0 turns -0.0, which would print as "-0.00", into 0.0.
     difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))
     lines = [
@@ -40,7 +40,7 @@ def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
 
 
 def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return how many images were compared and left out, and both scopes if they differ."""
+    """Return a line with the numbers of compared and left-out images, and a line with both scopes if they differ."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
     lines = [f"{found.images:,} images in both, matched by name and class{left_out}"]
@@ -55,7 +55,7 @@ def p_value(p: float) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """Return a sentence on whether the difference could be due to chance."""
+    """Return a sentence that says whether the difference could be due to chance."""
     if found.is_chance:
         return f"The difference could be due to chance (p is not below {SIGNIFICANCE_LEVEL})."
     better = "B" if found.difference > 0 else "A"

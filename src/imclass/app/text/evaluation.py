@@ -70,7 +70,7 @@ def summary_text(evaluation: Evaluation) -> str:
 
 
 def counts_text(evaluation: Evaluation) -> str:
-    """Return how many images were evaluated and refused, then the first refused files, one per line."""
+    """Return the numbers of evaluated and refused images, then the first refused files, one per line."""
     lines = [evaluation.tally]
     for refused in evaluation.refused[:MAX_REFUSED_FILES]:
         lines.append(f"  refused: {printable_text(f'{refused.path}: {refused.detail} ({refused.code})')}")
@@ -86,7 +86,7 @@ def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
 
 
 def top5_text(evaluation: Evaluation, before: str = "") -> str:
-    """Return `before` and the top-5 accuracy as text; "" for up to five classes, where this accuracy is 100%."""
+    """Return the top-5 accuracy as text after `before`, or "" for up to five classes, where it is always 100%."""
     if len(evaluation.classes) <= 5:
         return ""
     share = evaluation.measures["top5"]
@@ -94,7 +94,7 @@ def top5_text(evaluation: Evaluation, before: str = "") -> str:
 
 
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
-    """Return the 95% Wilson interval for an accuracy over the evaluated images; (0, 1) if the accuracy is unknown."""
+    """Return the 95% Wilson interval for an accuracy on the evaluated images, or (0, 1) if it is unknown."""
     n = len(evaluation.targets)
     return (0.0, 1.0) if math.isnan(share) else wilson_interval(round(share * n), n)
 
@@ -133,7 +133,7 @@ def confusion_table(evaluation: Evaluation) -> str:
 
 
 def matrix_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """Return all counts of the matrix; "." stands for 0. Columns are numbered if a name is too long."""
+    """Return a confusion matrix as text, with "." for 0. The columns are numbered if a class name is too long."""
     names = [shorten_name(name) for name in classes]
     short = max(map(text_width, names)) <= MAX_HEAD_WIDTH
     heads = names if short else [str(i) for i in range(1, len(names) + 1)]
@@ -160,10 +160,11 @@ def pairs_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> st
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the evaluation as JSON: accuracies in [0, 1], null for 0 / 0. The matrix's rows are true classes.
+    """Return the evaluation as JSON. Accuracies are in [0, 1], and null stands for 0 / 0.
 
-    Intervals are 95% confidence intervals: Wilson for accuracies, bootstrap for the mean class recall. With at most
-    five classes, top-5 is 1 by definition and its interval is null. `loss` and `nll` are the same number.
+    The rows of the confusion matrix are true classes. Intervals are 95% confidence intervals: Wilson for accuracies,
+    bootstrap for the mean class recall. With at most five classes, top-5 is 1 by definition and its interval is null.
+    `loss` and `nll` are the same number.
     """
     if isinstance(evaluation.targets, AnyOf):
         return labels.label_record(evaluation) | counts_record(evaluation)
@@ -191,7 +192,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def counts_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return how many images were evaluated and refused, and the refused files, as JSON."""
+    """Return the numbers of evaluated and refused images, and the refused files, as JSON."""
     return {
         "evaluated": len(evaluation.targets),
         "refused": len(evaluation.refused),

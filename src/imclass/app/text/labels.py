@@ -19,7 +19,7 @@ def label_measures(evaluation: Evaluation) -> tuple[LabelRow, ...]:
 
 
 def marks(evaluation: Evaluation) -> Int8[np.ndarray, "N K"]:
-    """Return the marks of each image."""
+    """Return the `marks` of each image."""
     return marks_of(evaluation.targets, "a mean average precision")
 
 
@@ -65,7 +65,7 @@ def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 
 
 def label_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the evaluation as JSON: measures in [0, 1], null for 0 / 0.
+    """Return the evaluation as JSON. Measures are in [0, 1], and null stands for 0 / 0.
 
     `map`, `map11` and `macro` are means over the classes that have images, and `classes_scored` is the number of such
     classes.

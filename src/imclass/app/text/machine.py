@@ -11,7 +11,7 @@ UNBROKEN = "\u00a0"  # a space at which textwrap does not break
 
 
 def machine_text(record: Mapping[str, Any]) -> str:
-    """Return lines for each fact, followed by the problems."""
+    """Return the lines for each fact, followed by the problems."""
     lines = [fact_lines(label, text) for label, text in machine_facts(record)]
     return "\n".join([*lines, "", *problem_lines(record["missing"])])
 
@@ -63,7 +63,7 @@ def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def library_facts(libraries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the required libraries, then each extra with its installed and missing libraries."""
+    """Yield a label and a text for the required libraries, then for the installed and missing ones of each extra."""
     yield "libraries", join_unbroken(library_text(one) for one in libraries if not one["extra"]) or "unknown"
     for extra in dict.fromkeys(one["extra"] for one in libraries if one["extra"]):
         members = [one for one in libraries if one["extra"] == extra]

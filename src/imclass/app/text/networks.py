@@ -1,4 +1,4 @@
-"""Networks as tables: the list of all networks, laid out as in a paper's comparison, and one network's layers."""
+"""Tables of networks, in the layout of a paper's comparison, and of the layers of one network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +57,7 @@ def layer_row(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def extent(pair: Sequence[int] | None, always: bool = False) -> str | None:
-    """Return "height x width", or a single number if both are equal and `always` is not set."""
+    """Return "height x width", or a single number if both are equal and `always` is false."""
     if pair is None:
         return None
     height, width = pair

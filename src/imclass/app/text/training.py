@@ -10,7 +10,7 @@ from imclass.training.events import NonFinite
 
 
 def stop_message(event: NonFinite, run: Run) -> str:
-    """Return why training stopped, and how to fix it."""
+    """Return a message that says why training stopped and what to do about it."""
     names = ", ".join(event.names[:10])
     if len(event.names) > 10:
         names += f" and {len(event.names) - 10} more"
@@ -36,7 +36,7 @@ def training_summary(record: Mapping[str, Any]) -> str:
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:
-    """Return how many images of a split were scored and refused, according to the metrics in a model file."""
+    """Return the numbers of scored and refused images of a split, from its metrics in a model file."""
     evaluated, total = metrics["evaluated"], metrics["total"]
     kept = f"{evaluated:,} of {total:,} evaluated"
     return f"{kept}, {total - evaluated:,} refused" if evaluated < total else kept

@@ -11,7 +11,7 @@ POINTS = 60  # approximate number of points in the training curve; from this man
 
 
 class Curves:
-    """A consumer that draws loss and error over epochs to `curves.png`, about every `every` seconds and at the end."""
+    """A consumer that draws `curves.png` at the end of the run, and until then at most once in `every` seconds."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
@@ -37,9 +37,9 @@ class Curves:
 
 
 def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
-    """Return a row for each finished epoch in the records of a log: losses in nats, errors in [0, 1].
+    """Return a row for each finished epoch in a log. Losses are in nats, and errors in [0, 1].
 
-    If images may have several labels, rows have no errors; held-out splits have a mean average precision instead.
+    For multi-label data, a row has no errors, but the mean average precision of each held-out split.
     """
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
@@ -61,10 +61,10 @@ def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]
 
 
 def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
-    """Return about `POINTS` rows of training loss and error, one for each part: epochs are divided into equal parts.
+    """Return about `POINTS` rows of training loss and error.
 
-    A row contains the means over the images of its part. The row's `epoch` is the position of the part's middle step;
-    0.5 is halfway through the first epoch.
+    Each epoch is divided into equal parts, and each part has a row with the means over its images. A row's `epoch` is
+    the position of the middle step of its part. For example, 0.5 is halfway through the first epoch.
     """
     starts = [entry for entry in log if entry["event"] == "epoch_start"]
     sizes = {entry["epoch"]: entry["batches"] for entry in starts}
@@ -80,7 +80,7 @@ def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
 
 
 def mean_row(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
-    """Return one row for consecutive steps of an epoch of `size` steps, with the error if `errors` is true."""
+    """Return the row for consecutive steps of an epoch that has `size` steps. It has the error if `errors` is true."""
     images = sum(step["images"] for step in steps)
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
     row = {

@@ -31,7 +31,7 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 class Log:
-    """A consumer that writes `log.jsonl`, one record per event, flushed after each so that none is lost."""
+    """A consumer that writes one record per event to `log.jsonl`, and flushes it at once so that none is lost."""
 
     def __init__(self, run: Run) -> None:
         self.path = run.log
@@ -45,7 +45,7 @@ class Log:
         return False
 
     def see(self, event: Event) -> None:
-        """Append an event; raise `UserError` if the log was moved or removed."""
+        """Append an event. Raise `UserError` if the log was moved or removed."""
         if not self.is_in_place:  # further records would be lost, or written to a file that nobody reads
             raise UserError(
                 f"{self.path} was moved or removed, so training stopped. Restore {self.path.parent} and run the same "

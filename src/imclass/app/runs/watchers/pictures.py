@@ -1,4 +1,4 @@
-"""The pictures of a report: the worst mistakes and the first image, as the network sees them."""
+"""The pictures for a report: the first image and the worst mistakes, as the network sees them."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ PICTURES = "pictures"  # subfolder of a run
 INDEX = "index.json"
 MAX_MISTAKES = 24  # in a report, the most confident first
 REPORT_SPLITS = ("test", VALIDATION)  # a report covers the first of these that exists
-MAX_PICTURE_SIDE = 512  # pixels; side of an image shown without a preprocess
+MAX_PICTURE_SIDE = 512  # pixels; maximum side of an image shown without preprocessing
 
 
 class Pictures:
@@ -39,7 +39,7 @@ class Pictures:
             self.write(event.path.parent)
 
     def write(self, leg: Path) -> None:
-        """Write the pictures that belong to the scores in a leg's folder."""
+        """Write the pictures of the images whose scores are in a leg's folder."""
         split = next((split for split in REPORT_SPLITS if split in self.held_out), None)
         if split is not None:
             saved = read_scores(leg / SCORES / f"{split}.npz")
@@ -96,13 +96,13 @@ def worst_mistakes(result: Evaluation, names: Sequence[str], max_images: int = M
 
 
 def positions(dataset: Dataset, result: Evaluation) -> Int64[np.ndarray, "N"]:
-    """Return the position of each scored image in its data set."""
+    """Return the positions of the scored images in the data set."""
     order = np.argsort(dataset.ids)
     return order[np.searchsorted(dataset.ids, result.ids, sorter=order)]
 
 
 def network_view(image: Image, preprocess: Preprocess | None) -> UInt8[np.ndarray, "H W C"]:
-    """Return an image as the network sees it, in RGB order; without a preprocess, reduced to `MAX_PICTURE_SIDE`."""
+    """Return an image as the network sees it, but in RGB order. If `preprocess` is None, return a small copy."""
     if preprocess is None:
         grey = image.shape[2] == 1
         small = Pillow.fromarray(image[:, :, 0] if grey else np.ascontiguousarray(image))

@@ -16,15 +16,15 @@ from imclass.training.keeper import Keeper
 from imclass.training.plan import Leg
 
 SCORES = "scores"  # folder next to a leg's model file
-LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation" is with the best
+LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation" has the scores with the best
 
 
 class Scores:
-    """A consumer that writes `scores/SPLIT.npz` for each leg: the chosen weights' scores on every held-out split.
+    """A consumer that writes the scores of each leg's chosen weights on every held-out split to `scores/SPLIT.npz`.
 
-    For validation, the scores with the last weights are written as well. Validation is scored after each epoch, and the
-    scores of the best epoch are those of the weights to keep. Each file is written before the next checkpoint, so a
-    resumed run has the files that belong to its checkpoint. A file that cannot be written is removed, and written again
+    Validation is scored after each epoch. The scores of the best epoch are those of the chosen weights. The scores with
+    the last weights are written to another file. Each file is written before the next checkpoint, so that a resumed run
+    has the files that belong to its checkpoint. If a file cannot be written, it is removed, and writing is tried again
     at the next event.
     """
 
@@ -33,7 +33,7 @@ class Scores:
         self.pending: dict[Path, tuple[Evaluated, Facts]] = {}
 
     def see(self, event: Event) -> None:
-        """Write the scores for a split."""
+        """Write the scores of an evaluated split, and all files that are still pending."""
         if isinstance(event, Evaluated):
             leg = self.legs[event.at.stage]
             folder, facts = self.keeper.model_of(leg).parent / SCORES, self.facts(leg, event.split)
@@ -42,7 +42,7 @@ class Scores:
         self.write()
 
     def write(self) -> None:
-        """Write all pending files. A file that cannot be written is removed, so that no older scores remain there."""
+        """Write all pending files. If a file cannot be written, remove it, so that no older scores remain."""
         for path, (event, facts) in list(self.pending.items()):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ class Scores:
 
 
 def score_file_names(event: Evaluated) -> Iterator[tuple[str, str]]:
-    """Yield each file name for an evaluation, with the text to add to the description of the images."""
+    """Yield the name of each score file for an evaluation, with the text to add to the description of the images."""
     if event.split != VALIDATION:
         yield event.split, ""
         return

@@ -12,10 +12,9 @@ from imclass.training.events import EpochEnd, Evaluated, Event, RunPosition, Ste
 
 
 class TensorBoard:
-    """A consumer that writes scalars for TensorBoard, and purges those that an earlier process wrote after `at`.
+    """A consumer that writes scalars for TensorBoard. Scalars that an earlier process wrote after `at` are purged.
 
-    Records are written synchronously, because TensorBoard's event writer uses a thread that ends with a traceback if
-    the disk is full.
+    TensorBoard's own event writer is not used, because its thread ends with a traceback if the disk is full.
     """
 
     def __init__(self, run: Run, at: RunPosition) -> None:
@@ -30,7 +29,7 @@ class TensorBoard:
             self.write(event)
 
     def write(self, event: Any) -> None:
-        """Write a protocol buffer with the current time."""
+        """Set the time of a protocol buffer to the current time, and write it."""
         event.wall_time = time.time()
         self.records.write(event.SerializeToString())
         self.records.flush()
@@ -48,7 +47,7 @@ class TensorBoard:
                 self.add(event.at.step, {f"{split}/{name}": result.measures[name] for name in (result.main, "loss")})
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Write a point for each of several curves."""
+        """Write the values of several curves at one step."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
