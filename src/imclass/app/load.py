@@ -1,4 +1,4 @@
-"""Loading of a MODEL given by a user: a run, a leg or checkpoint of a run, a model file, or NETWORK:WEIGHTS."""
+"""Functions that load a MODEL: a run, a leg or checkpoint of a run, a model file, or NETWORK:WEIGHTS."""
 
 import os
 import sys
@@ -35,7 +35,7 @@ class PackedModel:
     notes: tuple[str, ...] = ()
 
     def unpack(self, context: Context, setup: unpack.NetworkSetup = unpack.keep_engine) -> Classifier:
-        """Return the classifier, on the CPU. `setup` may change the engine of the classifier's networks."""
+        """Return the classifier on the CPU. `setup` may change the engines of its networks."""
         return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 
@@ -52,7 +52,7 @@ def load_classifier(
 ) -> Classifier:
     """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
-    The classifier's networks compute in this arithmetic, on this device. `note` receives the notes for the user.
+    Its networks compute in the given arithmetic, on the given device. `note` is called with the notes for the user.
     """
     packed = read_packed(model, context)
     note(packed.notes)
@@ -60,7 +60,7 @@ def load_classifier(
 
 
 def engine_setup(arithmetic: Arithmetic, device: str) -> unpack.NetworkSetup:
-    """Return a setup that makes networks compute in this arithmetic, on this device."""
+    """Return a setup that makes networks compute in the given arithmetic, on the given device."""
     place = device_of(device)
 
     def setup(classifier: NetworkClassifier) -> NetworkClassifier:
@@ -75,7 +75,7 @@ def load_network(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> NetworkClassifier:
-    """Load a single network, for callers that need its layers. Raise `UserError` for any other classifier."""
+    """Load a model that must be a single network, so that it has layers. Raise `UserError` for any other model."""
     network = unpack.sole_network(load_classifier(model, context, device=device, note=note))
     if network is None:
         raise UserError(f"{model} is not a single network, so it has no layers; choose one of its members")
@@ -83,7 +83,7 @@ def load_network(
 
 
 def read_packed(model: str | Path, context: Context) -> PackedModel:
-    """Read and verify the file of `model`. Raise `UserError` if it is missing or invalid."""
+    """Read and verify the file that `model` refers to. Raise `UserError` if it is missing or invalid."""
     check_has_weights(model)
     if is_published(model):
         return read_published(str(model), context)
@@ -99,7 +99,7 @@ def read_packed(model: str | Path, context: Context) -> PackedModel:
 
 
 def count_parameters(classifier: Classifier) -> int:
-    """Return the number of learned values in a classifier: its networks' parameters, and arrays outside networks."""
+    """Return the number of learned values in a classifier: its networks' parameters and its other arrays."""
     networks = classifier.networks()
     count = sum(p.numel() for backed in networks.values() for p in backed.network.parameters())
     if "" in networks:  # the classifier is itself a network
@@ -132,12 +132,12 @@ def model_in_checkpoint(saved: Checkpoint) -> PackedModel:
 
 
 def normal_spelling(model: str) -> str:
-    """Return the normal spelling of a MODEL: "runs/a" for "./runs/a/"; NETWORK:WEIGHTS unchanged."""
+    """Return a MODEL with its path normalised, such as "runs/a" for "./runs/a/". NETWORK:WEIGHTS stays unchanged."""
     return model if not model or is_published(model) else os.path.normpath(os.path.expanduser(model))
 
 
 def is_published(model: str | Path) -> bool:
-    """Return whether a MODEL is NETWORK:WEIGHTS; a file or folder of that name takes precedence."""
+    """Return whether a MODEL has the form NETWORK:WEIGHTS and is not the name of an existing file or folder."""
     network, colon, name = str(model).partition(":")
     return bool(colon and network and name) and not {"/", "\\"} & set(str(model)) and not Path(model).exists()
 
@@ -163,7 +163,7 @@ def read_published(model: str, context: Context) -> PackedModel:
 
 
 def show_download(held: int, size: int) -> None:
-    """Print the progress of a download on standard error, if that is a terminal."""
+    """Print the progress of a download on standard error, if standard error is a terminal."""
     if sys.stderr.isatty():
         text = f"\r{held / 1e6:,.1f} of {size / 1e6:,.1f} MB"
         print(text, end="\n" if held == size else "", file=sys.stderr, flush=True)

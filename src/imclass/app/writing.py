@@ -15,8 +15,8 @@ def never_ours(_: Path) -> bool:
 def check_target(path: Path | None, option: str, suffix: str = "", ours: Callable[[Path], bool] = never_ours) -> None:
     """Raise `UserError` unless a file can be written at `path`.
 
-    The file's name must end in `suffix`, if one is given. An existing file may be replaced only if `ours` returns true
-    for it.
+    The name of the file must end in `suffix`, unless `suffix` is empty. An existing file may be replaced only if `ours`
+    returns true for it.
     """
     if path is None:
         return

@@ -1,1 +1,1 @@
-"""The work of `imclass data` and `imclass weights`, except for the lists, which must not import PyTorch."""
+"""The work of `imclass data` and `imclass weights`. Their lists are made elsewhere, without importing PyTorch."""

@@ -72,7 +72,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
 
 
 def split_problem(opened: Sequence[Dataset]) -> str:
-    """Return why the first split cannot be trained on or another split cannot be scored; "" if there is no problem."""
+    """Return the reason why the first split cannot be used for training or another split cannot be scored, or ""."""
     try:
         check_learnable(opened[0])
         check_scorable(opened[1:])
@@ -90,7 +90,7 @@ def check_summary(images: int, refused: int, classes: int, noted: bool) -> str:
 
 
 def check_text(record: Mapping[str, Any]) -> str:
-    """Return the record of a check as text: images per class and split, notes, refusals, and the result."""
+    """Return the record of a check as text: image counts per class and split, notes, refusals, and the result."""
     rows = [{"class": shorten_name(name)} | counts for name, counts in record["per_class"].items()]
     lines = [f"name: {printable_text(record['name'])}", f"rule: {record['rule']}"]
     lines += [text_table([*rows, {"class": "total"} | record["images"]])]
@@ -102,9 +102,9 @@ def check_text(record: Mapping[str, Any]) -> str:
 def export_images(
     name: str, out: Path | None, context: Context, split: str = "test", most: int = 100, split_seed: int = 0
 ) -> dict[str, Any]:
-    """Write up to `most` images of a split, balanced over its classes, as OUT/CLASS/INDEX.png files.
+    """Write up to `most` images of a split, balanced across its classes, as OUT/CLASS/INDEX.png files.
 
-    OUT must be new or empty. The record lists refused images.
+    OUT must be new or empty. The returned record lists the images that could not be read.
     """
     require(most >= 1, "most", most, "at least 1 image")
     if out is None:
@@ -122,15 +122,15 @@ def export_images(
 
 
 def balanced_order(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return the positions of all images: the first image in each class, in class order, then the second, and so on."""
+    """Return the positions of all images in a balanced order: one image from each class in turn."""
     order = np.argsort(labels, kind="stable")
     class_start = np.searchsorted(labels[order], labels[order])  # where each image's class begins in that order
-    rank = np.arange(len(labels)) - class_start  # of each image within its class
+    rank = np.arange(len(labels)) - class_start  # the position of each image within its class
     return order[np.lexsort((labels[order], rank))]
 
 
 def write_png(dataset: Dataset, i: int, out: Path) -> Refused | None:
-    """Write an image as OUT/CLASS/INDEX.png, or return the refusal."""
+    """Write an image as OUT/CLASS/INDEX.png. If the image cannot be read, return the reason instead."""
     try:
         image = dataset[i]
     except BadImage as bad:

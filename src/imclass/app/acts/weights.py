@@ -1,4 +1,4 @@
-"""The work of the verb `weights`: import and verify foreign files, export and fold models."""
+"""The work of the verb `weights`: import or verify weights from other libraries, and export or fold models."""
 # Tested in tests/app/verbs/test_weights.py
 
 import json
@@ -29,7 +29,7 @@ FORMATS = (".safetensors", ".pth", ".pt")  # file extensions that `export` write
 def import_file(
     file: Path, network: str, out: Path, context: Context, options: ImportOptions, classes: Path | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Convert a foreign file to a model file. Return a description of the import as a record and as text."""
+    """Convert another library's weight file to a model file. Return a description as a record and as text."""
     check_target(out, "--out", ".safetensors")
     names = read_class_names(classes) if classes else None
     options = replace(options, classes=names, known_classes=default_names(network, context))
@@ -43,7 +43,7 @@ def import_file(
 def verify_file(
     file: Path, network: str, library: str | None, key: str | None, context: Context
 ) -> tuple[dict[str, Any], str]:
-    """Return how well a foreign file matches a network, as a record and as text."""
+    """Return how well another library's weight file matches a network, as a record and as text."""
     match, *_ = match_file(file, network, library, context, key)
     verdict = "the file can be imported" if match.is_complete else "the file cannot be imported"
     return fit_record(match), f"{describe_match(match)}\n{verdict}"
@@ -52,7 +52,7 @@ def verify_file(
 def export_model(
     model: str, library: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
-    """Write a model's tensors as another library's state dict. Describe the export as a record and as text."""
+    """Write a model's tensors as another library's state dict. Return a description as a record and as text."""
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: the file extension determines the format; use one of {', '.join(FORMATS)}")
     check_target(out, "--out")
@@ -74,7 +74,10 @@ def export_model(
 def fold_model(
     model: str, out: Path, context: Context, note: Callable[[Sequence[str]], None]
 ) -> tuple[dict[str, Any], str]:
-    """Write a copy of a model with its batch norms folded into the layers before them, where possible."""
+    """Write a copy of a model with each batch norm folded into the preceding layer, where possible.
+
+    Return a description of the copy as a record and as text.
+    """
     check_target(out, "--out", ".safetensors")
     classifier = load_network(model, context, note=note)
     folded = classifier.fold()
@@ -89,12 +92,12 @@ def fold_model(
 
 
 def round_values(values: Sequence[float]) -> list[float]:
-    """Return the first three values, rounded to four decimal places. A mean image has a value for every pixel."""
+    """Return up to three values, rounded to four decimal places. The other values of a mean image are left out."""
     return [round(v, 4) for v in values[:3]]
 
 
 def fit_record(match: TensorMatch) -> dict[str, Any]:
-    """Return a match as a JSON record."""
+    """Return a tensor match as a JSON record."""
     record = asdict(match)
     fields = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
     summary = {"loads": match.is_complete, "fit": len(match.pairs), "library": match.naming}
@@ -102,9 +105,9 @@ def fit_record(match: TensorMatch) -> dict[str, Any]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read class names from a file that contains a JSON list or one name per line, and strip surrounding spaces.
+    """Read class names from a file that contains a JSON list or one name per line.
 
-    Blank lines may follow the last name. Raise a `UserError` for any other content.
+    Spaces around a name are removed. Blank lines may follow the last name. Raise a `UserError` for any other content.
     """
     if not path.is_file():
         raise UserError(f"--classes {path}: the file does not exist")
@@ -123,6 +126,6 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def default_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Return known class names, keyed by number of classes: CIFAR-10's if the network accepts CIFAR's images."""
+    """Return default class names, keyed by number of classes: those of CIFAR-10 if the network accepts its images."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

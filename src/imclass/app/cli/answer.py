@@ -1,4 +1,4 @@
-"""The answers that verbs return, and the functions that print them. Nothing else prints a command's result."""
+"""The answers that verbs return, and the functions that print them."""
 
 import json
 import sys
@@ -12,10 +12,10 @@ from imclass.core.text import printable_text
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a verb: a record for `--json`, the text otherwise, the exit code, and notes for standard error.
+    """The result of a verb: a record for `--json`, a text for people, the exit code, and notes for standard error.
 
-    `last` is called after the answer has been printed, so that a full disk does not suppress the answer. A verb that
-    prints its output as it runs returns an answer with neither a record nor a text.
+    `last` writes files. It is called after the answer has been printed, so that the answer appears even if the disk is
+    full. A verb that prints its output while it runs returns an answer with neither a record nor a text.
     """
 
     record: Any = None

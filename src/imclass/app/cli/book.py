@@ -1,4 +1,4 @@
-"""Progress as the PaddlePaddle book prints it: a line every hundred steps, and a dot for each step in between."""
+"""Progress in the format of the PaddlePaddle book: a line every hundred steps, and a dot for each step in between."""
 
 import sys
 
@@ -11,10 +11,10 @@ STEPS_PER_LINE = 100  # steps
 
 
 class BookLog:
-    """A log in the format of the event handler in the book's chapter "Image classification".
+    """A log in the format of the event handler in the chapter "Image classification" of the PaddlePaddle book.
 
-    The labels are the published ones: "Pass" is followed by the step and "Batch" by the epoch, both counted from 0.
-    Cost and accuracy are for one batch. Problems are printed on separate lines.
+    As in the book, the number after "Pass" is the step, and the number after "Batch" is the epoch. Both are counted
+    from 0. Cost and accuracy are for one batch. Problems are printed on separate lines.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class BookLog:
                 self.write(f"\nstep {event.at.step:,}: no checkpoint could be written ({printable_text(problem)})\n")
 
     def print_refused(self, refused: tuple[Refused, ...]) -> None:
-        """Print a line for each file that was left out."""
+        """Print a line for each file that was left out and has not been listed yet."""
         for line in self.refusals.lines(refused):
             self.write(f"\n{line}\n")
 
@@ -51,7 +51,7 @@ class BookLog:
 
 
 def book_step(event: StepEnd) -> str:
-    """Return the text for a step: a line for the first of every hundred steps in an epoch, otherwise a dot."""
+    """Return the text for a step: a line for the first of every hundred steps in an epoch, a dot for the others."""
     step = event.at.batch - 1
     if step % STEPS_PER_LINE:
         return "."

@@ -1,4 +1,4 @@
-"""Checks on options that several verbs share, made before any work is done."""
+"""Checks of options that are common to several verbs, made before any work is done."""
 # Tested in tests/app/cli/test_main.py
 
 import json
@@ -11,7 +11,7 @@ from imclass.store.store import Store, open_store
 
 
 def context_of(common: CommonArguments, max_megapixels: float | None = None) -> Context:
-    """Return the context that the options describe: the store, the plugins, and the largest image accepted."""
+    """Return the context specified by the options: the store, the plugins, and the maximum size of an image."""
     return open_context(store_of(common), common.plugins, max_megapixels)
 
 
@@ -26,7 +26,7 @@ def check_workers(workers: int) -> None:
 
 
 def read_class_mapping(path: Path | None) -> dict[str, str] | None:
-    """Read a class mapping from a JSON file."""
+    """Read a class mapping from a JSON file. Return None if there is no file to read."""
     if path is None:
         return None
     if not path.is_file():

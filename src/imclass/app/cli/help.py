@@ -47,7 +47,7 @@ def overview() -> str:
 
 
 def verb_help(verb: str, kind: type) -> str:
-    """Return the help of a verb, with a line for each argument in its class."""
+    """Return the help of a verb, with a line for each of its arguments."""
     syntax = syntax_of(kind)
     positional = {argument.label: brief(argument) for argument in syntax.positional}
     options = {option.label: brief(option) for option in syntax.options}
@@ -65,13 +65,13 @@ def brief(argument: Argument) -> str:
 
 
 def section(title: str, rows: Mapping[str, str]) -> str:
-    """Return a heading and a line for each row, with the texts in a column."""
+    """Return a heading and a line for each row, with the texts aligned in a column."""
     column = max(map(len, rows)) + 4
     return "\n".join([heading(title), *(help_row(label, text, column) for label, text in rows.items())])
 
 
 def help_row(label: str, text: str, column: int) -> str:
-    """Return a label and a text that begins in the given column, wrapped to the width of the terminal."""
+    """Return a label, followed by a text that starts in the given column and is wrapped to the terminal's width."""
     if width() - column < MIN_TEXT_COLUMNS:
         return f"  {bold(label)}\n{wrap_text(text, 6)}"
     first, *others = textwrap.wrap(text, width() - column, break_on_hyphens=False) or [""]
@@ -80,7 +80,7 @@ def help_row(label: str, text: str, column: int) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """Return a description wrapped to the width of the terminal, with indented lines unchanged."""
+    """Return a description, wrapped to the width of the terminal except for indented paragraphs."""
     return "\n\n".join(
         textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
         for part in text.split("\n\n")
@@ -101,22 +101,22 @@ def width() -> int:
 
 
 def heading(text: str) -> str:
-    """Return a heading, in bold and green on a terminal."""
+    """Return a heading, in bold green if standard output supports styles."""
     return f"\x1b[1;32m{text}\x1b[0m" if is_coloured() else text
 
 
 def bold(text: str) -> str:
-    """Return a text, in bold on a terminal."""
+    """Return a text, in bold if standard output supports styles."""
     return f"\x1b[1m{text}\x1b[0m" if is_coloured() else text
 
 
 def is_coloured() -> bool:
-    """Return whether standard output is a terminal that supports styles, and the user has not disabled them."""
+    """Return whether standard output supports styles. It must be a terminal, and NO_COLOR must not be set."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def explain(verb: str, words: Sequence[str]) -> None:
-    """Print the help of a verb. For `train` with a recipe among the words, also print every field of its config."""
+    """Print the help of a verb. For `train` with a recipe, also print every field of the recipe's config."""
     lines: list[str] = []
     if verb == "train":
         arguments, _ = parse(TrainArguments, [word for word in words if word not in ("-h", "--help")], "imclass train")
@@ -142,7 +142,7 @@ def kind_lines(table: EntryTable) -> list[str]:
 
 
 def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
-    """Yield each field of a config as an option with its value, and the comment next to the field in the code."""
+    """Yield a pair for each field of a config: the option with its value, and the comment on the field in the code."""
     single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
         unset = key in ("recipe", "split.kind") or key.startswith("model.row") or (single and key == "stages.0.name")
@@ -154,14 +154,14 @@ def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
-    """Return the value at index `name` if `name` is a number, otherwise the value of kind `name`."""
+    """Return the value at index `name` if `name` is a number, otherwise the value whose kind is `name`."""
     return values[int(name)] if name.isdigit() else next(value for value in values if value.kind == name)
 
 
 def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
-    """Return the comment next to the field at the end of the path `names`, or "" if there is none.
+    """Return the comment on a field in the code, or "" if there is none. `names` is the path to the field.
 
-    For a field `kind`, return a list of all kinds instead.
+    For a field named `kind`, return a list of all kinds instead.
     """
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)

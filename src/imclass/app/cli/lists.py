@@ -1,4 +1,4 @@
-"""Lists of entries, built from the tables or read from an index in the store. The index can be read without PyTorch."""
+"""Lists of entries, built from the tables or read from an index in the store. The index is readable without PyTorch."""
 
 import json
 import platform
@@ -26,7 +26,7 @@ PACKAGE_FOLDER = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Listing:
-    """The rows of a table, the details of each entry (keyed by name), and a line for each entry that failed."""
+    """The rows of a table, the details of each entry (keyed by name), and a line for each entry that cannot be used."""
 
     rows: list[dict[str, Any]]
     details: dict[str, dict[str, Any]]
@@ -38,7 +38,10 @@ def describe_entries(
     row: Callable[[str, Any], dict[str, Any]],
     detail: Callable[[str, Any], dict[str, Any]] = lambda name, entry: {},
 ) -> Listing:
-    """Return the listing of all entries: for each, `row(name, entry)` plus the name, and `detail(name, entry)`."""
+    """Return a listing of all entries.
+
+    The row of an entry is its name plus `row(name, entry)`. Its details are `detail(name, entry)`.
+    """
     rows, details, failures = [], {}, list(found.failures)
     for name, entry in found.entries.items():
         try:
@@ -52,7 +55,7 @@ def describe_entries(
 
 
 def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context], Listing]) -> Listing:
-    """Return the listing that `make` builds, taken from the index if no file of the package or the plugins has changed.
+    """Return the listing built by `make`, or the stored listing if no file of the package or the plugins has changed.
 
     Rows may depend on any file of the package, so all files are checked, which takes a few milliseconds. A listing with
     failures is not stored, because it depends on the installed libraries.
@@ -68,7 +71,7 @@ def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context],
 
 
 def listing_index(verb: str, common: CommonArguments) -> Index:
-    """Return the index of a verb's list for these plugins."""
+    """Return the index for the list of a verb with the given plugins."""
     files = [*sorted(PACKAGE_FOLDER.rglob("*.py")), *plugin_files(common.plugins)]
     version = f"imclass {installed_version('imclass')}, Python {platform.python_version()}"
     return open_index(open_store(common.store), verb, [PACKAGE_FOLDER, *common.plugins], files, version)
@@ -86,10 +89,11 @@ def listing_answer(
     acts: Sequence[str] = (),
     columns: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Answer:
-    """Return a table of all entries, or one entry in detail; raise `UserError` for an unknown name.
+    """Return an answer with a table of all entries, or with the details of the entry called `name`.
 
-    `acts` are words that may be used in place of a name; they are suggested too. `columns` returns the part of a row to
-    show in the table; the JSON record contains the entire row.
+    Raise `UserError` for an unknown name. The message suggests a similar name, or one of the `acts`, which are words
+    that may be used instead of a name. `columns` returns the part of a row to show in the table. The JSON record
+    contains the entire row.
     """
     notes = failure_notes(found.failures)
     if name is None:
@@ -104,5 +108,5 @@ def listing_answer(
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal, or None (do not wrap lines) if standard output is not a terminal."""
+    """Return the width of the terminal. If standard output is not a terminal, return None: lines are not wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

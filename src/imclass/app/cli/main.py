@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def explain_failure(error: Exception) -> int:
-    """Print an error as one message with its fix, and return the exit code."""
+    """Print an error and its fix as one message, and return the exit code."""
     if isinstance(error, UserError):
         return print_error(str(error), USER_ERROR)
     if isinstance(error, OSError) and (error.errno in DISK_ERRORS or error.filename is not None):
@@ -98,7 +98,7 @@ def explain_failure(error: Exception) -> int:
 
 
 def issues_url_text() -> str:
-    """Return where to report a bug: at the Issues URL in the package's metadata, if there is one."""
+    """Return a phrase that names the place to report a bug, such as the Issues URL in the package's metadata."""
     try:
         urls = dict(url.split(", ", 1) for url in metadata.metadata("imclass").get_all("Project-URL", []))
     except metadata.PackageNotFoundError:
@@ -152,7 +152,7 @@ def dispatch(words: Sequence[str]) -> int:
 def run_verb(verb: str, arguments: Any) -> int:
     """Run a verb and print its answer.
 
-    The verb is imported by name, and only now, because verbs import this folder, and some of them import PyTorch.
+    The verb's module is imported only here, because it imports modules of this folder and, for some verbs, PyTorch.
     """
     answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
     return print_answer(answer, arguments.common.json)

@@ -27,7 +27,7 @@ class TrainRequest:
 
     @property
     def common(self) -> CommonArguments:
-        """The options common to all verbs."""
+        """The arguments common to all verbs."""
         return self.arguments.common
 
 
@@ -50,7 +50,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 
 
 def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training, Execution]:
-    """Return the configs that the options modify: those of the recipe, or those in the file given with --config."""
+    """Return the configs to which the options are applied: those of the recipe, or those in the --config file."""
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
         from imclass.training.kinds import kind_tables

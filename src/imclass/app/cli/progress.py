@@ -30,9 +30,9 @@ WIDE_TERMINAL = 110  # minimum columns for a bar with the rate and the data wait
 
 
 class EvaluationProgress:
-    """The progress of an evaluation: notes, the images scored, and on a terminal a bar with count, rate and time left.
+    """The progress of an evaluation: notes and, on a terminal, a bar with the image count, rate and time left.
 
-    It is a context manager that removes the bar on exit.
+    As a context manager, it removes the bar on exit.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class EvaluationProgress:
         self.print_line(f"evaluating {printable_text(what)}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Show how many images have been scored, and remove the bar once all have been."""
+        """Show how many images have been scored. Remove the bar when all images have been scored."""
         if self.bar.disable:
             return
         if self.task is None:
@@ -79,7 +79,10 @@ class EvaluationProgress:
 
 @dataclass
 class EpochSums:
-    """Sums over the steps that this process ran in an epoch: all steps, unless the process resumed within the epoch."""
+    """Sums over the steps that this process has run in the current epoch.
+
+    If the process resumed in the middle of the epoch, earlier steps are not included.
+    """
 
     counted: str = "top1"  # the measure that `correct` counts
     images: int = 0
@@ -102,7 +105,7 @@ class EpochSums:
 
     @property
     def means(self) -> str:
-        """The means over the images so far, as text."""
+        """The means over the images processed so far, as text."""
         n = max(1, self.images)
         return means_text(self.main / n, {self.counted: self.correct / n}, self.total / n)
 
@@ -124,14 +127,14 @@ def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
 
 
 def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
-    """Return the main measure of a split as text. Top-1 is not named, because the line already names it."""
+    """Return the main measure of a split as text. The name of the measure is omitted for top-1 accuracy."""
     main = main_measure(measures)
     name = "" if main == "top1" else f"{measure_title(main)} "
     return f"{split} {name}{100 * measures[main]:.2f}%"
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line that lists the images left out of a step because each was alone in its part, if there are any."""
+    """Yield a line that lists the images left out of a step, if any. Each was alone in its part of the batch."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, because batch norm needs two images in a part: {names}"
@@ -178,7 +181,7 @@ class TrainingProgress:
         self.columns: float = self.console.width if live else math.inf
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not live)
         self.total_steps = total_steps
-        self.first_step = done_steps  # at which this process started
+        self.first_step = done_steps  # the step at which this process started
         self.began = time.monotonic()
         self.task: TaskID = self.bar.add_task("", total=total_steps, completed=done_steps)
         self.sums = EpochSums()
@@ -241,9 +244,10 @@ class TrainingProgress:
         return f"features of {event.done:,} of {event.total:,} images  {rate:,.0f} images/s  left {left}"
 
     def epoch_line(self, event: EpochEnd) -> str:
-        """Return the line for a finished epoch, on a narrow terminal without the data wait and, if necessary, the rate.
+        """Return the line for a finished epoch.
 
-        The rate and the time left are unknown if this process resumed after the last step of the epoch.
+        If the terminal is too narrow, the data wait is omitted first, then the rate. The rate and the time left
+        are unknown, and are omitted, if this process resumed after the last step of the epoch.
         """
         sums = self.sums
         means = means_text(event.main, event.measures, event.total)
@@ -255,12 +259,12 @@ class TrainingProgress:
         return next((line for line in lines if len(line) <= self.columns), lines[-1])
 
     def time_left(self, step: int) -> str:
-        """Return the time left at this process's average pace."""
+        """Return the time left, estimated from the average speed of this process."""
         done = max(1, step - self.first_step)
         return clock_text((time.monotonic() - self.began) / done * (self.total_steps - step))
 
     def print_refused(self, refused: Iterable[Refused]) -> None:
-        """Print a line for each file that was left out."""
+        """Print a line for each file that was left out and has not been listed yet."""
         for line in self.refusals.lines(refused):
             self.print_line(line)
 

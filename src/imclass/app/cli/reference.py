@@ -1,4 +1,4 @@
-"""The command reference, docs/commands.md, generated from the help's texts by `make reference`."""
+"""The command reference, docs/commands.md, generated from the help texts by `make reference`."""
 
 import re
 import sys
@@ -41,7 +41,7 @@ A MODEL is the folder of a run, of one of its legs (`RUN/legs/NN-NAME`) or of a 
 
 
 def reference() -> str:
-    """Return the whole page."""
+    """Return the text of the page."""
     contents = [f"- [`imclass {verb}`](#imclass-{verb}): {syntax_of(kind).summary}." for verb, kind in VERBS.items()]
     common = "\n".join(["## Options of every verb\n", *map(item, syntax_of(CommonArguments).options)])
     verbs = [verb_section(verb, kind) for verb, kind in VERBS.items()]
@@ -49,7 +49,7 @@ def reference() -> str:
 
 
 def verb_section(verb: str, kind: type) -> str:
-    """Return the section of one verb."""
+    """Return the section on one verb."""
     syntax = syntax_of(kind)
     parts = [f"## imclass {verb}", *map(paragraph, syntax.about.split("\n\n")), f"    {syntax.usage(verb)}"]
     parts += argument_list("Arguments", syntax.positional) + argument_list("Options", syntax.options)
@@ -68,7 +68,7 @@ def item(argument: Argument) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Return a paragraph of a description, with indented lines unchanged."""
+    """Return a paragraph of a description. Wrap it unless it is indented."""
     return text if text.startswith(" ") else wrap_markdown(quote_options(" ".join(text.split())))
 
 

@@ -1,4 +1,4 @@
-"""Standard streams whose failures (closed, full disk, no reader) do not end a command early."""
+"""Handling of standard streams that are closed, have lost their reader, or write to a full disk."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ CLEAR_LINE = "\r\x1b[2K"  # go to the first column and erase the line
 
 
 class LossyStream:
-    """A text stream that drops text it cannot write, so that a lost progress line does not end training."""
+    """A text stream that discards all text after a failure, so that a lost progress line does not end training."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -19,7 +19,7 @@ class LossyStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write `text`; after a failure, drop all further text."""
+        """Write a text. If that fails, discard all further text."""
         try:
             self.stream.write(text)
         except OSError:
@@ -27,7 +27,7 @@ class LossyStream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream; after a failure, drop all further text."""
+        """Flush the stream. If that fails, discard all further text."""
         flush(self.stream)
 
 
@@ -40,7 +40,7 @@ def flush(stream: Any) -> None:
 
 
 def interject(line: str) -> None:
-    """Write a line to standard error without buffering; safe in a signal handler, even during a `print`.
+    """Write a line to standard error without buffering. Signal handlers may call this function even during a `print`.
 
     On a terminal, the line replaces the progress bar at the cursor, and the bar is redrawn below.
     """
@@ -58,7 +58,7 @@ def silence(stream: Any) -> None:
 
 
 def reopen_closed() -> None:
-    """Open the null device for each closed standard stream. Otherwise the next file opened would receive the output."""
+    """Open the null device for each closed standard stream. Otherwise output could be written to another file."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
         handle = os.dup(handle)  # the lowest number that is free
@@ -67,7 +67,7 @@ def reopen_closed() -> None:
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
-    """Make `print` work within a block, even with closed streams, undecodable file names or an unwritable stderr."""
+    """Make `print` work within a block even if streams are closed, stderr fails, or file names are not valid text."""
     reopen_closed()
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))

@@ -1,4 +1,4 @@
-"""The syntax of a verb, with one record per argument. The parser, the help and the reference use it.
+"""The syntax of a verb, with one record per argument, for the parser, the help and the reference.
 
 The first sentence of an argument's text is its short help.
 """
@@ -23,9 +23,10 @@ TYPES = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text
 
 @dataclass(frozen=True)
 class Arg:
-    """A mark on a field: the placeholder for its value in the help, the text for a default of None, and a description.
+    """An annotation of a field, with texts for the help.
 
-    `text` is set for arguments that several verbs share. Other arguments have their text below the field.
+    `value` is the placeholder for the argument's value. `default` describes a default of None. `text` describes an
+    argument that is common to several verbs; other arguments are described below their field.
     """
 
     value: str = ""
@@ -75,7 +76,7 @@ class Syntax:
 
 
 def mark_of(hint: Any) -> Arg:
-    """Return the mark on a type hint, or an empty one."""
+    """Return the `Arg` of a type hint, or an empty `Arg` if there is none."""
     return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Arg)), Arg())
 
 
@@ -113,7 +114,10 @@ def scalar(hint: Any) -> Any:
 
 
 def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
-    """Return a class's docstring and the texts below its fields, from the source: `python -OO` drops docstrings."""
+    """Return a class's docstring and the texts below its fields, read from the source code.
+
+    The class itself has no docstring under `python -OO`.
+    """
     module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     texts = {}

@@ -15,15 +15,15 @@ from imclass.core.errors import UserError
 from imclass.core.override import RATES_KEY, Words, convert_value, option_of
 from imclass.core.text import suggestion
 
-SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # of other tools: "-b", "-j8"; but not "-1" or "-inf"
-BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # of other tools: "epochs=3"
+SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # as in other tools: "-b", "-j8"; but not "-1" or "-inf"
+BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # as in other tools: "epochs=3"
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the positional words, and each option's key with the words up to the next option.
+    """Return the positional words, and a pair for each option: its key, and the words up to the next option.
 
-    After "--key=value", further words are positional, and so are all words after "--". A leading "~" is expanded to the
-    home folder, because the shell does not expand it in "--out=~/run".
+    Words between "--key=value" and the next option are positional, and so are all words after "--". A leading "~" is
+    expanded to the home folder, because the shell does not expand it in "--out=~/run".
     """
     positions: list[str] = []
     options: list[tuple[str, list[str]]] = []
@@ -51,8 +51,8 @@ def parse(
 
     An option of `kind` takes at most one word, and a flag takes none. Further words are positional. "--no-X" sets X to
     false. Raise a `UserError` for a missing or unexpected word, and for an option in `elsewhere`, which maps other
-    tools' options to advice. Options are checked first, because "--model M" would otherwise be reported as a missing
-    MODEL.
+    tools' options to advice. Options are checked before positional words. Otherwise, the message for "--model M" would
+    be that MODEL is missing.
     """
     hints = option_hints(kind)
     values: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def parse(
 
 
 def check_position(word: str) -> None:
-    """Raise `UserError` for an option without dashes, as in other tools: "epochs=3"."""
+    """Raise `UserError` for an option without dashes, such as "epochs=3", unless a file has that name."""
     pair = BARE_OPTION.fullmatch(word)
     if pair and not os.path.lexists(word):
         option = f"--{pair[1].replace('_', '-')} {pair[2]}"
@@ -87,7 +87,7 @@ def check_position(word: str) -> None:
 
 
 def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
-    """Return an instance of `kind` with the positional words and the values of options."""
+    """Return an instance of `kind`, filled with the positional words and the values of options."""
     left, hints, made = list(positions), typing.get_type_hints(kind, include_extras=True), {}
     for field in dataclasses.fields(kind):
         name, mark = field.name.rstrip("_"), mark_of(hints[field.name])
@@ -112,7 +112,7 @@ def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any],
 
 
 def option_hints(kind: type) -> dict[str, Any]:
-    """Return the type of each option of an argument class, including those common to all verbs."""
+    """Return the type of each option of an argument class, including the options common to all verbs."""
     marked = typing.get_type_hints(kind, include_extras=True)
     options = [name for name, hint in marked.items() if not mark_of(hint).positional]
     hints = {name.rstrip("_"): hints_of(kind)[name] for name in options if name != "common"}  # "from_" is --from
@@ -120,6 +120,6 @@ def option_hints(kind: type) -> dict[str, Any]:
 
 
 def option_error(key: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown option, which suggests the nearest known option."""
+    """Return the error for an unknown option. Its message suggests a similar known option, if there is one."""
     option, *options = map(option_of, (key, *known))
     return UserError(f"unknown option {option}{suggestion(option, options)}")

@@ -1,1 +1,1 @@
-"""Facts and problems of the machine and the installation, for `doctor`."""
+"""Facts about the machine and the installation, and problems with them, for `doctor`."""

@@ -22,7 +22,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class StoreState:
-    """The state of the store: whether it exists, whether it can be written to, and its size and free space in bytes."""
+    """The state of the store: whether it exists and is writable, and its size and free space in bytes."""
 
     folder: str
     exists: bool
@@ -34,7 +34,7 @@ class StoreState:
 def problems(
     libraries: Sequence[Library], torch: Torch | str, limits: Limits, store: StoreState, variables: Mapping[str, str]
 ) -> list[Problem]:
-    """Return all problems, the most serious first."""
+    """Return all problems, most serious first."""
     return [
         *library_problems(libraries),
         *torch_problems(torch, limits, variables),
@@ -44,7 +44,7 @@ def problems(
 
 
 def library_problems(libraries: Sequence[Library]) -> Iterator[Problem]:
-    """Yield problems with the required libraries. Extras are optional and not checked."""
+    """Yield problems with the required libraries. Optional libraries are not checked."""
     if not libraries:
         yield Problem("imclass is not installed as a package, so its dependencies are unknown", "pip install .")
     for library in libraries:
@@ -81,7 +81,7 @@ def store_problems(store: StoreState) -> Iterator[Problem]:
 
 
 def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield environment variables that silently change the behaviour of commands."""
+    """Yield problems with environment variables that silently change the behaviour of commands."""
     if variables.get("WORLD_SIZE") not in (None, "", "1"):
         fix = "unset it, unless torchrun set it"
         yield Problem(f"WORLD_SIZE is {variables['WORLD_SIZE']}: evaluate waits for that many processes", fix)
@@ -91,7 +91,10 @@ def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def describe_store(folder: Path) -> StoreState:
-    """Return the state of a store. Before the store exists, access and free space are its nearest existing parent's."""
+    """Return the state of a store.
+
+    If the folder does not exist yet, access and free space are those of its nearest existing parent.
+    """
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     free = shutil.disk_usage(nearest).free
@@ -99,7 +102,7 @@ def describe_store(folder: Path) -> StoreState:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the total size of a folder's files in bytes. Unreadable files count as 0."""
+    """Return the total size of the files in a folder, in bytes. Unreadable files count as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -1,7 +1,7 @@
 """Processor, memory and container limits, from /proc and /sys on Linux and from sysctl on macOS.
 
-For tests, functions accept the root of the file system as an argument. A missing or unreadable file yields None or an
-empty value, because describing an unusual machine must not fail.
+Tests can pass another folder as the root of the file system. If a file is missing or cannot be read, the result is None
+or an empty value, so that unusual machines can be described, too.
 """
 
 import os
@@ -25,7 +25,7 @@ SYSCTL = ("machdep.cpu", "hw.optional", "hw.memsize")
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor: its model, its cores, and those of its flags that are in `FLAGS`."""
+    """A processor: its model, its cores, and any flags listed in `FLAGS`."""
 
     model: str
     flags: tuple[str, ...]
@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a container or service: cores (1.5 is possible) and memory in bytes. None means no limit."""
+    """The limits of a container or service: cores, possibly a fraction, and memory in bytes. None means no limit."""
 
     cores: float | None
     memory: int | None
@@ -73,7 +73,7 @@ def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
 
 
 def mac_processor(sysctl: str) -> tuple[str, set[str]]:
-    """Return the model and flags in sysctl's output. Arm flags are renamed to their Linux names."""
+    """Return the processor's model and flags from sysctl's output. Arm flags are renamed to their Linux names."""
     model = re.search(r"^machdep\.cpu\.brand_string: (.+)$", sysctl, re.MULTILINE)
     listed = re.findall(r"^machdep\.cpu\.(?:leaf7_)?features: (.+)$", sysctl, re.MULTILINE)
     optional = re.findall(r"^hw\.optional\.(?:arm\.FEAT_)?(\w+): 1$", sysctl, re.MULTILINE)
@@ -103,9 +103,10 @@ def read_memory(root: Path = ROOT, system: str = sys.platform) -> Memory:
 
 
 def read_limits(root: Path = ROOT) -> Limits:
-    """Return the strictest limits of the control groups that contain this process, at any depth.
+    """Return the strictest limits among the control group of this process and all groups that contain it.
 
-    Version 2 has a single tree of groups. Version 1 has a tree for each kind of resource. A machine may have both.
+    Control groups have two versions. In version 2, there is a single tree of groups. In version 1, there is a tree for
+    each kind of resource. A machine may use both.
     """
     quotas: list[float] = []
     sizes: list[int] = []
@@ -126,7 +127,7 @@ def read_limits(root: Path = ROOT) -> Limits:
 
 
 def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
-    """Yield the resource kinds and the group path of each line in /proc/self/cgroup. Version 2 lists no kinds."""
+    """Yield the resource kinds and the group path of each line in /proc/self/cgroup. Version 2 does not list kinds."""
     for line in listing.splitlines():
         _, _, rest = line.partition(":")
         kinds, _, group = rest.partition(":")
@@ -145,13 +146,13 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
 
 
 def parse_quota(allowed: str, period: str = "") -> list[float]:
-    """Return the number of cores that a quota in microseconds per period allows, in a list: empty for "max" and -1."""
+    """Convert a quota in microseconds per period to a list with the number of cores, or to [] for "max" and -1."""
     both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 
 
 def parse_number(text: str) -> list[int]:
-    """Return a list with the number in a file's text; the list is empty if the text is not a number."""
+    """Return a list with the number in a text, or [] if the text is not a number."""
     return [int(text)] if text.strip().isdecimal() else []
 
 

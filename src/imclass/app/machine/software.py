@@ -18,7 +18,10 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Library:
-    """A dependency: required version (">=2"), installed version (None: not installed), and extra ("": required)."""
+    """A dependency, with its required version, such as ">=2", and its installed version.
+
+    `version` is None if the library is not installed. `extra` is "" if imclass requires the library.
+    """
 
     name: str
     wanted: str
@@ -27,14 +30,17 @@ class Library:
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether a sufficient version is installed."""
+        """Whether the required version or a later one is installed."""
         minimum = self.wanted.removeprefix(">=").strip()
         return self.version is not None and (not minimum or release_numbers(self.version) >= release_numbers(minimum))
 
 
 @dataclass(frozen=True)
 class Torch:
-    """Facts about PyTorch: usable devices, kernels ("AVX512"), threads, and CUDA version (None: built without CUDA)."""
+    """Facts about PyTorch: import time, usable devices, kernels, threads and CUDA version.
+
+    `kernels` is the instruction set of the kernels, such as "AVX512". `cuda` is None if PyTorch was built without CUDA.
+    """
 
     seconds: float  # import time; 0 if torch was already imported
     devices: tuple[str, ...]
@@ -44,7 +50,7 @@ class Torch:
 
 
 def declared_libraries(requirements: list[str] | None = None) -> list[Library]:
-    """Return the dependencies that imclass declares, in declaration order; empty if imclass is not installed."""
+    """Return the dependencies that imclass declares. The list is empty if imclass is not installed."""
     if requirements is None:
         try:
             requirements = metadata.requires("imclass") or []
@@ -67,13 +73,13 @@ def installed_version(name: str) -> str | None:
 
 
 def release_numbers(version: str) -> tuple[int, ...]:
-    """Return a version's numbers without trailing zeros: (2, 11) for "2.11.0+cpu"."""
+    """Return the numbers in a version, without trailing zeros: (2, 11) for "2.11.0+cpu"."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, re.sub(r"(\.0+)+$", "", numbers[0]).split("."))) if numbers else ()
 
 
 def inspect_torch() -> Torch | str:
-    """Import PyTorch and return facts about it, or the reason why it cannot be imported."""
+    """Import PyTorch and return facts about it. If it cannot be imported, return the reason."""
     known, began = "torch" in sys.modules, time.perf_counter()
     try:
         import torch
@@ -89,7 +95,7 @@ def inspect_torch() -> Torch | str:
 
 
 def environment_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the variables in `VARIABLES` that are set."""
+    """Return the environment variables that are listed in `VARIABLES` and set."""
     return {name: environment[name] for name in VARIABLES if name in environment}
 
 

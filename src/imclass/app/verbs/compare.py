@@ -1,4 +1,4 @@
-"""The verb `compare`: compare two models or saved scores on the same images, with a significance test."""
+"""The verb `compare`: test two models, or two files of saved scores, for a significant difference on the same images."""
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer

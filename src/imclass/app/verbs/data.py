@@ -12,7 +12,7 @@ ACTS = ("get", "check", "export")
 
 
 def dataset_listing(context: Context) -> Listing:
-    """Return the list of data sets: name, splits, licence, summary, and whether the data set can be downloaded."""
+    """Return a list of the data sets, with name, splits, licence, summary, and whether each can be downloaded."""
     from imclass.data.catalog import dataset_table
 
     return describe_entries(

@@ -23,7 +23,7 @@ from imclass.store.store import default_folder, open_store
 
 
 def machine_record(store: Path | None) -> dict[str, Any]:
-    """Return all findings of `doctor` as JSON, with sizes in bytes."""
+    """Return all findings of `doctor` as a JSON record, with sizes in bytes."""
     processor = read_processor()
     limits = read_limits()
     libraries = declared_libraries()
@@ -47,7 +47,7 @@ def machine_record(store: Path | None) -> dict[str, Any]:
 
 
 def store_state(store: Path | None) -> tuple[StoreState, list[Problem]]:
-    """Return the state of the given store (by default the user's), and any problem that prevents opening the store."""
+    """Return the state of a store, by default the user's store, and any problem that prevents it from being opened."""
     try:
         return describe_store(open_store(store).folder), []
     except UserError:  # the store is a file

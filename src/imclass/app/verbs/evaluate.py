@@ -30,7 +30,7 @@ USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistake
 
 
 def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
-    """Raise a `UserError` if any of the files, keyed by option, cannot be written."""
+    """Raise a `UserError` if an output file cannot be written. `files` is keyed by option."""
     mistakes = files["--mistakes"]
     suffix = mistakes.suffix.lower() if mistakes else MISTAKES_SUFFIXES[0]
     require(suffix in MISTAKES_SUFFIXES, "mistakes", mistakes, "a file whose name ends in .csv or .html")
@@ -44,7 +44,7 @@ def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> Non
 
 
 def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
-    """Write the requested pictures, scores and model, and print the name of each file on standard error."""
+    """Write the requested files: pictures, mistakes, scores and model. Print each file's path on standard error."""
     writers: dict[str, Callable[[Path], object]] = {
         "--plot": result.plot,
         "--reliability": result.reliability,

@@ -21,7 +21,7 @@ from imclass.evaluation.unpack import save_classifier
 
 
 def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
-    """Return the header, file, number of parameters and number of training images of a model."""
+    """Return a model's record: its header and file, and the numbers of its parameters and training images."""
     images = classifier.trained_on
     return {
         "file": str(packed.file),
@@ -33,7 +33,7 @@ def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
 
 
 def check_rename(out: Path | None, rename: Sequence[str]) -> None:
-    """Raise a `UserError` unless --rename and --out are given together and the file can be written."""
+    """Raise a `UserError` if only one of --rename and --out is given, or if the file cannot be written."""
     if out is not None and not rename:
         raise UserError(f"--out {out} requires --rename OLD=NEW; pass the new names, or drop --out")
     if rename and out is None:
@@ -57,7 +57,7 @@ def run(arguments: InfoArguments) -> Answer:
 
 
 def model_text(record: dict[str, Any]) -> str:
-    """Return the record as lines."""
+    """Return a model's record as lines of text."""
     images = record.get("trained_on")
     lines = [record_text({key: value for key, value in record.items() if key != "trained_on"})]
     if images is not None:

@@ -15,7 +15,7 @@ from imclass.store.context import Context
 
 
 def network_listing(context: Context) -> Listing:
-    """Return the list of networks, from their entries alone."""
+    """Return a list of the networks, without building them."""
     from imclass.models import classifier
 
     return describe_entries(classifier.networks(context), row)
@@ -34,9 +34,10 @@ def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
 
 
 def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a network's record and the table's failures. Raise a `UserError` if the network is unknown.
+    """Return the record of a network, and a line for each network that cannot be used.
 
-    `receptive_field` is that of one position in the network's last feature maps, in pixels.
+    `receptive_field` is the receptive field of one position in the last feature maps, in pixels. Raise a `UserError` if
+    the network is unknown.
     """
     from imclass.models import classifier
 
@@ -45,7 +46,7 @@ def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[s
 
 
 def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
-    """Return the numbers that require building a network. Raise a `UserError` if it cannot be built."""
+    """Build a network and return its measurements. Raise a `UserError` if it cannot be built."""
     from imclass.models.analysis.geometry import outline
 
     try:

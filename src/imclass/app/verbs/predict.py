@@ -17,7 +17,7 @@ from imclass.serving.predict import Prediction
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
-    """Return a prediction as a JSON object: `path` and `classes`, or `path` and `refused`."""
+    """Return a prediction as a JSON object with `path` and either `classes` or `refused`."""
     if prediction.refused:
         refused = {"code": prediction.refused.code, "detail": prediction.refused.detail}
         return {"path": prediction.name, "refused": refused}
@@ -27,7 +27,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 def as_csv(prediction: Prediction) -> str:
     """Return `path,rank,class,probability` lines. Names that look like formulas get a leading apostrophe.
 
-    An image without a predicted class has one line with empty fields, so that every image appears.
+    If no class is predicted for an image, its line has empty fields. A refused image has no line.
     """
     text = io.StringIO()
     # QUOTE_MINIMAL would leave a name with a lone \r unquoted.
@@ -46,7 +46,7 @@ def as_table(prediction: Prediction) -> str:
 
 
 def run(arguments: PredictArguments) -> Answer:
-    """Classify images and print each prediction as soon as it is available; JSON is printed at the end."""
+    """Classify images and print each prediction as soon as it is available. JSON is printed at the end."""
     if arguments.top is not None and arguments.top < 1:
         raise UserError(f"--top is {arguments.top}; it must be at least 1")
     if arguments.common.json and arguments.format == "csv":

@@ -12,7 +12,7 @@ from imclass.store.context import Context
 
 
 def recipe_listing(context: Context) -> Listing:
-    """Return the list of recipes: name, network, data set, epochs, and the first line of the docstring."""
+    """Return a list of the recipes, with name, network, data set, epochs, and the first line of the docstring."""
     from imclass.app.runs.configure import recipes as all_recipes
 
     return describe_entries(all_recipes(context), row, detail)

@@ -41,7 +41,7 @@ def run(request: TrainRequest) -> Answer:
 
 
 def run_job(job: Job, style: str) -> None:
-    """Train to the end. Raise a `UserError` if training has to stop earlier."""
+    """Train to the end. Raise a `UserError` if training has to stop early."""
     config, run, finished = job.config, job.run, job.run.is_finished
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
     if not finished:
@@ -64,7 +64,7 @@ def run_job(job: Job, style: str) -> None:
 
 
 def add_report(run: Run, context: Context) -> None:
-    """Write a finished run's report unless it exists. A failure is only printed, because the run is complete."""
+    """Write the report on a finished run unless it exists. A failure is only printed, because the run is complete."""
     page = run.folder / PAGE
     if page.is_file():
         return

@@ -1,4 +1,4 @@
-"""The verb `weights`: list published weights, import or verify foreign files, export or fold models."""
+"""The verb `weights`: list published weights, import or verify weight files, and export or fold models."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ ACTS = ("import", "verify", "export", "fold")
 
 
 def weights_listing(context: Context) -> Listing:
-    """Return the list of published files: name, accuracy in %, inputs, licence, SHA-256, URL."""
+    """Return a list of the published files, with name, accuracy in %, inputs, classes, licence, SHA-256 and URL."""
     from imclass.models.foreign import published
 
     return describe_entries(EntryTable("published weight file", dict(published.PUBLISHED_WEIGHTS)), row, detail)
@@ -35,7 +35,7 @@ def row(name: str, file: Any) -> dict[str, Any]:
 
 
 def detail(name: str, file: Any) -> dict[str, Any]:
-    """Return further details of a published file: its path in the store, and the known part of its SHA-256."""
+    """Return further details of a published file: its path in the store, and as much of its SHA-256 as is known."""
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
