@@ -1,1 +1,1 @@
-"""Contracts, names, formats and randomness that every other room builds on. This room imports no other."""
+"""Contracts, names, formats and randomness, on which all other rooms build. This room imports none of them."""

@@ -1,4 +1,4 @@
-"""Bounds declared next to a field's type, and the one function that checks them all.
+"""Bounds declared next to a field's type, and the function that checks all of them.
 
 rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1
 """
@@ -13,13 +13,13 @@ from imclass.core.errors import require
 
 
 def number_text(number: int | float) -> str:
-    """Return a number as text. Whole numbers have thousands separators and never an exponent."""
+    """Return a number as text. Whole numbers are written with thousands separators and without an exponent."""
     return f"{int(number):,}" if number == int(number) else f"{number:g}"
 
 
 @dataclass(frozen=True)
 class Above:
-    """A lower bound that excludes the number itself."""
+    """A lower bound; values must be greater than `low`."""
 
     low: int | float
 
@@ -32,7 +32,7 @@ class Above:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A lower bound that includes the number itself. `why` is appended to the error message."""
+    """A lower bound; values may be equal to `low`. `why` is appended to the error message."""
 
     low: int | float
     why: str = ""
@@ -46,7 +46,7 @@ class AtLeast:
 
 @dataclass(frozen=True)
 class Below:
-    """An upper bound that excludes the number itself."""
+    """An upper bound; values must be less than `high`."""
 
     high: int | float
 
@@ -59,7 +59,7 @@ class Below:
 
 @dataclass(frozen=True)
 class AtMost:
-    """An upper bound that includes the number itself."""
+    """An upper bound; values may be equal to `high`."""
 
     high: int | float
 
@@ -71,12 +71,12 @@ class AtMost:
 
 
 def check_bounds(value: Any, at: str = "") -> None:
-    """Raise `UserError` if a field, at any depth, has the wrong type or is out of bounds.
+    """Raise `UserError` if a field of a dataclass has the wrong type or is out of bounds.
 
-    Messages identify a field by its dotted key, which begins with `at`. In a tuple of dataclasses, an item is
-    identified by its kind if it has one, else by its number. The fields of a single item without a kind have keys
-    without a number, as if they belonged to the enclosing dataclass. A dataclass may define `check_together(at)` for
-    rules that involve several fields.
+    Nested dataclasses are checked as well. Messages identify a field by its dotted key, which begins with `at`. An item
+    in a tuple of dataclasses is identified by its kind, or by its number if it has no kind. If a tuple contains a
+    single item without a kind, the keys of the item's fields contain no number, as if the fields belonged to the
+    enclosing dataclass. A dataclass may define `check_together(at)` for rules that involve several fields.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
@@ -96,7 +96,7 @@ def check_bounds(value: Any, at: str = "") -> None:
 
 
 def check_value(hint: Any, value: Any, key: str) -> None:
-    """Raise `UserError` unless a value has the type, and lies within the bounds, that `hint` declares."""
+    """Raise `UserError` if a value has the wrong type or is out of bounds. `hint` declares the type and the bounds."""
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
     require(has_type(kind, value), key, value_text(value), type_description(kind))
     values = value if isinstance(value, tuple) else (value,)

@@ -1,4 +1,4 @@
-"""Class names, the contract between data and models: the two are joined by name, never by index.
+"""Class names. Data and models are matched by the names of their classes, never by index.
 
 Names that begin with the same WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") denote the same class.
 """
@@ -76,9 +76,9 @@ def join_classes(
 ) -> Int64[np.ndarray, "K"]:
     """Return, for each class of the data, its index among the model's classes.
 
-    Without `mapping` (from data names to model names) the data and the model must have the same classes, in any order.
-    Raise a `UserError` that lists the missing and extra names if they do not. Also raise one if two classes have the
-    same WordNet id, or if `mapping` contains a class that the data does not have.
+    `mapping` maps names in the data to names in the model. Without it, the data and the model must have the same
+    classes, in any order. If they do not, raise a `UserError` that lists the missing and extra names. Also raise one if
+    two classes have the same WordNet id, or if `mapping` contains a class that the data does not have.
     """
     check_ids(data, where)
     check_ids(model, "the model")
@@ -104,7 +104,7 @@ def join_classes(
 
 
 def class_key(name: str) -> str:
-    """Return the key by which classes are compared: the WordNet id that begins a name, else the name in Unicode NFC."""
+    """Return the key by which classes are compared: the WordNet id at the start of a name, or else the name in NFC."""
     found = WORDNET_ID.match(name)
     return found.group() if found else nfc_form(name)
 

@@ -1,7 +1,7 @@
 """Conversion of frozen dataclasses to and from JSON, checked against the types of their fields.
 
-A dataclass with a `kind` class variable is a member of a tagged union: its JSON begins with "kind", and a table passed
-in by the caller maps each kind to a class. A file therefore cannot choose a class to import.
+A dataclass with a `kind` class variable is a member of a tagged union: its JSON begins with the key "kind", and a table
+passed in by the caller maps each kind to a class. A file therefore cannot choose a class to import.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ def to_json(value: Any) -> Any:
 
 
 def tag_of(kind: type) -> str:
-    """Return the `kind` class variable of a dataclass, or "" if it has none or `kind` is one of its fields."""
+    """Return the `kind` class variable of a dataclass, or "" if it has none or if `kind` is one of its fields."""
     names = {f.name for f in dataclasses.fields(kind)}
     return "" if "kind" in names else str(getattr(kind, "kind", ""))
 
@@ -45,7 +45,7 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -> Any:
-    """Convert JSON to a value of type `kind`. Raise a `UserError` with the dotted key if a name or type is wrong."""
+    """Convert JSON to a value of type `kind`. For a wrong name or type, raise a `UserError` with the dotted key."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_object(kind, value, where, kinds)
@@ -126,7 +126,7 @@ def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Ki
 
 
 def can_hold(kind: Any, value: Any) -> bool:
-    """Return whether a JSON value fits this member of a union, judged by the value's outermost type."""
+    """Return whether a JSON value fits this member of a union. Only the value's outermost type is checked."""
     if kind in (None, type(None)):
         return value is None
     if kind in (int, float, bool, str) or typing.get_origin(kind) is Literal:
@@ -158,7 +158,7 @@ def has_type(kind: Any, value: Any) -> bool:
 
 
 def type_description(kind: Any) -> str:
-    """Return a description of a type for messages."""
+    """Describe a type in words, for messages."""
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(a) for a in typing.get_args(kind))
     if dataclasses.is_dataclass(kind):
@@ -180,15 +180,15 @@ def item_of(hint: Any) -> type | None:
 
 
 def entry_key(where: str, value: Any, i: int) -> str:
-    """Return the dotted key of an entry in a tuple. The key ends in the entry's kind, else in its number."""
+    """Return the dotted key of an entry in a tuple. It ends in the entry's kind, or in its number if it has no kind."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
 def kind_names(value: Any) -> list[str] | None:
-    """Return the kind of each entry of a JSON array of kinds, or None for anything else.
+    """Return the kind of each entry of a JSON array of kinds, or None if the value is anything else.
 
-    The "kind" key is a tag only if it comes first in an entry: `to_json` writes a tag before all fields, but a field
-    that happens to be called "kind" among the other fields.
+    The "kind" key is a tag only if it comes first in an entry. `to_json` writes a tag before all fields, whereas a
+    field that happens to be called "kind" keeps its position among the fields.
     """
     if not isinstance(value, list) or not value:
         return None
@@ -200,9 +200,9 @@ def kind_names(value: Any) -> list[str] | None:
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Flatten nested JSON into a mapping from dotted keys to values. An array of plain values remains one value.
 
-    An array of kinds becomes the list of the kinds' names, followed by the fields of each entry under its kind:
-    {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more than
-    once, its entries are numbered instead.
+    An array of kinds becomes the list of the kinds' names. The fields of each entry follow, with the kind in their
+    keys: {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more
+    than once, the keys of its entries contain their numbers instead.
     """
     kinds = kind_names(value)
     head: dict[str, Any] = {}
@@ -221,7 +221,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def difference(before: Any, after: Any) -> list[str]:
-    """Return one line for each field in which two configs differ: "schedule.rate: 0.1 before, 0.2 now"."""
+    """Return one line for each field in which two configs differ, such as "schedule.rate: 0.1 before, 0.2 now"."""
     old, new = flatten(to_json(before)), flatten(to_json(after))
     keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
     was, now = ({k: "empty" if v == "" else v for k, v in values.items()} for values in (old, new))

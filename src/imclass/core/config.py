@@ -1,4 +1,4 @@
-"""Training configs: frozen values that contain every choice of a run. Recipes return them.
+"""Training configs: frozen values that contain every setting of a run. Recipes return them.
 
 Optimisers, schedules, objectives and augmentations are kinds, found by name in tables. The comment on a field is its
 help text on the command line.
@@ -20,7 +20,10 @@ Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
 @dataclass(frozen=True)
 class Model:
-    """A network and its normalisation. Mean and std, one per channel or one for all, apply to pixels in [0, 1]."""
+    """A network and its normalisation.
+
+    `mean` and `std` contain one number per channel, or one for all channels. They apply to pixels in [0, 1].
+    """
 
     network: str
     row: dict[str, Any] = field(default_factory=dict)  # fields that replace those of the network's row in the table
@@ -31,7 +34,7 @@ class Model:
     initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: as in the network's paper
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a mean or std on a scale from 0 to 255, or a mean image together with a mean colour."""
+        """Raise `UserError` for a mean or std on the scale 0 to 255, and for a mean image along with a mean colour."""
         both = self.mean_image and self.mean_colour
         require(not both, f"{at}mean_colour", "true", "false where model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -80,7 +83,7 @@ class Schedule(ABC):
         """Return the fraction of `rate` to use at a position, before warm-up is applied."""
 
     def warmup_of(self, steps: int) -> int:
-        """Return how many of a stage's `steps` belong to warm-up."""
+        """Return the number of warm-up steps in a stage of `steps` steps."""
         return min(self.warmup, round(self.warmup_share * steps))
 
     def rate_at(self, position: Position) -> float:
@@ -116,7 +119,7 @@ class CrossEntropy(Objective):
     def loss(self, scores: Any, targets: Any) -> Any:
         """Return the negative log-probability of each image's label.
 
-        With class fractions, return the weighted mean over the classes instead.
+        For class fractions, return the mean over the classes, weighted by the fractions.
         """
         from torch.nn import functional
 
@@ -128,18 +131,18 @@ class CrossEntropy(Objective):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Objective):
-    """Binary cross-entropy between marks and the sigmoid of the scores, in nats, summed over classes.
+    """Binary cross-entropy between labels and the sigmoid of the scores, in nats, summed over classes.
 
     Because of the sum (T. Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 1), each
     class trains as fast as in a classifier for that class alone. A mean would slow training down in proportion to the
-    number of classes. Classes that were not judged contribute nothing.
+    number of classes. Classes for which an image is not annotated do not contribute to its loss.
     """
 
     kind: ClassVar[str] = "binary-cross-entropy"
     link: ClassVar[Literal["softmax", "sigmoid"]] = "sigmoid"
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the loss for each image, summed over the image's judged classes."""
+        """Return the loss for each image, summed over the classes for which the image is annotated."""
         from torch.nn import functional
 
         marks = targets.marks
@@ -163,9 +166,9 @@ class Solver(ABC):
 class Augment:
     """A kind of random change to training images, with its settings. Its choices depend only on (seed, epoch, sample).
 
-    A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses geometry for many images without
-    touching pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
-    image at the network's size (`imclass.data.augment.colour.ColourKind`).
+    A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
+    reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
+    image at the network's input size (`imclass.data.augment.colour.ColourKind`).
     """
 
     kind: ClassVar[str] = ""  # its name in the table
@@ -182,13 +185,14 @@ DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "p
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of training: epochs under one optimiser and schedule, or a solver that fits the last layer.
+    """A part of training: either epochs with one optimiser and schedule, or the fit of the last layer by a solver.
 
     Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
-    `begin` decides which weights a stage inherits from the preceding stage or, in the first stage, from `init`.
-    "continue" inherits all weights that fit by name and shape, "fresh" none, and "first-and-last" those of the first
-    four convolutions and of all fully connected layers (Simonyan and Zisserman, ICLR 2015, section 3.1).
+    `begin` decides which weights a stage inherits from the preceding stage or, if it is the first stage, from `init`.
+    "continue" inherits all weights whose names and shapes match, and "fresh" inherits none. "first-and-last" inherits
+    those of the first four convolutions and all fully connected layers (Simonyan and Zisserman, ICLR 2015, section
+    3.1).
     """
 
     name: str = ""  # the stage's folder in the run; empty: the network's name
@@ -209,9 +213,10 @@ class Stage:
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if a step has more parts than images, `name` cannot name a folder, or fields are wrong.
+        """Raise `UserError` if `name` cannot name a folder, or if a step has more parts than images.
 
-        Each kind of stage requires its own fields and forbids those of the other kind.
+        Also raise it if the fields do not suit the kind of stage: each kind requires its own fields and forbids those
+        of the other kind.
         """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(
@@ -231,12 +236,12 @@ class Stage:
 
     @staticmethod
     def takes_field(record: Mapping[str, Any], name: str) -> bool:
-        """Return whether the stage in this JSON record uses a field, and so takes it from an option for all stages."""
+        """Return whether the stage described by a JSON record uses a field. If so, an option for all stages sets it."""
         return name not in (DESCENT_FIELDS if record["kind"] == "solve" else ("solver",))
 
     @property
     def descent(self) -> tuple[Optimiser, Schedule]:
-        """The optimiser and the schedule of a stage of kind "descend"."""
+        """Return the optimiser and the schedule of a stage of kind "descend"."""
         if self.optimiser is None or self.schedule is None:
             raise TypeError(f"a stage of kind {self.kind} has no optimiser and no schedule")
         return self.optimiser, self.schedule
@@ -252,7 +257,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Cut:
-    """The division of data into splits: the rule and seed for data without splits, and the validation fraction."""
+    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation."""
 
     rule: Share = Share()
     seed: int = 0
@@ -261,9 +266,9 @@ class Cut:
 
 @dataclass(frozen=True)
 class Training:
-    """A training run: every choice that decides its result. A recipe returns one.
+    """A training run: every setting that affects its result. A recipe returns one.
 
-    `device` and `precision` may be "auto". A run resolves them when it begins and keeps the result as its `Runtime`.
+    `device` and `precision` may be "auto". A run resolves them when it begins and stores the result in its `Runtime`.
     """
 
     recipe: str
@@ -287,7 +292,7 @@ class Training:
 
     @property
     def cut(self) -> Cut:
-        """Return how the data is cut into splits."""
+        """Return how the data is divided into splits."""
         return Cut(self.split, self.split_seed, self.validation)
 
     def check_together(self, at: str) -> None:

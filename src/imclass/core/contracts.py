@@ -1,4 +1,4 @@
-"""Contracts between the rooms.
+"""Contracts between the rooms, which are the packages in `imclass`.
 
 Axes in all annotations: N images, C channels, H height and W width in pixels, K classes, V views, D descriptors.
 """
@@ -34,9 +34,9 @@ class Origin:
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Named images, indexed by position, as needed for prediction. `[i]` raises `BadImage` for a bad image.
+    """Named images, indexed by position, as needed for prediction.
 
-    Every `Dataset` is also an `ImageSource`.
+    `[i]` raises `BadImage` if image i cannot be used. Every `Dataset` is also an `ImageSource`.
     """
 
     def __len__(self) -> int: ...
@@ -50,9 +50,9 @@ class ImageSource(Protocol):
 class Dataset(Protocol):
     """One split of a data set: images and their targets, indexed by position.
 
-    `ids` are hashes of the names in Unicode NFC. Random choices depend on them and not on positions, so
-    adding or holding out some images changes nothing for the others. `array` contains all images if they have the same
-    size and fit in memory. `[i]` raises `BadImage` for a bad image.
+    `ids` are hashes of the names in Unicode NFC. Random choices depend on them and not on positions. If images are
+    added or held out, the choices for the other images therefore stay the same. `array` contains all images if they
+    have the same size and fit in memory. `[i]` raises `BadImage` if image i cannot be used.
     """
 
     @property
@@ -83,7 +83,7 @@ class Dataset(Protocol):
     def name(self, i: int) -> str: ...
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return, for each image, the first 64 bits of the SHA-256 of its file or, in an array, of its pixels."""
+        """Return, for each image, the first 64 bits of the SHA-256 of its file, or of its pixels in an array."""
         ...
 
     def digest(self) -> str:
@@ -114,7 +114,7 @@ class NetworkBacked(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the network's name in the table."""
+        """Return the network's name in the table of networks."""
         ...
 
     @property
@@ -163,7 +163,7 @@ class Classifier(Protocol):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Return, for "sigmoid", the lowest probability at which each class is predicted. Empty means 0.5 for all."""
+        """Return the lowest probability at which each class is predicted, for "sigmoid". Empty means 0.5 for all."""
         ...
 
     @property
@@ -173,11 +173,11 @@ class Classifier(Protocol):
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the sorted content hashes of the images that any part was trained on, or None if unknown."""
+        """Return the sorted content hashes of the images on which any part was trained, or None if unknown."""
         ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the scores of images of any size, as float32 on the CPU, after preprocessing as in training."""
+        """Preprocess images of any size as in training, and return their scores as float32 on the CPU."""
         ...
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
@@ -203,15 +203,21 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class ViewProtocol(Protocol):
-    """A rule that turns views of an image into one vector of scores, as a frozen value. Metrics never see crops."""
+    """A rule that turns views of an image into one vector of scores, as a frozen value.
+
+    Metrics are computed from these vectors and never from the scores of single views.
+    """
 
     @property
     def name(self) -> str:
-        """Return the protocol's name in the table, as used on the command line and in model files."""
+        """Return the protocol's name in the table of protocols, as used on the command line and in model files."""
         ...
 
     def scales_for(self, preprocess: Preprocess) -> tuple[int, ...]:
-        """Return the lengths Q of an image's shorter side, in pixels. The tuple is empty if the preprocess decides."""
+        """Return the lengths in pixels to which the shorter side of an image is scaled (Q in the papers).
+
+        The tuple is empty if `preprocess` decides the scale.
+        """
         ...
 
     def check(self, classifier: NetworkBacked) -> None:
@@ -223,7 +229,7 @@ class ViewProtocol(Protocol):
 
 @dataclass(frozen=True)
 class Refused:
-    """An image that was left out: its file, a short code and the reason."""
+    """An image that was left out: its file, a short code for the reason, and the reason."""
 
     path: str
     code: str
@@ -253,7 +259,10 @@ class Evaluation:
 
     @property
     def tally(self) -> str:
-        """Return, as text, how many images were scored, refused, and left out because a model was trained on them."""
+        """Return, as text, how many images were scored, how many were refused, and how many were left out.
+
+        Images are left out if a model was trained on them.
+        """
         parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
         if self.trained_on:
             parts.append(f"the model was trained on {self.trained_on:,} of them")

@@ -1,4 +1,4 @@
-"""Exceptions: mistakes that the user can fix, interruption, and images that cannot be used."""
+"""Exceptions for mistakes that the user can fix, for interruption, and for images that cannot be used."""
 
 from collections.abc import Iterable
 
@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class BadImage(Exception):
-    """A refused image. `code` is a short, stable word such as "truncated"; `detail` describes the fault.
+    """An image that cannot be used. `code` is a short, stable word such as "truncated"; `detail` describes the fault.
 
     Loaders catch the error, report the file and leave the image out. The file itself is never modified.
     """
@@ -40,6 +40,6 @@ class BadImage(Exception):
 
 
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
-    """Raise a `UserError` with the option `key`, its value and the values allowed, unless `condition` holds."""
+    """Raise a `UserError` that states the option `key`, its value and the allowed values, if `condition` is false."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

@@ -11,7 +11,7 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that replaces `path` only when the block succeeds.
+    """Yield a file that replaces `path` if the block succeeds. Otherwise the file is deleted.
 
     The file is written next to `path`, fsynced and renamed, and then the folder is fsynced.
     """
@@ -51,6 +51,6 @@ def file_digest(path: Path) -> str:
 
 
 def has_mark(path: Path, mark: bytes) -> bool:
-    """Return whether a file's first 1,024 bytes contain `mark`, which identifies files that imclass wrote."""
+    """Return whether the first 1,024 bytes of a file contain `mark`, which identifies files written by imclass."""
     with path.open("rb") as file:
         return mark in file.read(1024)

@@ -1,4 +1,4 @@
-"""The one-file model format: safetensors with a JSON header, sealed by a digest."""
+"""The format of model files: safetensors with a JSON header, protected by a digest."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Measures of a model on a split. `main` is the measure by which models are chosen."""
+    """Measures of a model on a split. `main` names the measure by which models are chosen."""
 
     measures: dict[str, float]
     evaluated: int
@@ -63,7 +63,7 @@ class Metrics:
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
-        """Return the metrics in a flat record: measures keyed by name, and the counts "evaluated" and "total"."""
+        """Convert a flat record to metrics. It contains measures keyed by name, and counts "evaluated" and "total"."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
         return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_measure(measures))
@@ -98,7 +98,7 @@ class Provenance:
     """The origin of a model.
 
     `chosen` describes the step from which the weights were taken, or the file from which they were imported. `recipe`
-    is the resolved config as JSON, because the tables of the config's kinds belong to higher rooms.
+    is the resolved config. It is JSON because the tables of the config's kinds belong to higher rooms.
     """
 
     data: DataFacts | None = None
@@ -132,7 +132,7 @@ class ModelHeader:
     format: int = MODEL_FORMAT
 
     def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
-        """Return the body as a value of the dataclass `kind`. Raise a `UserError` that names `path` for a bad field."""
+        """Return the body as a value of the dataclass `kind`. If a field is wrong, the `UserError` names `path`."""
         try:
             body: Body = from_json(kind, self.body, "body", kinds)
         except UserError as error:
@@ -141,7 +141,10 @@ class ModelHeader:
 
 
 def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -> None:
-    """Write a safetensors file whose metadata is the header as JSON with a digest over the header and the tensors."""
+    """Write a safetensors file.
+
+    Its metadata contains the header as JSON, and a digest over the header and the tensors.
+    """
     record = to_json(header)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     sealed = json.dumps({"header": record, "sha256": seal_digest(record, plain)}, sort_keys=True)
@@ -149,7 +152,7 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -
 
 
 def seal_digest(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the digest over the header and the tensors that a model file contains."""
+    """Return the digest that is stored in a model file. It covers the header and the tensors."""
     text = json.dumps(record, sort_keys=True) + tensors_digest(tensors)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -168,7 +171,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
 
 
 def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
-    """Return the header in the JSON read from `path`. Raise `UserError` if its format or a field is wrong."""
+    """Return the header in the JSON read from `path`. Raise `UserError` if the format or a field is wrong."""
     check_format(record, path)
     try:
         header: ModelHeader = from_json(ModelHeader, record)
@@ -178,7 +181,7 @@ def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
-    """Raise `UserError` unless this version of imclass reads the header's format. The message describes the fix."""
+    """Raise `UserError` if this version of imclass does not read the header's format. The message states the fix."""
     number = record.get("format")
     if number == MODEL_FORMAT:
         return
@@ -195,13 +198,16 @@ def unreadable_text(path: Path, error: UserError, versions: Any) -> str:
 
 
 def install_advice(versions: Any) -> str:
-    """Return the advice to install the imclass version that is recorded in a header."""
+    """Return advice to install the version of imclass that is recorded in a header."""
     wrote = versions.get("imclass") if isinstance(versions, dict) else None
     return f"install imclass {wrote}, which wrote it" if wrote else "install the version of imclass that wrote it"
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
-    """Return a model file's header, as JSON, and digest, without reading tensors or trusting the stated lengths."""
+    """Return the header of a model file, as JSON, and its digest, without reading tensors.
+
+    The length of the header is checked against the size of the file before the header is read.
+    """
     if path.name == "model.safetensors" and not path.exists() and (path.parent / "config.json").is_file():
         problem = f"the run in {path.parent} is not finished: it has no {path.name} yet, and no complete checkpoint"
         raise UserError(f"{problem}. Run its `imclass train` command again to resume it, and then run this command")
@@ -233,9 +239,9 @@ def read_record(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray, "N"] | None:
-    """Return, from a model's tensors, the content hashes of the model's training images, or None if not known.
+    """Return the content hashes of a model's training images, or None if its tensors do not include them.
 
-    Raise `UserError` if the tensor that should list the hashes has the wrong type or shape.
+    Raise `UserError` if the tensor of hashes has the wrong type or shape.
     """
     known = tensors.get(TRAINED_ON)
     if known is None:
@@ -248,7 +254,7 @@ def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray,
 
 
 def merge_contents(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
-    """Return the sorted union of the lists of content hashes, or None if no list is known."""
+    """Return the sorted union of the known lists of content hashes, or None if all lists are unknown."""
     known = [values for values in contents if values is not None]
     return np.unique(np.concatenate(known)) if known else None
 
@@ -259,7 +265,7 @@ def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
 
 
 def describe_tensor(tensor: Tensor | None) -> str:
-    """Return a tensor's shape as text, with the type unless that is float32."""
+    """Return a tensor's shape as text, followed by its type unless that is float32."""
     if tensor is None:
         return "absent"
     form = " x ".join(map(str, tensor.shape)) or "a single value"

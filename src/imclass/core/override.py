@@ -54,15 +54,15 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
 
 def items_of(root: type) -> list[type]:
-    """Return the dataclasses whose instances a config contains in tuples."""
+    """Return the dataclasses of the items in a config's tuples."""
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
 def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
-    """Return the rank of a key in the order of application.
+    """Return a sort key that puts config keys into the order in which they are applied.
 
-    Kinds and lists of kinds come first, then other fields from the outermost inwards, then keys of dicts in the order
-    in which the user wrote them, because the last pattern that matches a layer wins.
+    Kinds and lists of kinds come first, then other fields from the outermost inwards, then keys of dicts. Keys of dicts
+    keep the order in which the user wrote them, because the last pattern that matches a layer wins.
     """
     if is_in_dict(root, key):
         return True, True, 0
@@ -70,7 +70,7 @@ def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
 
 
 def is_in_dict(root: type, key: str) -> bool:
-    """Return whether a key, such as "rates.head.*", leads into a dict field."""
+    """Return whether a key, such as "rates.head.*", denotes an entry of a dict field."""
     kind: Any = root
     for name in key.split("."):
         if typing.get_origin(kind) is dict:
@@ -99,7 +99,11 @@ def without_none(kind: Any) -> Any:
 
 
 def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
-    """Return the full keys that a key stands for: one per stage if the key begins with a field of the stages."""
+    """Return the full keys for a key.
+
+    A key that begins with a field of the stages becomes one key for each stage that uses the field, or one key for
+    every stage if the field is not used by any.
+    """
     hints = hints_of(root)
     first = key.split(".")[0]
     if first in hints:
@@ -129,7 +133,7 @@ def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
 
 
 def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set one value in a JSON record of the type `kind`, checked against the type of the field."""
+    """Set one value in a JSON record of the type `kind`. The value is checked against the type of its field."""
     name, rest = names[0], names[1:]
     item = item_of(kind)
     if item and item in kinds and not name.isdigit():
@@ -173,7 +177,10 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
 
 
 def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set a field of every entry of one kind in a list of kinds; append an entry first if the list lacks that kind."""
+    """Set a field in all entries of one kind in a list of kinds.
+
+    If the list has no entry of that kind, append one first.
+    """
     name, rest = names[0], names[1:]
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
     if not rest and value != Words():
@@ -187,14 +194,17 @@ def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
 
 
 def words_of(value: Any) -> Sequence[str] | None:
-    """Return the names in a value for a list of kinds, or None if the value contains the entries themselves."""
+    """Return the names in a value for a list of kinds, or None if the value contains entries instead of names."""
     words = (value,) if isinstance(value, str) else value
     names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
     return words if names and (words or isinstance(value, Words)) else None
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return entries of these kinds, or none for "none" alone. Kinds that are already in the list keep their fields."""
+    """Return a list of entries of these kinds, or an empty list if "none" is the only word.
+
+    Entries that are already in the list keep their fields.
+    """
     if not words:
         known = known_kinds(item, kinds)
         raise UserError(f"{option} needs a value: kinds in order, or none. The kinds are: {known}")
@@ -220,7 +230,7 @@ def known_kinds(item: Any, kinds: Kinds) -> str:
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
-    """Turn a record into one of another kind, with no other field set."""
+    """Change the kind of a record to `name`. If it had another kind, remove its other fields."""
     if record["kind"] != name:
         class_of(kind, {"kind": name}, "", kinds)
         record.clear()
@@ -228,7 +238,7 @@ def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> 
 
 
 def convert_value(kind: Any, value: Any, key: str) -> Any:
-    """Return a value for a field of this type: words are parsed, numpy scalars become plain numbers."""
+    """Return a value for a field of this type, with words parsed and NumPy scalars converted to plain numbers."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
     if not isinstance(value, Words):
@@ -259,7 +269,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
 
 
 def field_options(kind: Any, key: str) -> str:
-    """Return the options for a dataclass's fields as text. For a tuple of dataclasses, use those of its first item."""
+    """Return, as text, the options for the fields of a dataclass, or of the first item in a tuple of dataclasses."""
     item = item_of(kind)
     owner = item or without_none(kind)
     names = [*hints_of(owner)]

@@ -1,4 +1,4 @@
-"""The preprocessing of an image for a network: one frozen value, stored in model files and used by all verbs."""
+"""The preprocessing of an image for a network: one frozen value, stored in model files and used by all commands."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
@@ -68,7 +68,7 @@ class Preprocess:
         return image[top : top + limit, left : left + limit]
 
     def convert_colour(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W c"]:
-        """Return the image in greyscale (luma of ITU-R BT.601) or in three channels, in the network's channel order."""
+        """Return the image in greyscale (luma of ITU-R BT.601), or with three channels in the network's order."""
         if self.colour == "grey":
             return image if image.shape[2] == 1 else np.asarray(Image.fromarray(image).convert("L"))[:, :, None]
         image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
@@ -89,7 +89,7 @@ class Preprocess:
     def resize_to(
         self, image: UInt8[np.ndarray, "H W C"], height: int, width: int, box: Box | None = None
     ) -> UInt8[np.ndarray, "h w C"]:
-        """Return `image`, or the part of it in `box`, resized to exactly this height and width in pixels."""
+        """Return `image`, or only the part inside `box`, resized to exactly this height and width in pixels."""
         if image.shape[:2] == (height, width) and box is None:
             return image
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -1,9 +1,9 @@
 """Random choices about samples, as pure functions of seed, epoch, sample and purpose.
 
-They come from a counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
-(SC 2011). There is no state to save, so neither the number of workers or processes nor resuming can change a sample.
-The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), applied once for each word of
-the counter.
+They come from a counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC
+2011). There is no state to save. A sample therefore does not depend on the number of workers or processes, or on
+whether a run was resumed. The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014),
+applied once for each word of the counter.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
 
 
 def mix_word(z: int) -> int:
-    """Apply the same function as `mix` to one word, much faster than `mix` does to an array of one word."""
+    """Apply the function of `mix` to one word. This is much faster than `mix` with an array of one word."""
     z = (z ^ (z >> 30)) * FIRST_MULTIPLIER & WORD_MASK
     z = (z ^ (z >> 27)) * SECOND_MULTIPLIER & WORD_MASK
     return z ^ (z >> 31)
@@ -34,7 +34,7 @@ def mix_word(z: int) -> int:
 class Draws:
     """The random choices of one epoch of a run, each a function of (seed, epoch, sample, repeat, stream) alone.
 
-    A stream names a purpose ("order", "flip", ...); `repeat` numbers the choices of one sample for one purpose.
+    A stream names a purpose ("order", "flip", ...). `repeat` numbers the choices for one sample and one purpose.
     """
 
     seed: int
@@ -46,7 +46,7 @@ class Draws:
         return Draws(self.seed, epoch, self.scope)
 
     def in_scope(self, scope: str) -> "Draws":
-        """Return the choices in a scope. They are independent of those from the same streams in any other scope."""
+        """Return the choices in a scope. They are independent of the choices from the same streams in other scopes."""
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
@@ -62,7 +62,10 @@ class Draws:
         return (self.bits(ids, stream, repeat) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def order(self, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-        """Return the positions in `ids` in the epoch's order. Removing a sample does not reorder the others."""
+        """Return the order of the samples in this epoch, as positions in `ids`.
+
+        Removing a sample does not change the order of the others.
+        """
         return np.argsort(self.bits(ids, "order"), kind="stable").astype(np.int64)
 
 

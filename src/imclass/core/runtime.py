@@ -40,7 +40,7 @@ DEFAULT_ARITHMETIC = Arithmetic()
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device, threads and arithmetic of a run, resolved once, saved in checkpoints and restored on resume."""
+    """The device, threads and arithmetic of a run, resolved once, saved in checkpoints and restored when it resumes."""
 
     device: str = "cpu"
     threads: int = 1
@@ -101,10 +101,10 @@ def keep_memory() -> bool:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Seed the generator that dropout on `device` draws from, and no other.
+    """Seed only the random generator that dropout uses on `device`.
 
-    `torch.manual_seed` records a stack trace for each absent accelerator. That takes a millisecond, a fifth of a
-    small network's step.
+    `torch.manual_seed` would also record a stack trace for each absent accelerator. That takes a millisecond, which is
+    a fifth of a training step of a small network.
     """
     if device.type == "mps":
         torch.mps.manual_seed(seed)
@@ -115,13 +115,13 @@ def reseed(seed: int, device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share a piece of work: this one alone, or all that torchrun started."""
+    """The processes that share a piece of work: either this process alone, or all processes started by torchrun."""
 
     rank: int = 0
     count: int = 1
 
     def share(self, n: int) -> range:
-        """Return this process's range of the n items. All processes' ranges together cover each item exactly once."""
+        """Return this process's range of the n items. The ranges of all processes cover each item exactly once."""
         return range(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
     def gather_objects(self, mine: Any) -> list[Any]:
@@ -156,7 +156,7 @@ def check_launched() -> None:
 
 @contextlib.contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the processes that torchrun started, over gloo, for the duration of a block."""
+    """Connect the processes started by torchrun, with the gloo backend, for the duration of a block."""
     if world_size() == 1:
         yield Processes()
         return
@@ -169,7 +169,7 @@ def join_processes() -> Iterator[Processes]:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that decide the bits of a result."""
+    """Return the versions of Python and of the libraries that affect the exact bits of a result."""
     versions = {"python": platform.python_version()}
     for name in VERSIONED_PACKAGES:
         try:

@@ -17,7 +17,7 @@ from imclass.core.text import suggestion
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin file: its module, or the problem that kept it from being imported."""
+    """A plugin file: its module, or the problem that prevented its import."""
 
     path: Path
     digest: str  # SHA-256 of its content
@@ -39,7 +39,10 @@ def no_explanation(name: str) -> str:
 
 @dataclass(frozen=True)
 class EntryTable:
-    """Entries of one kind, such as all networks, keyed by name, and the modules that could not be imported."""
+    """A table of entries of one kind, such as all networks, keyed by name.
+
+    `failures` describes the modules that could not be imported.
+    """
 
     what: str  # the kind of entry in messages, such as "network"
     entries: dict[str, Any]
@@ -115,7 +118,7 @@ def plugin_files(folders: Sequence[Path]) -> list[Path]:
 
 
 def load_plugin(path: Path) -> Plugin:
-    """Return a plugin, executed unless this process has already executed a file with this path and content.
+    """Return a plugin. Execute its file unless this process has already executed one with this path and content.
 
     A second execution would create the plugin's classes again, and existing instances would not belong to the new ones.
     """

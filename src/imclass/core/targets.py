@@ -1,4 +1,4 @@
-"""Targets of images: one label per image or, for each class, one of yes, no and not judged.
+"""Targets of images: one class per image, any number of classes per image, or class fractions.
 
 Targets contain NumPy arrays in data sets and tensors in a loss.
 """
@@ -33,15 +33,15 @@ class OneOf:
         return OneOf(self.labels[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
-        """Return the targets for a list of `classes` classes, in which class k has the index `new_numbers[k]`."""
+        """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes."""
         return OneOf(new_numbers[self.labels])
 
     def numpy(self) -> Int64[np.ndarray, "N"]:
-        """Return the labels as an array."""
+        """Return the labels as a NumPy array."""
         return np.asarray(self.labels)
 
     def on_device(self, device: str | torch.device) -> "OneOf":
-        """Return these targets with their labels as a tensor on a device, for a loss."""
+        """Return these targets for a loss: the labels are a tensor on a device."""
         return OneOf(torch.as_tensor(self.labels).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
@@ -49,12 +49,12 @@ class OneOf:
         return np.bincount(self.numpy(), minlength=classes).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each class. K is `classes`."""
+        """Return the positions of the images in each of the `classes` classes."""
         order = np.argsort(self.numpy(), kind="stable")
         return np.split(order, np.searchsorted(self.numpy()[order], np.arange(1, classes)))
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return groups of positions, one for each class, to be split in equal proportions."""
+        """Return the positions of the images in each class. A split takes the same fraction of each of these groups."""
         return self.by_class(classes)
 
     def label_texts(self, classes: tuple[str, ...]) -> list[str]:
@@ -62,13 +62,16 @@ class OneOf:
         return [classes[label] for label in self.numpy()]
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return the number of images whose label has the highest score. Labels and scores must share a device."""
+        """Return the number of images whose label has the highest score. Labels and scores must be on one device."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class AnyOf:
-    """Any number of classes per image. `marks` are 1 for yes, 0 for no, and -1 for not judged."""
+    """Any number of classes per image.
+
+    `marks` is 1 if an image has a class, 0 if it does not, and -1 if the image is not annotated for the class.
+    """
 
     marks: Int8[np.ndarray, "N K"] | Int8[Tensor, "N K"]
 
@@ -83,10 +86,10 @@ class AnyOf:
         return AnyOf(self.marks[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
-        """Return the targets for a list of `classes` classes, in which class k has the index `new_numbers[k]`.
+        """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
 
-        The mark for merged classes is yes if any of them is yes, else no if any is no, else not judged. A new class
-        with an index that is not in `new_numbers` is not judged.
+        If classes are merged, the new class is 1 if any of them is 1, else 0 if any of them is 0, else -1. Classes
+        whose indices are not in `new_numbers` are -1.
         """
         marks = np.full((len(self), classes), -1, np.int8)
         for k, new in enumerate(new_numbers.tolist()):
@@ -94,11 +97,11 @@ class AnyOf:
         return AnyOf(marks)
 
     def numpy(self) -> Int8[np.ndarray, "N K"]:
-        """Return the marks as an array."""
+        """Return `marks` as a NumPy array."""
         return np.asarray(self.marks)
 
     def on_device(self, device: str | torch.device) -> "AnyOf":
-        """Return these targets with their marks as a tensor on a device, for a loss."""
+        """Return these targets for a loss: `marks` is a tensor on a device."""
         return AnyOf(torch.as_tensor(self.marks).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
@@ -106,7 +109,7 @@ class AnyOf:
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each class. K is `classes`."""
+        """Return the positions of the images in each of the `classes` classes."""
         return [np.flatnonzero(column == 1) for column in self.numpy().T]
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
@@ -114,13 +117,16 @@ class AnyOf:
         return [np.arange(len(self))]
 
     def label_texts(self, classes: tuple[str, ...]) -> list[str]:
-        """Return the classes of each image, separated by NUL; a question mark precedes a class that was not judged."""
+        """Return the names of each image's classes, separated by NUL.
+
+        Classes for which the image is not annotated are included, each preceded by a question mark.
+        """
         prefixes = {1: "", -1: "?"}
         rows = self.numpy().tolist()
         return ["\0".join(prefixes[m] + c for m, c in zip(row, classes, strict=True) if m) for row in rows]
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return the number of images for which every judged class is predicted correctly.
+        """Return the number of images for which every annotated class is predicted correctly.
 
         A class is predicted if its probability is at least 0.5.
         """
@@ -145,7 +151,7 @@ class Soft:
         return Soft(self.rows[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "Soft":
-        """Return the targets for a list of `classes` classes, in which class k has the index `new_numbers[k]`.
+        """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
 
         If classes are merged, their fractions are added.
         """
@@ -155,11 +161,11 @@ class Soft:
         return Soft(rows)
 
     def numpy(self) -> Float32[np.ndarray, "N K"]:
-        """Return the class fractions as an array."""
+        """Return the class fractions as a NumPy array."""
         return np.asarray(self.rows)
 
     def on_device(self, device: str | torch.device) -> "Soft":
-        """Return these targets with their class fractions as a tensor on a device, for a loss."""
+        """Return these targets for a loss: the class fractions are a tensor on a device."""
         return Soft(torch.as_tensor(self.rows).to(device))
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
@@ -172,14 +178,14 @@ StepTargets: TypeAlias = OneOf | AnyOf | Soft  # of a training step, in which mi
 
 
 def labels_of(targets: Targets, what: str, fix: str = "drop the option") -> Int64[np.ndarray, "N"]:
-    """Return the label of each image, for `what`. Raise a `UserError` that names `what` if images may have several."""
+    """Return the label of each image. If images may have several labels, raise a `UserError` that names `what`."""
     if not isinstance(targets, OneOf):
         raise UserError(f"{what} needs images with one label each, but these may have several; {fix}")
     return targets.numpy()
 
 
 def marks_of(targets: Targets, what: str, fix: str = "drop the option") -> Int8[np.ndarray, "N K"]:
-    """Return the marks of each image, for `what`. Raise a `UserError` that names `what` if each has one label."""
+    """Return the `marks` of all images. If each image has one label, raise a `UserError` that names `what`."""
     if not isinstance(targets, AnyOf):
         raise UserError(f"{what} needs images that may have several labels, but these have one each; {fix}")
     return targets.numpy()

@@ -1,4 +1,4 @@
-"""Text for terminals and messages: escaped, aligned and shortened names, and suggestions for misspelt ones."""
+"""Text for terminals and messages: escaped, aligned and shortened names, and suggestions for misspelt names."""
 
 import difflib
 import math
@@ -25,18 +25,18 @@ def nfc_form(name: str) -> str:
 
 
 def printable_text(text: str) -> str:
-    """Return `text` on one line and safe for a terminal: control characters and invalid UTF-8 become escapes."""
+    """Return `text` as one line that is safe for a terminal: control characters and invalid UTF-8 become escapes."""
     valid = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in valid)
 
 
 def escape_formula(cell: str) -> str:
-    """Return a cell for a CSV file; one that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Return a cell for a CSV file, with an apostrophe in front if a spreadsheet would run it as a formula."""
     return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def list_names(names: Sequence[str], max_names: int = 10) -> str:
-    """Return the first `max_names` names in quotes, followed by the number of other names."""
+    """Return the first `max_names` names in quotes, followed by the number of remaining names."""
     text = ", ".join(repr(name) for name in names[:max_names])
     return text if len(names) <= max_names else f"{text} and {len(names) - max_names} more"
 
@@ -72,7 +72,7 @@ def pad_text(text: str, wide: int) -> str:
 
 
 def shorten_name(name: str, max_columns: int = MAX_NAME_COLUMNS) -> str:
-    """Return a class name made safe for a terminal, and shortened by an ellipsis in the middle if it is too long.
+    """Return a class name that is safe for a terminal. If it is too long, an ellipsis replaces the middle.
 
     The ends are kept because class names often differ only there.
     """

@@ -23,7 +23,7 @@ from imclass.store.context import Context, find_in
 
 
 def pipeline_parts(context: Context | None = None) -> EntryTable:
-    """Return the table of all kinds of part."""
+    """Return the table of all kinds of parts."""
     table = find_in(context, "imclass.pipelines.parts", "PARTS", "part")
 
     def explain(name: str) -> str:
@@ -52,7 +52,10 @@ class PipelinePart:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def fit(self, x: Any, targets: Targets, classes: int) -> "PipelinePart":
-        """Learn from the predecessor's output for the training images, and return the part. K is `classes`."""
+        """Learn from the predecessor's output for the training images, and return the part.
+
+        `classes` is the number of classes.
+        """
         return self
 
     def members(self) -> Mapping[str, Classifier]:
@@ -71,7 +74,7 @@ class PipelinePart:
         return {name: np.asarray(getattr(self, name)) for name in self.learned}
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
-        """Set the learned arrays from a file. Raise `UserError` unless the part learns exactly these arrays."""
+        """Set the learned arrays from a file. Raise `UserError` if they are not exactly those that the part learns."""
         if set(arrays) != set(self.learned):
             expected, found = (", ".join(sorted(names)) or "nothing" for names in (self.learned, arrays))
             raise UserError(
@@ -86,7 +89,7 @@ class Feature(PipelinePart):
 
     @abstractmethod
     def transform(self, x: Any) -> Any:
-        """Return the next part's input, for training images and any others."""
+        """Return the input of the next part, for training images and for any other images."""
 
 
 class Scorer(PipelinePart):

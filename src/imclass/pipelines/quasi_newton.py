@@ -26,7 +26,7 @@ MIN_CURVATURE = 1e-3  # a lower bound for a loss's second derivative with respec
 
 @dataclass(frozen=True, eq=False)
 class LogisticLoss:
-    """The losses of images, in nats, in each of F fits. The last column of `rows` is ones, for the biases."""
+    """The losses of images, in nats, in each of F fits. The last column of `rows` consists of ones, for the biases."""
 
     rows: Float[Tensor, "N E"]
     wanted: Float[Tensor, "K N"]  # 1 for each class that an image has
@@ -134,5 +134,5 @@ def inner(a: Float[Tensor, "F K E"], b: Float[Tensor, "F K E"]) -> Float[Tensor,
 
 
 def quotient(above: Float[Tensor, "F"], below: Float[Tensor, "F"]) -> Float[Tensor, "F"]:
-    """Return a quotient, or 0 for a fit that has ended and no longer moves."""
+    """Return `above / below`, or 0 for a fit that has ended and no longer moves."""
     return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0)

@@ -1,4 +1,4 @@
-"""Recipes for CIFAR-10, from PaddlePaddle's book and from papers, and the best one we know of for a single epoch."""
+"""Recipes for CIFAR-10: from PaddlePaddle's book, from papers, and the best one known to us for a single epoch."""
 # Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Model, Stage, Training

@@ -21,7 +21,7 @@ def finetune(data: str = "photos", init: str = INIT, epochs: int = 10) -> Traini
     to choose the weights. The weights after the first stage may be chosen as well. If a class has fewer than five
     training photos, only the last layer is fitted.
 
-    The learning rates, crop areas and patience are first values that were not tuned.
+    The learning rates, crop areas and patience are initial choices that were not tuned.
 
     With `--init googlenet:bvlc`, one run (seed 0) on ants and bees classified 145 of the 153 photos in `val/` correctly
     (94.77%). It took 241 s in bf16 on 2 busy cores of an AMD EPYC (torch 2.13.0). The chosen weights were those after

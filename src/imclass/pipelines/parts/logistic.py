@@ -2,8 +2,8 @@
 
 The objective is that of scikit-learn's LogisticRegression: C times the sum of the losses in nats, plus half of the
 squared weights. Biases are not penalised. If each image has one label, the regression is multinomial, with a weight
-vector for every class. For two classes this equals scikit-learn's single vector at 2C. If images may have several
-labels, there is a binary regression for each class. All of them use the same strength.
+vector for every class. For two classes, the result equals that of scikit-learn's single weight vector at 2C. If images
+may have several labels, there is a binary regression for each class. All of them use the same strength.
 """
 
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the larg
 
 @dataclass
 class Logistic(LinearScorer):
-    """Multinomial logistic regression on standardised features or, for several labels, a binary one for each class.
+    """Logistic regression on standardised features: multinomial, or binary per class if images have several labels.
 
     `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified
-    cross-validation with `folds` folds is chosen. There are fewer folds if a class has fewer images than that. If
-    fewer than two folds remain, the middle of the grid is used.
+    cross-validation with `folds` folds is chosen. If a class has fewer than `folds` images, there are only as many
+    folds as images of that class. With fewer than two folds, the middle of the grid is used.
     """
 
     kind: ClassVar[str] = "logistic"
@@ -78,7 +78,7 @@ class Logistic(LinearScorer):
         self.link = "sigmoid" if self.sigmoid_ else "softmax"
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
-        """Set the learned arrays from a file, and the link that they imply."""
+        """Set the learned arrays from a file, and the link that follows from them."""
         super().restore(arrays, where)
         self.set_link()
 
@@ -100,10 +100,10 @@ class Logistic(LinearScorer):
 
 
 class PrincipalAxes:
-    """Standardised features in the coordinates of their principal axes, of which there are at most as many as images.
+    """Standardised features in the coordinates of their principal axes.
 
-    The penalty on the weights is the same in these coordinates, and so is the minimum. The coordinates are
-    uncorrelated, so the solver needs fewer iterations.
+    There are at most as many axes as images. The penalty on the weights is the same in these coordinates, and so is the
+    minimum. The coordinates are uncorrelated, so the solver needs fewer iterations.
     """
 
     def __init__(self, x: Float[Tensor, "N D"]) -> None:
@@ -120,13 +120,13 @@ class PrincipalAxes:
         self.rows = torch.cat([standard @ self.axes, torch.ones_like(x[:, :1])], 1)  # the column for the biases
 
     def undo(self, found: Float[Tensor, "K E"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
-        """Return weights and biases for the original features from those for the axes."""
+        """Convert weights and biases for the principal axes to weights and biases for the original features."""
         weights = found[:, :-1] @ self.axes.T / self.spread
         return weights, found[:, -1] - weights @ self.mean
 
 
 def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N"]]:
-    """Return two arrays of zeros and ones: the classes that each image has, and the classes that were judged."""
+    """Return two arrays of zeros and ones: which classes each image has, and for which classes it is annotated."""
     if isinstance(targets, AnyOf):
         marks = torch.from_numpy(targets.numpy().T.copy())
         return (marks == 1).double(), (marks >= 0).double()
@@ -135,7 +135,7 @@ def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], F
 
 
 def check_counts(targets: Targets, classes: int, min_images: int) -> None:
-    """Raise `UserError` for a class that too few images have, or that too few images lack."""
+    """Raise `UserError` if fewer than `min_images` images have a class, or if fewer than that lack it."""
     counts = targets.counts(classes)
     without = (targets.numpy() == 0).sum(0) if isinstance(targets, AnyOf) else len(targets) - counts
     for k in range(classes):
@@ -169,9 +169,10 @@ def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray
 def choose_strength(
     loss: LogisticLoss, grid: tuple[float, ...], groups: Int64[np.ndarray, "N"]
 ) -> tuple[float, list[float], Float[Tensor, "1 K E"]]:
-    """Return the strength with the lowest loss on held-out folds, the losses tried, and weights near the minimum.
+    """Return the strength with the lowest loss on held-out folds, the loss at each strength, and weights to start from.
 
-    Each fit begins from the weights of the previous one, which had a stronger penalty.
+    The weights are near the minimum. Each fit begins from the weights of the previous one, which had a stronger
+    penalty.
     """
     held = functional.one_hot(torch.from_numpy(groups)).double().T.contiguous()
     losses: list[float] = []

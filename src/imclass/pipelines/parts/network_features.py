@@ -19,7 +19,7 @@ LAYER: Final = "penultimate"
 
 @dataclass
 class NetworkFeatures(Feature):
-    """The penultimate vector of the network in the part, for the single view that its preprocess produces."""
+    """The input of the network's last layer, for the single view that the network's preprocessing produces."""
 
     kind: ClassVar[str] = "network-features"
     layer: Literal["penultimate"] = LAYER
@@ -33,7 +33,7 @@ class NetworkFeatures(Feature):
 
     @property
     def network(self) -> NetworkBacked:
-        """The only network in the part."""
+        """Return the only network in the part."""
         networks = [network for member in self.members().values() for network in member.networks().values()]
         if len(networks) != 1:
             found = len(networks)

@@ -13,7 +13,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class LogisticSolver(Solver):
-    """Logistic regression with an L2 penalty. Its strength is chosen by cross-validation (`pipelines/parts`)."""
+    """Logistic regression with an L2 penalty. Cross-validation chooses the penalty's strength (`pipelines/parts`)."""
 
     kind: ClassVar[str] = "logistic"
     grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, ascending; one: use this one
