@@ -28,14 +28,17 @@ def dataset_table(context: Context | None = None) -> EntryTable:
 def open_split(data: str, split: str, context: Context, cut: Cut = DEFAULT_CUT) -> Dataset:
     """Return one split of `data`. The split "all" has every image of a folder or table without splits.
 
-    Raise a `UserError` that suggests the nearest name for an unknown data set or split.
+    If the data set or the split does not exist, raise a `UserError` that suggests the nearest name.
     """
     return OpenData(data, context).take(split, cut)
 
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set, folder or table from which any split can be taken. Files are listed once per split rule and seed."""
+    """A data set, folder or table from which any split can be taken.
+
+    The files are listed once for each split rule and seed.
+    """
 
     name: str
     context: Context
@@ -56,12 +59,12 @@ class OpenData:
     def take(self, split: str, cut: Cut = DEFAULT_CUT) -> Dataset:
         """Return one split. The split "all" has every image of a folder or table without splits.
 
-        Raise a `UserError` that suggests the nearest split for an unknown one.
+        If the split does not exist, raise a `UserError` that suggests the nearest name.
         """
         return take_split(self.uncut_splits(cut) if split == ALL_IMAGES else self.splits(cut), split, self.name)
 
     def uncut_splits(self, cut: Cut) -> LazySplits:
-        """Return the splits before a validation split is taken from train."""
+        """Return the splits as they are before a validation split is taken from train."""
         key = replace(cut, validation=0.0)
         if key not in self.uncut:
             self.uncut[key] = open_uncut(self.name, self.context, key)
@@ -69,7 +72,10 @@ class OpenData:
 
 
 def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
-    """Return one of the splits of `data`. Raise a `UserError` that suggests the nearest split for an unknown one."""
+    """Return one of the splits of `data`.
+
+    If the split does not exist, raise a `UserError` that suggests the nearest name.
+    """
     if split not in splits:
         names = [name for name in splits if name != ALL_IMAGES]
         raise UserError(f"{data} has no split {split!r}{suggestion(split, names)}")
@@ -86,7 +92,7 @@ def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySpli
 
 
 def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
-    """Return the splits of `data` before a validation split is taken from train."""
+    """Return the splits of `data` as they are before a validation split is taken from train."""
     table = dataset_table(context)
     path = Path(os.path.expanduser(check_data_name(data)))
     if data in table.entries and not is_for_paths(data, table[data]):
@@ -106,7 +112,10 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
 
 
 def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> LazySplits:
-    """Return the splits of a named data set. If the set cannot be read, the error mentions any folder of that name."""
+    """Return the splits of a named data set.
+
+    If the data set cannot be read and there is a folder with the same name, the error mentions the folder.
+    """
 
     def read(split: str) -> Dataset:
         try:
@@ -120,14 +129,14 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
 
 
 def is_for_paths(name: str, entry: DatasetEntry) -> bool:
-    """Return whether an entry reads the user's files, and is therefore not opened by name."""
+    """Return whether an entry reads the user's own files. Such an entry is opened by a path, not by its name."""
     return name == FOLDER_ENTRY or bool(entry.suffix)
 
 
 def canonical_name(data: str, context: Context) -> str:
-    """Return the canonical spelling of a data set's name or a path: "photos" for "photos/" and "./photos".
+    """Return the canonical form of a data set's name or of a path: "photos" for "photos/" and for "./photos".
 
-    A path that is spelled like a data set's name keeps its "./", so that the path is not mistaken for the data set.
+    If a path looks like the name of a data set, its "./" is kept, so that the path is not mistaken for the data set.
     """
     entries = dataset_table(context).entries
     if data in entries:
@@ -137,7 +146,10 @@ def canonical_name(data: str, context: Context) -> str:
 
 
 def check_data_name(data: str) -> str:
-    """Return `data`. Raise `UserError` if it is a "file:" URL or empty: `Path("")` would be the current folder."""
+    """Return `data` unchanged. Raise `UserError` if it is empty or a "file:" URL.
+
+    An empty name must be refused because `Path("")` is the current folder.
+    """
     if not data:
         raise UserError("--data is empty; specify a data set or a folder with one folder per class")
     if data.startswith("file:"):
@@ -146,20 +158,23 @@ def check_data_name(data: str) -> str:
 
 
 def shadowed_folder_note(data: str, context: Context) -> tuple[str, ...]:
-    """Return a note that a folder with the same name as the data set `data` is not read, if there is such a folder."""
+    """Return a note if a folder has the same name as the data set `data`.
+
+    The note says that the folder is not read.
+    """
     if data == FOLDER_ENTRY or data not in dataset_table(context).entries or not Path(data).is_dir():
         return ()
     return (f"{data} means the data set, so the folder {data} is not read; to read the folder, give ./{data}",)
 
 
 def is_path(data: str) -> bool:
-    """Return whether `data` can only be a path."""
+    """Return whether `data` can only be a path, and not the name of a data set."""
     separators = [os.sep, os.altsep] if os.altsep else [os.sep]
     return data.startswith(("~", ".")) or any(separator in data for separator in separators)
 
 
 def check_not_idx(path: Path) -> None:
-    """Refuse a folder of IDX files, with a `UserError` that names the store folders where the files belong."""
+    """Raise `UserError` if `path` is a folder of IDX files. The message names the store folders for such files."""
     names = [file.name for file in path.glob("*-ubyte*")] if path.is_dir() else []
     if names:
         raise UserError(

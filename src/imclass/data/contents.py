@@ -19,7 +19,7 @@ SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads costs m
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return the first 64 bits of each file's SHA-256, or of its refusal code's SHA-256 if the file cannot be read.
+    """Return the first 64 bits of each file's SHA-256. For an unreadable file, its refusal code is hashed instead.
 
     A file whose digest is in `kept` is not read. Each new digest that may be kept is added to `kept`.
     """
@@ -40,7 +40,10 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
 
 
 def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
-    """Return a file's stamp, the SHA-256 of the file or of its refusal code, and whether the digest may be kept."""
+    """Return a file's stamp, its SHA-256, and whether the digest may be kept.
+
+    If the file cannot be read, its refusal code is hashed instead.
+    """
     stamp, path = file
     try:
         digest = hash_of(path)

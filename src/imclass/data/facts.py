@@ -1,4 +1,4 @@
-"""Facts about the training images (mean image, mean colour), computed before the first step and stored in a file."""
+"""Facts about the training images (mean image and mean colour), computed before the first step and stored in a file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -54,7 +54,7 @@ def write_facts(path: Path, facts: Mapping[str, Float32[Tensor, "..."]]) -> str:
 
 
 def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
-    """Return the tensors that `write_facts` wrote. Raise `UserError` if the file is missing, damaged or changed."""
+    """Return the tensors written by `write_facts`. Raise `UserError` if the file is missing, damaged or changed."""
     fix = "restore the file from a copy, or train again with another --out"
     if not path.is_file():
         raise UserError(f"{path} is missing; it contains the mean of the training images; {fix}")

@@ -1,7 +1,8 @@
-"""Batches of augmented training views, taken from memory if they fit there; otherwise decoded ahead by threads.
+"""Batches of augmented training views. Views that do not fit in memory are decoded in advance by threads.
 
-The contents of batch k of an epoch depend only on (seed, epoch, k): not on the number of workers, on where an epoch is
-resumed, or on which images are refused. A refused image is reported, and its part of the batch shrinks.
+The contents of batch k of an epoch depend only on (seed, epoch, k), and not on the number of workers or on where an
+epoch is resumed. A refused image is reported and left out: its part of the batch becomes smaller, and the other images
+stay the same.
 """
 
 import contextlib
@@ -45,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The parts of one step that this process learns from."""
+    """The parts of one batch from which this process learns."""
 
     parts: Mapping[int, Part]  # keyed by number, ascending
     count: int  # parts of the step, including the parts of other processes
@@ -57,7 +58,7 @@ class Batch:
 
     @property
     def refused(self) -> tuple[Refused, ...]:
-        """The images that are missing from these parts, part by part."""
+        """The refused images of these parts, in the order of the parts."""
         return tuple(chain.from_iterable(part.refused for part in self.parts.values()))
 
 
@@ -91,9 +92,9 @@ class KeptViews:
 class Loader:
     """A loader of batches from one split. The last batch of an epoch may be smaller; it is not dropped.
 
-    Views at the network's input size are kept if they need at most `memory_mib` MiB, unless each epoch draws new
-    crops of the sources. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do
-    not depend on `workers`.
+    Views at the network's input size are kept if they need at most `memory_mib` MiB, unless each epoch crops the source
+    images anew. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do not depend
+    on `workers`.
     """
 
     dataset: Dataset
@@ -121,13 +122,13 @@ class Loader:
 
     @property
     def ready_array(self) -> UInt8[np.ndarray, "N H W C"] | None:
-        """The data set's array, if the preprocess would leave its images unchanged; else None."""
+        """The data set's array, if preprocessing would leave its images unchanged; otherwise None."""
         array = self.dataset.array
         return array if array is not None and is_identity(self.preprocess, array.shape[1:]) else None
 
     @cached_property
     def kept(self) -> KeptViews:
-        """The preprocessed view of every image, N H W C. Images are decoded once, on first access."""
+        """The preprocessed views of all images, N H W C. Images are decoded once, on first access."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready_array is not None:
@@ -167,7 +168,10 @@ class Loader:
                 yield take_views(everything[at : at + self.batch], results, self.shape).images
 
     def first_views(self, count: int) -> UInt8[Tensor, "_ C H W"]:
-        """Return the views of the first images that are not refused, at most `count`. Later images are not decoded."""
+        """Return the views of the first `count` images that are not refused, or of all such images if there are fewer.
+
+        Later images are not decoded.
+        """
         views = (attempt(self.dataset, self.preprocess, i) for i in range(len(self.dataset)))
         some = islice((view for view in views if not isinstance(view, BadImage)), count)
         return torch.from_numpy(np.stack([view.transpose(2, 0, 1) for view in some]))
@@ -212,7 +216,7 @@ class Loader:
     def map_images(
         self, function: Callable[[int], ViewResult], positions: Iterable[Any]
     ) -> Generator[ViewResult, None, None]:
-        """Yield the result of a function for each position, computed by threads up to two batches in advance."""
+        """Yield the result of `function` for each position, computed by threads up to two batches in advance."""
         return map_in_order(function, positions, self.workers, ahead=2 * self.batch)
 
     def measured_view(self, sizes: Int64[np.ndarray, "N 2"], i: int) -> ViewResult:

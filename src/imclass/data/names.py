@@ -36,12 +36,15 @@ LARGEST_ID = (1 << 63) - 1  # ids have 63 bits, so that they fit in int64 and ar
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether to skip a file or folder: its name begins with a dot, or is one that operating systems create."""
+    """Return whether to skip a file or folder because of its name.
+
+    Names that begin with a dot are skipped, and so are names that operating systems use, such as "Thumbs.db".
+    """
     return name.startswith(".") or name.casefold() in LITTER
 
 
 def is_url(name: str) -> bool:
-    """Return whether this is a URL, such as https://... or s3://..."""
+    """Return whether `name` is a URL, such as https://... or s3://..."""
     return URL.match(name) is not None  # the pattern needs only one slash, because a `Path` merges two into one
 
 
@@ -57,14 +60,14 @@ def split_of(name: str) -> str | None:
 
 
 def is_split_like(name: str) -> bool:
-    """Return whether a folder's name suggests a split but may be a class: "seg_train", "fold 3"."""
+    """Return whether the name of a folder suggests a split but may also be a class: "seg_train", "fold 3"."""
     return SPLIT_LIKE.search(name.casefold()) is not None
 
 
 def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
     """Return the id of each name: 63 bits of the SHA-256 of its Unicode NFC form.
 
-    If two names have the same NFC form, which Linux allows in one folder, each is hashed as it is spelled.
+    Linux allows two names with the same NFC form in one folder. Such names are hashed as they are spelled.
     """
     forms = [nfc_form(name) for name in names]
     shared = {form for form, n in Counter(forms).items() if n > 1}

@@ -1,4 +1,4 @@
-"""The division of an epoch into batches, and of a batch into parts. Both divide positions, before decoding."""
+"""The division of an epoch into batches, and of a batch into parts, before any image is decoded."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -7,8 +7,8 @@ from jaxtyping import Int64
 def batch_count(images: int, batch: int, pairs: bool) -> int:
     """Return the number of batches in an epoch of `images` images.
 
-    The last batch may be smaller. With `pairs` (batch norm, whose variance needs two images), a last batch of one image
-    is merged into the batch before it.
+    The last batch may be smaller. If `pairs` is set (for batch norm, whose variance needs two images), a last batch of
+    one image is merged into the batch before it.
     """
     batches = -(-images // batch)  # rounded up
     if pairs and batches > 1 and images - (batches - 1) * batch == 1:
@@ -26,8 +26,8 @@ def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[
 def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
     """Divide the positions in a batch into logical parts, with sizes as in NumPy's `array_split`.
 
-    There are `parts` parts, or fewer if there are too few images: a part has at least one image, and at least two
-    with `pairs`. There is always at least one part.
+    There are `parts` parts, or fewer if there are too few images: each part has at least one image, or at least two if
+    `pairs` is set. There is always at least one part.
     """
     limit = len(positions) // 2 if pairs else len(positions)
     number = max(1, min(parts, limit))

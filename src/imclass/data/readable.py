@@ -1,4 +1,4 @@
-"""Checks, made before a run's first step, that the classes can be learned and the splits can be scored."""
+"""Checks before the first step of a run: whether the classes can be learned and the splits can be scored."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def check_learnable(training: Dataset) -> None:
 
 
 def check_scorable(held_out: Sequence[Dataset]) -> None:
-    """Raise `UserError` unless each split has an image that can be read, and one that has a label."""
+    """Raise `UserError` unless each split has at least one readable image and at least one labelled image."""
     for dataset in held_out:
         problem = f"split {dataset.split!r} of {dataset.origin.path} cannot be scored"
         if len(dataset) and not dataset.targets.counts(len(dataset.classes)).any():
@@ -35,7 +35,10 @@ def check_scorable(held_out: Sequence[Dataset]) -> None:
 
 
 def single_class_problem(training: Dataset) -> str:
-    """Return a message that one class is not enough. If its subfolders may be the classes, suggest its path."""
+    """Return a message that one class is not enough.
+
+    If the folder of this class has several subfolders, they may be the classes. The message then suggests that folder.
+    """
     (name,) = training.classes
     path = training.origin.path
     why = f"{path}: a classifier needs at least two classes, but there is only {name!r}"
@@ -47,7 +50,7 @@ def single_class_problem(training: Dataset) -> str:
 
 
 def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], problem: str) -> None:
-    """Raise a `UserError` that begins with `problem` unless an image at `positions` can be read."""
+    """Raise `UserError` if none of the images at `positions` can be read. The message begins with `problem`."""
     if dataset.array is not None and len(positions):
         return
     refused: list[BadImage] = []

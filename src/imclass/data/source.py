@@ -1,4 +1,4 @@
-"""The entries of `DATASETS`, and the locations that they open data sets from."""
+"""The entries of `DATASETS`, and the locations from which they open data sets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,8 @@ class DatasetEntry:
 class LazySplits(Mapping[str, Any]):
     """Splits keyed by name, each made by `make` on first use.
 
-    The values are `Dataset`s, annotated as `Any` because a runtime type checker would make a split to check it.
+    The values are `Dataset`s. They are annotated as `Any` because a runtime type checker would otherwise make a split
+    in order to check it.
     """
 
     names: Sequence[str]

@@ -1,4 +1,4 @@
-"""Subsets of a data set as splits: a fraction of train, chosen by a hash of names, becomes the validation split."""
+"""Subsets of a data set as splits. The validation split is a fraction of train, chosen by a hash of names."""
 
 import hashlib
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Subset:
 
     @property
     def is_complete(self) -> bool:
-        """Whether these are all the images of the other data set."""
+        """Whether this subset contains all images of the other data set."""
         return len(self.positions) == len(self.base)
 
     @cached_property
@@ -65,7 +65,7 @@ class Subset:
         return self.base.name(int(self.positions[i]))
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the content hashes of these images. To do so, all images of the other data set are hashed."""
+        """Return the content hashes of these images. All images of the other data set are hashed to compute them."""
         return self.base.contents()[self.positions]
 
     def digest(self) -> str:
@@ -76,9 +76,9 @@ class Subset:
 def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     """Return the splits after moving the fraction `cut.validation` of train to a "validation" split.
 
-    The fraction is taken from each class by the rule that also chooses a folder's test split. A class with one image
-    stays in train. If the data already has a validation split, that split is renamed to "test". Raise `UserError` if
-    the data also has a test split.
+    The fraction is taken from each class, by the same rule that chooses the test split of a folder without splits. A
+    class with one image stays in train. If the data already has a validation split, that split is renamed to "test".
+    Raise `UserError` if the data also has a test split.
     """
     if not cut.validation:
         return splits
@@ -111,13 +111,13 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
     """Return the positions of the fraction `share` of the names with the lowest hashes of (seed, name).
 
-    Of two or more names, at least one is taken, but never all. The choice depends on the names and not on their
-    positions, so that adding images moves few others to another split.
+    If there are two or more names, at least one is taken, but never all. The choice depends on the names and not on
+    their positions, so few of the existing images move to another split when images are added.
     """
     order = sorted(range(len(names)), key=lambda i: rank(names[i], seed))
     return order[: min(max(1, round(share * len(names))), len(names) - 1)]
 
 
 def rank(name: str, seed: int) -> bytes:
-    """Return the key by which a name is sorted in its class: the hash of seed and name."""
+    """Return the key by which a name is sorted within its class: the hash of the seed and the name."""
     return hashlib.sha256(f"{seed}\n{nfc_form(name)}".encode("utf-8", "surrogateescape")).digest()

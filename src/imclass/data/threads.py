@@ -17,10 +17,11 @@ R = TypeVar("R")
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
-    """Yield `map(function, items)`, computed by `workers` threads (0: by the caller) at most `ahead` items in advance.
+    """Yield `map(function, items)`, computed by `workers` threads at most `ahead` items in advance.
 
-    An exception is raised when its item's turn comes. If the consumer stops early, waiting items are dropped, and the
-    threads have ended when `close` returns.
+    If `workers` is 0, the caller's thread computes the results. If the function fails for an item, the exception is
+    raised when that item's result is due. If the consumer stops early, waiting items are dropped. When `close` returns,
+    all threads have ended.
     """
     if workers == 0:
         yield from map(function, items)
@@ -39,7 +40,10 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, a
 
 
 def attempt(images: ImageSource, function: Callable[[Image], R], i: int) -> R | BadImage:
-    """Return `function(images[i])`, or the `BadImage` that it raises. Re-raise other errors with the image's name."""
+    """Return `function(images[i])`, or the `BadImage` that it raises.
+
+    Other errors are raised again, with the image's name in the message.
+    """
     try:
         return function(images[i])
     except BadImage as refused:

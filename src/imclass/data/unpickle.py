@@ -56,7 +56,7 @@ class Dtype:
 
 
 class Array:
-    """The stand-in for an array, which `_reconstruct` creates and a BUILD instruction fills."""
+    """The stand-in for an array. `_reconstruct` creates it, and a BUILD instruction fills it."""
 
     __slots__ = ("values",)
 
@@ -74,7 +74,7 @@ class Array:
 
 
 class Reconstruct:
-    """The stand-in for numpy's `_reconstruct`, which makes an empty array."""
+    """The stand-in for NumPy's `_reconstruct`. It makes an empty array."""
 
     __slots__ = ()
 
@@ -92,14 +92,14 @@ STAND_INS = {
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler for which only `STAND_INS` exist."""
+    """An unpickler that accepts only the names in `STAND_INS`."""
 
     def __init__(self, content: bytes, path: Path) -> None:
         super().__init__(io.BytesIO(content), encoding="bytes")  # a `str` of Python 2 becomes bytes
         self.path = path
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """Return the stand-in for a name. Raise `UserError` for a name without one."""
+        """Return the stand-in for a name. Raise `UserError` if there is none."""
         # The instance is new each time, so that one pickle cannot change what the next one gets.
         if (module, name) not in STAND_INS:
             raise pickle_refusal(self.path, f"it refers to {f'{module}.{name}'[:200]}")
@@ -107,7 +107,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def unpickle(content: bytes, path: Path) -> dict[str, Any]:
-    """Return the entries of a pickled dictionary, with arrays at its top level as UInt8 arrays.
+    """Return the entries of a pickled dictionary. Each entry that is an array is returned as a UInt8 array.
 
     Python 2 strings become bytes, except for the keys. Raise a `UserError` that names `path` for any other content.
     """
@@ -129,7 +129,7 @@ def unpickle(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def check_instructions(content: bytes, path: Path) -> None:
-    """Raise `UserError` for instructions that may use too much memory or stack, even if all names are allowed."""
+    """Raise `UserError` if the instructions may use too much memory or stack, even if all names are allowed."""
     tuples = 0
     for code, argument, _ in pickletools.genops(content):
         tuples += code.name in TUPLE_OPCODES

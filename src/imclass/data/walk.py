@@ -24,7 +24,10 @@ class Walk:
     unreadable: list[str] = field(default_factory=list)  # folders that cannot be listed
 
     def folders(self, relative: str) -> list[str]:
-        """Return the names of the folders in `relative`, except hidden folders and runs. Record the paths left out."""
+        """Return the names of the folders in `relative`, except hidden folders and runs.
+
+        The paths of all entries that are left out are recorded.
+        """
         found = []
         for entry in list_folder(self.root / relative):
             path = join_path(relative, entry.name)
@@ -41,7 +44,7 @@ class Walk:
     def images(self, relative: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
         """Yield every image in `relative` and its subfolders. Links are followed, but loops and runs are skipped.
 
-        A folder that cannot be read is yielded like an image, so that it is counted and reported as refused.
+        A folder that cannot be read is yielded as if it were an image, so that it is counted and reported as refused.
         """
         here = os.path.realpath(self.root / relative)
         if here in above:
@@ -87,7 +90,7 @@ class Walk:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether this is a folder or a link to one. A broken link counts as neither."""
+    """Return whether this is a folder or a link to one. A broken link is not a folder."""
     try:
         return entry.is_dir()
     except OSError:
@@ -104,7 +107,7 @@ def is_run(folder: Path) -> bool:
 
 
 def join_path(folder: str, name: str) -> str:
-    """Return the path of `name` in `folder`, relative to the root. The folder "" is the root itself."""
+    """Return the path of `name` in `folder`, relative to the root. The root itself is ""."""
     return f"{folder}/{name}" if folder else name
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints that are either complete or absent: directories written under a temporary name, synced, then renamed.
+"""Checkpoints that are either complete or absent: folders written under a temporary name, synced, then renamed.
 
 The order matters and is tested against simulated power losses (Pillai et al., OSDI 2014): sync every file, sync the
-directory that lists them, rename it, then sync its parent. The SHA-256 digests in the manifest reveal damage
-that happens later, on disk or while copying. A damaged checkpoint is skipped in favour of the one before it.
+folder that lists them, rename it, then sync its parent. The SHA-256 digests in the manifest reveal damage that
+happens later, on disk or during copying. If a checkpoint is damaged, the one before it is used.
 """
 
 import hashlib
@@ -42,7 +42,10 @@ class Checkpoints:
     keep: int = 2
 
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
-        """Write a checkpoint durably under `name`. Names must sort by age. An `OSError` leaves earlier ones intact."""
+        """Write a checkpoint durably under `name`, and return its path. Names must sort by age.
+
+        If an `OSError` is raised, earlier checkpoints are intact.
+        """
         self.folder.mkdir(exist_ok=True)  # without parents, so that a run's folder is not recreated after it was moved
         final, working = self.folder / name, self.folder / f".{name}.part"
         shutil.rmtree(working, ignore_errors=True)
@@ -81,7 +84,7 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
     def newest(self) -> tuple[Checkpoint | None, tuple[str, ...]]:
-        """Return the newest complete checkpoint, if any, and a sentence about each newer one that is damaged."""
+        """Return the newest complete checkpoint, if any, and a sentence about each damaged one that is newer."""
         problems: list[str] = []
         for path in reversed(self.names()):
             try:

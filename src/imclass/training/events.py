@@ -32,7 +32,7 @@ class EpochStart:
 
 @dataclass(frozen=True)
 class StepEnd:
-    """An update learned from `images` images. Losses are means over these images, in nats."""
+    """The end of a step that learned from `images` images. Losses are means over these images, in nats."""
 
     at: RunPosition
     main: float  # the loss of the main scores, comparable with the loss on held-out images
@@ -48,7 +48,7 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class FeatureBatch:
-    """Progress of a solver: the features of a batch of training images were computed and stored."""
+    """Progress of a solver: the features of one batch of training images have been computed and stored."""
 
     at: RunPosition
     done: int  # images with features, including those of earlier runs, and refused images
@@ -60,7 +60,7 @@ class FeatureBatch:
 
 @dataclass(frozen=True)
 class Solved:
-    """The result of a solver, which has fitted the last layer."""
+    """The result of a solver that has fitted the last layer."""
 
     at: RunPosition
     solver: str  # its kind
@@ -80,7 +80,10 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that was written or, if `problem` is set, could not be written. Training continues."""
+    """A checkpoint that was written or, if `problem` is set, could not be written.
+
+    Training continues in either case.
+    """
 
     at: RunPosition
     path: Path
@@ -89,7 +92,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A loss, gradient or weight that was not finite in a step. `names` lists the step's images."""
+    """A step in which the loss, a gradient or a weight was not finite. `names` lists the images of the step."""
 
     at: RunPosition
     what: str

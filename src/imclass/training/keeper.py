@@ -1,4 +1,4 @@
-"""Writing of a run's checkpoints during training, and of each leg's model file."""
+"""The writer of a run's files: checkpoints during training, and a model file for each leg."""
 # Tested in tests/training/test_loop.py
 
 import time
@@ -42,7 +42,7 @@ class Keeper:
         return time.monotonic() - self.last_save >= self.save_every
 
     def save(self, leg: Leg, state: State) -> Saved:
-        """Write a checkpoint durably. If the disk is full or fails, older checkpoints remain and training continues.
+        """Write a checkpoint durably. If writing fails, older checkpoints remain and training continues.
 
         A state is not written if any of its values is not finite.
         """
@@ -60,7 +60,7 @@ class Keeper:
         return Saved(state.at, path, problem)
 
     def with_provenance(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
-        """Return the classifier with the training record for its model file."""
+        """Return the classifier with the record of its training, to be saved in the model file."""
         scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
@@ -76,13 +76,16 @@ class Keeper:
         return self.folder / "model.safetensors"
 
     def model_of(self, leg: Leg) -> Path:
-        """Return the path of a leg's model file: the run's if this is the only leg, else one in the leg's folder."""
+        """Return the path of a leg's model file.
+
+        This is the run's model file if the run has only one leg, and otherwise a file in the leg's folder.
+        """
         if self.legs == 1:
             return self.model
         return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
-        """Write a leg's model file and, after the last leg, the run's too. Advance the state to the next leg."""
+        """Write a leg's model file and, after the last leg, that of the run. Advance the state to the next leg."""
         path, chosen = self.model_of(leg), state.chosen
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}

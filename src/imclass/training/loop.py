@@ -1,4 +1,4 @@
-"""Training as an iterator of events for progress displays, logs, plots and users' programs."""
+"""Training as an iterator of events, for progress displays, logs, plots and users' own programs."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from imclass.training.state import State
 def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> Iterator[Event]:
     """Train from the position of `state` to the end of the last leg, and yield events.
 
-    Training stops when the caller stops iterating. Files already saved are kept.
+    If the caller stops iterating, training stops. Files that have already been saved are kept.
     """
     for leg in legs[state.at.stage :]:
         state.enter(leg)  # make the leg's network, optimiser, history and best weights, or restore them on resume
@@ -68,7 +68,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
-    """Learn from one batch. Return `NonFinite` if its loss, gradients or resulting weights are not finite."""
+    """Learn from one batch. Return `NonFinite` if the loss, a gradient or an updated weight is not finite."""
     parts, alone = leg.learnable_parts(batch)
     # Each part's summed loss is divided by the step's image count, so that a one-part step equals one in plain PyTorch.
     images = group.total(sum(len(part.targets) for part in parts.values()))
@@ -89,7 +89,10 @@ def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> St
 
 
 def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Score the watched splits. If a stop is requested meanwhile, save the state without the incomplete scores."""
+    """Score the watched splits.
+
+    If a stop is requested before a split is scored completely, its scores are discarded and the state is saved.
+    """
     for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
         if result is None:
@@ -100,9 +103,9 @@ def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -
 
 
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Choose the weights to keep, and score each split that has not been scored with them.
+    """Choose the weights to keep, and score each split that has not been scored with these weights.
 
-    Nothing is saved here, so a run that stops during this function repeats it on resume.
+    Nothing is saved here. If a run stops during this function, the function is repeated on resume.
     """
     state.choose()
     for split in leg.held_out:

@@ -26,9 +26,9 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Make each forward pass store its means and unbiased variances as running statistics.
+    """Make each forward pass store its own means and unbiased variances as the running statistics.
 
-    The original statistics are restored at the end.
+    The original running statistics are restored when the context ends.
     """
     momenta = [layer.momentum for layer in layers]
     before = [[buffer.clone() for buffer in layer.buffers()] for layer in layers]
@@ -44,14 +44,20 @@ def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
-    """Return the means and variances of the last forward pass, multiplied by `share`, the part's fraction of images."""
+    """Return the means and variances of the last forward pass, multiplied by `share`.
+
+    `share` is the number of images in the part, divided by the number of images in the step.
+    """
     return [
         buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None
     ]
 
 
 def move_statistics(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> None:
-    """Update the running statistics once, towards the means over a step's parts, as PyTorch does for one part."""
+    """Update the running statistics once, as PyTorch does after a forward pass.
+
+    `means` contains the statistics of the whole step: the means over its parts, weighted by image count.
+    """
     values = iter(means)
     with torch.no_grad():
         for layer in layers:

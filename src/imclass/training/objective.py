@@ -25,7 +25,7 @@ from imclass.training.parallel import fold_parts
 
 @dataclass(eq=False)
 class Gradients:
-    """Sums over some parts of a step. Losses are the parts' contributions to the step's mean per image, in nats."""
+    """Sums over some parts of a step. Losses are contributions to the step's mean loss per image, in nats."""
 
     values: list[Tensor | None]  # of each trainable parameter
     moments: list[Tensor]  # of batch norms, weighted by image count; empty in a step of one part
@@ -69,9 +69,10 @@ class Learner:
     def gradients(
         self, parts: Mapping[int, Part], numbers: range, multipart: bool, images: int, step: int
     ) -> dict[range, Gradients]:
-        """Return the gradients of the mean loss over a step of `images` images, folded over the parts in `numbers`.
+        """Return the gradients of the mean loss over a step of `images` images, for the parts in `numbers`.
 
-        Some numbers may have no part. `multipart` means that the step has several parts, in this process or others.
+        Gradients are added up in blocks of parts, as in `fold_parts`. Some numbers may have no part. `multipart` means
+        that the step has several parts, in this process or in others.
         """
         with norms.isolate_statistics(self.norms) if multipart else contextlib.nullcontext():
             return fold_parts(
@@ -95,9 +96,9 @@ class Learner:
         return Gradients(values, moments, main.item(), total.item(), targets.count_correct(scores))
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
-        """Return a part's main loss, and the total of that loss and the weighted losses of auxiliary heads.
+        """Return a part's main loss, and the sum of that loss and the weighted losses of the auxiliary heads.
 
-        Both are sums over the part's images, divided by the image count of the step.
+        Both are sums over the part's images, divided by the number of images in the step.
         """
         main = self.image_losses(scores, targets).sum() / images
         if not sides:
@@ -106,7 +107,7 @@ class Learner:
         return main, main + self.network.side_weight * auxiliary / images
 
     def image_losses(self, scores: Tensor, targets: StepTargets) -> Tensor:
-        """Return the loss of each image. Raise `UserError` if the objective returns anything else."""
+        """Return the loss of each image. Raise `UserError` if the objective does not return one loss per image."""
         losses = self.objective.loss(scores.float(), targets)
         if losses.shape != (len(targets),):
             form = " x ".join(map(str, losses.shape)) or "one number"

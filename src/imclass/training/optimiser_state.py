@@ -1,4 +1,4 @@
-"""Learning rate and state of a PyTorch optimiser. Checkpoints key the state by parameter name, not by position."""
+"""The learning rate and state of a PyTorch optimiser. In checkpoints, the state is keyed by parameter name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,8 +18,9 @@ NO_FACTORS: Mapping[str, float] = MappingProxyType({})
 def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping[str, float] = NO_FACTORS) -> Optimizer:
     """Return an optimiser with a parameter group for each learning-rate factor above 0.
 
-    `factors` maps parameter names to factors, 1 by default. Parameters with factor 0 are left out. The learning rate is
-    set before each step. In a stage with a solver, `kind` is None and the optimiser never takes a step.
+    `factors` maps parameter names to factors. Parameters that it does not name have factor 1. Parameters with factor 0
+    are left out of the optimiser. The learning rate is set before each step. In a stage with a solver, `kind` is None
+    and the optimiser never takes a step.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
@@ -49,8 +50,8 @@ def live_tensors(optimiser: Optimizer) -> list[Tensor]:
 def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
     """Return momenta, step counts and other state as tensors named "optimiser.PARAMETER.KEY".
 
-    Most of the state exists only after the first step. Raise `UserError` for state that is not a tensor, because a
-    checkpoint cannot store it.
+    Most of the state exists only after the first step. Raise `UserError` if some of the state is not a tensor, because
+    a checkpoint cannot store it.
     """
     tensors = {}
     for name, parameter in network.named_parameters():
@@ -64,10 +65,10 @@ def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]
 
 
 def restore_state(network: nn.Module, optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore an optimiser's state from tensors that `state_tensors` returned.
+    """Restore an optimiser's state from tensors returned by `state_tensors`.
 
     Each tensor, even a step count, is moved to its parameter's device. A tensor with the parameter's shape also gets
-    the parameter's memory order, because fused steps read a parameter and its state in parallel.
+    the parameter's memory layout, because fused steps read a parameter and its state in parallel.
     """
     parameters = dict(network.named_parameters())
     optimiser.state.clear()

@@ -1,9 +1,9 @@
-"""Division of a step among processes. The parts of a step are added in a fixed order, whichever process computed them.
+"""Division of a step among processes. The parts of a step are added in a fixed order, whichever process computes them.
 
 Floating-point addition is not associative, so parts are always added along one binary tree over their numbers. A block
-of parts is divided at the largest power of two below its length. The tree over five parts is the tree over six
-without the sixth, and every aligned block whose length is a power of two is a subtree. A process can therefore fold its
-parts without waiting for the other processes.
+of parts is divided at the largest power of two below its length. The tree over five parts is the tree over six without
+the sixth, and every aligned block whose length is a power of two is a subtree. A process can therefore fold its parts
+without waiting for the other processes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ class Group(Protocol):
     """The processes of a run. All processes must call the same methods in the same order."""
 
     def local_parts(self, parts: int) -> range:
-        """Return the consecutive part numbers that this process computes in a step of `parts` parts."""
+        """Return the numbers of the parts that this process computes in a step of `parts` parts."""
         ...
 
     def total(self, count: int) -> int:
@@ -33,11 +33,11 @@ class Group(Protocol):
         ...
 
     def combine(self, folded: Mapping[range, T]) -> T | None:
-        """Return the sum of all processes' parts along the tree, or `None` if there are none."""
+        """Return the sum of the parts of all processes along the tree, or `None` if there are no parts."""
         ...
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Return the flags, each of them set if any process has set it."""
+        """Return the combined flags of all processes. Each flag is set if any process has set it."""
         ...
 
 
@@ -61,7 +61,7 @@ def fold_parts(numbered: Iterable[tuple[int, T | None]]) -> dict[range, T]:
     """Add consecutive parts as they arrive, as far as the tree allows, and return the sums keyed by block.
 
     At most log2(number of parts) + 1 blocks are held. `None` stands for a part without images. Adding two blocks
-    changes the first one's value in place.
+    changes the value of the first one in place.
     """
     held: list[tuple[range, T | None]] = []
     for number, value in numbered:

@@ -1,4 +1,4 @@
-"""The plan of a run: its stages resolved to legs, each with its network, images and preprocessing."""
+"""The plan of a run. Each stage is resolved to a leg, with its network, images and preprocessing."""
 
 import contextlib
 import re
@@ -78,12 +78,18 @@ class Leg:
 
     @property
     def watched_splits(self) -> tuple[str, ...]:
-        """Return the splits to score after each epoch: validation, to choose the weights, or all if there is none."""
+        """Return the splits to score after each epoch.
+
+        This is the validation split, whose scores decide which weights are kept. Without one, all splits are scored.
+        """
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
     @property
     def counted(self) -> str:
-        """Return the name of the measure for the fraction of correct images: top1, or exact for several labels."""
+        """Return the name of the measure for the fraction of correct images.
+
+        This is "top1", or "exact" if an image may have any number of labels.
+        """
         return self.loader.dataset.targets.counted
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
@@ -91,7 +97,7 @@ class Leg:
         return tuple(self.loader.dataset.name(i) for part in parts for i in part.positions.tolist())
 
     def learnable_parts(self, batch: Batch) -> tuple[dict[int, Part], tuple[str, ...]]:
-        """Return the parts of a batch with enough images to learn from, and the names of images in other parts.
+        """Return the parts of a batch that are large enough to learn from, and the names of the images in other parts.
 
         If images were refused, a part may have no image left, or only one, which batch norm cannot normalise.
         """
@@ -110,7 +116,7 @@ class Splits:
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return the config with every field of each network's row filled in."""
+    """Return the config with the row of each model completed from the entry of its network."""
     stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve_model(config.model, context), stages=stages)
 
@@ -120,7 +126,7 @@ def plan(
 ) -> tuple[Leg, ...]:
     """Return the legs of a run. Raise `UserError` if the options of the stages do not fit together.
 
-    A stage without a network or preprocess uses that of the previous stage.
+    A stage without a `model` or `preprocess` field uses that of the previous stage.
     """
     legs: list[Leg] = []
     before: NetworkClassifier | None = None
@@ -161,7 +167,10 @@ def plan(
 
 @contextlib.contextmanager
 def in_stage(number: int, name: str) -> Iterator[None]:
-    """Add the stage to the message of a `UserError` and to the options named there, except for the first stage."""
+    """Add the stage's name to the message of a `UserError`, and its number to the options in the message.
+
+    Errors of the first stage are left unchanged.
+    """
     try:
         yield
     except UserError as error:
@@ -171,7 +180,7 @@ def in_stage(number: int, name: str) -> Iterator[None]:
 
 
 def check_batch(stage: Stage, network: str, pairs: bool) -> None:
-    """Raise `UserError` for a batch of one image if the network has batch norm."""
+    """Raise `UserError` if the batch size is 1 and the network has batch norm."""
     if pairs and stage.batch < 2:
         raise UserError(
             f"--batch {stage.batch} is too small: {network} uses batch norm, which needs at least two images"
@@ -187,7 +196,7 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader for a stage's training images. It pads images with the rounded mean colour."""
+    """Return the loader of a stage's training images. Images are padded with the rounded mean colour."""
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,
@@ -204,5 +213,5 @@ def loader_of(
 
 
 def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:
-    """Return the rounded pixel colour for channel means in [0, 1]."""
+    """Return the colour, rounded to integers from 0 to 255, for channel means in [0, 1]."""
     return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)

@@ -1,7 +1,8 @@
 """An epoch in which a solver fits the last layer to the features of the training images.
 
-Features are always computed in the same batches, and each batch is saved in the store at once. So a run that was
-stopped or killed resumes with the same bits, and other runs with the same images and weights compute no features.
+Features are always computed in the same batches, and each batch is saved in the store at once. A run that was stopped
+or killed can therefore resume with exactly the same features. Other runs with the same images and weights read the
+features from the store.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ GPU_BATCH = 256  # views that a GPU processes at a time
 
 
 def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
-    """Fit the last layer in a single step, the only one in the epoch, and yield the events.
+    """Fit the last layer in the only step of the epoch, and yield the events.
 
     If a stop is requested before that step, set `keeper.stopped` and save the state.
     """
@@ -68,7 +69,7 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
 
 
 class FeatureTable:
-    """The features of a leg's training images with the current weights. `compute` fills in the missing ones."""
+    """The features of a leg's training images with the current weights. `compute` adds the missing ones."""
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state
@@ -80,8 +81,8 @@ class FeatureTable:
     def compute(self) -> Iterator[FeatureBatch]:
         """Compute the missing features batch by batch, and yield an event after each batch.
 
-        If any image of a batch is missing, the whole batch is computed, because a row would differ in its last digits
-        if it were computed in a batch with other images.
+        If the features of any image in a batch are missing, the whole batch is computed, because the last digits of an
+        image's features may depend on the other images in the batch.
         """
         leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
         size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
@@ -115,7 +116,7 @@ class FeatureTable:
         return tuple(self.refused[i] for i in bad)
 
     def check(self, positions: Iterable[int], features: Float32[np.ndarray, "n D"]) -> None:
-        """Raise a `UserError` that names the first image with features that are not finite."""
+        """Raise `UserError` if any features are not finite. The message names the first image with such features."""
         for i, row in zip(positions, features, strict=True):
             if not np.isfinite(row).all():
                 name = printable_text(self.leg.loader.dataset.name(i))
@@ -139,7 +140,10 @@ class FeatureTable:
 
 
 def features_key(leg: Leg, state: State) -> dict[str, object]:
-    """Return everything, apart from the images, that determines the exact features. The last layer has no effect."""
+    """Return everything that determines the exact features, except the images.
+
+    The last layer is left out because it does not affect the features.
+    """
     network = state.learner.network
     tensors = {name: t for name, t in network.state_dict().items() if name not in network.class_tensors()}
     return {
@@ -169,7 +173,7 @@ def write_last_layer(classifier: NetworkClassifier, scorer: LinearScorer) -> Non
 
 
 def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScorer) -> None:
-    """Advance the state by one step, and record the fitted model's loss and its number of correct images."""
+    """Advance the state by one step. Record the fitted model's loss and how many images it classifies correctly."""
     kept = table.usable_positions()
     weights, biases = scorer.linear_model()
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)

@@ -31,7 +31,7 @@ EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # summed over th
 
 @dataclass
 class State:
-    """Everything that changes during training. `enter` creates the part that belongs to one leg."""
+    """Everything that changes during training. `enter` creates the parts that belong to the current leg."""
 
     runtime: Runtime
     seed: int = 0
@@ -59,9 +59,10 @@ class State:
         return self.current
 
     def enter(self, leg: Leg) -> None:
-        """Begin a leg, with the previous leg's weights if there is one, or restore the checkpoint saved in this leg.
+        """Begin a leg, or resume it from `checkpoint` if one is set.
 
-        The optimiser, history and best weights are not carried over from the previous leg.
+        A leg that begins takes over the weights of the previous leg, if there is one, but not its optimiser, history or
+        best weights.
         """
         classifier = leg.make()
         if self.checkpoint is None and self.current is not None:
@@ -100,7 +101,7 @@ class State:
         return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
-        """Return the rest of the state as values for JSON."""
+        """Return the rest of the state as values that can be written as JSON."""
         return {
             "at": to_json(self.at),
             "first": to_json(self.first),
@@ -126,12 +127,12 @@ class State:
         self.rewind(checkpoint.tensors)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore the model and the optimiser from tensors that `live_tensors` returned earlier."""
+        """Restore the model and the optimiser from copies of the tensors returned by `live_tensors`."""
         self.learner.network.load_state_dict(without_prefix(tensors, MODEL_PREFIX))
         optimiser_state.restore_state(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
-        """Return the position in the leg for the leg's schedule."""
+        """Return the position in the leg, as the leg's schedule needs it."""
         done = self.at.step - self.first.step
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
@@ -141,9 +142,10 @@ class State:
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Step the optimiser. Return the name of a value that is not finite (the loss, a gradient or a result), or "".
+        """Step the optimiser. Return the name of the first value found that is not finite, or "".
 
-        If every image of the step was refused, `gradients` is None and nothing changes.
+        This may be the loss, a gradient or a tensor changed by the step. If every image of the step was refused,
+        `gradients` is None and nothing changes.
         """
         learner = self.learner
         if gradients is None:
@@ -175,7 +177,7 @@ class State:
                 self.totals[key] += value
 
     def record_result(self, split: str, result: Evaluation) -> bool:
-        """Record the result of a split. Return whether the result is the best on validation so far."""
+        """Record the result of a split. Return whether it is the best result on validation so far."""
         if split != VALIDATION:
             self.metrics[split] = summarise_evaluation(result)
             return False
@@ -190,7 +192,7 @@ class State:
         return better
 
     def next_epoch(self, counted: str) -> EpochEnd:
-        """Advance to the next epoch, and return the means over the epoch that ended.
+        """Advance to the next epoch, and return the means over the epoch that has ended.
 
         `counted` is the name of the measure for the fraction of correct images.
         """
@@ -209,7 +211,10 @@ class State:
         return self.at
 
     def choose(self) -> None:
-        """Load the weights to keep and their thresholds: the best on validation if any are recorded, else the last."""
+        """Load the weights to keep, with their thresholds.
+
+        These are the best weights on validation. If none are recorded, the last weights are kept.
+        """
         if self.best:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)

@@ -2,8 +2,8 @@
 
 Both come in a binary edition (records of label bytes and 3 x 32 x 32 pixel bytes) and a Python edition (pickles). Files
 in the store are preferred to a download, the binary edition to the Python one, and an unpacked folder to its archive.
-An archive is unpacked once, into the folder that contains it. Files that differ from the published ones are used, and
-a note reports them.
+An archive is unpacked once, into the folder that contains it. Files that differ from the published ones are used, but a
+note reports the difference.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ Records = tuple[UInt8[np.ndarray, "N P"], UInt8[np.ndarray, "N"]]  # P = 3,072 p
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file of images."""
+    """A file that contains images of one split."""
 
     name: str
     count: int  # images
@@ -67,7 +67,7 @@ class BinaryForm:
         return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
 
     def names(self, content: bytes, path: Path) -> list[str]:
-        """Return the class names, one from each line."""
+        """Return the class names, one per line of the file."""
         return [name.strip() for name in decode_text(content, path).splitlines() if name.strip()]
 
 
@@ -79,7 +79,7 @@ class PickledForm:
     label_names: str  # key of the class names, in the file that contains them
 
     def max_bytes(self, count: int) -> int:
-        """Return the largest possible size of a file with `count` images. Text protocols may write one byte as four."""
+        """Return the largest possible size of a file with `count` images. A text pickle may use four bytes for one."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
@@ -152,7 +152,7 @@ class CifarSet:
         return ArrayDataset(array, OneOf(labels), classes, CIFAR_SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
-        """Return the first edition in the store, and its folder. Unpack or download it if necessary."""
+        """Return the first edition in the store and its folder. If necessary, unpack an archive or download one."""
         for edition in self.editions:
             folder, archive = self.paths(store, edition)
             if folder.exists():
@@ -171,7 +171,7 @@ class CifarSet:
         return store.path_inside(f"{self.name}/{edition.folder}"), store.path_inside(f"{self.name}/{edition.archive}")
 
     def read_classes(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
-        """Return the class names, from the edition's file if there is one, and a note if they are not as published."""
+        """Return the class names, and a note if the edition's file lists other names than the published ones."""
         path = folder / edition.names
         if not edition.names or not path.exists():
             return self.classes, []
@@ -237,7 +237,7 @@ def difference_notes(batch: BatchFile, content: bytes) -> list[str]:
 
 
 def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> None:
-    """Raise a `UserError` that names the first label without a class, if there is one."""
+    """Raise `UserError` if a label has no class. The message names the first such label."""
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         raise UserError(

@@ -84,7 +84,7 @@ class FolderDataset:
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 of all names, classes and contents. For an unreadable file, its refusal code is hashed."""
+        """Return the SHA-256 of all names, classes and contents. For an unreadable file, its refusal code is hashed instead."""
         return digest_of(self)
 
 
@@ -118,8 +118,8 @@ class Tree:
 def open_folder(location: DataLocation) -> LazySplits:
     """Walk once through the tree at `location.path`, and return its splits, with images sorted by name.
 
-    A tree without a train folder is split by a hash, and also has the split "all" with every image. For any mistake
-    in the tree, raise a `UserError` that names the path.
+    A tree without a train folder is split by a hash, and also has the split "all", which contains every image. If there
+    is any mistake in the tree, raise a `UserError` that names the path.
     """
     root = check_root(location.path)
     walk = Walk(root)
@@ -147,7 +147,10 @@ def open_tree_split(root: Path, tree: Tree, location: DataLocation, split: str) 
 
 
 def check_root(path: Path | None) -> Path:
-    """Return the tree's root. Raise `UserError` unless it is a folder of images, and suggest the nearest folder."""
+    """Return the tree's root. If it is not a folder of images, raise `UserError`.
+
+    If the folder does not exist, the message suggests the nearest name in its parent folder.
+    """
     if path is None:
         raise UserError("'folder' is a kind of data, not a path; give the path of the folder as --data")
     if path.is_dir():
@@ -177,8 +180,8 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
 def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
     """Return the images in each class folder in `relative`. A folder that contains only runs is not a class.
 
-    Raise `UserError` for two folders whose names mean the same class, and for a folder with both images and runs: the
-    user's photos cannot be distinguished from pictures that belong to a run.
+    Raise `UserError` if two folder names mean the same class, or if a folder contains both images and runs: the user's
+    photos cannot be distinguished from pictures that belong to a run.
     """
     check_distinct(folders, str(walk.root / relative))
     above = (os.path.realpath(walk.root), os.path.realpath(walk.root / relative))
@@ -197,7 +200,10 @@ def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
 
 
 def split_by_folders(walk: Walk, folders: Sequence[str]) -> Tree:
-    """Return a tree split by its folders. Folders with other names, and parts without labelled images, are left out."""
+    """Return a tree split by its folders.
+
+    Folders with other names are left out, and so are parts without labelled images.
+    """
     walk.outside += [f"{name}/" for name in folders if not split_of(name)]
     parts: dict[str, TreePart] = {}
     for split, name in sorted(((s, n) for n in folders if (s := split_of(n))), key=lambda p: SPLITS.index(p[0])):
@@ -220,7 +226,10 @@ def split_by_folders(walk: Walk, folders: Sequence[str]) -> Tree:
 
 
 def part_folders(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
-    """Return a part's folder and its class folders. These may be in "train/train", as archives often repeat a name."""
+    """Return a part's folder and the names of its class folders.
+
+    The part's folder may be nested, as in "train/train", because archives often repeat a name.
+    """
     folders = walk.folders(name)
     if len(folders) == 1 and split_of(folders[0]) == split:
         return join_path(name, folders[0]), walk.folders(join_path(name, folders[0]))
@@ -253,7 +262,7 @@ def check_training(part: TreePart, walk: Walk) -> None:
 
 
 def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
-    """Raise a `UserError` for a class that is not in the train split, and suggest the nearest class in that split."""
+    """Raise `UserError` if a part has a class that train lacks. The message suggests the nearest class in train."""
     train = parts["train"]
     for part in parts.values():
         for name in part.files:
@@ -264,10 +273,10 @@ def check_same_classes(parts: Mapping[str, TreePart], root: Path) -> None:
 
 
 def check_not_splits(part: TreePart, root: Path) -> None:
-    """Raise `UserError` for two class folders that are really splits.
+    """Raise `UserError` if two class folders are really splits.
 
-    Such folders have at least two subfolder names in common. Either both are named like splits, or one has the name
-    of a split.
+    Such folders have at least two subfolder names in common. Either both are named like splits, or one has the name of
+    a split.
     """
     inside = {name: {n for file in files for n in file.split("/")[1:-1]} for name, files in part.files.items()}
     for first, second in itertools.combinations(inside, 2):
@@ -297,7 +306,7 @@ def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) ->
 
 
 def hold_out(classes: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:
-    """Return the fraction `share` of each class's files to hold out: those with the lowest hashes of (seed, name)."""
+    """Return the held-out files of each class: the fraction `share` with the lowest hashes of (seed, name)."""
     return {name: tuple(files[i] for i in lowest_ranked(files, seed, share)) for name, files in classes.items()}
 
 

@@ -100,7 +100,7 @@ def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
 
 
 def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]:
-    """Read the array in an unpacked IDX stream, using at most the memory that the stream's header declares."""
+    """Read the array in an unpacked IDX stream. Memory use is bounded by the size that the header declares."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[3] == 0:
         raise UserError(f"{path} is not an IDX file: it begins with {head.hex() or 'nothing'}; download the file again")

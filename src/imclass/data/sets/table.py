@@ -5,9 +5,9 @@
     b.png,                    photos/2.jpg,dog,test
 
 A `label` column gives each image one class. A `labels` column gives each image any number of labels, separated by ";"
-or "|"; a question mark before a label means that the label was not judged. Paths are relative to the CSV file's folder.
-Without a `split` column, the images are split by a hash of (split seed, name), class by class if there is a `label`
-column.
+or "|". A question mark before a label means that the image was not annotated for that label. Paths are relative to the
+CSV file's folder. Without a `split` column, the images are split by a hash of (split seed, name), class by class if
+there is a `label` column.
 """
 
 import csv
@@ -41,7 +41,7 @@ class TableRow:
 
     line: int  # number of the line in the file
     image: str  # path relative to the file's folder
-    marks: Mapping[str, int]  # keyed by label; 1: yes, -1: not judged
+    marks: Mapping[str, int]  # keyed by label; 1: yes, -1: not annotated
     split: str = ""  # "" if the file has no `split` column
 
 
@@ -72,8 +72,8 @@ class ImageTable:
 def open_table(location: DataLocation) -> LazySplits:
     """Return the splits of the CSV file at `location.path`, with images sorted by name.
 
-    A file without a `split` column is split by a hash, and also has the split "all" with every image. For any mistake
-    in the file, raise a `UserError` that names the file and, if possible, the line.
+    A file without a `split` column is split by a hash, and also has the split "all", which contains every image. If
+    there is any mistake in the file, raise a `UserError` that names the file and, if possible, the line.
     """
     if location.path is None:
         raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
@@ -99,7 +99,7 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
 
 
 def read_table(path: Path, location: DataLocation) -> ImageTable:
-    """Read a CSV file. Raise `UserError` for any mistake in it."""
+    """Read a CSV file. Raise `UserError` if it contains any mistake."""
     lines = lines_of(path)
     _, header = next(lines, (1, []))
     columns = [cell.strip().lower() for cell in header]
@@ -123,7 +123,7 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line that is not empty. Raise `UserError` if the file is not CSV."""
+    """Yield the number and the cells of each line that is not empty. Raise `UserError` if this is not a CSV file."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
@@ -156,7 +156,7 @@ def check_header(path: Path, columns: Sequence[str]) -> None:
 
 
 def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
-    """Yield the rows of a table. Raise `UserError` for a line that does not fit the header."""
+    """Yield the rows of a table. Raise `UserError` if a line does not fit the header."""
     spellings: dict[str, tuple[str, int]] = {}  # the first spelling of each label, and its line
     for line, cells in lines:
         at = f"{path}, line {line}"
@@ -186,7 +186,7 @@ def image_in(cell: str, folder: Path, at: str) -> str:
 
 
 def marks_in(cell: str, at: str) -> dict[str, int]:
-    """Return the labels in a cell with their marks. Raise `UserError` for an empty or repeated label."""
+    """Return the `marks` of the labels in a cell. Raise `UserError` if a label is empty or repeated."""
     marks: dict[str, int] = {}
     for word in cell.replace("|", ";").split(";") if cell else ():
         judged = not word.strip().startswith(NOT_JUDGED)
@@ -200,7 +200,7 @@ def marks_in(cell: str, at: str) -> dict[str, int]:
 
 
 def one_label(cell: str, at: str) -> str:
-    """Return the only label in a cell. Raise `UserError` if it has none or more than one."""
+    """Return the only label in a cell. Raise `UserError` if there is no label or more than one."""
     if not cell:
         raise UserError(f"{at}: the label is missing; give one, or call the column 'labels' if images may have none")
     if ";" in cell or "|" in cell:
@@ -209,7 +209,7 @@ def one_label(cell: str, at: str) -> str:
 
 
 def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], at: str) -> None:
-    """Raise `UserError` for a label that differs from an earlier one only in case or spaces."""
+    """Raise `UserError` if a label differs from an earlier one only in case or spaces."""
     earlier, earlier_line = spellings.setdefault(" ".join(name.casefold().split()), (name, line))
     if earlier != name:
         raise UserError(
@@ -219,7 +219,7 @@ def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], 
 
 
 def split_in(cell: str, at: str) -> str:
-    """Return the split that a cell names. Raise `UserError` for anything else."""
+    """Return the split named in a cell. Raise `UserError` if the cell does not name a split."""
     found = split_of(cell)
     if found is None:
         raise UserError(f"{at}: the split is {cell!r}; it must be one of {', '.join(SPLITS)}")
@@ -238,7 +238,7 @@ def check_rows(path: Path, rows: Sequence[TableRow]) -> None:
 
 
 def parts_by_name(path: Path, rows: Sequence[TableRow]) -> dict[str, tuple[int, ...]]:
-    """Return the positions of the rows in each split. Raise `UserError` for a label that is not in the train split."""
+    """Return the positions of the rows in each split. Raise `UserError` if a label does not occur in train."""
     parts = {split: tuple(i for i, row in enumerate(rows) if row.split == split) for split in SPLITS}
     if not parts["train"]:
         raise UserError(f"{path}: no row has the split train; add the training images")
@@ -264,7 +264,7 @@ def parts_by_hash(table: ImageTable, location: DataLocation) -> dict[str, tuple[
 
 
 def surprise_notes(table: ImageTable) -> Iterator[str]:
-    """Yield a note for each surprise: labels with commas, splits without images of a class, images without labels."""
+    """Yield notes on what may surprise the user, such as labels with commas or images without labels."""
     commas = [name for name in table.classes if "," in name]
     if commas and table.is_multi_label:
         labels = f"{list_names(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"

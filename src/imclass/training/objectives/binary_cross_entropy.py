@@ -1,4 +1,4 @@
-"""The objective for images that may have several labels."""
+"""The objective for data in which an image may have any number of labels."""
 # Tested in tests/training/test_objective.py
 
 from imclass.core.config import BinaryCrossEntropy

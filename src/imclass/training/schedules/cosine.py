@@ -16,7 +16,7 @@ class Cosine(Schedule):
     final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # the last rate, as a fraction of `rate`
 
     def share_at(self, position: Position) -> float:
-        """Return the value of the cosine at the fraction of finished steps."""
+        """Return the value of the cosine at the current step."""
         warmup = self.warmup_of(position.steps)
         done = max(0, position.step - warmup) / max(1, position.steps - warmup)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2

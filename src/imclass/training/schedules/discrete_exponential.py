@@ -16,7 +16,7 @@ class DiscreteExponential(Schedule):
     every: Annotated[int, AtLeast(1)]  # images between two decreases
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` to the power of the number of decreases so far, one after every `every` images."""
+        """Return `factor` to the power of the number of decreases so far. There is one after every `every` images."""
         return float(self.factor ** (position.samples // self.every))
 
 

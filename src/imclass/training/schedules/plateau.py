@@ -21,7 +21,7 @@ class Plateau(Schedule):
     patience: Annotated[int, AtLeast(1)] = 5  # evaluations
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` to the power of the number of times that patience has run out."""
+        """Return `factor` to the power of the number of decreases so far."""
         best, waited, falls = -math.inf, 0, 0
         for accuracy in position.history:
             waited = 0 if accuracy > best else waited + 1

@@ -9,14 +9,17 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay(Schedule):
-    """A schedule that multiplies the rate by `factor` after each of `steps` (He et al. 2015, section 4.2: 32k, 48k)."""
+    """A schedule that multiplies the rate by `factor` after each step listed in `steps`.
+
+    He et al. 2015 used it with decreases after 32k and 48k steps (section 4.2).
+    """
 
     kind: ClassVar[str] = "step"
     factor: Annotated[float, Above(0), Below(1)] = 0.1
     steps: Annotated[tuple[int, ...], AtLeast(0)]  # the step numbers at which the rate decreases
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` to the power of the number of `steps` that have passed."""
+        """Return `factor` to the power of the number of decreases so far."""
         return self.factor ** sum(position.step >= step for step in self.steps)
 
 

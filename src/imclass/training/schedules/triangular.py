@@ -9,14 +9,17 @@ from imclass.core.config import Position, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Triangular(Schedule):
-    """A schedule that rises linearly from 0 to 1 until the fraction `peak` of the stage, then falls to `final`."""
+    """A schedule that rises linearly from 0 to 1, then falls linearly to `final`.
+
+    The highest rate is reached at the fraction `peak` of the stage.
+    """
 
     kind: ClassVar[str] = "triangular"
     final: Annotated[float, AtLeast(0), AtMost(1)] = 0.0  # the last rate, as a fraction of `rate`
     peak: Annotated[float, Above(0), Below(1)] = 0.25  # the fraction of the stage at which the rate is highest
 
     def share_at(self, position: Position) -> float:
-        """Return the height of the triangle at the fraction of finished steps."""
+        """Return the height of the triangle at the current step."""
         done = (position.step + 1) / max(1, position.steps)  # the first step has a rate above 0, the last has `final`
         if done <= self.peak:
             return done / self.peak
