@@ -1,1 +1,1 @@
-"""Use of trained classifiers: predictions, and the outputs of layers."""
+"""Use of trained classifiers: predictions and layer outputs."""

@@ -1,4 +1,4 @@
-"""The outputs of a named layer of a network, for image files."""
+"""The outputs of one layer of a network for image files."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from imclass.serving.inputs import Files, batch_items, decode_images
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """Outputs of a layer for the files that were not refused, in order."""
+    """The outputs of a layer, one for each accepted file, in order. Files that cannot be used are in `refused`."""
 
     layer: str
     outputs: Float[np.ndarray, "N ..."]
@@ -31,9 +31,9 @@ def layer_outputs(
     workers: int = 0,
     max_pixels: int | None = None,
 ) -> LayerOutputs:
-    """Return the outputs of `layer`, by default the first convolution, as a float32 array of shape N ...
+    """Return the float32 outputs of `layer`, by default the first convolution, for all files that can be used.
 
-    Raise `UserError` for an unknown layer, or if no file could be used.
+    Raise `UserError` for an unknown layer, or if no file can be used.
     """
     name, module = find_layer(classifier.network, layer)
     outputs, paths, refused = [], [], []
@@ -51,7 +51,7 @@ def layer_outputs(
 
 
 def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
-    """Return the first file's maps. Raise a `UserError` that states the shape if the layer has no maps."""
+    """Return the feature maps of the first file. Raise `UserError` if the layer does not return maps."""
     first = found.outputs[0]
     if first.ndim != 3:
         raise UserError(

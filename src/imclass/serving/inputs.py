@@ -1,4 +1,4 @@
-"""Images from a user, in order: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
+"""Images from a user: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
 
 import glob
 import os
@@ -23,7 +23,7 @@ IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x wid
 
 @dataclass(frozen=True)
 class Files:
-    """Image files. Iteration yields pairs: the path as the user wrote it, and the file."""
+    """Image files. Iteration yields each path as a string and as a `Path`."""
 
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each kind of file ignored in folders
@@ -36,7 +36,7 @@ class Files:
 
 
 def gather_files(named: Sequence[str]) -> Files:
-    """Return all files that `named` refers to. A folder stands for its images, sorted.
+    """Return the files found at the paths and patterns in `named`. A folder stands for its images, sorted.
 
     Links to folders are followed. A folder that cannot be read is included, so that it is reported as refused. Raise
     `UserError` if no files are found.
@@ -58,10 +58,10 @@ def gather_files(named: Sequence[str]) -> Files:
 
 
 def expand_path(name: str) -> list[str]:
-    """Return the files and folders that a path or pattern stands for.
+    """Return the files and folders that match a path or pattern.
 
-    The longest leading part that exists is taken literally, so that folder names may contain brackets. Raise
-    `UserError` if nothing matches.
+    The longest leading part that is an existing folder is taken literally, so that folder names may contain brackets.
+    Raise `UserError` if nothing matches.
     """
     if not name:
         raise UserError("a path is empty; specify image files or folders")
@@ -79,11 +79,11 @@ def expand_path(name: str) -> list[str]:
 
 
 def name_images(images: Any) -> Iterable[tuple[str, Any]]:
-    """Return images of any kind as pairs of a name and an image. Unnamed ones are called "image 0", "image 1" ...
+    """Return pairs of a name and an image. Unnamed images are called "image 0", "image 1" and so on.
 
-    `images` is a single image; a path, folder or pattern, which stands for its files; an array with four axes; or an
-    iterable. An iterable may yield images, pairs of a name and an image, and paths; the path of a folder stands for
-    the images in it. Raise `UserError` for anything else, and for a single path that does not exist.
+    `images` is one image, one path or pattern, an array with four axes, or an iterable of images, paths and pairs of a
+    name and an image. The path of a folder stands for the images in it. Raise `UserError` for anything else, and for a
+    single path that does not exist.
     """
     if isinstance(images, Files):
         return images
@@ -114,7 +114,7 @@ def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the items, with Pillow images decoded: if one occurs more than once, threads would otherwise share it."""
+    """Yield the items after loading their Pillow images. Otherwise, two threads might load the same image at once."""
     for name, source in images:
         if not isinstance(source, Pillow.Image):
             yield name, source
@@ -127,7 +127,7 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
 
 
 def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
-    """Return the pixels of an image of any kind. Raise a `BadImage` with `name` if the image cannot be used."""
+    """Return the pixels of an image of any kind. If it cannot be used, raise `BadImage` with the image's `name`."""
     if isinstance(source, bytes | bytearray | memoryview):
         return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):
@@ -144,7 +144,7 @@ def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
 
 
 def describe_type(value: Any) -> str:
-    """Return a description of a value's type, such as "of the type list"."""
+    """Describe the type of a value, as in "of the type list"."""
     return "nothing" if value is None else f"of the type {type(value).__name__}"
 
 
@@ -154,7 +154,7 @@ NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its
 def decode_images(
     images: Iterable[tuple[str, Any]], workers: int, max_pixels: int | None = None
 ) -> Generator[NamedImage, None, None]:
-    """Yield names and decoded images in order, with a `BadImage` in place of each refused one."""
+    """Yield the names and decoded images in order. A refused image is replaced by a `BadImage`."""
 
     def decode_item(item: tuple[str, Any]) -> NamedImage:
         name, source = item
@@ -168,7 +168,7 @@ def decode_images(
 
 
 def batch_items(items: Iterable[NamedImage], batch: int) -> Iterator[list[NamedImage]]:
-    """Yield lists of at most `batch` items, or fewer if the images are large."""
+    """Yield lists of at most `batch` items. Lists of large images are shorter."""
     gathered: list[NamedImage] = []
     size = 0  # bytes
     for item in items:

@@ -1,4 +1,4 @@
-"""Prediction of classes for images of any kind, in order. A bad image is reported and does not affect the others."""
+"""Prediction of the classes of images, in order. A bad image is reported and does not affect the others."""
 
 import contextlib
 import html
@@ -18,21 +18,21 @@ from imclass.serving.inputs import batch_items, decode_images
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image's best classes with their probabilities, most probable first, or the reason for refusing the image."""
+    """The predicted classes of an image and their probabilities, most probable first, or the reason for a refusal."""
 
     name: str
     classes: tuple[tuple[str, float], ...] = ()
     refused: Refused | None = None
 
     def __repr__(self) -> str:
-        """Return the image's name and its classes on one line."""
+        """Return the image's name with its classes or the reason for a refusal, on one line."""
         if self.refused:
             return f"Prediction({self.name!r}, refused: {printable_text(self.refused.detail)} ({self.refused.code}))"
         best = ", ".join(f"{name} {100 * p:.2f}%" for name, p in self.classes) or "no class"
         return f"Prediction({self.name!r}: {best})"
 
     def _repr_html_(self) -> str:
-        """Return an HTML table of the classes for notebooks."""
+        """Return an HTML table of the classes, for display in notebooks."""
         head = html.escape(printable_text(self.name))
         if self.refused:
             return f"<p>{head}: refused: {html.escape(printable_text(self.refused.detail))}</p>"
@@ -50,12 +50,12 @@ def predict(
     workers: int = 0,
     max_pixels: int | None = None,
 ) -> Iterator[Prediction]:
-    """Yield a `Prediction` for each named image, in order, with the `top` best classes, or all if there are fewer.
+    """Yield a `Prediction` for each named image, in order, with at most `top` classes, the most probable first.
 
-    Without `top`, a prediction has five classes or, if images may have several labels, all predicted classes, possibly
-    none. An image is the bytes or the path of an image file, a uint8 H W C array with 1 or 3 channels, or a Pillow
-    image. Images are taken from `images` when needed and decoded in `workers` threads. An image that cannot be used is
-    refused. Raise `UserError` for an invalid `top`, `batch` or `workers` before the first image.
+    By default, a prediction has at most five classes. If images may have several labels, it has all predicted classes,
+    possibly none. An image is the bytes or the path of an image file, a uint8 array (H W C) with 1 or 3 channels, or a
+    Pillow image. Images are taken from `images` when needed and decoded in `workers` threads. An image that cannot be
+    used is refused. Raise `UserError` for an invalid `top`, `batch` or `workers` before the first image is read.
     """
     if top is not None:
         check_number("top", top, 1, "a whole number of classes, at least 1")
@@ -66,7 +66,7 @@ def predict(
 
 
 def check_number(name: str, value: Any, minimum: int, wanted: str) -> None:
-    """Raise `UserError` unless a value is an integer, possibly a NumPy integer, of at least `minimum`."""
+    """Raise `UserError` unless a value is a Python or NumPy integer and at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
@@ -79,7 +79,7 @@ def iterate_predictions(
     workers: int,
     max_pixels: int | None,
 ) -> Iterator[Prediction]:
-    """Yield the predictions of `predict`, whose arguments have been checked."""
+    """Yield the predictions for `predict`, which has already checked the arguments."""
     with contextlib.closing(decode_images(images, workers, max_pixels)) as decoded:
         for items in batch_items(decoded, batch):
             kept = [item for _, item in items if not isinstance(item, BadImage)]
@@ -96,9 +96,9 @@ Outcome: TypeAlias = tuple[tuple[str, float], ...] | BadImage
 
 
 def classify_images(classifier: Classifier, images: Sequence[Image], top: int | None) -> list[Outcome]:
-    """Return the classes of each image, or a `BadImage` for an image that is too small for the classifier.
+    """Return the predicted classes of each image, or a `BadImage` for an image that is too small for the classifier.
 
-    A batch that fails is repeated image by image, to find the images that cause the failure.
+    If a batch fails, its images are classified one at a time to find those that cause the failure.
     """
     if not images:
         return []

@@ -1,8 +1,8 @@
-"""The members of an untrusted archive, read in order: tar (plain, gzip, bzip2, xz) and zip.
+"""The members of an untrusted archive, read in order. Formats are tar (plain, gzip, bzip2 or xz) and zip.
 
 Tar archives are parsed here because the standard library's `tarfile` reads headers of any length into memory and
-accepts many kinds of member that do not belong in a data set. Of `zipfile`, only the parsing is used. Sizes in headers
-are never trusted: limits apply to the bytes that have been read.
+accepts many kinds of members that do not belong in a data set. The entries of a zip archive are read with `zipfile`
+and checked here. Sizes in headers are never trusted: limits apply to the bytes that have been read.
 """
 
 import bz2
@@ -39,7 +39,7 @@ TAR_KINDS = {
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """One entry of an archive. Its content must be read before the next member is requested."""
+    """One entry of an archive. Its content can be read only until the next member is requested."""
 
     name: str  # as spelled in the archive
     folder: bool
@@ -49,7 +49,7 @@ class ArchiveMember:
 def read_members(archive: Path, max_read: int) -> Iterator[ArchiveMember]:
     """Yield the members of an archive. The first bytes of the archive determine its format.
 
-    Raise `UserError` for a tar stream of more than `max_read` bytes.
+    Raise `UserError` if a tar archive decompresses to more than `max_read` bytes.
     """
     with archive.open("rb") as file:
         start = file.read(6)
@@ -62,7 +62,7 @@ def read_members(archive: Path, max_read: int) -> Iterator[ArchiveMember]:
 
 
 def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
-    """Return a stream of the decompressed content of a file that begins with `start`."""
+    """Return a stream of the decompressed content of a file. `start`, its first bytes, determines the compression."""
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(file)
     if start.startswith(b"BZh"):
@@ -73,7 +73,7 @@ def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
 
 
 def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[ArchiveMember]:
-    """Yield the members of a zip archive after checking all entries. CRCs are checked when content is read."""
+    """Yield the members of a zip archive after checking all entries. The CRC of a member is checked when it is read."""
     with zipfile.ZipFile(file) as zip_file:
         entries = zip_file.infolist()
         end = 0
@@ -96,14 +96,14 @@ def check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
         raise refusal(archive, entry.orig_filename, problem)
     if entry.flag_bits & 1:
         raise refusal(archive, entry.orig_filename, "is encrypted")
-    # For other methods zipfile sets no bound on the output of one compressed block.
+    # For other methods, `zipfile` sets no bound on the output of one compressed block.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise refusal(archive, entry.orig_filename, "is compressed by a method other than deflate")
 
 
 @dataclass
 class Stream:
-    """The decompressed bytes of a tar archive in order, counted against a limit."""
+    """A reader of the decompressed bytes of a tar archive. It counts the bytes and enforces a limit."""
 
     archive: Path
     file: io.BufferedIOBase
@@ -111,7 +111,7 @@ class Stream:
     count: int = 0  # bytes read so far
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, at most `size`."""
+        """Return up to `size` bytes. Raise `UserError` if the limit is exceeded."""
         block = self.file.read(min(size, BLOCK))
         self.count += len(block)
         if self.count > self.limit:
@@ -119,7 +119,7 @@ class Stream:
         return block
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """Yield the next `size` bytes and skip the padding after them. Raise `EOFError` if the stream ends early."""
+        """Yield the next `size` bytes in blocks, then skip their padding. Raise `EOFError` if the stream ends early."""
         for remaining, is_content in ((size, True), (-size % RECORD_BYTES, False)):
             while remaining:
                 block = self.read(remaining)
@@ -130,14 +130,14 @@ class Stream:
                     yield block
 
     def read_extension(self, size: int) -> bytes:
-        """Return the next `size` bytes in one piece. Raise `ValueError` if `size` is too large for an extension."""
+        """Return the content of an extension of `size` bytes. Raise `ValueError` if the extension is too large."""
         if size > MAX_EXTENSION_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         return b"".join(self.blocks(size))
 
 
 def tar_members(archive: Path, stream: Stream) -> Iterator[ArchiveMember]:
-    """Yield the members of a tar stream: POSIX ustar and pax, GNU's long names, and the older common format."""
+    """Yield the members of a tar stream. The original, ustar and pax formats and GNU's long names are supported."""
     extra: dict[str, bytes] = {}
     while any(header := b"".join(stream.blocks(RECORD_BYTES))):
         kind, size = tar_header(header)
@@ -161,29 +161,32 @@ def tar_members(archive: Path, stream: Stream) -> Iterator[ArchiveMember]:
 
 
 def tar_header(header: bytes) -> tuple[bytes, int]:
-    """Return the type and the size in a tar header. Raise `ValueError` if its checksum is wrong."""
+    """Return a member's type and size from its tar header. Raise `ValueError` if the header's checksum is wrong."""
     if sum(header) - sum(header[148:156]) + 8 * ord(" ") != tar_number(header[148:156].strip(b" \0"), 8):
         raise ValueError("it is not a tar or zip archive, or a header is broken")
     size = header[124:136]
-    # GNU writes sizes from 8 GiB on in base 256, with the highest bit set.
+    # GNU tar writes sizes of 8 GiB or more in base 256, with the highest bit set.
     return header[156:157], int.from_bytes(size[1:], "big") if size[0] == 0x80 else tar_number(size.strip(b" \0"), 8)
 
 
 def tar_number(text: bytes, base: int) -> int:
-    """Return a number written with at most 20 digits, or 0 for an empty field. Raise `ValueError` for anything else."""
+    """Parse a number of at most 20 digits. An empty field means 0. Raise `ValueError` for anything else."""
     if not re.fullmatch(rb"[0-7]{0,20}" if base == 8 else rb"[0-9]{0,20}", text):
         raise ValueError("a field of a header is not a number")
     return int(text or b"0", base)
 
 
 def tar_name(header: bytes) -> bytes:
-    """Return the name in a tar header. A ustar header may store the beginning of the name as a prefix."""
+    """Return the name from a tar header. A ustar header may store the beginning of the name in a separate field."""
     name, prefix = header[:100].split(b"\0")[0], header[345:500].split(b"\0")[0]
     return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
 
 
 def pax_records(content: bytes) -> dict[str, bytes]:
-    """Return the path, size and sparseness from the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001)."""
+    """Parse the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001).
+
+    Return those with the path, the size and, under the key "sparse", any GNU record for a sparse file.
+    """
     records: dict[str, bytes] = {}
     while content:
         length, space, _ = content.partition(b" ")
@@ -198,15 +201,15 @@ def pax_records(content: bytes) -> dict[str, bytes]:
 
 
 def guard_reads(archive: Path, items: Iterable[T]) -> Iterator[T]:
-    """Yield the items, and turn errors from reading a damaged archive into a `UserError`.
+    """Yield the items. If reading the archive fails, raise a `UserError` that describes the failure.
 
-    Errors that the consumer raises between two items are not affected.
+    Errors raised by the consumer between two items are not affected.
     """
     try:
         yield from items
     except DAMAGE_ERRORS as error:
         why = printable_text(str(error)) or type(error).__name__
-        if isinstance(error, OSError) and error.errno is not None:  # errors of the decompressors have no errno
+        if isinstance(error, OSError) and error.errno is not None:  # errors raised by decompressors have no errno
             raise UserError(f"{archive} cannot be read ({why}); make the file readable") from None
         raise UserError(f"{archive} is damaged ({why}); delete the archive and download it again") from None
 

@@ -1,4 +1,4 @@
-"""Safe unpacking of untrusted archives: only plain files and folders, and either all of them or none."""
+"""Safe unpacking of untrusted archives. Only plain files and folders are unpacked, and either all of them or none."""
 
 import contextlib
 import os
@@ -28,12 +28,12 @@ SLACK_BYTES = 1 << 20  # bytes allowed in a tar stream besides the files' conten
 
 
 def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
-    """Unpack an archive into the folder `target` and return the paths of the files, in the archive's order.
+    """Unpack an archive into the folder `target` and return the paths of the files, in the order of the archive.
 
     A new `target` appears only when it is complete. If `target` exists, the archive's top-level entries are added to
-    it, and none of them may exist already. At most `max_bytes` bytes, `max_files` files and as many folders are
+    it, and none of them may exist already. At most `max_bytes` bytes, `max_files` files and `max_files` folders are
     written. Raise `UserError` if the archive is damaged or too large, or contains anything but plain files and folders
-    inside `target`. In that case nothing is left on disk.
+    inside `target`. In that case, nothing is left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
@@ -70,7 +70,7 @@ def archive_size(archive: Path) -> int:
 
 @contextlib.contextmanager
 def scratch_folder(place: Path) -> Iterator[Path]:
-    """Create a folder in `place` for the duration of a block, and remove it with all its remaining contents."""
+    """Create a temporary folder in `place` for the duration of a block. Remove it and its contents afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=".unpacking.", suffix=".part", dir=place))
     try:
         folder.chmod(0o755)
@@ -80,7 +80,7 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> None:
-    """Rename the unpacked `folder` to `target` if `target` is `new`; otherwise move the folder's entries into it."""
+    """Rename `folder` to `target` if `target` is `new`; otherwise move the entries of `folder` into `target`."""
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
         if os.path.lexists(final):
@@ -94,7 +94,7 @@ def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> Non
 
 @dataclass
 class MemberWriter:
-    """A writer of members to an empty folder that nothing else uses. It records every name that it creates."""
+    """A writer of archive members to an empty, private folder. It records every name that it creates."""
 
     archive: Path
     folder: Path
@@ -106,7 +106,7 @@ class MemberWriter:
     spelling: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # keyed by case-folded name
 
     def add(self, member: ArchiveMember) -> None:
-        """Write one member."""
+        """Write one member. Raise `UserError` if it is unsafe or exceeds a limit."""
         parts = self.safe_parts(member)
         for depth in range(1, len(parts) + member.folder):
             self.enter(parts[:depth], member.name)
@@ -118,7 +118,7 @@ class MemberWriter:
             self.write(self.folder.joinpath(*parts), member)
 
     def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
-        """Return the parts of a member's name. Raise `UserError` unless the name is the same path on every system."""
+        """Split a member's name into its parts. Raise `UserError` if it is not a safe relative path on every system."""
         name = member.name
         if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
             raise refusal(self.archive, name, "is not a relative path")
@@ -146,18 +146,18 @@ class MemberWriter:
         self.folder.joinpath(*parts).mkdir()
 
     def claim(self, parts: tuple[str, ...], name: str) -> None:
-        """Reserve a name. Raise `UserError` if the archive has used it before, even in another case or Unicode form."""
+        """Reserve a name. Raise `UserError` if it has already been reserved, even in another case or Unicode form."""
         other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
         if other is not parts:
             raise refusal(self.archive, name, f"would overwrite '{'/'.join(other)}'")
 
     def sync(self) -> None:
-        """Fsync all folders, so that their entries survive a loss of power."""
+        """Flush all folders to disk, so that their entries survive a power failure."""
         for parts in ((), *self.folders):
             sync_folder(self.folder.joinpath(*parts))
 
     def write(self, path: Path, member: ArchiveMember) -> None:
-        """Write the content of one new file and fsync it. The archive's mode bits are ignored."""
+        """Write the content of one new file and flush it to disk. The archive's mode bits are ignored."""
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
             for block in guard_reads(self.archive, member.blocks):
                 self.written += len(block)

@@ -1,4 +1,4 @@
-"""The context of a command or of a call to a public function: its store and plugins."""
+"""The context of a command or of a call to a public function: the store, the plugins and the image size limit."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Location: TypeAlias = str | Path
 
 @dataclass(frozen=True)
 class Context:
-    """The store and the plugins, created once by the command line or a public function and passed down."""
+    """The store, the plugins and the image size limit, set once by a command or a public function and passed down."""
 
     store: Store
     plugins: Plugins = Plugins()
@@ -27,9 +27,9 @@ def open_context(
     plugins: Location | Sequence[Location] = (),
     max_megapixels: float | None = None,
 ) -> Context:
-    """Return a context with this store, by default the user's, and the plugins in one or more folders.
+    """Return a context with a store, by default the user's, and the plugins from the given folders.
 
-    Image files of more than `max_megapixels` million pixels, by default 50, are refused.
+    Image files with more than `max_megapixels` million pixels, by default 50, are refused.
     """
     in_range = max_megapixels is None or 0 < max_megapixels < math.inf
     require(in_range, "max_megapixels", max_megapixels, "a number above 0")
@@ -45,5 +45,5 @@ def pixels_in(megapixels: float | None) -> int | None:
 
 
 def find_in(context: Context | None, package: str, table: str, what: str) -> EntryTable:
-    """Return the union of all tables called `table`, including those in the context's plugins."""
+    """Return the union of the tables called `table` in `package` and in the context's plugins."""
     return find(package, table, what, context.plugins) if context else find(package, table, what)

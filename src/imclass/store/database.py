@@ -1,4 +1,4 @@
-"""SQLite files that can be rebuilt: work continues without a file that is missing, locked, read-only or damaged."""
+"""SQLite files that can be rebuilt. If one is missing, locked, read-only or damaged, work continues without it."""
 # Tested in tests/store/test_digests.py
 
 import contextlib
@@ -13,7 +13,7 @@ LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the fi
 def open_database(path: Path, make: bool = False) -> Iterator[sqlite3.Connection | None]:
     """Yield a connection, or None if the file does not exist. With `make`, create the file if the folder is writable.
 
-    If SQLite fails, the block ends without an error. A damaged file is removed.
+    An SQLite error ends the block and is suppressed. A damaged file is removed.
     """
     if make:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""SHA-256 digests of files, kept in the store until a file's size or modification time changes.
+"""SHA-256 digests of files, kept in the store. A digest is valid until its file's size or modification time changes.
 
 Like every index, the file of digests can be rebuilt. If it is missing, locked or read-only, work continues without it;
 if it is damaged, it is removed and rebuilt.
@@ -27,7 +27,7 @@ CREATE_TABLE = (
 
 @dataclass(frozen=True)
 class Digests:
-    """An SQLite file of digests, one for each path."""
+    """An SQLite file with one SHA-256 digest per path."""
 
     path: Path
 
@@ -45,7 +45,7 @@ class Digests:
         return found
 
     def write(self, digests: Mapping[Stamp, bytes]) -> None:
-        """Store digests, replacing earlier ones for the same paths, if the store is writable."""
+        """Store digests and replace earlier ones for the same paths. Do nothing if the store is not writable."""
         rows = [(os.fsencode(path), size, changed, digest) for (path, size, changed), digest in digests.items()]
         if not rows:
             return
@@ -57,15 +57,15 @@ class Digests:
 
 
 def open_digests(store: Store) -> Digests:
-    """Return the digests that a store keeps. The first write creates their file."""
+    """Return the digests kept in a store. Their file is created by the first write."""
     return Digests(store.folder / "index" / "digests.sqlite")
 
 
 def real_stamp(file: str | Path) -> Stamp:
-    """Return the stamp of the file that a path resolves to."""
+    """Return the stamp of a file after following symbolic links."""
     return file_stamp(Path(os.path.realpath(file)))
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:
-    """Return whether `before`, the stamp of a file before it was read, identifies the content that was read."""
+    """Return whether the stamp `before`, taken before a file was read, reliably identifies the content read."""
     return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLING_NS

@@ -1,8 +1,8 @@
-"""Plain JSON values kept in the store until one of the files from which they were computed changes.
+"""Plain JSON values kept in the store. A value is valid until one of the files that it was computed from changes.
 
-Table entries are defined in files that import PyTorch, and importing it takes seconds. A list of the entries can be
-read from an index instead. An index is only a copy: if it is missing, damaged or out of date, it reads as None,
-and failures to write it are ignored.
+Table entries are defined in files that import PyTorch, and this import takes seconds. With an index, the entries can
+be listed without importing PyTorch. An index is only a copy. If it is missing, damaged or out of date, reading it
+returns None. Failures to write it are ignored.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from imclass.store.store import Store
 
 @dataclass(frozen=True)
 class Index:
-    """A file in the store, and the key that marks its content as up to date."""
+    """A file in the store that contains a value. The value is up to date if it was stored with the same `key`."""
 
     path: Path
     key: str
 
     def read(self) -> Any:
-        """Return the value, or None if the file is missing or damaged, or has another key."""
+        """Return the value, or None if the file is missing, damaged or out of date."""
         try:
             record = json.loads(self.path.read_bytes())
             valid = record["key"] == self.key and record["sha256"] == json_digest(record["value"])
@@ -34,7 +34,7 @@ class Index:
             return None
 
     def write(self, value: Any) -> None:
-        """Store a plain JSON value, if the store is writable. Readers see either the old or the new value."""
+        """Store a plain JSON value if the store is writable. Readers see either the old or the new value."""
         record = {"key": self.key, "sha256": json_digest(value), "value": value}
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ class Index:
 
 
 def open_index(store: Store, name: str, folders: Sequence[Path], files: Sequence[Path], version: str) -> Index:
-    """Return the index called `name` for these folders, valid while the version and the files' stamps are unchanged."""
+    """Return the index called `name` for these folders. It is valid until `version` or the stamp of a file changes."""
     places = [str(folder.absolute()) for folder in folders]
     stamps = [file_stamp(file) for file in files]
     return Index(store.folder / "index" / f"{name}-{json_digest(places)[:8]}.json", json_digest([version, stamps]))

@@ -1,6 +1,7 @@
-"""Rows of numbers computed from images, such as a network's features, stored under the content hashes of the images.
+"""Rows of numbers computed from images, such as the features of a network, with the images' content hashes as keys.
 
-Like every index, a file of rows can be rebuilt. Each write is a transaction, so a kill loses at most the last write.
+Like every index, a file of rows can be rebuilt. Each write is a transaction, so killing the process loses at most the
+last write.
 """
 
 import zlib
@@ -26,7 +27,7 @@ class Rows:
     path: Path
 
     def read(self, contents: Iterable[int]) -> dict[int, Float32[np.ndarray, "D"]]:
-        """Return the rows stored for images with these content hashes, except rows with a wrong checksum."""
+        """Return the rows stored for images with these content hashes. Rows with a wrong checksum are left out."""
         found: dict[int, Float32[np.ndarray, D]] = {}
         with open_database(self.path) as database:
             if database is None:
@@ -39,7 +40,7 @@ class Rows:
         return found
 
     def write(self, rows: Mapping[int, Float32[np.ndarray, "D"]]) -> None:
-        """Store rows, replacing earlier ones with the same keys, if the store is writable."""
+        """Store rows and replace earlier ones with the same keys. Do nothing if the store is not writable."""
         packed = [(signed_number(content), row.astype("<f4").tobytes()) for content, row in rows.items()]
         with open_database(self.path, make=bool(rows)) as database:
             if database is not None:
@@ -50,10 +51,10 @@ class Rows:
 
 
 def signed_number(content: int) -> int:
-    """Return the signed number with the same 64 bits, because SQLite stores only signed numbers."""
+    """Return the signed number with the same 64 bits, because SQLite has no unsigned integers."""
     return content - (content >> 63 << 64)
 
 
 def open_rows(store: Store, key: Any) -> Rows:
-    """Return the rows that a store keeps for `key`, which is plain JSON. The first write creates their file."""
+    """Return the rows kept in a store for `key`, a plain JSON value. Their file is created by the first write."""
     return Rows(store.folder / "features" / f"{json_digest(key)[:32]}.sqlite")

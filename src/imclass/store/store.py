@@ -27,7 +27,7 @@ DownloadProgress = Callable[[int, int], None]  # called with the bytes received 
 class Download:
     """A file that belongs in the store: its path there, its URL, and its expected digest and size.
 
-    For some published files, the size is unknown, and only the first digits of the SHA-256 are known, or none.
+    For some published files, the size is unknown, and the SHA-256 is unknown or only its first digits are known.
     """
 
     path: str  # relative to the store
@@ -39,11 +39,11 @@ class Download:
 
     @property
     def title(self) -> str:
-        """Return the file's name for messages."""
+        """Return the name of the file in messages."""
         return self.name or self.path
 
     def matches(self, digest: str) -> bool:
-        """Return whether this hexadecimal SHA-256 agrees with the digits that are known."""
+        """Return whether a hexadecimal SHA-256 begins with the known digits."""
         return digest.startswith(self.sha256.lower())
 
 
@@ -55,16 +55,19 @@ class Store:
     offline: bool = False
 
     def find(self, *relative: str) -> Path | None:
-        """Return the first of these paths that exists in the store. Raise `UserError` for a path outside it."""
+        """Return the first of these paths that exists in the store, or None.
+
+        Raise `UserError` if a path leads outside the store.
+        """
         return next((path for path in map(self.path_inside, relative) if path.exists()), None)
 
     def get(
         self, download: Download, report: DownloadProgress | None = None, context: ssl.SSLContext | None = None
     ) -> Path:
-        """Return the path of a file, after downloading it if it is not in the store.
+        """Return the path of a file in the store. If the file is missing, download it first.
 
-        `report(bytes received so far, bytes in total)` is called during the download. `context` decides which
-        certificates are trusted, by default the system's. Raise `UserError` if the SHA-256 is not the expected one.
+        `report(bytes received so far, bytes in total)` is called during the download. `context` contains the trusted
+        certificates, by default the system's. Raise `UserError` if the SHA-256 is not the expected one.
         """
         target = self.path_inside(download.path)
         if not os.path.lexists(target):
@@ -78,7 +81,7 @@ class Store:
         return target
 
     def path_inside(self, relative: str) -> Path:
-        """Return the path of `relative` in the store. Raise `UserError` if that is outside the store."""
+        """Return the path of `relative` in the store. Raise `UserError` if it leads outside the store."""
         path = PurePosixPath(relative)
         if not path.parts or path.is_absolute() or ".." in path.parts:
             raise UserError(
@@ -88,9 +91,9 @@ class Store:
 
 
 def open_store(folder: Path | None = None, offline: bool = False) -> Store:
-    """Return the store in `folder`, by default the user's.
+    """Return the store in `folder`, by default the user's. With `offline`, the store refuses to download.
 
-    The folder need not exist. Raise `UserError` if there is a file in its place.
+    The folder need not exist. Raise `UserError` if the path exists but is not a folder.
     """
     place = (folder or default_folder()).expanduser().absolute()
     if os.path.lexists(place) and not place.is_dir():
@@ -99,7 +102,7 @@ def open_store(folder: Path | None = None, offline: bool = False) -> Store:
 
 
 def default_folder() -> Path:
-    """Return $IMCLASS_STORE, else `imclass` in the user's cache folder, without creating it."""
+    """Return $IMCLASS_STORE or, if it is unset, `imclass` in the user's cache folder. The folder is not created."""
     if variable := os.environ.get("IMCLASS_STORE"):
         return Path(variable)
     if sys.platform == "darwin":
@@ -110,11 +113,11 @@ def default_folder() -> Path:
 
 
 def ignore_progress(held: int, size: int) -> None:
-    """Ignore a report of progress."""
+    """Ignore a progress report."""
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return the sentence that ends every failure message and describes how to get the file by hand."""
+    """Return the last sentence of every failure message, which describes how to get the file by hand."""
     action = f"save {download.url}" if download.url else f"save {download.source}"
     facts = []
     if download.size is not None:
@@ -127,7 +130,7 @@ def manual_instructions(download: Download, target: Path) -> str:
 
 
 def verify_download(target: Path, download: Download) -> None:
-    """Raise `UserError` unless the file is the expected one. The file is not changed."""
+    """Raise `UserError` unless the file at `target` is the expected one. The file is not changed."""
     if not target.is_file():
         raise UserError(
             f"{target} is not a file; move {target} out of the way. {manual_instructions(download, target)}"
@@ -142,7 +145,7 @@ def verify_download(target: Path, download: Download) -> None:
 
 
 def fetch(download: Download, target: Path, report: DownloadProgress, context: ssl.SSLContext) -> None:
-    """Download a file to `target` and verify it. Raise `UserError` for every failure."""
+    """Download a file to `target` and verify it. Raise `UserError` if that fails for any reason."""
     send = secure_opener(context)
     try:
         if not download.url.startswith("https://"):
@@ -162,12 +165,12 @@ def fetch(download: Download, target: Path, report: DownloadProgress, context: s
 
 
 def part_path(target: Path) -> Path:
-    """Return the path at which a download is kept until it is verified."""
+    """Return the path of the partial file, which contains a download until it is verified."""
     return target.with_name(f"{target.name}.part")
 
 
 def space_advice(download: Download, target: Path, error: OSError) -> str:
-    """Return advice after a failed write: to free space if the disk is full, else to make the folder writable."""
+    """Return advice after a failed write: free some space if the disk is full; otherwise make the folder writable."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return "make the folder writable, "
     free = shutil.disk_usage(target.parent).free
@@ -203,7 +206,7 @@ def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.Buffere
 
 
 def is_at(file: io.BufferedRandom, path: Path) -> bool:
-    """Return whether the open file is still the one at this path."""
+    """Return whether `path` still refers to the open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
@@ -211,7 +214,10 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 
 
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
-    """Complete the transfer and rename the file to `target`. Remove the file if its SHA-256 is not the expected one."""
+    """Complete the transfer, verify its SHA-256 and rename the file to `target`.
+
+    Remove the file and raise `TransferError` if its SHA-256 is not the expected one.
+    """
     part = part_path(target)
     before = transfer.held
     if shutil.disk_usage(target.parent).free < transfer.size - before:

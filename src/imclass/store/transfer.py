@@ -1,6 +1,6 @@
 """Transfers of files over https, with resumption, retries and a size limit.
 
-A transfer that fails permanently raises `TransferError`, which `store` turns into advice for the user.
+A transfer that fails permanently raises `TransferError`, which the store converts to a `UserError` with advice.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ TRANSIENT_STATUSES = (408, 416, 429)  # HTTP statuses worth another attempt, bes
 
 
 class TransferError(Exception):
-    """A failed download with its reason. `retry` is true if another attempt may succeed."""
+    """The reason for a failed download. `retry` is true if another attempt may succeed."""
 
     def __init__(self, reason: str, retry: bool = False) -> None:
         super().__init__(reason)
@@ -37,7 +37,7 @@ class TransferError(Exception):
 
 @dataclass
 class Transfer:
-    """A transfer of the `size` bytes at `url` to an open file. Only `etag` changes after construction."""
+    """A transfer of `size` bytes from `url` to an open file. Only `etag` changes after construction."""
 
     url: str
     size: int  # bytes
@@ -48,7 +48,7 @@ class Transfer:
 
     @property
     def held(self) -> int:
-        """Return the number of bytes received so far, and leave the file positioned at its end."""
+        """Return the number of bytes received so far, and move to the end of the file."""
         return self.file.seek(0, os.SEEK_END)
 
     def restart(self) -> None:
@@ -57,7 +57,7 @@ class Transfer:
         self.file.truncate()
 
     def complete(self) -> None:
-        """Fetch all missing bytes, with retries. Raise `TransferError` if that fails; the bytes received are kept."""
+        """Fetch all missing bytes, with retries. If that fails, keep the received bytes and raise `TransferError`."""
         for pause in (*PAUSES, None):
             try:
                 return self.attempt()
@@ -98,7 +98,7 @@ class Transfer:
             raise connection_failure(error) from None
 
     def accept(self, response: HTTPResponse) -> None:
-        """Prepare the file for a response that continues at the file's end or starts over.
+        """Prepare the file for a response, which either continues at the end of the file or starts over.
 
         Raise `TransferError` for a response that does not match the request or the expected size.
         """
@@ -119,7 +119,7 @@ class Transfer:
         self.etag = "" if etag.startswith("W/") else etag  # RFC 9110, 13.1.5 forbids weak ETags in If-Range
 
     def receive(self, response: HTTPResponse) -> None:
-        """Append the body of a response. Raise `TransferError` if the file grows beyond `size` bytes or ends early."""
+        """Append the body of a response to the file. Raise `TransferError` if the body is too long or ends early."""
         held, size = self.held, self.size
         states_length = response.length is not None
         # Without a stated length, reading continues to the end of the body, which may turn out to be too long.
@@ -140,7 +140,7 @@ class Transfer:
             raise TransferError(f"the connection ended after {held:,} of {size:,} bytes", retry=True)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the bytes received so far, read back from the file."""
+        """Return the SHA-256 of the bytes received so far, which are read back from the file."""
         self.file.flush()
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").hexdigest()
@@ -152,7 +152,7 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Return the request for a redirect. Raise `TransferError` unless it leads to https."""
+        """Return the request that follows a redirect. Raise `TransferError` if its URL is not https."""
         if urlsplit(newurl).scheme != "https":
             fp.close()
             raise TransferError(f"the server redirects to {printable_text(newurl)}, which is not https")
@@ -182,9 +182,9 @@ def connection_failure(error: Exception) -> TransferError:
 
 
 def remote_size(url: str, send: urllib.request.OpenerDirector) -> int:
-    """Return the size in bytes that the server states for `url`.
+    """Return the size in bytes of the file at `url`, as reported by the server.
 
-    Raise `TransferError` if the server states no size, or one above `MAX_DOWNLOAD_BYTES`.
+    Raise `TransferError` if the server reports no size or a size above `MAX_DOWNLOAD_BYTES`.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "imclass"}, method="HEAD")
     try:

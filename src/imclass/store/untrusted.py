@@ -1,4 +1,4 @@
-"""Limits on unpacking untrusted files, and the errors that are raised when a damaged file is read."""
+"""Limits for unpacking untrusted files, and the errors raised while reading damaged files."""
 # Tested in tests/store/test_archive_members.py
 # Tested in tests/models/foreign/test_readers.py
 

@@ -30,7 +30,7 @@ class Area(Augment):
     aspect: Annotated[Pair, Above(0)] = (3 / 4, 4 / 3)  # lowest and highest ratio of the crop's width to its height
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a range whose low value is above its high value."""
+        """Raise `UserError` if the low value of a range is above its high value."""
         for name in ("area", "aspect"):
             low, high = getattr(self, name)
             require(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
@@ -39,14 +39,16 @@ class Area(Augment):
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
         """Return the windows after cropping each box at random."""
-        # One image at a time, because NumPy's logarithm of a vector may differ in the last bit from that of a number.
+        # Images are cropped one at a time, because NumPy's logarithm of a vector may differ in the last bit from that
+        # of a number.
         boxes = [self.crop(box, draws, ids[i : i + 1]) for i, box in enumerate(before.source_boxes(sizes).tolist())]
         return replace(before, boxes=np.array(boxes, np.float64).reshape(-1, 4))
 
     def crop(self, box: Box | list[float], draws: Draws, id: Int64[np.ndarray, "1"]) -> Box:
         """Return a random part of a box.
 
-        A part that does not fit is drawn again. After 10 tries, the largest centred part with an allowed ratio is used.
+        A part that does not fit is drawn again. After 10 tries, the largest centred part with an allowed aspect ratio
+        is used.
         """
         width, height = box[2] - box[0], box[3] - box[1]
         for trial in range(MAX_TRIES):
@@ -62,9 +64,10 @@ class Area(Augment):
 
 
 def box_within(outer: Box | list[float], x: float, y: float, width: float, height: float) -> Box:
-    """Return a box of this size in `outer`.
+    """Return a box of the given size inside `outer`.
 
-    The fraction `x` of the spare width is to the left of the box, and the fraction `y` of the spare height above it.
+    The fraction `x` of the spare width lies to the left of the box, and the fraction `y` of the spare height lies above
+    the box.
     """
     left = outer[0] + x * (outer[2] - outer[0] - width)
     top = outer[1] + y * (outer[3] - outer[1] - height)

@@ -1,4 +1,4 @@
-"""Colour augmentation: kinds that change the pixels of one view at a time."""
+"""Colour augmentation, which changes the pixels of one view at a time."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeGuard
@@ -18,7 +18,7 @@ class ColourKind(Protocol):
     kind: ClassVar[str]
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return one view, at the network's input size, with changed colours. `view` may be modified."""
+        """Return a view with changed colours. `view` has the network's input size and may be modified."""
         ...
 
 
@@ -30,7 +30,7 @@ def is_colour_kind(rule: object) -> TypeGuard[ColourKind]:
 def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Apply each rule that changes colours to the views, in order. If there is none, return `views` itself."""
+    """Apply the rules that change colours to the views, in order. If there are none, return `views` itself."""
     if not any(map(is_colour_kind, rules)):
         return views
     painters = [(rule, scoped) for rule, scoped in scope_draws(rules, draws) if is_colour_kind(rule)]

@@ -23,7 +23,7 @@ class Flip(Augment):
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return the windows, some of them flipped."""
+        """Return the windows after flipping a random selection of them."""
         return before.mirror(draws.uniform(ids, "mirror") < self.probability)
 
 

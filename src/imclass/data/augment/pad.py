@@ -23,7 +23,7 @@ class Pad(Augment):
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return the windows, each moved by up to `pixels` horizontally and vertically."""
+        """Return the windows after moving each by a random distance of up to `pixels` horizontally and vertically."""
         span = 2 * self.pixels + 1
         top, left = ((draws.uniform(ids, stream) * span).astype(np.int64) for stream in ("top", "left"))
         return before.move(top - self.pixels, left - self.pixels)

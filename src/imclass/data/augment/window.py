@@ -1,6 +1,6 @@
-"""Geometric augmentation: windows are chosen as values without touching pixels, and then applied once.
+"""Geometric augmentation. Windows are first chosen without touching any pixels, and then applied once.
 
-The same values produce exactly the same pixels for one decoded image as for a batch of views in memory.
+The same windows produce exactly the same pixels for one decoded image as for a batch of views in memory.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from imclass.core.config import Augment
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 
-# This is the type `core.contracts.Image`, but its module imports torch, which the help of a recipe should not need.
+# The same type as `core.contracts.Image`, whose module imports torch. The help for recipes should not need torch.
 PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 
 
@@ -25,8 +25,9 @@ class Windows:
     """The visible part of each of N images.
 
     `boxes` are the parts of the sources to resize to the network's input size: left, top, right and bottom in
-    unrounded pixels. Without boxes, the preprocess creates the views. Each window has the size of its view and begins
-    at (top, left), which may lie outside the view. The window is flipped horizontally where `mirrored` is true.
+    unrounded pixels. Without boxes, the default preprocessing creates the views. Each window has the size of its view
+    and begins at (top, left), which may lie outside the view. The window is flipped horizontally where `mirrored` is
+    true.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -35,15 +36,15 @@ class Windows:
     boxes: Float64[np.ndarray, "N 4"] | None = None
 
     def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
-        """Return the windows, moved down by `top` and right by `left` pixels, as seen after mirroring."""
+        """Return the windows, moved down by `top` pixels and to the right by `left` pixels as seen after mirroring."""
         return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
 
     def mirror(self, mask: Bool[np.ndarray, "N"]) -> "Windows":
-        """Return the windows, with those in the mask flipped once more."""
+        """Return the windows, with those selected by `mask` flipped once more."""
         return replace(self, mirrored=self.mirrored ^ mask)
 
     def source_boxes(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
-        """Return the boxes if there are any; otherwise return boxes of whole images with these heights and widths."""
+        """Return the boxes. If there are none, return boxes that cover whole images with these heights and widths."""
         if self.boxes is not None:
             return self.boxes
         zeros = np.zeros(len(sizes))
@@ -68,7 +69,7 @@ def is_window_kind(rule: object) -> TypeGuard[WindowKind]:
 def choose(
     sizes: Int64[np.ndarray, "N 2"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> Windows:
-    """Return the windows that the rules, applied in order, choose for images of these heights and widths."""
+    """Apply the rules in order, and return the windows chosen for images of these heights and widths."""
     zeros = np.zeros(len(ids), np.int64)
     windows = Windows(zeros, zeros, zeros.astype(bool))
     for rule, scoped in scope_draws(rules, draws):
@@ -78,7 +79,10 @@ def choose(
 
 
 def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augment, Draws]]:
-    """Yield each rule with its draws, which differ between rules of the same kind and do not depend on other kinds."""
+    """Yield each rule with its own random draws.
+
+    Draws differ between rules of the same kind, and do not depend on rules of other kinds.
+    """
     seen = Counter[str]()
     for rule in rules:
         yield rule, draws.in_scope(f"{rule.kind}.{seen[rule.kind]}" if seen[rule.kind] else rule.kind)
@@ -86,12 +90,12 @@ def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augmen
 
 
 def has_source_boxes(rules: Sequence[Augment]) -> bool:
-    """Return whether the rules choose parts of the sources, in which case views cannot be kept from epoch to epoch."""
+    """Return whether the rules choose parts of the sources. In that case, views cannot be kept from epoch to epoch."""
     return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
 def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
-    """Return one image's view at the network's input size, before its window is applied. `windows` has one entry."""
+    """Return the view of an image at the network's input size, without applying its window. `windows` has one entry."""
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()
@@ -103,7 +107,7 @@ def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> 
 def apply_windows(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return the pixels inside the windows, with `fill` outside the views. `views` is not modified."""
+    """Return the pixels inside the windows. Pixels outside the views are set to `fill`. `views` is not modified."""
     moves = windows.top.any() or windows.left.any()
     if not windows.mirrored.any():
         return shift_pixels(views, windows, fill) if moves else np.ascontiguousarray(views)
@@ -115,7 +119,7 @@ def apply_windows(
 def shift_pixels(
     views: UInt8[np.ndarray, "N C H W"], windows: Windows, fill: UInt8[np.ndarray, "C"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return the pixels inside the windows, not yet flipped, with `fill` outside the views."""
+    """Return the pixels inside the windows before flipping. Pixels outside the views are set to `fill`."""
     n, channels, height, width = views.shape
     # A window moved by more than the size of the view shows none of it, so its offset is clipped to save padding.
     top = np.minimum(np.maximum(windows.top, -height), height)

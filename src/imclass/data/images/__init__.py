@@ -1,1 +1,1 @@
-"""Image files: parsers for their containers, and the only decoding function."""
+"""Image files: parsers for their containers, and the only function that decodes them."""

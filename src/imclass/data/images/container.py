@@ -1,4 +1,4 @@
-"""The result of parsing an image file, in one form for all formats."""
+"""The result of parsing an image file. It has the same form for all formats."""
 # Tested in tests/data/images/test_containers.py
 
 from dataclasses import dataclass

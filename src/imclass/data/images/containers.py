@@ -1,8 +1,8 @@
-"""Parsers for image files. They run before any decoder, and find the format, size and orientation.
+"""Parsers for image files. They run before any decoder and determine the format, size and orientation.
 
-Only the data of the first frame is passed on. Comments, colour profiles, thumbnails, further frames and anything after
-the image never reach the decoder, so neither a broken EXIF block nor a text bomb can prevent or slow down decoding.
-Sizes are read from every header that determines how much memory a decoder allocates.
+Only the data of the first frame is passed to the decoder. Comments, colour profiles, thumbnails, further frames and
+anything after the image never reach it, so neither a broken EXIF block nor a text bomb can prevent or slow down
+decoding. Sizes are read from every header that determines how much memory a decoder allocates.
 """
 
 import re
@@ -65,13 +65,13 @@ def parse_container(content: bytes, path: str) -> Container:
 
 
 def format_of(content: bytes) -> str:
-    """Return the format that a file's first bytes indicate: a key of `PARSERS`, or "" for any other format."""
+    """Return the format indicated by the first bytes of a file: a key of `PARSERS`, or "" if the format is unknown."""
     found = next((name for at, magic, name in SIGNATURES if content.startswith(magic, at)), "")
     return found or heif_kind(content) or ("PPM" if NETPBM_START.match(content) else "")
 
 
 def describe_unreadable(content: bytes) -> str:
-    """Describe a file that is not a readable image, with an article: "a PDF document"."""
+    """Describe a file that is not a readable image, as in "a PDF document"."""
     found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:
         return found
@@ -128,7 +128,7 @@ def jpeg_segments(content: bytes, path: str) -> Iterator[tuple[int, int, bytes]]
 
 
 def parse_png(content: bytes, path: str) -> Container:
-    """Parse a PNG. Only its critical chunks and transparency are kept, so an animation keeps only its default image."""
+    """Parse a PNG. Only critical chunks and transparency are kept, so an animation is reduced to its default image."""
     kept, at, exif = [content[:8]], 8, b""
     first, width, height = struct.unpack_from(">4x4sII", content, 8)
     if first != b"IHDR":
@@ -151,7 +151,10 @@ def parse_png(content: bytes, path: str) -> Container:
 
 
 def parse_gif(content: bytes, path: str) -> Container:
-    """Parse a GIF up to the end of its first frame. Extensions are left out, except the frame's control block."""
+    """Parse a GIF up to the end of its first frame.
+
+    The only extension kept is the frame's graphic control extension.
+    """
     width, height, flags = struct.unpack_from("<6xHHB", content)
     at = 13 + colour_table_bytes(flags)
     kept, control = [content[:at]], b""
@@ -172,12 +175,12 @@ def parse_gif(content: bytes, path: str) -> Container:
 
 
 def colour_table_bytes(flags: int) -> int:
-    """Return the size in bytes of the colour table that a GIF's flags declare."""
+    """Return the size in bytes of the colour table declared by the flags of a GIF."""
     return 3 << ((flags & 7) + 1) if flags & 128 else 0
 
 
 def skip_blocks(content: bytes, at: int, path: str) -> int:
-    """Return the position after a chain of GIF data blocks, or the end of the file if the chain has no end."""
+    """Return the position after a series of GIF data blocks, or the end of the file if the series is not terminated."""
     for _ in range(MAX_PIECES):
         if at >= len(content):
             return len(content)
@@ -189,14 +192,14 @@ def skip_blocks(content: bytes, at: int, path: str) -> int:
 
 
 def parse_bmp(content: bytes, path: str) -> Container:
-    """Parse a BMP. Its content is kept unchanged, because no decoder reads metadata from it."""
+    """Parse a BMP. Its content is kept unchanged, because decoders read no metadata from a BMP."""
     (header,) = struct.unpack_from("<I", content, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", content, 18)
     return Container("BMP", width, abs(height), b"", content)
 
 
 def parse_webp(content: bytes, path: str) -> Container:
-    """Parse a WebP. Its size is the largest that its canvas or any of its images declares.
+    """Parse a WebP. Its width and height are the largest declared by its canvas or any of its images.
 
     Its content is kept unchanged, because the decoder stops after the first frame.
     """
@@ -216,7 +219,7 @@ def parse_webp(content: bytes, path: str) -> Container:
 
 
 def webp_size(kind: bytes, body: bytes) -> tuple[int, int]:
-    """Return the width and height that a WebP chunk declares, or zeros if it declares no size."""
+    """Return the width and height declared by a WebP chunk, or zeros if it declares none."""
     if kind == b"VP8X":
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
     if kind == b"VP8 ":

@@ -1,6 +1,7 @@
-"""The only decoding function. It turns an image, as bytes or a file, into a pixel array (H W 3), or raises `BadImage`.
+"""The only decoding function. It turns the bytes or the path of an image file into a pixel array (H W 3).
 
-Training, evaluation, prediction and serving all read images with it, from any number of threads.
+Training, evaluation, prediction and serving all read images with it, from any number of threads. It raises `BadImage`
+if an image cannot be used.
 """
 
 import contextlib
@@ -41,14 +42,14 @@ WHITE_IS_ZERO = 0  # a value of the tag PHOTOMETRIC
 
 
 class TiffFile(TiffImageFile):
-    """A TIFF image without Pillow's decompression-bomb check, since the image's size has already been checked."""
+    """A TIFF image without Pillow's decompression-bomb check. The size of the image has already been checked."""
 
     def load_prepare(self) -> None:
         ImageFile.ImageFile.load_prepare(self)
 
 
 def avif_file(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Open an AVIF file as a Pillow image. Raise `ImportError` if this Pillow was built without AVIF."""
+    """Open an AVIF file as a Pillow image. Raise `ImportError` if Pillow was built without AVIF support."""
     if not AvifImagePlugin.SUPPORTED:
         raise ImportError(
             "this Pillow was built without AVIF; install one that supports it: pip install --upgrade pillow"
@@ -83,7 +84,7 @@ PICTURE_READERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = Map
 
 
 def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None = None) -> Image:
-    """Return the first frame of an image file as uint8 H W 3: upright, RGB, with transparent parts on white.
+    """Return the first frame of an image file as a uint8 array (H W 3): upright, RGB, with transparent parts on white.
 
     CMYK is converted, palettes are expanded, and 16-bit samples are reduced to their upper 8 bits. `name`, by default
     the path, identifies the image in error messages. An image with more than `max_pixels` pixels (by default
@@ -107,7 +108,7 @@ def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None
 
 @contextlib.contextmanager
 def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedReader]:
-    """Open a regular file for reading. Raise `BadImage` for anything else, without waiting on a pipe."""
+    """Open a regular file for reading. Raise `BadImage` for anything else, such as a pipe, without waiting for data."""
     path = name or str(source)
     try:
         handle = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -139,19 +140,19 @@ def hash_of(source: Path) -> bytes:
 
 
 def check_bytes(size: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` for a file with more bytes than an image of `max_pixels` pixels may have."""
+    """Raise `BadImage` if a file is too large. The limit in bytes depends on `max_pixels`."""
     largest = max(MAX_FILE_BYTES, MAX_FILE_BYTES * max_pixels // MAX_PIXELS)
     if size > largest:
         raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read; {limit_advice(max_pixels)}")
 
 
 def limit_advice(max_pixels: int) -> str:
-    """Return the end of an error message: how to raise the limits."""
+    """Return advice on raising the limits, for the end of an error message."""
     return f"set --max-megapixels above {max_pixels / 1e6:g} to allow more"
 
 
 def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` for a side shorter than one pixel or longer than the limit, or more than `max_pixels` pixels."""
+    """Raise `BadImage` if a side is below one pixel or too long, or if there are more than `max_pixels` pixels."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
     longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)
@@ -161,7 +162,7 @@ def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
 
 
 def decode_container(container: Container, path: str, max_pixels: int) -> Image:
-    """Decode the frame, and return its pixels, upright and in RGB."""
+    """Decode the frame and return its pixels, upright and in RGB."""
     if container.format == "PPM":
         return decode_netpbm(container, path)
     # This flag is global. If another library had set it, missing parts of an image would be grey, without an error.
@@ -198,14 +199,14 @@ def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -
 
 
 def check_mode(picture: Pillow.Image, path: str) -> None:
-    """Raise `BadImage` for pixels without an agreed conversion to 8 bits: floats, 32-bit integers, CIE L*a*b*."""
+    """Raise `BadImage` for pixels with no standard conversion to 8 bits: floats, 32-bit integers and CIE L*a*b*."""
     if picture.mode in ("F", "I", "LAB"):
         kind = {"F": "floating-point numbers", "I": "32-bit or signed integers"}.get(picture.mode, "CIE L*a*b*")
         raise BadImage("unsupported", path, f"its pixels are {kind}; convert the image to 8 or 16 bits per channel")
 
 
 def rgb(picture: Pillow.Image) -> Image:
-    """Return a picture of any mode as RGB, with transparent parts on white."""
+    """Convert a picture of any mode to RGB pixels, with transparent parts on white."""
     transparent = picture.info.get("transparency")  # the transparent grey value or colour, if there is one
     if picture.mode.startswith("I;16"):
         deep = np.asarray(picture)
@@ -224,7 +225,7 @@ def rgb(picture: Pillow.Image) -> Image:
 
 
 def to_eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
-    """Return the upper 8 bits of each sample. TIFF tags give the number of bits, such as 12, and whether 0 is white."""
+    """Reduce samples to their upper 8 bits. TIFF tags give the number of bits, such as 12, and whether 0 is white."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     levels = (deep >> (bits - 8)).astype(np.uint8)
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels

@@ -1,8 +1,8 @@
-"""AVIF and HEIC: boxes of ISO/IEC 14496-12, from which sizes are read before anything is decoded.
+"""A parser for AVIF and HEIC files, which consist of ISO/IEC 14496-12 boxes. Sizes are read without decoding.
 
-The primary picture is the first frame. An AVIF decoder allocates memory according to the AV1 stream's
-header (AV1 specification, section 5.5), not to the sizes in the boxes, so both are read. For HEVC streams, libheif
-itself enforces limits.
+The primary picture is taken as the first frame. An AVIF decoder allocates memory for the size in the header of the
+AV1 stream (AV1 specification, section 5.5), not for the sizes in the boxes, so both are read. For HEVC streams,
+libheif itself enforces limits.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -18,7 +18,7 @@ GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # used by both
 
 
 def heif_kind(content: bytes) -> str:
-    """Return "AVIF" or "HEIC" according to the first brand that belongs to either, or "" for any other file."""
+    """Return "AVIF" or "HEIC", whichever the file's first specific brand indicates, or "" for any other file."""
     if content[4:8] != b"ftyp":
         return ""
     (length,) = struct.unpack_from(">I", content)
@@ -32,7 +32,7 @@ def heif_kind(content: bytes) -> str:
 
 
 def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each box between two positions: its kind, and the beginning and end of its body."""
+    """Yield the boxes between two positions, each as its kind and the beginning and end of its body."""
     for _ in range(MAX_PIECES):
         if at + 8 > end:
             return
@@ -52,8 +52,8 @@ def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes,
 def parse_heif(content: bytes, path: str) -> Container:
     """Parse an AVIF or HEIC file. Its width and height are the largest in any header.
 
-    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture. Otherwise the
-    animation track would be decoded instead of the picture.
+    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture. Otherwise, the
+    animation would be decoded instead of the still picture.
     """
     kind = heif_kind(content)
     meta = {k: (a, b) for k, a, b in boxes(content, 0, len(content), path)}.get(b"meta")
@@ -71,7 +71,7 @@ BoxSpans = dict[bytes, tuple[int, int]]  # the beginning and end of each box in 
 
 
 def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
-    """Yield the width and height in each "ispe" property."""
+    """Yield the width and height from each "ispe" (image spatial extents) property."""
     for kind, begin, end in boxes(content, *inside.get(b"iprp", (0, 0)), path):
         if kind == b"ipco":
             for inner, at, _ in boxes(content, begin, end, path):
@@ -80,7 +80,7 @@ def property_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tupl
 
 
 def stream_sizes(content: bytes, inside: BoxSpans, path: str) -> Iterator[tuple[int, int]]:
-    """Yield the width and height in each sequence header of the AV1 streams."""
+    """Yield the largest width and height allowed by each sequence header in the AV1 streams."""
     pictures = av1_items(content, inside, path)
     total = 0
     for item, extents in item_extents(content, inside):
@@ -106,7 +106,7 @@ def av1_items(content: bytes, inside: BoxSpans, path: str) -> set[int]:
 
 
 def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yield the id of each item in the "iloc" box, and the position and length of each of its pieces in the file."""
+    """Yield the id of each item in the "iloc" box, with the positions and lengths of its pieces in the file."""
     at, end = inside.get(b"iloc", (0, 0))
     if at == end:
         return
@@ -136,7 +136,7 @@ def item_extents(content: bytes, inside: BoxSpans) -> Iterator[tuple[int, list[t
 
 
 def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the largest width and height that each sequence header among a stream's bitstream units (OBUs) allows."""
+    """Yield the largest width and height allowed by each sequence header in an AV1 stream."""
     at = 0
     while at < len(stream):
         head = stream[at]
@@ -156,7 +156,7 @@ def sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
 
 
 def sequence_size(header: bytes) -> tuple[int, int]:
-    """Return the largest width and height that an AV1 sequence header allows."""
+    """Return the largest width and height allowed by an AV1 sequence header."""
     bits = "".join(f"{byte:08b}" for byte in header[:256]).ljust(4096, "0")
     at = 4  # the profile and the still-picture flag come first
 

@@ -1,7 +1,7 @@
-"""PPM, PGM and PBM: a header of numbers, then pixels (https://netpbm.sourceforge.net/doc/).
+"""PPM, PGM and PBM files: a header of numbers, then pixels (https://netpbm.sourceforge.net/doc/).
 
-NumPy decodes them. If the maximum sample value is not 255, Pillow would loop over the pixels in Python, which takes
-seconds per photo.
+NumPy decodes the pixels. For any maximum sample value other than 255, Pillow would loop over the pixels in Python,
+which takes seconds per photo.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -29,7 +29,7 @@ def parse_netpbm(content: bytes, path: str) -> Container:
 
 
 def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]:
-    """Return the pixels of a file's first image, whose size has already been checked."""
+    """Return the pixels of the first image in a file. The size of the image has already been checked."""
     content, height, width = container.content, container.height, container.width
     found = HEADER.match(content)
     kind, at = int(found[1]) if found else 0, found.end() if found else 0
@@ -54,7 +54,7 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
 
 
 def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
-    """Return `count` numbers of type `form`, starting at the position `at`."""
+    """Return `count` numbers of type `form` that begin at position `at`."""
     held, needed = max(0, len(content) - at), count * form.itemsize
     if held < needed:
         raise BadImage("truncated", path, f"the PPM has {held:,} bytes of pixels, but its size requires {needed:,}")
@@ -62,9 +62,9 @@ def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) 
 
 
 def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> Int64[np.ndarray, "N"]:
-    """Return the first `count` numbers of a file that stores them as decimal text.
+    """Return the first `count` numbers of a file in which they are written as decimal text.
 
-    In a PBM, each digit is a number, and 1 is black.
+    In a PBM, every digit is a number of its own, and 1 means black.
     """
     text = COMMENT.sub(b"", text)
     if kind == 1:

@@ -1,7 +1,7 @@
-"""Reduction of TIFF files to a checked first directory without metadata, and a reader for the EXIF orientation.
+"""A parser that reduces TIFF files to their first directory, and a reader for the EXIF orientation.
 
-Section 2 of TIFF 6.0 defines the structure, which EXIF uses as well. BigTIFF has 8-byte offsets, and the number 43
-where TIFF has 42.
+The directory is checked, and its metadata is left out. The structure is defined in section 2 of TIFF 6.0 and is also
+used by EXIF. BigTIFF has 8-byte offsets and the version number 43 instead of 42.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -24,7 +24,7 @@ LIST_TAGS = frozenset({258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 53
 
 @dataclass(frozen=True)
 class TiffField:
-    """A field of a directory: its tag, the type and count of its values, and the raw values or their raw offset."""
+    """A field of a directory: its tag, the type and number of its values, and the bytes of the values or offset."""
 
     tag: int
     kind: int
@@ -33,7 +33,7 @@ class TiffField:
 
     @property
     def size(self) -> int:
-        """The size of the values in bytes."""
+        """Return the size of the values in bytes."""
         return self.count * TYPE_BYTES.get(self.kind, 1)
 
     def number(self, order: str) -> int:
@@ -51,7 +51,7 @@ class TiffStructure:
 
     @property
     def offset(self) -> str:
-        """The struct code of an offset."""
+        """Return the `struct` format of an offset."""
         return f"{self.order}{'Q' if self.big else 'I'}"
 
     def entries(self, block: bytes) -> Iterator[TiffField]:
@@ -64,14 +64,14 @@ class TiffStructure:
             yield TiffField(*struct.unpack_from(form, block, at + struct.calcsize(count) + struct.calcsize(form) * i))
 
     def directory(self, entries: list[TiffField]) -> bytes:
-        """Return a directory of these fields, marked as the last one."""
+        """Return the bytes of a directory that has these fields and is the last one."""
         form = f"{self.order}HH{'Q' if self.big else 'I'}"
         fields = b"".join(struct.pack(form, e.tag, e.kind, e.count) + e.raw for e in entries)
         return struct.pack(f"{self.order}{'Q' if self.big else 'H'}", len(entries)) + fields + bytes(8)
 
 
 def tiff_structure(block: bytes) -> TiffStructure | None:
-    """Return the byte order and offset width of a TIFF structure, or None for any other block."""
+    """Return the byte order and offset width of a TIFF structure, or None if the block is not one."""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
         return None
@@ -80,7 +80,7 @@ def tiff_structure(block: bytes) -> TiffStructure | None:
 
 
 def parse_tiff(content: bytes, path: str) -> Container:
-    """Parse a TIFF. A new directory, appended to the content, has only the fields needed to decode the first frame."""
+    """Parse a TIFF. Append a new directory that has only the fields needed to decode the first frame."""
     form = tiff_structure(content)
     if form is None:
         raise BadImage("damaged", path, "the TIFF does not begin with its header")
@@ -123,7 +123,7 @@ def check_entries(entries: list[TiffField], form: TiffStructure, content: bytes,
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8, from the first directory, or 1 if the block or the field is missing."""
+    """Return the EXIF orientation, 1 to 8, from the first directory, or 1 if it is missing or invalid."""
     block = exif[6:] if exif.startswith(b"Exif\0") else exif
     form = tiff_structure(block)
     try:
