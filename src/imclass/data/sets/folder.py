@@ -84,7 +84,7 @@ class FolderDataset:
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 of all names, classes and contents. For an unreadable file, its refusal code is hashed instead."""
+        """Return the SHA-256 of all names, classes and contents. For an unreadable file, its refusal code is hashed."""
         return digest_of(self)
 
 
