@@ -190,7 +190,7 @@ class Stage:
     Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
     `begin` decides which weights a stage inherits from the preceding stage or, if it is the first stage, from `init`.
-    "continue" inherits all weights whose names and shapes match, and "fresh" inherits none. "first-and-last" inherits
+    "continue" inherits all weights of the same name and shape, "fresh" inherits none, and "first-and-last" inherits
     those of the first four convolutions and all fully connected layers (Simonyan and Zisserman, ICLR 2015, section
     3.1).
     """

@@ -148,7 +148,7 @@ class NetworkBacked(Protocol):
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Anything that turns images into scores over named classes; `link` turns scores into probabilities.
+    """Anything that turns images into scores for named classes; `link` turns scores into probabilities.
 
     Callers never check the kind of a classifier. A property that does not apply to a kind is empty.
     """

@@ -92,7 +92,7 @@ def keep_memory() -> bool:
     """Make glibc keep freed memory until the process ends; return False with any other C library.
 
     By default glibc returns large blocks to the system. When such a block is allocated again, each of its pages costs a
-    page fault: many thousands in each step of a network with large maps.
+    page fault: many thousands in each step of a network with large feature maps.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return allocator is not None and all(
