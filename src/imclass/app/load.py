@@ -27,7 +27,7 @@ CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # faster for most networks, as bench
 
 @dataclass(frozen=True)
 class PackedModel:
-    """The contents of a model file: its path, tensors and header, and notes for the user."""
+    """A model that has been read from a file: the file, its tensors and header, and notes for the user."""
 
     file: Path
     tensors: Mapping[str, Tensor]
@@ -52,7 +52,8 @@ def load_classifier(
 ) -> Classifier:
     """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
-    Its networks compute in the given arithmetic, on the given device. `note` is called with the notes for the user.
+    The classifier's networks compute in the given arithmetic, on the given device. `note` is called with the notes for
+    the user.
     """
     packed = read_packed(model, context)
     note(packed.notes)

@@ -1,4 +1,4 @@
-"""Lists of entries, built from the tables or read from an index in the store. The index is readable without PyTorch."""
+"""Lists of entries, built from the tables or read from an index in the store. The index needs no PyTorch."""
 
 import json
 import platform
@@ -108,5 +108,5 @@ def listing_answer(
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal. If standard output is not a terminal, return None: lines are not wrapped."""
+    """Return the terminal's width. If standard output is not a terminal, return None, so that lines are not wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

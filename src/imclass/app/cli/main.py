@@ -152,7 +152,7 @@ def dispatch(words: Sequence[str]) -> int:
 def run_verb(verb: str, arguments: Any) -> int:
     """Run a verb and print its answer.
 
-    The verb's module is imported only here, because it imports modules of this folder and, for some verbs, PyTorch.
+    The verbs are not imported at the top of this file. The imports would be circular, and would load PyTorch.
     """
     answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
     return print_answer(answer, arguments.common.json)

@@ -57,7 +57,7 @@ class EvaluationProgress:
         self.print_line(f"evaluating {printable_text(what)}")
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Show how many images have been scored. Remove the bar when all images have been scored."""
+        """Show how many images have been scored. Remove the bar after the last image."""
         if self.bar.disable:
             return
         if self.task is None:

@@ -58,7 +58,7 @@ def silence(stream: Any) -> None:
 
 
 def reopen_closed() -> None:
-    """Open the null device for each closed standard stream. Otherwise output could be written to another file."""
+    """Open the null device for each closed standard stream. Otherwise a file opened later could receive the output."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
         handle = os.dup(handle)  # the lowest number that is free
