@@ -74,12 +74,15 @@ class Blend:
 
 
 def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
-    """Return weights fitted to `trials` (the `n` rows on the validation split), or equal weights without `trials`."""
+    """Return the weights of `n` rows: fitted to `trials` if there are any, otherwise equal.
+
+    `trials` are the same rows on the validation split.
+    """
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 
 
 def calibrate(blend: Blend, trials: Sequence[ResultRow]) -> Blend:
-    """Return the blend with a temperature fitted to `trials`, which are all rows on the validation split."""
+    """Return the blend with a fitted temperature. `trials` are all rows, scored on the validation split."""
     trial = blend.fuse_rows(trials).evaluation
     temperature = fit_temperature(trial.scores, labels_of(trial.targets, "--temperature"))
     return Blend(f"{blend.name}, temperature {temperature:.4g}", blend.places, blend.weights, temperature)

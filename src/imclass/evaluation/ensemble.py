@@ -28,7 +28,7 @@ class MemberBody:
     """An ensemble member, as stored in a model file."""
 
     header: ModelHeader  # the classifier's header
-    protocol: str = ""  # the protocol's name; "" stands for the classifier's preprocess
+    protocol: str = ""  # the protocol's name; "" stands for the classifier's `preprocess`
     fields: dict[str, Any] = field(default_factory=dict)  # the protocol's fields
     weight: float = 1.0
 
@@ -46,7 +46,7 @@ class EnsembleMember:
     """A classifier in an ensemble, with its test protocol and weight. The member is itself a `Classifier`."""
 
     classifier: Classifier
-    protocol: ViewProtocol | None = None  # None stands for the classifier's preprocess
+    protocol: ViewProtocol | None = None  # None stands for the classifier's `preprocess`
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -142,10 +142,10 @@ def is_json_value(value: Any) -> bool:
 class Ensemble:
     """A `Classifier` that averages the probabilities of its members, which all have the same class names.
 
-    A member may itself be an ensemble. The classes are in the first member's order. The scores are those of the
-    weighted mean probabilities, divided by `temperature`. An ensemble of one member, with a temperature fitted to
-    held-out images, is a calibrated version of that member. Equal weights give the mean in section 4.4 of Simonyan and
-    Zisserman, ICLR 2015.
+    A member may itself be an ensemble. The classes are in the first member's order. The weighted mean of the
+    probabilities is returned as scores, which are divided by `temperature`. An ensemble of one member, with a
+    temperature fitted to held-out images, is a calibrated version of that member. Equal weights give the mean in
+    section 4.4 of Simonyan and Zisserman, ICLR 2015.
     """
 
     members: tuple[EnsembleMember, ...]

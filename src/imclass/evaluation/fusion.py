@@ -26,11 +26,11 @@ MAX_ROUNDS = 10_000  # the most rounds in `fit_weights`
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of the weighted mean of the probabilities, divided by the temperature.
+    """Return the weighted mean of the probabilities, as scores that are divided by the temperature.
 
     The mean is computed in float64. The weights need not add up to 1. A class to which every member assigns probability
-    0 keeps a finite score. Under the "sigmoid" link, the mean probability of "no" is computed separately, because 1 -
-    yes would round away the differences between probabilities near 1, and thus the ranking of the images.
+    0 keeps a finite score. Under the "sigmoid" link, the mean probability of "no" is computed separately, because 1
+    minus "yes" would round away the differences between probabilities near 1, and thus the ranking of the images.
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -50,7 +50,7 @@ def weighted_sum(chances: Sequence[Float64[Tensor, "N K"]], shares: Sequence[flo
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Raise `UserError` unless all weights are finite and at least 0, and at least one is above 0."""
+    """Raise `UserError` if a weight is negative or not finite, or if all weights are 0."""
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         shown = ", ".join(f"{weight:g}" for weight in weights)
         raise UserError(f"the weights of an ensemble are {shown}; all must be at least 0, and at least one above 0")

@@ -73,7 +73,7 @@ class ModelOrigin:
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """A split to score, and the reason why it was chosen."""
+    """A split to score, with the reason for its choice."""
 
     dataset: Dataset
     scope: str  # a phrase that says what the split is and why it was chosen
@@ -147,7 +147,7 @@ def has_same_images(one: Dataset, other: Dataset) -> bool:
 
 
 def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
-    """Return the origin of each model that is part of this one."""
+    """Return the origin of each model that is part of `model`."""
     recognises = model.trained_on is not None
     return [ModelOrigin(name, trained or Provenance(), recognises) for trained in model.lineage()]
 
@@ -162,7 +162,7 @@ def relation_to_training(known: ModelOrigin) -> str:
 
 
 def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) -> SplitChoice:
-    """Return the split to score one model on."""
+    """Return the split on which one model is scored."""
     data = source.name
     if split is not None:
         chosen, scope = known.open(source, split), f"split {split} of {data}"
@@ -205,7 +205,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 
 def held_out_split(training: Dataset) -> str | None:
-    """Return the name of the split to score models on: test if there is one, otherwise validation, otherwise None."""
+    """Return the name of the split for scoring: test if there is one, otherwise validation, otherwise None."""
     return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 

@@ -29,7 +29,7 @@ class SiftedSplit:
     included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids of training images that are scored
 
     def with_counts(self, evaluation: Evaluation) -> Evaluation:
-        """Return the evaluation with the numbers of training images that were left out and that were scored."""
+        """Return the evaluation with two counts added: the training images left out, and the training images scored."""
         included = int(np.isin(evaluation.ids, self.included).sum())
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 

@@ -1,4 +1,4 @@
-"""Scoring of an evaluation request: one row for each model and protocol from one pass over the images, then fusions."""
+"""Scoring of a request: rows for all models and protocols from one pass over the images, then fused rows."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class Request:
     models: Mapping[str, Classifier]
     saved: tuple[ResultRow, ...]
     order: tuple[str, ...]  # names of `models` and `saved`, in the user's order
-    protocols: Mapping[str, ViewProtocol | None]  # keyed by name; {"": None}: each model's preprocess
+    protocols: Mapping[str, ViewProtocol | None]  # keyed by name; {"": None} stands for each model's `preprocess`
     data: str | Dataset | None = None  # a `Dataset` is one split; None stands for the models' training data
     split: str | None = None  # None stands for a split that was held out of training
     weights: str = "mean"  # or fit, or none
@@ -104,7 +104,7 @@ class Request:
             self.check_saved(self.saved[0].name)
 
     def check_dataset(self, data: Dataset) -> None:
-        """Raise `UserError` for options that need other splits than `data`."""
+        """Raise `UserError` for options that need a split other than `data`."""
         if self.split not in (None, data.split):
             raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
         if self.fit_options:
@@ -176,9 +176,9 @@ def row_sources(request: Request) -> list[RowSource]:
 
 
 def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
-    """Return a model with a protocol as a member of an ensemble. Errors name the model.
+    """Return a model with a protocol as a member of an ensemble.
 
-    Raise `UserError` if the model cannot be tested with a protocol.
+    Raise a `UserError` with the model's name if the model cannot be tested with a protocol.
     """
     try:
         return EnsembleMember(classifier, protocol)
@@ -204,7 +204,7 @@ def score_rows(
     processes: Processes,
     progress: Progress,
 ) -> list[ResultRow]:
-    """Score all sources in one pass over the images. The first process returns a row for each, the others no rows."""
+    """Score all sources in one pass over the images. Only the first process returns rows, one for each source."""
     dataset = images.dataset
     members = [source.member for source in sources]
     report = partial(progress.count, dataset.split) if processes.rank == 0 else None

@@ -106,7 +106,7 @@ def check_uncompressed(path: Path) -> None:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> None:
-    """Raise `ValueError` unless the arrays have the types and axes in `form`, and contain valid targets and scores."""
+    """Raise `ValueError` if an array's type or axes differ from `form`, or if targets or scores are invalid."""
     sizes: dict[str, int] = {}
     for name, wanted in form.items():
         (kind, *axes), array = wanted.split(), arrays[name]
@@ -182,7 +182,7 @@ def read_row(path: Path) -> ResultRow:
 def check_images(rows: Sequence[ResultRow]) -> None:
     """Raise `UserError` if the names of the images in a row differ from those in the first row.
 
-    Rows with different numbers of images are left to `fuse`.
+    Rows with different numbers of images are reported by `fuse`.
     """
     first = rows[0]
     for row in rows[1:]:

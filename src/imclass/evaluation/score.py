@@ -78,11 +78,11 @@ def evaluate_each(
     """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
     Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
-    image is left out and listed in the result. If `strict` is set, it raises `UserError` instead. `report(done, total)`
+    image is left out and listed in the result. If `strict` is set, `UserError` is raised instead. `report(done, total)`
     is called after each batch of this process's images. `watch()` is called before each image or batch, and may raise
     `Interrupted`, which also ends the decoding threads. Neither callbacks nor `workers` affect the results. `batch` and
-    the number of processes may change log-scores by about 1e-5 of their scale, because they change the order of sums in
-    a network. The first process returns all results, and the others return an empty list.
+    the number of processes may change log-scores by about 1e-5 of their scale, because they change the order in which a
+    network adds numbers. The first process returns all results, and the others return an empty list.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
@@ -218,7 +218,7 @@ def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) 
 def image_chunks(
     dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = continue_scoring
 ) -> Generator[list[tuple[int, Image | BadImage]], None, None]:
-    """Yield positions and decoded images in order, at most `batch` at a time and fewer if the images are large."""
+    """Yield positions and decoded images in order, in lists of at most `batch`, or fewer if the images are large."""
     chunk: list[tuple[int, Image | BadImage]] = []
     held = 0
     with contextlib.closing(decode_in_order(dataset, np.arange(positions.start, positions.stop), workers)) as items:

@@ -55,14 +55,14 @@ def unpack(
 def unpack_network(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> NetworkClassifier:
-    """Return the network classifier in a file."""
+    """Return the network classifier stored in a file."""
     return setup(restore_classifier(tensors, header, path, context))
 
 
 def unpack_ensemble(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Ensemble:
-    """Return the ensemble in a file, including its members."""
+    """Return the ensemble stored in a file, including its members."""
     body, found = header.body_of(EnsembleBody, path), view_protocols(context)
     members = []
     for i, member in enumerate(body.members):
@@ -95,7 +95,7 @@ def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtoc
 def unpack_pipeline(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Pipeline:
-    """Return the pipeline of fitted parts in a file."""
+    """Return the pipeline of fitted parts stored in a file."""
 
     def unpack_member(theirs: Tensors, inner: ModelHeader, where: Path) -> Classifier:
         return unpack(theirs, inner, where, context, setup)

@@ -47,7 +47,7 @@ class Contrast:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Return up to `list` images whose predicted class or rank has changed, largest change in rank first."""
+        """Return up to `list` images whose prediction or rank differs, largest difference in rank first."""
         return changes(self.pairs, self.list)
 
     def record(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Contrast:
 
 
 def contrast_rows(a: ResultRow, b: ResultRow, max_images: int) -> Contrast:
-    """Compare two rows on the images in both rows. Up to `max_images` changed images are listed."""
+    """Compare two rows on the images they have in common. Up to `max_images` changed images are listed."""
     pairs = pair_images(*(NamedScores(row.name, row.evaluation, row.images) for row in (a, b)))
     return Contrast(a, b, compare_pairs(pairs), pairs, max_images)
 

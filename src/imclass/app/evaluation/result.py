@@ -70,7 +70,10 @@ class Result:
         return rank_changes(self.rows[0], self.rows[-1], most)
 
     def compare(self, most: int = 10) -> Contrast:
-        """Compare the last row with the first on the images in both rows. Up to `most` changed images are listed."""
+        """Compare the last row with the first on the images they have in common.
+
+        Up to `most` changed images are listed.
+        """
         if not self.rows:
             raise UserError("under torchrun only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)

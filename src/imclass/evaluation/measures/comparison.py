@@ -56,7 +56,7 @@ class Pairs:
 class Comparison:
     """The result of the paired test.
 
-    Accuracies are in [0, 1]. `difference` is B - A, and `interval` is its 95% interval.
+    Accuracies are in [0, 1]. `difference` is B - A, and `interval` is its 95% confidence interval.
     """
 
     images: int
@@ -122,7 +122,7 @@ def pair_images(a: NamedScores, b: NamedScores) -> Pairs:
 
 
 def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
-    """Return the position in B of each class of A. Raise `UserError` if the class names differ."""
+    """Return the position of each of A's classes in B's list. Raise `UserError` if the class names differ."""
     classes_a, classes_b = a.evaluation.classes, b.evaluation.classes
     if set(classes_a) != set(classes_b):
         only_a = list_names([name for name in classes_a if name not in classes_b])
@@ -194,7 +194,7 @@ def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
 
 
 def changes(pairs: Pairs, max_images: int) -> tuple[Change, ...]:
-    """Return up to `max_images` images whose predicted class or rank has changed, largest change in rank first."""
+    """Return up to `max_images` images whose prediction or rank differs, largest difference in rank first."""
     differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
     moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
     order = np.argsort(-moved, kind="stable")[:max_images]

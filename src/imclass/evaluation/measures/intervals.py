@@ -12,11 +12,11 @@ DRAWS_PER_CHUNK = 2**20  # image positions that a bootstrap draws at a time
 
 
 def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval for the proportion of `hits` in `n` independent trials; z = 1.96 covers 95%.
+    """Return Wilson's score interval for the proportion of `hits` in `n` independent trials (95% for z = 1.96).
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927. Unlike the
-    textbook interval, it stays inside [0, 1] and has a non-zero width even for 0 or n hits. Without trials the
-    interval is (0, 1).
+    textbook interval, it stays inside [0, 1] and has a non-zero width even for 0 or n hits. Without trials the interval
+    is (0, 1).
     """
     if n == 0:
         return 0.0, 1.0

@@ -25,7 +25,7 @@ class LabelRow:
     """
 
     positives: int  # number of images that have the class
-    judged: int  # number of images with a known label for the class
+    judged: int  # number of images for which the class is known to be present or absent
     ap: float
     ap11: float  # at eleven recalls
     threshold: float
@@ -45,7 +45,7 @@ class Means:
 
 def binary_cross_entropy(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> float:
     """Return the negative log probability of the known labels, summed over classes and averaged over images."""
-    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the mark's value, yes or no
+    logits = np.where(marks == 1, scores, -scores).astype(np.float64)  # of the label's value, yes or no
     losses = np.where(marks >= 0, np.logaddexp(0, -logits), 0)
     return float(losses.sum(axis=1).mean())
 

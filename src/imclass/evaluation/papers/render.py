@@ -160,7 +160,7 @@ def make_lines(table: PaperTable, measured: Sequence[Measurement]) -> list[Table
 
 
 def find_row(table: PaperTable, tested: RowSubject) -> int | None:
-    """Return the position of the exact match, or else of the last close match, or else None."""
+    """Return the position of the row that matches exactly, or else of the last close match, or else None."""
     exact = [i for i, row in enumerate(table.rows) if is_exact_match(row.tested, tested)]
     close = [i for i, row in enumerate(table.rows) if is_close_match(row.tested, tested)]
     return exact[0] if exact else close[-1] if close else None
@@ -199,7 +199,7 @@ def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], 
 
 
 def measurement_note(measured: Measurement) -> str:
-    """Return a note with all details of a measurement, because a line is too short for them."""
+    """Return a note with all details of a measurement, since they do not fit in a table line."""
     sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"

@@ -88,7 +88,7 @@ def format_test_scales(net: Net) -> str:
 
 
 def format_networks(tested: RowSubject) -> str:
-    """Return the networks on one line, or the row's name from the user if the networks are unknown."""
+    """Return the networks on one line. If they are unknown, return the name that the user gave the row."""
     return " + ".join(map(letter, tested.nets)) or tested.name
 
 
@@ -113,5 +113,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return one cell with the user's name for the row and the method. A row without a name shows its networks."""
+    """Return one cell with the user's name for the row and the method. Without a name, the networks are shown."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)
