@@ -1,4 +1,4 @@
-"""Axes with ticks at round numbers, the same in every output."""
+"""Axes with ticks at round numbers, which are the same in PNGs and reports."""
 
 # Tested in tests/app/draw/test_curves.py
 
@@ -30,7 +30,7 @@ def zero_based_axis(highest: float) -> PlotAxis:
 
 
 def integer_axis(first: int, last: int) -> PlotAxis:
-    """Return an axis of whole numbers with a tick at the first. If there is only one number, it is centred."""
+    """Return an axis of whole numbers with a tick at the first number. If there is only one number, it is centred."""
     step = max(1, round(tick_step(last - first or 1)))
     margin = 0.0 if last > first else 0.5
     ticks = (first, *(tick for tick in range(0, last + 1, step) if tick > first + step / 2))

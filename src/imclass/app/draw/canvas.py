@@ -1,4 +1,7 @@
-"""The canvas of every picture: matplotlib without pyplot. Pictures are written atomically and marked as imclass's."""
+"""The canvas of every picture: matplotlib, without pyplot.
+
+Pictures are written atomically, and contain a mark which says that imclass drew them.
+"""
 
 import contextlib
 import logging

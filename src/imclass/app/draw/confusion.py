@@ -60,7 +60,7 @@ def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Mat
 
 
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
-    """Return the darkness of each cell, from 0 (no images) to 1 (a fully correct class, or the most frequent error).
+    """Return the darkness of each cell, from 0 (no images) to 1 (a class without errors, or the most frequent error).
 
     An error is fully dark only if its share is at least 10%. Darkness is proportional to the square root of the
     share, which keeps rare errors visible. Each square of `block` x `block` shares becomes one cell, which shows the

@@ -25,7 +25,7 @@ def place(shown: Panel, epoch: int | float, value: int | float) -> tuple[str, st
 
 
 def axes(shown: Panel) -> Html:
-    """Return grid lines at the value ticks, the labels of all ticks, and the axis titles."""
+    """Return grid lines at the ticks of the value axis, the labels of all ticks, and the titles of both axes."""
     right, parts = str(RIGHT), []
     for value, label in shown.values.ticks.items():
         _, y = place(shown, shown.epochs.low, value)
@@ -38,7 +38,7 @@ def axes(shown: Panel) -> Html:
 
 
 def curve(shown: Panel, line: SplitCurve) -> Html:
-    """Return a split's line, broken at gaps, and its dots."""
+    """Return the line of a split, which is broken at gaps, and its dots."""
     # A piece with a single point is drawn only as a dot.
     pieces = (" ".join(",".join(place(shown, *point)) for point in piece) for piece in line.pieces if len(piece) > 1)
     dots = (place(shown, *point) for point in line.dots)

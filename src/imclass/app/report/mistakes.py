@@ -29,7 +29,7 @@ def is_mistakes(path: Path) -> bool:
 
 
 def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers: int = 0) -> None:
-    """Write a row's mistakes as CSV or HTML, as the file extension says. With `dataset`, the HTML page shows images."""
+    """Write a row's mistakes as CSV or HTML, depending on the file extension. With `dataset`, the page shows images."""
     found = wrong_images(row.evaluation, row.images)
     if path.suffix.lower() == ".csv":
         with atomic_writer(path) as file:

@@ -47,7 +47,7 @@ def short_row(row: ResultRow) -> tuple[str, ...]:
 
 
 def class_table(evaluation: Evaluation) -> Html:
-    """Return a table of each class's image count, AP (if multi-label), precision, recall and F1, lowest F1 first."""
+    """Return a table of the classes and their measures. The class with the lowest F1 comes first."""
     is_multi_label = not isinstance(evaluation.targets, OneOf)
     head = ("Class", "Images", *(["AP"] if is_multi_label else []), "Precision", "Recall", "F1")
     rows: list[tuple[str, int, tuple[float, ...]]] = []

@@ -71,7 +71,7 @@ def headline(m: ReportData) -> Html:
 
 
 def result_summary(m: ReportData, score: HeadlineScore) -> Html:
-    """Return the main measure (with an interval if it is an accuracy), counts, loss, and how weights were chosen."""
+    """Return the main measure (an accuracy with its interval), counts, loss, and how the weights were chosen."""
     images = "images" if score.split == ALL_IMAGES else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson_interval(round(score.main * score.evaluated), score.evaluated)
@@ -115,7 +115,10 @@ def missing_scores_note(m: ReportData) -> Html:
 
 
 def held_out_note(m: ReportData, split: str) -> str:
-    """Return a note that says how held-out images were selected, how many were trained on, and what they were for."""
+    """Return a note on the held-out images.
+
+    It says how they were selected, how many of them the model was trained on, and what they were used for.
+    """
     if split == "test":
         use = (
             "They were not used to choose the weights or the learning rate, or to decide when to stop. This page "
@@ -130,7 +133,7 @@ def held_out_note(m: ReportData, split: str) -> str:
 
 
 def held_out_source(m: ReportData, split: str) -> str:
-    """Return a text that says how the held-out images were selected."""
+    """Return a description of how the held-out images were selected."""
     rule, share = m.known.rule, m.known.cut.validation
     if share and split == VALIDATION:
         return f"{100 * share:g}% of each class, selected by a hash of the image names and excluded from training"
@@ -145,7 +148,7 @@ def held_out_source(m: ReportData, split: str) -> str:
 
 
 def overlap_note(m: ReportData) -> str:
-    """Return a sentence that says how many of the scored images the network was trained on."""
+    """Return a sentence that says how many of the scored images the model was trained on."""
     known = m.result.trained_on if m.result else 0
     if not known:
         return "The network was not trained on them."
@@ -207,7 +210,7 @@ def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str
 
 
 def classes_section(m: ReportData) -> Html:
-    """Return each class's counts, precision, recall and F1, with the worst class first if there are many."""
+    """Return a table of the classes and their measures, followed by a text that explains the measures."""
     if m.result is None:
         return Html()
     if not isinstance(m.result.targets, OneOf):
@@ -245,7 +248,7 @@ def count_heads(m: ReportData) -> tuple[str, ...]:
 
 
 def label_table(m: ReportData, result: Evaluation) -> Html:
-    """Return each class's average precision and F1 for a multi-label result, with the worst class first."""
+    """Return the table and the text for a multi-label result. The class with the lowest average precision is first."""
     trained = m.counts.get("train")
     rows = sorted(enumerate(label_measures(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
     lines = [

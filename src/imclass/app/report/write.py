@@ -1,4 +1,4 @@
-"""Writing of reports: on a run, from its folder alone, or on a model, which is evaluated first."""
+"""Functions that write reports. A run's report is made from its folder alone. A model is evaluated first."""
 # Tested in tests/app/report/test_page.py
 
 import re
@@ -69,11 +69,9 @@ def report_run(folder: Path, out: Path | None, context: Context) -> Path:
 def report_model(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
-    """Evaluate a model and save the results and the report in a folder, by default reports/MODEL.
+    """Evaluate a model, save its scores, pictures and report in a folder, and return the path of the report.
 
-    Return the path of the report.
-
-    `options` are fields of a `Request`. The scores and pictures in the report are saved in the folder as well.
+    The default folder is reports/MODEL. `options` are fields of a `Request`.
     """
     folder = out or Path("reports") / (re.sub(r"[^\w.+-]+", "-", normal_spelling(model)).strip("-.") or "model")
     check_folder(folder)

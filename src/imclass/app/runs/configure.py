@@ -29,7 +29,7 @@ def recipes(context: Context | None = None) -> EntryTable:
 
 
 def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
-    """Return a recipe's config with choices: parameters of the recipe's function, or dotted keys of the config."""
+    """Return a recipe's config with the given choices: parameters of its function, or dotted keys of the config."""
     if isinstance(recipe, Training):
         return override_config(recipe, choices, context)
     make = recipes(context)[recipe]
@@ -48,8 +48,8 @@ def override_config(training: Training, changes: Mapping[str, Any], context: Con
     """Return a config with new values at dotted keys. Fields of the network's row are directly under "model.".
 
     If the network is changed, the row becomes the new network's row in the table. If `init` names a model, the config
-    first adopts its network and preprocessing, and is then changed. A stage without its own `model` or `preprocess`
-    gets a copy of the run's when one of their fields is changed.
+    first adopts its network and preprocessing, and is then changed. If a stage has no `model` or `preprocess` of its
+    own, a change to one of its fields is made in a copy of the run's.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))

@@ -56,7 +56,7 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the run is finished. Its model is written last."""
+        """Return whether the run is finished. It is finished once its model exists, because that is written last."""
         return self.model.is_file()
 
     @property
@@ -70,7 +70,7 @@ class Run:
 
     @contextlib.contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Keep other processes from training in this directory. Raise `UserError` if one is already doing so."""
+        """Keep other processes from training in this directory. Raise `UserError` if one is already training."""
         with (self.folder / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,7 +89,9 @@ class Run:
         counts: Mapping[str, list[int]] = MappingProxyType({}),
         images: Mapping[str, int] = MappingProxyType({}),
     ) -> "Plan":
-        """Return the content of config.json. Raise `UserError` if the directory has other files or results.
+        """Return the new content of config.json, and the recorded runtime and facts.
+
+        Raise `UserError` if the directory contains other files, or the results of another run.
 
         `default` is the network's row in the table of networks. `counts` has the number of images in each class of each
         split, and `images` has each split's total. If an image may have several labels or none, the total is not the
@@ -153,7 +155,7 @@ class Run:
             )
 
     def location_notes(self, data: Dataset) -> tuple[str, ...]:
-        """Return a note if the run is inside the data folder. Raise `UserError` if it is among images of one class."""
+        """Return a note if the run is inside the data folder. Raise `UserError` if it is in the folder of a class."""
         folder, root = self.folder.resolve(), Path(data.origin.path)
         if not folder.is_relative_to(root):
             return ()
@@ -187,7 +189,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json and, for a run that has begun before, its recorded runtime and facts."""
+    """The contents of a new config.json and, if the run was begun earlier, its recorded runtime and facts."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -220,7 +222,7 @@ class RunRecord:
     def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
         """Return a line for each field of this record's config that differs from `training`.
 
-        A field that the network's row did not have when the run began has its value from `default`. The device and
+        A field that the network's row did not have when the run began gets its value from `default`. The device and
         precision in `training` are compared with those that the run uses, and "auto" matches any.
         """
         model = self.training.model

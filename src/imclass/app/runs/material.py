@@ -137,7 +137,7 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
     """Return the config with the cross-entropy that matches the images' labels, and a note about the change.
 
     If images may have several labels, a recipe's softmax cross-entropy is replaced by binary cross-entropy, and vice
-    versa. Raise `UserError` for any other unsuitable objective, and for one chosen by the user.
+    versa. Raise `UserError` for any other unsuitable objective, or if the user chose the unsuitable one.
     """
     stages, changed, link = list(config.stages), False, train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
@@ -235,5 +235,5 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
 
 
 def models_of(config: Training) -> list[Model]:
-    """Return the config's model, and those of the stages that have their own."""
+    """Return the config's model, then the model of each stage that has its own."""
     return [config.model, *(stage.model for stage in config.stages if stage.model)]

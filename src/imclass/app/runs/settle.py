@@ -21,8 +21,8 @@ def choose_runtime(
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
     """Return the runtime to use, and a note if it was chosen by a probe.
 
-    A recorded runtime is used again. Otherwise the config sets the precision, or a probe finds the fastest if the
-    config says "auto".
+    A recorded runtime is used again. Otherwise the precision is taken from the config or, if it is "auto" there,
+    chosen by a probe as the fastest.
     """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device

@@ -40,7 +40,7 @@ from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
-MAX_VIEWS = 256  # maximum per batch; on a CPU, fewer large views are as fast, and signals are handled sooner
+MAX_VIEWS = 256  # per batch; on a CPU, smaller batches of large views are as fast, and let signals be handled sooner
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,10 @@ def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitSc
 def perform(
     job: Job, consumers: Sequence[Consumer] = (), acknowledge: Acknowledge | None = None
 ) -> Generator[Event, None, None]:
-    """Train, and yield each event after the consumers, which include the writers of the run's files, have seen it.
+    """Train, and yield each event after all consumers have seen it.
 
-    A signal makes the run save and stop. The signal handler calls `acknowledge` at once with a line for the user.
+    The consumers are the writers of the run's files and the given `consumers`. A signal makes the run save and stop.
+    The signal handler calls `acknowledge` at once with a line for the user.
     """
     if job.run.is_finished:
         complete_pictures(job)

@@ -1,4 +1,4 @@
-"""Records as aligned columns, or as lines."""
+"""Records as text, in aligned columns or on lines."""
 
 import textwrap
 from collections.abc import Mapping, Sequence

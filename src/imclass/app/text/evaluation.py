@@ -54,7 +54,7 @@ def short_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def summary_text(evaluation: Evaluation) -> str:
-    """Return lines with accuracies and 95% intervals, loss and calibration, and counts of scored and refused images."""
+    """Return lines with the accuracies and their 95% intervals, loss, calibration, and numbers of images."""
     top1 = evaluation.measures["top1"]
     recall = mean_class_recall(confusion_matrix(evaluation))
     brier = brier_score(evaluation.scores, single_labels(evaluation))
@@ -106,7 +106,7 @@ def class_interval(evaluation: Evaluation) -> tuple[float, float]:
 
 
 def reliability_bins(evaluation: Evaluation) -> Reliability:
-    """Return the model's confidence and accuracy in 15 bins."""
+    """Return the model's mean confidence and accuracy in each of 15 confidence bins."""
     return reliability(evaluation.scores, single_labels(evaluation))
 
 
@@ -116,7 +116,7 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 
 def class_table(evaluation: Evaluation) -> str:
-    """Return an aligned table of each class's image count, precision, recall and F1. "-" stands for 0 / 0."""
+    """Return a table of each class's number of images, precision, recall and F1. "-" stands for 0 / 0."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
     lines = [f"{pad_text('class', wide)}{'images':>9}{'precision':>12}{'recall':>11}{'F1':>11}"]
@@ -127,7 +127,7 @@ def class_table(evaluation: Evaluation) -> str:
 
 
 def confusion_table(evaluation: Evaluation) -> str:
-    """Return the confusion matrix, or its most confused pairs if the matrix would not fit in a terminal."""
+    """Return the confusion matrix as text, or the most confused pairs if the matrix is too large for a terminal."""
     counts, classes = confusion_matrix(evaluation), evaluation.classes
     return matrix_text(counts, classes) if len(counts) <= MAX_MATRIX_CLASSES else pairs_text(counts, classes)
 

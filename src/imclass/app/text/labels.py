@@ -52,7 +52,7 @@ def label_summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 
 
 def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
-    """Return an aligned table of each class's image count, average precision, threshold, precision, recall and F1."""
+    """Return a table of each class's number of images, average precision, threshold, precision, recall and F1."""
     names = [shorten_name(name) for name in evaluation.classes]
     wide = max(map(text_width, [*names, "class"]))
     heads = f"{'images':>9}{'AP':>10}{'AP 11':>10}{'threshold':>11}{'precision':>11}{'recall':>10}{'F1':>10}"
