@@ -225,7 +225,7 @@ class Ensemble:
         )
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return float32 scores: those of the members' weighted mean probabilities, divided by the temperature."""
+        """Return the members' weighted mean probabilities as float32 scores that are divided by the temperature."""
         scores = [m.classify(images)[:, order] for m, order in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 

@@ -26,7 +26,7 @@ MAX_ROUNDS = 10_000  # the most rounds in `fit_weights`
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Return the weighted mean of the probabilities, as scores that are divided by the temperature.
+    """Return the weighted mean of the probabilities as scores that are divided by the temperature.
 
     The mean is computed in float64. The weights need not add up to 1. A class to which every member assigns probability
     0 keeps a finite score. Under the "sigmoid" link, the mean probability of "no" is computed separately, because 1

@@ -190,10 +190,10 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
     """Return the held-out split of `source`, or None if the choice requires a closer look at the data.
 
-    A split is returned only if `source` comes with splits and its path differs from that of the model's data. It may
-    still be a copy of that data, but finding out would require reading the whole training split. A copy matters if the
-    held-out images may have been used to choose the weights, or if the model does not record its training images. In
-    these two cases the result is also None.
+    A split is returned only if `source` comes with splits and its path differs from that of the model's data. `source`
+    may still be a copy of that data, but finding out would require reading the whole training split. A copy matters if
+    the held-out images may have been used to choose the weights, or if the model does not record its training images.
+    In these two cases the result is also None.
     """
     whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):

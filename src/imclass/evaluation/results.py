@@ -106,7 +106,7 @@ def check_uncompressed(path: Path) -> None:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], form: Mapping[str, str]) -> None:
-    """Raise `ValueError` if an array's type or axes differ from `form`, or if targets or scores are invalid."""
+    """Raise `ValueError` if an array's type or axes differ from `form`, or if its values are invalid."""
     sizes: dict[str, int] = {}
     for name, wanted in form.items():
         (kind, *axes), array = wanted.split(), arrays[name]
