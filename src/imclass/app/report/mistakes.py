@@ -51,7 +51,7 @@ def as_csv(found: Sequence[WrongImage]) -> str:
 
 
 def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
-    """Return a self-contained HTML page with a thumbnail of each image."""
+    """Return a self-contained HTML page with a thumbnail of each misclassified image."""
     n = len(row.evaluation.targets)
     lead = f"{len(found):,} of {n:,} images were misclassified. The most confident mistake comes first. Each caption "
     lead += "shows the predicted class with its probability, the true class with its probability and its rank among "

@@ -158,7 +158,7 @@ def overlap_note(m: ReportData) -> str:
 
 
 def learning_section(m: ReportData) -> Html:
-    """Return the loss and error curves over epochs."""
+    """Return the learning curves of a run."""
     if m.run is None:
         return Html()
     rows = m.run.history

@@ -56,7 +56,7 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the run is finished. It is finished once its model exists, because that is written last."""
+        """Return whether the run is finished, that is, whether its model exists. The model is written last."""
         return self.model.is_file()
 
     @property

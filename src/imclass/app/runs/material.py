@@ -51,8 +51,8 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     """Open the data that a config names. Return the config, adapted to this data, and the opened data.
 
     The data's name is normalised. If the data has its own validation and test splits, these are used: a recipe's
-    `validation` is then set to 0, and a `validation` chosen by the user raises `UserError`. Raise `UserError` as well
-    if the data does not suit the config.
+    `validation` is then set to 0, and a `validation` chosen by the user raises `UserError`. Data
+    that does not suit the config also raises `UserError`.
     """
     unread = shadowed_folder_note(config.data, context)
     uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
@@ -137,7 +137,7 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
     """Return the config with the cross-entropy that matches the images' labels, and a note about the change.
 
     If images may have several labels, a recipe's softmax cross-entropy is replaced by binary cross-entropy, and vice
-    versa. Raise `UserError` for any other unsuitable objective, or if the user chose the unsuitable one.
+    versa. Raise `UserError` for any other unsuitable objective, and for an unsuitable cross-entropy chosen by the user.
     """
     stages, changed, link = list(config.stages), False, train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}

@@ -21,8 +21,8 @@ def choose_runtime(
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
     """Return the runtime to use, and a note if it was chosen by a probe.
 
-    A recorded runtime is used again. Otherwise the precision is taken from the config or, if it is "auto" there,
-    chosen by a probe as the fastest.
+    A recorded runtime is used again. Otherwise, a precision set in the config is used. If the config says "auto",
+    the fastest is found by a probe.
     """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device

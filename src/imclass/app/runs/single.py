@@ -19,7 +19,7 @@ def check_single_process() -> None:
 
 
 def wait_for_first() -> bool:
-    """Give the first process time to print its message. Return False in the first process, and True in others."""
+    """Give the first process time to print its message. Return False in the first process, and True in all others."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
         with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
             time.sleep(PRINT_SECONDS)

@@ -8,7 +8,7 @@ from imclass.training.events import Consumer, Event
 
 
 class OptionalConsumer:
-    """A consumer that may fail, even when it is created. Its first failure is printed, and training continues."""
+    """A consumer that may fail, even while it is being created. Its first failure is printed, and training continues."""
 
     def __init__(self, what: str, make: Callable[[], Consumer]) -> None:
         self.what, self.failed = what, False
@@ -26,7 +26,7 @@ class OptionalConsumer:
             self.attempt(consumer.close)
 
     def attempt(self, act: Callable[[], object]) -> None:
-        """Call `act`, and print the first failure."""
+        """Call `act`, and print the first failure of the consumer."""
         try:
             act()
         except Exception as error:

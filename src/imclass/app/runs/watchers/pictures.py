@@ -39,7 +39,7 @@ class Pictures:
             self.write(event.path.parent)
 
     def write(self, leg: Path) -> None:
-        """Write the pictures of the images whose scores are in a leg's folder."""
+        """Write the pictures, which are chosen by the scores in the folder `leg`."""
         split = next((split for split in REPORT_SPLITS if split in self.held_out), None)
         if split is not None:
             saved = read_scores(leg / SCORES / f"{split}.npz")
@@ -77,7 +77,7 @@ def write_pictures(
 
 
 def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
-    """Return a run's pictures as H W C arrays, keyed by image name. If some files are missing, return the others."""
+    """Return a run's pictures as H W C arrays, keyed by image name, up to the first that cannot be read."""
     pictures = {}
     try:
         index = json.loads((folder / PICTURES / INDEX).read_bytes())
