@@ -8,7 +8,7 @@ from imclass.training.events import Consumer, Event
 
 
 class OptionalConsumer:
-    """A consumer that may fail, even while it is being created. Its first failure is printed, and training continues."""
+    """A consumer that may fail, even during its creation. The first failure is printed, and training continues."""
 
     def __init__(self, what: str, make: Callable[[], Consumer]) -> None:
         self.what, self.failed = what, False
