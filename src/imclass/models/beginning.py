@@ -1,6 +1,6 @@
 """Initialisation of a network with the weights of another network.
 
-Tensors match by name and shape, class rows by class name.
+Tensors are matched by name and shape. In tensors with one row per class, the rows are matched by class name.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ MAX_NAMES = 6  # a message lists at most this many names
 
 @dataclass(frozen=True)
 class Beginning:
-    """A record of the weights that a network received from another network, and of those that stay random.
+    """A record of which weights a network received from another network, and which stay random.
 
-    A tensor into which the rows of only some classes were copied counts as `fresh`.
+    `fresh` includes the tensors that received the rows of only some classes.
     """
 
     taken: tuple[str, ...]  # tensors that were copied completely
@@ -46,18 +46,19 @@ class Beginning:
 
 
 def shortlist(names: tuple[str, ...]) -> str:
-    """Return the first few names and the number of the others, made safe to print in a terminal."""
+    """Return the first few names, safe to print in a terminal, and the number of the others."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(map(printable_text, names[:MAX_NAMES])) + more
 
 
 def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMode) -> Beginning:
-    """Fill a fresh classifier's network in place with weights from `source`, and return a record of what was copied.
+    """Copy weights from `source` into a fresh classifier's network in place, and return a record of what was copied.
 
-    "continue" copies every tensor that matches by name and shape. From a tensor that has an entry for each class, it
-    copies the entries of the classes that `source` also has, matched by name. "first-and-last" copies the first four
-    convolutions and all fully connected layers. "fresh" copies nothing. If no tensor matches, raise a `UserError` and
-    change nothing.
+    If `how` is "continue", every tensor with the same name and shape in both networks is copied. In tensors with one
+    row per class, the rows of the classes that both classifiers have are copied. If `how` is "first-and-last", the
+    first four convolutions and all fully connected layers are copied. If it is "fresh", nothing is copied.
+
+    Raise a `UserError` before any change if `how` is not "fresh" and there is nothing to copy.
     """
     ours, theirs = classifier.network.state_dict(), source.network.state_dict()
     match how:
@@ -95,14 +96,14 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
 
 
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
-    """Return the names of the tensors in either network that have an entry for each class, mapped to the class axis."""
+    """Return a mapping from tensor name to class axis, for the tensors of either network with one entry per class."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
 def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
-    """Return the names of the tensors that have an entry for each class in both networks.
+    """Return the names of the tensors that have one entry per class in both networks.
 
-    A layer is left out if any of its tensors differs in shape along an axis other than the class axis.
+    A layer is left out if one of its tensors has different shapes in the two networks, not counting the class axis.
     """
     mine, other = ours.state_dict(), theirs.state_dict()
     axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}
@@ -112,7 +113,7 @@ def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Return the index in `classifier` of each class that both have, mapped to its index in `source`."""
+    """Return a mapping from class index in `classifier` to class index in `source`, for the classes that both have."""
     # Reversed, so that the first of several source classes with the same key is used.
     places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(class_key, classifier.classes)
@@ -120,18 +121,18 @@ def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Map
 
 
 def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
-    """Return whether two tensors have the same shape, ignoring the class axis."""
+    """Return whether both tensors exist and have the same shape, not counting the length of `axis`."""
     if ours is None or theirs is None or ours.dim() != theirs.dim():
         return False
     return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
 
 
 def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassifier) -> list[str]:
-    """Return, in order, the tensor names of the first four convolutions and all fully connected layers of `source`.
+    """Return the names of the tensors in the first four convolutions and all fully connected layers of `source`.
 
-    Simonyan and Zisserman (ICLR 2015, section 3.1) initialise deeper VGGs from configuration A in this way. Layers
-    match by name: A's conv1_1, conv2_1, conv3_1 and conv3_2 are also the first convolutions of their stages in every
-    deeper configuration. Raise a `UserError` for a layer that does not match.
+    Simonyan and Zisserman (ICLR 2015, section 3.1) initialise deeper VGGs from configuration A in this way. Layers are
+    matched by name, since A's conv1_1, conv2_1, conv3_1 and conv3_2 have the same names in every deeper configuration.
+    Raise a `UserError` if a layer of `source` does not fit.
     """
     layers = [*layers_in(source.network, nn.Conv2d)[:4], *layers_in(source.network, nn.Linear)]
     ours, axes = classifier.network.state_dict(), class_axes(classifier.network, source.network)
@@ -151,7 +152,7 @@ def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassif
 
 
 def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """Return the layers of one kind in `features` and `head` with their names, in order."""
+    """Return the name and module of each layer of one type in `features` and then in `head`."""
     parts = {"features": network.features, "head": network.head}
     named = [(f"{part}.{name}", m) for part, layers in parts.items() for name, m in layers.named_modules()]
     return [(name, layer) for name, layer in named if isinstance(layer, kind)]

@@ -1,4 +1,4 @@
-"""A network with its class names and preprocess: the object that is trained, saved, loaded and evaluated."""
+"""A network with its class names and preprocessing: the object that is trained, saved, loaded and evaluated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -46,7 +46,7 @@ def networks(context: Context | None = None) -> EntryTable:
 
 
 def weights_hint(name: str) -> str:
-    """Return advice if `name` is NETWORK:WEIGHTS and not the name of a network; otherwise return ""."""
+    """Return advice if `name` has the form NETWORK:WEIGHTS; otherwise return ""."""
     network, colon, _ = name.partition(":")
     if not colon:
         return ""
@@ -75,8 +75,7 @@ class NetworkBody:
 class NetworkClassifier:
     """A convolutional network as a `Classifier`. The network can be rebuilt from `name` and `row`.
 
-    The engine computes the scores. By default it runs the network itself in plain float32. `with_network` replaces the
-    network and the engine.
+    `engine` computes the scores. The default engine runs `network` in float32. `with_network` replaces both.
     """
 
     name: str
@@ -98,7 +97,7 @@ class NetworkClassifier:
             object.__setattr__(self, "engine", EagerEngine(self.network))
 
     def __repr__(self) -> str:
-        """Return the network, classes and image size on one line. Print `network` to see the layers."""
+        """Return a one-line summary of the network, classes and image size. Print `network` to see the layers."""
         parameters = sum(p.numel() for p in self.network.parameters())
         size, colour = self.preprocess.size, self.preprocess.colour
         return (
@@ -119,42 +118,42 @@ class NetworkClassifier:
         return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
-        """Return the classifier itself under the empty name, since it has only one network."""
+        """Return this classifier under the empty name, since it has only one network."""
         return {"": self}
 
     def protocols(self) -> dict[str, ViewProtocol]:
-        """Return an empty mapping, because images are prepared only by `preprocess`."""
+        """Return an empty mapping, because `preprocess` alone prepares the images."""
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of the network's weights."""
+        """Return a tuple with the provenance of the network's weights."""
         return (self.trained,)
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return the float32 log-scores of views of the native size, on the CPU.
+        """Return the scores of views of the native size, in float32 on the CPU.
 
         The network is left in evaluation mode.
         """
         return self.engine.scores(images)
 
     def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Return the float32 log-scores at every position of larger images, on the CPU.
+        """Return the scores at every position of larger images, in float32 on the CPU.
 
-        Positions are as far apart as the network's final stride.
+        The distance between neighbouring positions is the network's final stride.
         """
         return self.engine.dense(images)
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the log-scores of images of any size, each prepared by `preprocess`."""
+        """Return the scores of images of any size, after preparing each image with `preprocess`."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of a model file.
+        """Return the tensors and the header of the classifier's model file.
 
-        The tensors are those of the network and, if known, content hashes of its training images.
+        The tensors include the content hashes of the training images, if these are known.
         """
         body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
@@ -170,17 +169,17 @@ class NetworkClassifier:
         )
 
     def save(self, path: Path) -> None:
-        """Write the classifier to one model file."""
+        """Write the classifier to a model file."""
         save_model(path, *self.pack())
 
 
 def row_of(entry: NetworkEntry, overrides: dict[str, Any], name: str) -> Any:
-    """Return the entry's row with some fields replaced. Raise a `UserError` for an unknown field or a wrong type."""
+    """Return the entry's row with `overrides` applied. Raise a `UserError` for an unknown field or a wrong type."""
     return from_json(type(entry.row), {**asdict(entry.row), **overrides}, f"the row of {name}")
 
 
 def resolve_model(model: Model, context: Context | None = None) -> Model:
-    """Return the model with a complete row, whose missing fields are filled from the network's entry."""
+    """Return the model with the missing fields of its row filled in from the network's entry."""
     return replace(model, row=asdict(networks(context)[model.network].row) | model.row)
 
 
@@ -192,12 +191,12 @@ def create(
     context: Context | None = None,
     link: Link = "softmax",
 ) -> NetworkClassifier:
-    """Return a new classifier for these classes, with weights drawn using `seed`.
+    """Return a new classifier for these classes, with random weights drawn from `seed`.
 
-    Under the link "sigmoid" an image may have several classes, each with an independent probability. `preprocess` must
-    have the network's native size. By default the shorter side is resized to 8/7 of that size, and images are in colour
-    or greyscale, as in the publication. Arguments that do not fit together raise a `UserError` before any memory is
-    allocated.
+    Under the link "sigmoid", an image may have several classes, each with an independent probability. The size in
+    `preprocess` must be the network's native size. By default, the shorter side of an image is resized to 8/7 of that
+    size, and images are in colour or greyscale, as in the publication. Raise a `UserError` before allocating any memory
+    if the arguments do not fit together.
     """
     model = Model(model) if isinstance(model, str) else model
     outline = sketch(model, classes, preprocess, context)
@@ -215,9 +214,9 @@ def create(
 def sketch(
     model: Model, classes: Sequence[str], preprocess: Preprocess | None = None, context: Context | None = None
 ) -> NetworkClassifier:
-    """Return the classifier that `create` would return, with weights on the "meta" device, where they need no memory.
+    """Return what `create` would return, but with weights on the "meta" device, where they need no memory.
 
-    Raise a `UserError` for arguments that do not fit together.
+    Raise a `UserError` if the arguments do not fit together.
     """
     entry: NetworkEntry = networks(context)[model.network]
     check_initialiser(model.initialiser)
@@ -250,7 +249,7 @@ def check_initialiser(name: str) -> None:
 
 
 def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
-    """Pass one image through the network. Raise a `UserError` unless the layers fit and return one score per class."""
+    """Pass one image through the network. Raise a `UserError` if this fails or does not return one score per class."""
     network.eval()
     with torch.inference_mode(), BatchNormBypass():
         try:
@@ -279,21 +278,21 @@ def option(name: str, value: Any) -> str:
 
 
 def default_preprocess(entry: NetworkEntry, size: int) -> Preprocess:
-    """Return a new network's preprocess: resize the shorter side to 8/7 of `size` (256 for 224) and crop the centre."""
+    """Return preprocessing that resizes the shorter side to 8/7 of `size` (256 for 224), then takes a centre crop."""
     return Preprocess(size=size, colour="grey" if entry.w_in == 1 else "rgb", scale=round(size * 8 / 7))
 
 
 def load_network_classifier(path: str | Path, context: Context | None = None) -> NetworkClassifier:
     """Read and verify the classifier in a model file or run directory.
 
-    Raise a `UserError` that identifies a faulty file.
+    If the file is faulty, raise a `UserError` that names it.
     """
     path = model_path(path)
     return restore_classifier(*read_model(path), path, context)
 
 
 def model_path(path: str | Path) -> Path:
-    """Return the model file at a path: the path itself, or the file in a run directory."""
+    """Return the path of the model file: `path` itself, or the model file in it if `path` is a directory."""
     path = Path(path)
     return path / "model.safetensors" if path.is_dir() else path
 
@@ -305,7 +304,7 @@ def restore_classifier(
     body = header.body_of(NetworkBody, path)
     contents = contents_in(tensors, path)
     try:
-        networks(context)[body.network]  # a plugin can be missing only if the name is unknown
+        networks(context)[body.network]  # an unknown name may come from a missing plugin
     except UserError as unknown:
         raise UserError(
             f"{path}: {unknown}\nIf the network comes from a plugin, add the --plugins DIR that it was trained with"
@@ -333,7 +332,7 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise a `UserError` unless the tensors match the network's. A mean image first replaces the network's mean."""
+    """Store a mean image in the network, if there is one, and raise a `UserError` unless all tensors match."""
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
         classifier.network.mean = mean  # the mean image of the training data

@@ -10,9 +10,10 @@ from imclass.core.errors import UserError
 
 @dataclass(frozen=True)
 class PaperResult:
-    """The errors in % that a paper reports, and how they were measured. None stands for an unreported error.
+    """The errors in % that a paper reports, and the protocol with which they were measured.
 
-    They were measured on the validation images of ILSVRC 2012 or the test images of CIFAR.
+    The images are the validation images of ILSVRC 2012 or the test images of CIFAR. An error is None if the paper does
+    not report it.
     """
 
     top1: float | None = None
@@ -22,9 +23,9 @@ class PaperResult:
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """A network in another library: its name, and `rename`, which maps our tensor names to the library's.
+    """The counterpart of a network in another library. `rename` maps our tensor names to the library's.
 
-    For that library's weights to fit, the fields in `row` must replace those of the entry's row.
+    Fields in `row` replace those of the entry's row, so that the library's weights fit.
     """
 
     name: str
@@ -33,9 +34,9 @@ class ForeignNetwork:
 
 
 def foreign_name_hint(name: str, entries: Mapping[str, "NetworkEntry"]) -> str:
-    """Return a message if another library uses `name`, such as vgg16, for one of our networks; otherwise "".
+    """Return a message if `name`, such as vgg16, is another library's name for one of our networks.
 
-    Case, dashes and underscores are ignored. If one of our own networks has this name, the answer is also "".
+    Case, dashes and underscores are ignored. Return "" for any other name, and if one of our own networks has the name.
     """
     wanted = plain_name(name)
     if any(plain_name(ours) == wanted for ours in entries):
@@ -54,9 +55,9 @@ def plain_name(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry:
-    """An entry of `NETS`. `build(row, classes, w_in)` returns the network, and `row` contains the network's settings.
+    """An entry of `NETS`. `build(row, classes, w_in)` returns the network.
 
-    The row is a dataclass. Its field `size` is the native height and width in pixels.
+    `row` is a dataclass of the network's settings. Its field `size` is the native height and width in pixels.
     """
 
     build: Callable[[Any, int, int], Any]
@@ -67,13 +68,13 @@ class NetworkEntry:
     classes: int = 1000
     w_in: int = 3
     result: PaperResult | None = None
-    # keyed by library: torchvision, timm, caffe ...
+    # Keyed by library, such as torchvision, timm or caffe.
     foreign: Mapping[str, ForeignNetwork] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)  # row fields of a copy small enough for tests
 
 
 def native_size(row: Any, network: str) -> int:
-    """Return the native height and width in pixels. Raise a `UserError` for a row without an integer `size`."""
+    """Return a row's `size`, the native height and width in pixels. Raise a `UserError` if it is not an integer."""
     size = getattr(row, "size", None)
     if not isinstance(size, int):
         raise UserError(
@@ -84,6 +85,6 @@ def native_size(row: Any, network: str) -> int:
 
 
 def rename_layer(name: str, layers: Mapping[str, str]) -> str:
-    """Return a tensor's name in another library. `layers` maps our layer names to those of that library."""
+    """Return a tensor's name in another library. `layers` maps our layer names to the library's."""
     layer, leaf = name.rsplit(".", 1)
     return f"{layers[layer]}.{leaf}"

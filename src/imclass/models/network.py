@@ -1,4 +1,4 @@
-"""The base class of all networks, which normalises the input and provides `forward`, `embed` and `dense`."""
+"""The base class of all networks. It normalises the input and provides `forward`, `embed` and `dense`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -16,14 +16,15 @@ NORMALISATION = ("mean", "std")  # buffers set from the config, which other libr
 
 
 class Network(nn.Module):
-    """A base class that derives all methods of a network from `features` (images to maps) and `head` (maps to scores).
+    """The base class of networks, which consist of `features` (from images to maps) and `head` (from maps to scores).
 
-    `size` is the native height and width in pixels. `mean` and `std` are float32 buffers, applied before any cast. A
-    head that averages over space uses `nn.AvgPool2d(side of the native map, stride=1)`, so that `dense` can slide it.
+    `size` is the native height and width in pixels. `mean` and `std` are float32 buffers, which are applied before
+    images are cast to another precision. A head that averages over space uses `nn.AvgPool2d(side of the native map,
+    stride=1)`, so that `dense` can slide the pooling over larger maps.
 
-    `sides` are auxiliary heads, each with the name of a child of `features`. In training, each runs on the output of
-    that child. The head's loss is multiplied by `side_weight`, and its parameters are not counted in
-    `NetworkEntry.parameters`.
+    `sides` contains the auxiliary heads. Each has the name of a child of `features` and, in training, runs on the
+    output of that child. The losses of auxiliary heads are multiplied by `side_weight`. Their parameters are not
+    counted in `NetworkEntry.parameters`.
     """
 
     features: nn.Sequential
@@ -42,8 +43,8 @@ class Network(nn.Module):
     def normalise(self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float]) -> None:
         """Set the mean to subtract and the standard deviation to divide by, for images scaled to [0, 1].
 
-        Each is a single value or one value per channel. `mean` may also be an image, but the network then works only at
-        the image's size.
+        Each may be a single value or have one value per channel. If `mean` is an image, the network accepts only images
+        of the same size.
         """
         if isinstance(mean, Tensor):
             self.mean = mean.float()
@@ -67,7 +68,7 @@ class Network(nn.Module):
         return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
 
     def forward(self, images: PixelTensor) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
-        """Return the scores of images of the native size. In training, the scores of each auxiliary head follow."""
+        """Return the scores of images of the native size and, in training, the scores of each auxiliary head."""
         self.check_size(images, exactly=True)
         maps = self.prepare(images)
         if not (self.training and self.sides):
@@ -80,29 +81,36 @@ class Network(nn.Module):
         return self.head(maps), *scores
 
     def embed(self, images: PixelTensor) -> Float[Tensor, "N D"]:
-        """Return the penultimate vector: the input of the last layer with weights, or that input's mean over space."""
+        """Return the penultimate vectors.
+
+        These are the inputs of the last layer with weights, averaged over space if they are maps.
+        """
         self.check_size(images, exactly=True)
         return penultimate_vector(self.head, self.features(self.prepare(images)))
 
     def dense(self, images: PixelTensor) -> Float[Tensor, "N K h w"]:
-        """Return the class maps of larger images at the final stride, by applying the head at every position.
+        """Return the class maps of larger images at the final stride. The head is applied at every position.
 
         Fully connected layers act as convolutions (Sermanet et al., OverFeat, ICLR 2014, section 3.5), and the head's
-        pooling has stride 1. At the native size the result equals that of `forward`, as 1 x 1 maps.
+        pooling has stride 1. For images of the native size, each map has one position, with the scores that `forward`
+        returns.
         """
         self.check_size(images, exactly=False)
         return slide_head(self.head, self.features(self.prepare(images)))
 
     def class_tensors(self) -> Mapping[str, int]:
-        """Return the names of the tensors that have an entry for each class, with their class axis.
+        """Return a mapping from tensor name to class axis, for the tensors with one entry per class.
 
-        They are the weight and bias of the last layer with weights in the head and in each auxiliary head.
+        These are the weight and bias of the last layer with weights in the head and in each auxiliary head.
         """
         heads: dict[str, nn.Module] = {"head": self.head} | {f"sides.{name}": side for name, side in self.sides.items()}
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}
 
     def check_size(self, images: PixelTensor, exactly: bool) -> None:
-        """Raise a `UserError` that states which sizes work, if the network cannot process images of this size."""
+        """Raise a `UserError` if the network cannot process images of this size.
+
+        The message states which sizes work.
+        """
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size) or (not exactly and min(height, width) >= self.size):
             return
@@ -119,6 +127,6 @@ class Network(nn.Module):
 
 
 def last_tensors(part: str, head: nn.Module) -> list[str]:
-    """Return the names of the weight and bias of a head's last layer with weights. `part` is the head's name."""
+    """Return the names of the tensors in a head's last convolution or linear layer. `part` is the head's name."""
     weighted = [(name, layer) for name, layer in head.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     return [".".join(filter(None, (part, name, leaf))) for name, layer in weighted[-1:] for leaf in layer.state_dict()]

@@ -1,4 +1,4 @@
-"""Per-layer learning rates, as factors for patterns of layer names. A factor of 0 freezes a layer."""
+"""Per-layer learning rates, specified as factors for patterns of layer names. A factor of 0 freezes a layer."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ class LayerRates:
     frozen: tuple[nn.Module, ...]  # only layers that contain no other layers
 
     def require_gradients(self) -> None:
-        """Turn gradients on for every parameter, except those whose factor is 0."""
+        """Enable gradients for the parameters with a factor above 0, and disable them for all others."""
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(self.factors[name] > 0)
 
     def train(self) -> None:
-        """Put all layers of the network except the frozen ones in training mode.
+        """Put the network in training mode, except for its frozen layers.
 
         A frozen batch norm uses its stored statistics, and frozen dropout is off. The call costs almost nothing if the
         layers are already in these modes.
@@ -37,9 +37,11 @@ class LayerRates:
 
 
 def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
-    """Return the rates. A layer's factor is that of the last pattern matching it or a layer that contains it, else 1.
+    """Return the factor of each parameter, and the frozen layers.
 
-    Raise a `UserError` for a factor below 0, for a pattern that matches no layer, or if no layer would learn.
+    A layer's factor is that of the last pattern in `rates` that matches the layer or a layer that contains it. If no
+    pattern matches, the factor is 1. Raise a `UserError` if a factor is negative or not finite, if a pattern matches no
+    layer, or if every layer would be frozen.
     """
     names = [name for name, _ in network.named_modules() if name]
     for pattern, factor in rates.items():
@@ -58,7 +60,7 @@ def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
 
 
 def factor_of(layer: str, rates: Mapping[str, float]) -> float:
-    """Return the factor of the layer with this dotted name."""
+    """Return the learning-rate factor of the layer with this dotted name."""
     found = 1.0
     for pattern, factor in rates.items():
         if any(fnmatchcase(name, pattern) for name in name_and_parents(layer)):

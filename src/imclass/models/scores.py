@@ -1,7 +1,7 @@
 """Scores and the probabilities that they represent.
 
-Under the link "softmax" scores are log-scores, and the probabilities of the classes add up to 1. Under "sigmoid" scores
-are logits, and each class has an independent probability.
+Under the link "softmax", scores are log-scores, and the probabilities of the classes add up to 1. Under "sigmoid",
+scores are logits, and each class has an independent probability.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ ClassProbabilities = list[tuple[str, float]]  # pairs of a class and its probabi
 
 
 def posterior(scores: Float[Tensor, "N K *positions"], link: Link = "softmax") -> Float64[Tensor, "N K *positions"]:
-    """Return the probabilities of the K classes for each image, or for each position of its map."""
+    """Return the probabilities of the K classes for each image or, if the scores are maps, for each position."""
     return scores.double().sigmoid() if link == "sigmoid" else scores.double().softmax(1)
 
 
 def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
     """Return the scores that represent the given probabilities.
 
-    A probability of 0 counts as the smallest positive number, about exp(-708), so that every score is finite.
+    A probability of 0 is replaced by the smallest normal float64, about exp(-708), so that every score is finite.
     """
     lowest = torch.finfo(torch.float64).tiny
     if link == "softmax":
@@ -38,9 +38,9 @@ def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Flo
 def top_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any, link: Link = "softmax"
 ) -> list[ClassProbabilities]:
-    """Return the `top` classes of each row of scores with their probabilities, the most probable first.
+    """Return the `top` most probable classes for each row of scores, with their probabilities in descending order.
 
-    All classes are returned if there are fewer than `top`.
+    If there are fewer classes than `top`, return all of them.
     """
     if not isinstance(top, int | np.integer) or top < 1:
         raise UserError(f"top is {top!r}; it must be a whole number of classes, at least 1")

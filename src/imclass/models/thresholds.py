@@ -1,4 +1,4 @@
-"""Thresholds that decide which classes an image has, and the fitting of thresholds."""
+"""The thresholds that decide which classes an image has, and functions that fit them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,16 +23,16 @@ def probabilities(scores: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"
 
 
 def decide(chances: Float64[np.ndarray, "N K"], thresholds: Sequence[float] = ()) -> Bool[np.ndarray, "N K"]:
-    """Return for each image and class whether the probability reaches the class's threshold."""
+    """Return, for each image and class, whether the probability reaches the class's threshold."""
     found: np.ndarray = chances >= (np.asarray(thresholds) if len(thresholds) else DEFAULT_THRESHOLD)
     return found
 
 
 def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any = None) -> list[ClassProbabilities]:
-    """Return the classes that a classifier predicts for images with these scores, the most probable first.
+    """Return the predicted classes for each row of scores, the most probable first.
 
-    They are the `top` most probable classes. Without `top` they are the five most probable classes, or under the link
-    "sigmoid" the classes that the image has, possibly none.
+    These are the `top` most probable classes. If `top` is None, they are the five most probable classes under the link
+    "softmax". Under "sigmoid", they are the classes that reach their thresholds, and there may be none.
     """
     if top is None and classifier.link == "sigmoid":
         return present_classes(scores, classifier.classes, classifier.thresholds)
@@ -42,7 +42,7 @@ def name_classes(classifier: Classifier, scores: Float[Tensor, "N K"], top: Any 
 def present_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], thresholds: Sequence[float] = ()
 ) -> list[ClassProbabilities]:
-    """Return for each row of logits the classes that reach their thresholds, with probabilities, highest first."""
+    """Return, for each row of logits, the classes that reach their thresholds, the most probable first."""
     chances = posterior(scores, "sigmoid").numpy()
     return [
         [(classes[k], float(row[k])) for k in np.argsort(-row, kind="stable").tolist() if has[k]]
@@ -53,9 +53,10 @@ def present_classes(
 def precision_recall(
     scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m"], Float[np.ndarray, "m"]]:
-    """Return the precision and recall at each distinct score, and these scores, highest first.
+    """Return the precision, the recall and the score for each distinct score, in descending order of score.
 
-    At each score, the images with at least that score count as predicted positive. At least one image must be positive.
+    For each score, the images with at least that score count as predicted positive. At least one image must be
+    positive.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -64,11 +65,11 @@ def precision_recall(
 
 
 def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> tuple[float, ...]:
-    """Return for each class the threshold that maximises F1 on these images.
+    """Return, for each class, the threshold that maximises F1 on these images.
 
-    The images must not be those on which results are reported. A threshold lies halfway between two logits, or just
-    below the lowest one. If several thresholds have the same F1, the highest is returned. A class without positive
-    images keeps 0.5. Images that were not judged for a class are left out for that class.
+    Results must be reported on other images. A threshold lies halfway between two logits, or just below the lowest one.
+    If several thresholds have the same F1, the highest is returned. The threshold of a class without positive images is
+    0.5. Images that are not annotated for a class are ignored for that class.
     """
     thresholds = []
     for column, column_marks in zip(scores.T, marks.T, strict=True):
@@ -78,14 +79,14 @@ def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N 
 
 
 def best_threshold(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Return the threshold that maximises F1 for one class."""
+    """Return the threshold that maximises F1 for one class, or 0.5 if no image is positive."""
     if not positive.any():
         return DEFAULT_THRESHOLD
     precision, recall, ends = precision_recall(scores, positive)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     at = int(f1.argmax())
-    # The lowest threshold lies a margin below the lowest score, so that rounding cannot exclude the image with that
-    # score.
+    # The lowest threshold lies below the lowest score by a margin, so that rounding cannot exclude the image with
+    # that score.
     below = np.append(ends.astype(np.float64), ends[-1] - MARGIN)
     logit = below[at : at + 2].mean()
     return float(probabilities(np.full((1, 1), logit))[0, 0])

@@ -11,7 +11,7 @@ from imclass.models.classifier import NetworkClassifier
 
 
 def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
-    """Return a layer and its name. The default is the network's first convolution outside its auxiliary heads."""
+    """Return the name and module of a layer, by default the first convolution outside the auxiliary heads."""
     layers = {name: module for name, module in network.named_modules() if name}
     if layer is None:
         scoring = {name: module for name, module in layers.items() if not name.startswith("sides.")}

@@ -1,8 +1,8 @@
 """Data flow of a network: the operations of one forward pass in order, recorded without computing them.
 
-The recorder receives the operations from PyTorch's dispatcher, below the level of modules and functions. A slice, a
-padding, an addition or a concatenation in a block's `forward` is therefore recorded in the same way as a layer's
-operation.
+The recorder receives the operations from PyTorch's dispatcher, below the level of modules and functions. Slicing,
+padding, addition and concatenation in a block's `forward` are therefore recorded in the same way as the operations of
+layers.
 """
 # Tested in tests/models/analysis/test_geometry.py
 
@@ -39,7 +39,7 @@ class Step:
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
-        """Return the arguments that depend on the images."""
+        """Return the values among the arguments that depend on the images."""
         return tuple(v for v in find_instances(self.arguments, Value) if v.number is not None)
 
 
@@ -53,7 +53,7 @@ def find_instances(arguments: Any, kind: type) -> list[Any]:
 def flow(network: Network) -> tuple[Step, ...]:
     """Return the steps from an image of the native size (value number 0) to its scores. The network is unchanged.
 
-    The steps are those of evaluation mode, without side outputs or dropout.
+    The steps are those of evaluation mode, without auxiliary heads or dropout.
     """
     images = torch.empty(1, network.w_in, network.size, network.size, device="meta")
     recorder = Recorder()
@@ -99,7 +99,7 @@ class Recorder(TorchDispatchMode):
         self.running = [("", 0)]  # name and call number of each running module, innermost last
         self.calls = 0
         self.count = 0  # the number of values so far
-        # keyed by the id of the tensor, which is kept so that Python cannot reuse its id
+        # Keyed by the id of the tensor. The tensor is stored too, so that Python cannot reuse its id.
         self.values: dict[int, tuple[Tensor, Value]] = {}
 
     def enter(self, name: str) -> None:
@@ -110,7 +110,7 @@ class Recorder(TorchDispatchMode):
         self.running.pop()
 
     def add(self, tensor: Tensor) -> Value:
-        """Return a new value for a tensor. A tensor that was changed in place also gets a new value."""
+        """Return a new value for a tensor. A tensor that is changed in place also receives a new value."""
         value = Value(self.count, tuple(tensor.shape))
         self.count += 1
         self.values[id(tensor)] = (tensor, value)

@@ -1,9 +1,9 @@
-"""Cost and receptive field of each layer of a network, found on the "meta" device without computing anything.
+"""Cost and receptive field of each layer of a network, found on the "meta" device without computing the layers.
 
-Position i of a map sees the pixels from jump * i + low to jump * i + high. A window of k positions, d apart, with
-stride s and padding p changes these values to jump' = jump * s, low' = low - jump * p, high' = high + jump * ((k - 1) *
-d - p). A sum or a concatenation of maps has the lowest `low` and the highest `high` of its inputs. (After Araujo,
-Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019,
+Position i of a map sees the pixels from jump * i + low to jump * i + high. After a window of k positions at distance d,
+with stride s and padding p, these values are jump' = jump * s, low' = low - jump * p and
+high' = high + jump * ((k - 1) * d - p). A sum or a concatenation of maps has the lowest `low` and the highest `high` of
+its inputs. (After Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019,
 doi:10.23915/distill.00021.)
 """
 
@@ -20,7 +20,7 @@ from imclass.models.analysis.flow import Step, Value, flow
 from imclass.models.network import Network
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_copy", "mean", "sum", "amax", "flatten")
-# argument positions of the stride (followed by the padding) and of the dilation
+# The argument positions of the stride, which the padding follows, and of the dilation.
 WINDOWS: Mapping[str, tuple[int, int | None]] = {
     "convolution": (3, 5),
     "max_pool2d_with_indices": (2, 4),
@@ -43,12 +43,12 @@ class AxisField:
         return self.high - self.low + 1
 
     def after_window(self, kernel: int, stride: int, padding: int, dilation: int) -> "AxisField":
-        """Return the field of the output of a sliding window."""
+        """Return the receptive field after a sliding window."""
         reach = dilation * (kernel - 1)
         return AxisField(self.jump * stride, self.low - self.jump * padding, self.high + self.jump * (reach - padding))
 
     def join(self, other: "AxisField") -> "AxisField":
-        """Return the field of a sum or concatenation with another map."""
+        """Return the receptive field of a sum or concatenation of this map and another."""
         return AxisField(max(self.jump, other.jump), min(self.low, other.low), max(self.high, other.high))
 
 
@@ -57,11 +57,11 @@ Field = tuple[AxisField, AxisField]  # along height and width
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of a layer. Pairs are in the order height, width."""
+    """One call of a layer. Pairs contain the height and the width, in this order."""
 
     name: str
     kind: str
-    input: tuple[int, ...]  # shape, C H W, or D for a vector
+    input: tuple[int, ...]  # the shape: C H W, or D for a vector
     output: tuple[int, ...]
     kernel: tuple[int, int] | None
     parameters: int
@@ -73,10 +73,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A network's layers in order, and their totals without side outputs.
+    """The layers of a network in order, and their totals without auxiliary heads.
 
-    `receptive_field` and `stride` are those of the last maps, before the head. `activations` counts only the outputs of
-    convolutions and linear layers (Radosavovic et al., CVPR 2020, arXiv:2003.13678, count those of convolutions).
+    `receptive_field` and `stride` are those of the last maps before the head. `activations` counts only the outputs of
+    convolutions and linear layers. Radosavovic et al. (CVPR 2020, arXiv:2003.13678) count only those of convolutions.
     """
 
     layers: tuple[Layer, ...]
@@ -88,7 +88,7 @@ class Geometry:
 
 
 def outline(build: Callable[[Any, int, int], Network], row: Any, classes: int, w_in: int) -> Geometry:
-    """Return the geometry of the network that `build` makes, without allocating its weights."""
+    """Return the geometry of the network that `build` returns, without allocating its weights."""
     with torch.device("meta"):
         network = build(row, classes, w_in)
     return measure(network)
@@ -97,7 +97,7 @@ def outline(build: Callable[[Any, int, int], Network], row: Any, classes: int, w
 def measure(network: Network) -> Geometry:
     """Return a network's geometry at its native size.
 
-    Raise a `ValueError` for an operation whose effect on the receptive field is not known.
+    Raise a `ValueError` for an operation with an unknown effect on the receptive field.
     """
     steps = flow(network)
     fields = receptive_fields(steps)
@@ -115,13 +115,13 @@ def measure(network: Network) -> Geometry:
 
 
 def last_field(steps: Sequence[Step]) -> Field:
-    """Return the field of the last maps, before the head."""
+    """Return the receptive field of the last maps before the head."""
     *_, last = (i for i, step in enumerate(steps) if step.layer.startswith("features"))
     return receptive_fields(steps[: last + 1])[steps[last].outputs[0].number]
 
 
 def receptive_fields(steps: Sequence[Step]) -> dict[int | None, Field]:
-    """Return the fields of all values, keyed by value number. The images are value number 0."""
+    """Return the receptive fields of all values, keyed by value number. The images have number 0."""
     fields: dict[int | None, Field] = {0: (AxisField(), AxisField())}
     for step in steps:
         field = field_of(step, join_fields([fields[value.number] for value in step.inputs]))
@@ -130,7 +130,7 @@ def receptive_fields(steps: Sequence[Step]) -> dict[int | None, Field]:
 
 
 def join_fields(fields: Sequence[Field]) -> Field:
-    """Return the field of a sum or concatenation of maps."""
+    """Return the receptive field of a sum or concatenation of maps."""
     height, width = fields[0]
     for other in fields[1:]:
         height, width = height.join(other[0]), width.join(other[1])
@@ -138,7 +138,7 @@ def join_fields(fields: Sequence[Field]) -> Field:
 
 
 def field_of(step: Step, before: Field) -> Field:
-    """Return the field of an operation's output, given the joint field of its inputs."""
+    """Return the receptive field of an operation's output. `before` is the joint field of its inputs."""
     shape, name = step.inputs[0].shape, step.operation
     if name in WINDOWS:
         return through_window(step, before)
@@ -164,7 +164,7 @@ def broadcast_size(values: Sequence[Value]) -> tuple[int, int]:
 
 
 def through_window(step: Step, before: Field) -> Field:
-    """Return the field of the output of a convolution or pooling layer."""
+    """Return the receptive field after a convolution or pooling layer. `before` is that of the layer's input."""
     kernel = kernel_of(step)
     at, spread = WINDOWS[step.operation]
     stride = height_and_width(step.arguments[at : at + 1], kernel)
@@ -175,23 +175,23 @@ def through_window(step: Step, before: Field) -> Field:
 
 
 def kernel_of(step: Step) -> tuple[int, int]:
-    """Return the height and width of the window in a step of a convolution or pooling layer."""
+    """Return the height and width of the window of a convolution or pooling step."""
     argument = step.arguments[1]
     return height_and_width([argument.shape if isinstance(argument, Value) else argument], (1, 1))
 
 
 def height_and_width(arguments: Sequence[Any], default: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width given by a list of at most one argument.
+    """Return the height and width that an operation's argument contains, or `default`.
 
-    The argument contains the height and width, a single number for both, or nothing. If there is no number, return
-    `default`.
+    `arguments` contains only this argument, or nothing if the operation was called without it. The argument may have a
+    single number for both sides, or no number at all.
     """
     values = tuple(arguments[0]) if arguments else ()
     return (values[-2:] if len(values) > 1 else values * 2) or default
 
 
 def through_slice(step: Step, before: Field) -> Field:
-    """Return the field of a slice of rows or columns. A slice along another axis leaves the field unchanged."""
+    """Return the receptive field after a slice. Only a slice of rows or columns changes it."""
     shape = step.inputs[0].shape
     arguments = dict(zip(("axis", "start", "end", "step"), step.arguments[1:], strict=False))
     axis = arguments.get("axis", 0) % len(shape)
@@ -206,7 +206,10 @@ def through_slice(step: Step, before: Field) -> Field:
 
 
 def layers_of(network: Network, steps: Sequence[Step], fields: Mapping[int | None, Field]) -> list[Layer]:
-    """Return a record of each layer call. A layer is a module that has no children or performs multiply-adds itself."""
+    """Return a record of each call of a layer.
+
+    A layer is a module that has no children, or one that performs multiply-adds itself.
+    """
     modules = dict(network.named_modules())
     counted: set[str] = set()  # parameters count only at a layer's first call
     layers = []
@@ -223,7 +226,7 @@ def layers_of(network: Network, steps: Sequence[Step], fields: Mapping[int | Non
 def layer_of(
     name: str, module: nn.Module, parameters: int, steps: Sequence[Step], fields: Mapping[int | None, Field]
 ) -> Layer:
-    """Return the record of one call of a layer, given the call's steps."""
+    """Return the record of one call of a layer. `steps` contains the call's steps."""
     before, after = steps[0].inputs[0], steps[-1].outputs[0]
     height, width = fields[after.number]
     kernels = [kernel_of(step) for step in steps if step.operation in WINDOWS]
@@ -242,10 +245,10 @@ def layer_of(
 
 
 def macs_of(step: Step) -> int:
-    """Return the multiply-adds of one operation.
+    """Return the number of multiply-adds in one operation.
 
-    In a convolution, each output value costs as many as a filter has weights; in a matrix product, as many as the left
-    matrix has columns. Other operations count as 0.
+    In a convolution, each output value takes one for each weight of a filter. In a matrix product, each output value
+    takes one for each column of the left matrix. Other operations count as 0.
     """
     size = prod(step.outputs[0].shape)
     if step.operation == "convolution":

@@ -1,4 +1,4 @@
-"""Transformations of networks for inference: folding batch norms into layers, and dense max pooling."""
+"""Transformations of networks for inference: folding batch norms into layers, and pooling at every position."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ WeightedLayer = nn.Conv2d | nn.Linear
 def fold_batch_norms(network: Network) -> Network:
     """Return a copy for inference in which batch norms are folded into the layers that precede them.
 
-    W' = W * gamma / sqrt(variance + eps), b' = (b - mean) * gamma / sqrt(variance + eps) + beta, channel by channel. A
-    batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Other batch
-    norms, such as those before the convolutions in pre-activation networks, remain; `batch_norms` lists them. Side
-    outputs, which are for training only, are left out.
+    For each channel, W' = W * gamma / sqrt(variance + eps), and b' = (b - mean) * gamma / sqrt(variance + eps) + beta.
+    A batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Other batch norms,
+    such as those before the convolutions in pre-activation networks, remain. `batch_norms` lists them. Auxiliary heads,
+    which are used only in training, are left out.
     """
     folded = deepcopy(network).eval()
     folded.sides = nn.ModuleDict()
@@ -40,9 +40,10 @@ def batch_norms(network: nn.Module) -> tuple[str, ...]:
 
 
 def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    """Return pairs of names: a convolution or linear layer, and the batch norm that is the only consumer of its output.
+    """Return pairs of names: a layer, and the batch norm that can be folded into it.
 
-    Both modules must be used only once, since folding for one use would be wrong for another.
+    The layer is a convolution or linear layer, and the batch norm is the only consumer of its output. Both modules must
+    be used only once, since folding for one use would be wrong for another.
     """
     modules = dict(network.named_modules())
     uses = Counter(step.layer for step in steps)
@@ -90,7 +91,7 @@ class FineNetwork(Network):
         return self.features(self.prepare(images))[:, :, :: self.dilation, :: self.dilation]
 
     def forward(self, images: PixelTensor) -> Float[Tensor, "N K"]:
-        """Return scores of images at the native size."""
+        """Return the scores of images of the native size."""
         scores: Tensor = self.head(self.coarse_maps(images))
         return scores
 
@@ -105,12 +106,13 @@ class FineNetwork(Network):
 
 
 def fine_network(network: Network) -> FineNetwork:
-    """Return a copy for inference whose `dense` map is finer by a factor of the last pooling layer's stride.
+    """Return a copy for inference with finer `dense` maps. The factor is the stride of the last pooling layer.
 
     The last pooling layer in `features` runs at stride 1, and later layers are dilated by its former stride. The result
     combines the offset poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j)
     contains the scores of `network` with its last pooling layer shifted by i rows and j columns. `forward` and `embed`
-    are unchanged. Raise a `UserError` unless all data passes through a pooling layer with a stride of 2 or more.
+    return the same results as before. Raise a `UserError` if `features` has no pooling layer with a stride of 2 or
+    more, or if some data bypasses the last one.
     """
     if isinstance(network, FineNetwork):
         raise UserError("the network's class maps are already fine")
@@ -137,7 +139,7 @@ def pool_stride(network: Network, step: Step) -> int:
 
 
 def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
-    """Return the pooling layer at stride 1, padded where its last window extends beyond the border (`ceil_mode`)."""
+    """Return the pooling layer at stride 1, with padding if its last window crosses the border (`ceil_mode`)."""
     kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
     over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
     if isinstance(pool, nn.MaxPool2d):
@@ -177,7 +179,7 @@ def layers_behind(steps: Sequence[Step], first: Step) -> set[str]:
 
 
 def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
-    """Return a convolution or max-pooling layer with its dilation multiplied by `factor`, or any other layer as is."""
+    """Return a convolution or max-pooling layer with `factor` times its dilation, or any other layer unchanged."""
     if isinstance(layer, nn.MaxPool2d):
         kernel, padding, dilation = (side_of(layer, name) for name in ("kernel_size", "padding", "dilation"))
         return max_pool(kernel, (factor * padding, factor * padding), factor * dilation)
@@ -189,7 +191,7 @@ def dilate_layer(layer: nn.Module, factor: int) -> nn.Module:
 
 
 def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
-    """Raise a `UserError` unless the receptive fields are as large as before, at positions that lie closer together."""
+    """Raise a `UserError` unless the copy's receptive fields are as large as `before` and lie closer together."""
     try:
         after = last_field(flow(copy))
     except (RuntimeError, ValueError):

@@ -1,1 +1,1 @@
-"""Arithmetic of networks: the choice of precision and memory layout, bf16, and the eager engine."""
+"""Arithmetic of networks: the choice of precision and memory layout, rounding to bf16, and the eager engine."""

@@ -14,7 +14,7 @@ REGISTER_CHANNELS = 16
 
 
 class OverflowGuard(TorchFunctionMode):
-    """A mode in which no convolution reaches the kernels that `can_overflow` describes."""
+    """A mode that replaces `torch.conv2d` by `convolve`, which avoids the faulty kernels."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -31,10 +31,11 @@ def convolve(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Float[Tensor, "*N D H2 W2"]:
-    """Compute `torch.conv2d`. If `can_overflow` holds for it, select every stride-th position first.
+    """Compute `torch.conv2d` without the kernels that can overflow.
 
-    The remaining convolution has stride 1 and returns the same numbers. Pooling over single positions makes this
-    selection in either memory order. Slicing would do the same, but its gradient would not preserve the memory order.
+    If `can_overflow` is true, every stride-th position of the input is selected first, and a convolution with stride 1
+    then returns the same numbers. The selection is an average pooling over single positions, which works in either
+    memory order. Slicing would select the same positions, but its gradient would not keep the memory order.
     """
     if can_overflow(input, weight, stride, padding):
         return torch.conv2d(
@@ -47,10 +48,10 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
     """Return whether oneDNN may compute the gradient of the weights with a kernel that writes beyond its buffer.
 
     The kernels are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
-    2.13.0 (oneDNN issue 6035, open in September 2026). In a strided 1 x 1 convolution of channels-last maps, a kernel's
-    buffer has one value for each channel of a position, but the kernel writes positions a full register apart. The
+    2.13.0 (oneDNN issue 6035, open in September 2026). In a strided 1 x 1 convolution of channels-last maps, the buffer
+    has room only for the channels of each position, but the kernel writes positions one full register apart. The
     process then aborts, hangs or silently overwrites other memory. oneDNN's choice of kernel also depends on the height
-    and width of the maps and on the strides. This rule ignores these, since the replacement costs nothing.
+    and width of the maps and on the strides. This function ignores these, since the replacement costs nothing.
     """
     if maps.device.type != "cpu" or weight.shape[1] >= REGISTER_CHANNELS or weight.shape[2:].numel() > 1:
         return False

@@ -15,17 +15,17 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True, eq=False)
 class EagerEngine:
-    """An `Engine` that calls the network on its device, with views in the memory order of `arithmetic`."""
+    """An `Engine` that runs the network on its device. Views are converted to the memory order of `arithmetic`."""
 
     network: Network
     arithmetic: Arithmetic = DEFAULT_ARITHMETIC
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return the log-scores of views at the native size, as float32 on the CPU."""
+        """Return the scores of views of the native size, in float32 on the CPU."""
         return self.run(self.network, views)
 
     def dense(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
-        """Return the log-scores at every position of larger views, as float32 on the CPU."""
+        """Return the scores at every position of larger views, in float32 on the CPU."""
         return self.run(self.network.dense, views)
 
     def for_network(self, network: Network) -> "EagerEngine":
@@ -43,8 +43,9 @@ class EagerEngine:
 def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
     """Convert the network to the memory order of `arithmetic`, and return an engine with this arithmetic.
 
-    In bf16 the engine has a copy of the network in which only the weights of convolutions and linear layers are
-    rounded, since these dominate memory traffic. The network itself keeps the float32 weights that are saved.
+    In bf16, the engine runs a copy of the network. Only the weights of convolutions and linear layers are rounded in
+    the copy, since these dominate memory traffic. The network itself keeps its float32 weights, which are the ones that
+    are saved.
     """
     set_memory_format(network, arithmetic)
     if arithmetic.precision != "bf16":

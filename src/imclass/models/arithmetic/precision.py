@@ -1,8 +1,8 @@
-"""A probe for the arithmetic and memory layout in which a network trains fastest on this machine with correct scores.
+"""A probe that finds the precision and memory layout in which a network trains fastest with correct scores.
 
 Weights are always stored in float32. In bf16, convolutions and linear layers use rounded copies, so that saved weights,
-weight decay and sums stay exact. CPUs without bf16 instructions can be 90 times slower in bf16, and some releases of
-PyTorch computed some shapes wrongly, so bf16 is tried on the network itself before it is used.
+weight decay and sums stay exact. bf16 is tried on the network itself before it is used, because CPUs without bf16
+instructions can be 90 times slower in bf16, and some releases of PyTorch computed some shapes wrongly.
 """
 
 import copy
@@ -34,7 +34,7 @@ MAX_DIFFERENCE = 0.25
 
 @dataclass(frozen=True)
 class Trial:
-    """Measurements of one arithmetic."""
+    """The measurements of one arithmetic."""
 
     arithmetic: Arithmetic
     seconds: float  # of a training step
@@ -51,9 +51,10 @@ def set_memory_format(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
 
 
 def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> Any:
-    """Return the network's outputs in this arithmetic. In training they include the scores of auxiliary heads.
+    """Run the network in this arithmetic, and return its outputs.
 
-    Gradients reach the float32 weights.
+    In training, the outputs include the scores of auxiliary heads. Gradients are computed for the float32 weights, even
+    in bf16.
     """
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic == DEFAULT_ARITHMETIC:
@@ -64,7 +65,7 @@ def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> A
 
 
 def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return a network's outputs as a tuple: its scores, and in training those of its auxiliary heads."""
+    """Return a network's outputs as a tuple. In training, it includes the scores of the auxiliary heads."""
     return scores if isinstance(scores, tuple) else (scores,)
 
 
@@ -74,9 +75,9 @@ def probe(
     labels: Int64[Tensor, "N"],
     candidates: Sequence[Arithmetic] = FP32 + BF16,
 ) -> tuple[Arithmetic, tuple[Trial, ...]]:
-    """Return the fastest candidate whose scores agree with those in default float32, and the trials of all candidates.
+    """Return the fastest candidate with correct scores, and the trials of all candidates.
 
-    The trials run on copies of `network`.
+    Scores are correct if they agree with those in the default arithmetic. The trials run on copies of `network`.
     """
     exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
     differences = [relative_rms(trial_scores(network, images, arithmetic), exact) for arithmetic in candidates]
@@ -90,7 +91,7 @@ def probe(
 
 
 def trial_scores(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
-    """Return the scores from a copy of the network in evaluation mode, except that batch norms use batch statistics."""
+    """Return the scores of a copy of the network in evaluation mode, but with its batch norms in training mode."""
     trial = set_memory_format(copy.deepcopy(network), arithmetic).train()
     # An untrained network has no useful running statistics, and without normalisation its scores might overflow.
     # Dropout must be off, since its draws would differ between the candidates.
@@ -102,16 +103,16 @@ def trial_scores(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> 
 
 
 def relative_rms(scores: Tensor, exact: Tensor) -> float:
-    """Return the root mean square of the difference, relative to that of the exact scores."""
+    """Return the root mean square of `scores - exact`, divided by the root mean square of `exact`."""
     return ((scores - exact).square().mean() / exact.square().mean().clamp_min(1e-12)).sqrt().item()
 
 
 def training_steps(
     network: nn.Module, images: Tensor, labels: Tensor, candidates: Sequence[Arithmetic]
 ) -> list[Callable[[], None]]:
-    """Return functions that each run a training step on a copy of `network`, one function per arithmetic.
+    """Return one function per candidate, which runs a training step on a copy of `network`.
 
-    Candidates with the same memory order share a copy.
+    Candidates with the same memory layout share a copy.
     """
     copies = {
         layout: set_memory_format(copy.deepcopy(network), Arithmetic(layout=layout)).train()
@@ -130,9 +131,9 @@ def training_steps(
 
 
 def race(steps: Sequence[Callable[[], None]]) -> list[float]:
-    """Return the duration in seconds of the fastest call of each step, measured in rounds that call every step once.
+    """Return the shortest duration of each step in seconds, measured in rounds that call every step once.
 
-    Other processes may slow the machine for a while. Rounds spread this over all candidates, whereas a candidate
+    Other processes may slow the machine for a while. In rounds, this affects all candidates, whereas a candidate
     measured on its own could be the only one affected. The first round prepares kernels. It counts only for a step that
     is too slow to be called again.
     """

@@ -12,15 +12,15 @@ from torch.overrides import TorchFunctionMode
 
 from imclass.models.arithmetic.convolutions import convolve
 
-# For maps of at most this many positions, the gradient of the weights is computed as a matrix product, which is faster
-# for them (measured by benchmarks/small_maps.py).
+# If the output has at most this many positions, the gradient of the weights is computed as a matrix product. For larger
+# outputs this is slower (measured by benchmarks/small_maps.py).
 MAX_POSITIONS = 4
 
 
 class Bf16Rounding(TorchFunctionMode):
-    """A mode in which convolutions and linear layers round their inputs, including the weights, to bf16.
+    """A mode in which convolutions and linear layers round their inputs and weights to bf16.
 
-    All other calls, such as normalisation and losses, are unchanged. Gradients reach the float32 weights.
+    All other calls, such as normalisation and losses, are unchanged. Gradients are computed for the float32 weights.
     """
 
     def __torch_function__(
@@ -38,15 +38,15 @@ class Bf16Rounding(TorchFunctionMode):
 
 
 def round_to_bf16(argument: Any) -> Any:
-    """Return a tensor in bf16, and any other argument unchanged."""
+    """Return a tensor rounded to bf16, or any other argument unchanged."""
     return argument.bfloat16() if isinstance(argument, Tensor) else argument
 
 
 def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
-    """Return whether the gradient of the weights is computed faster as a matrix product: on a CPU, for small outputs.
+    """Return whether a matrix product is the faster way to compute the gradient of the weights.
 
-    `options` are stride, padding, dilation and groups as `nn.Conv2d` passes them. For options in any other form, return
-    False.
+    This holds for small outputs on a CPU. `options` contains the stride, padding, dilation and groups as `nn.Conv2d`
+    passes them. If the options have another form, return False.
     """
     if maps.device.type != "cpu" or weight.shape[-1] == 1 or options[2:] != ((1, 1), 1):
         return False
@@ -63,7 +63,7 @@ def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, 
 class SmallMaps(torch.autograd.Function):
     """A convolution that computes the gradient of its weights as a matrix product.
 
-    The factors are the output's gradient and the input windows.
+    The two factors are the gradient of the output and the input windows.
     """
 
     @staticmethod
@@ -101,7 +101,7 @@ class SmallMaps(torch.autograd.Function):
 def windows(
     maps: Float[Tensor, "N C H W"], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> Float[Tensor, "N H2 W2 h w C"]:
-    """Return every input window of a convolution as a view of the padded maps, channels last."""
+    """Return all input windows of a convolution, as a view of the padded maps with channels last."""
     (height, width), (down, right), (top, left) = kernel, stride, padding
     padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, left, left, top, top))
     return padded.unfold(1, height, down).unfold(2, width, right).permute(0, 1, 2, 4, 5, 3)

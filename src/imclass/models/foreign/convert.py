@@ -1,8 +1,8 @@
 """Conversion of another library's weight file to an imclass model file, with classes and preprocessing.
 
-The network's entry (`foreign`) maps our tensor names to the library's. Our models expect RGB images in [0, 1]. If the
-file's network expects BGR images, the channels of its first convolution are reversed. A mean and a standard deviation
-for values up to 255 are rescaled.
+The field `foreign` of the network's entry maps our tensor names to the library's. Our models expect RGB images in
+[0, 1]. If the weights in the file expect BGR images, the input channels of the first convolution are reversed. A mean
+and a standard deviation for pixel values up to 255 are rescaled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Options for an import. Any option that is `None` is inferred from the file."""
+    """Options for an import. Options that are `None` are inferred from the file."""
 
     naming: str | None = None  # the library whose tensor names the file uses
     classes: Sequence[str] | None = None
@@ -50,9 +50,9 @@ class ImportOptions:
 def match_file(
     path: Path, network: str, library: str | None = None, context: Context | None = None, key: str | None = None
 ) -> tuple[TensorMatch, NamedTensors, ExportRecord | None]:
-    """Return the match between a file and a network, the file's tensors, and the file's export record, if it has one.
+    """Match a weight file to a network, and return the match, the file's tensors and its export record.
 
-    The match may be incomplete.
+    The match may be incomplete. The record is None if the file is not an imclass export or describes another network.
     """
     entry: NetworkEntry = networks(context)[network]
     held = read_tensors(path, key)
@@ -79,8 +79,8 @@ def convert(
 ) -> tuple[dict[str, Tensor], ModelHeader, TensorMatch]:
     """Convert a weight file to the tensors and header of a model file, and return these and the match.
 
-    Values of missing options come from the file's record if the file is an imclass export, else from the library's
-    convention. Raise a `UserError` if the tensors do not fit.
+    Options that are not set are taken from the file's export record, or from the library's convention if there is no
+    record. Raise a `UserError` if the tensors do not fit.
     """
     entry: NetworkEntry = networks(context)[network]
     match, held, record = match_file(path, network, options.naming, context, options.key)
@@ -110,7 +110,7 @@ def convert(
 
 
 def describe_match(match: TensorMatch) -> str:
-    """Return a description of a match in a few lines for the terminal."""
+    """Return a short description of a match for the terminal."""
     total = len(match.pairs) + len(match.missing) + len(match.wrong)
     lines = [f"{match.network} under {match.naming}'s names: {len(match.pairs):,} of {total:,} tensors fit"]
     for what, names in (("missing", match.missing), ("extra", match.extra), ("wrong", match.wrong)):
@@ -120,7 +120,10 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Return a suggestion of variants that other libraries have, if none has the network itself and no tensor fits."""
+    """Suggest variants of the network that other libraries have, or return "".
+
+    Variants are suggested only if no tensor in the file fits and no other library has the network itself.
+    """
     entries: dict[str, NetworkEntry] = networks(context).entries
     if match.pairs or entries[match.network].foreign:
         return ""
@@ -129,9 +132,10 @@ def variant_hint(match: TensorMatch, context: Context | None) -> str:
 
 
 def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
-    """Return the file's class names: from the options, else the record, else the known names for that many classes.
+    """Return the file's class names.
 
-    Raise a `UserError` unless there is a name for each class of the file.
+    They come from the options, else from the export record, else from the known names for this number of classes. Raise
+    a `UserError` unless there is exactly one name per class.
     """
     classes = options.classes
     if classes is None and record is not None:

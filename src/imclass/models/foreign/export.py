@@ -1,4 +1,4 @@
-"""Export of a network's tensors under another library's names, with a record that allows them to be imported again."""
+"""Export of a network's tensors under another library's names, with a record for importing the network again."""
 
 import io
 import json
@@ -27,7 +27,7 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """A description of a model, stored in its export. `inputs` is a JSON object as in `--preprocess FILE`."""
+    """The description of a model that is stored in its export. `inputs` has the format of a `--preprocess` file."""
 
     network: str
     row: dict[str, Any]
@@ -38,7 +38,7 @@ class ExportRecord:
 
 @dataclass(frozen=True)
 class Export:
-    """A network's tensors under a library's names, the inputs they expect, and the record."""
+    """A network's tensors under a library's names, the inputs that they expect, and the export record."""
 
     tensors: dict[str, Tensor]
     inputs: Inputs
@@ -46,7 +46,7 @@ class Export:
 
 
 def export_network(classifier: NetworkClassifier, library: str, context: Context | None = None) -> Export:
-    """Return the network in the form that `library` uses. Raise a `UserError` if the library lacks the network."""
+    """Return the network's export for `library`. Raise a `UserError` if the library does not have the network."""
     entry: NetworkEntry = networks(context)[classifier.name]
     if library not in entry.foreign:
         raise UserError(
@@ -83,7 +83,10 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
 
 
 def layer_steps(network: Network) -> list[Step]:
-    """Return the steps of a network's layers, without the normalisation, which no other library's networks have."""
+    """Return the steps of a network's layers.
+
+    Steps of the normalisation are left out, since other libraries' networks do not include it.
+    """
     return [step for step in flow(network) if step.layer]
 
 
@@ -101,9 +104,9 @@ def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
 
 
 def export_bytes(export: Export, extension: str) -> bytes:
-    """Return the bytes of a state dict in the format for this file extension: safetensors or PyTorch's pickle.
+    """Return the export as the bytes of a file with this extension: safetensors or, by default, a PyTorch pickle.
 
-    The record is included where other libraries ignore it.
+    The record is stored in a part of the file that other libraries ignore.
     """
     record = json.dumps(to_json(export.record))
     if extension == ".safetensors":

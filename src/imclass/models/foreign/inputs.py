@@ -1,4 +1,4 @@
-"""Inputs that other libraries' weights expect: mean, std and preprocess, by name or from a JSON file."""
+"""Inputs that other libraries' weights expect: mean, std and preprocessing, chosen by name or read from a JSON file."""
 
 import json
 import math
@@ -39,7 +39,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
 class Inputs:
     """A description of the inputs that weights expect: (x - mean) / std, for pixel values x from 0 to `unit`.
 
-    The channels are in the order `preprocess.channels`.
+    `preprocess.channels` is the order of the channels.
     """
 
     preprocess: Preprocess
@@ -65,9 +65,10 @@ class Inputs:
         return self.preprocess.w_in * self.preprocess.size**2
 
     def buffers(self) -> dict[str, Tensor]:
-        """Return mean and std, C 1 1, for RGB images in [0, 1].
+        """Return the network's buffers `mean` and `std` for RGB images in [0, 1].
 
-        They follow from (255 x - m) / s = (x - m / 255) / (s / 255). The mean may be an image, C H W.
+        Their shape is C 1 1, or C H W for a mean image. Values for pixels up to 255 are divided by 255, since
+        (255 x - m) / s = (x - m / 255) / (s / 255).
         """
         backward = self.preprocess.channels == "bgr"
         buffers = {}
@@ -83,7 +84,10 @@ class Inputs:
 def inputs_for(
     entry: NetworkEntry, match: TensorMatch, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Inputs, str]:
-    """Return the chosen inputs, else the recorded ones, else the library's, and a note that identifies them."""
+    """Return the inputs, and a note that identifies them.
+
+    Chosen inputs take precedence over recorded ones, and recorded ones over the library's default.
+    """
     default = default_preprocess(entry, native_size(match.row, match.network))
     default = replace(default, colour="grey" if match.w_in == 1 else "rgb")
     if chosen is None and recorded is not None:
@@ -116,7 +120,8 @@ def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
 def inputs_from(record: Mapping[str, Any], default: Preprocess, where: str) -> Inputs:
     """Make inputs from a record of mean, std, unit and fields of `Preprocess`.
 
-    Fields that the record lacks come from `default`. `where` identifies the record in error messages.
+    Fields of `Preprocess` that the record lacks are taken from `default`. `where` identifies the record in error
+    messages.
     """
     values = {name: record[name] for name in ("mean", "std", "unit") if name in record}
     rest = {name: value for name, value in record.items() if name not in values}
@@ -141,7 +146,7 @@ def read_json_object(path: Path) -> Mapping[str, Any]:
 
 
 def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors for the opposite channel order of images: the first convolution's input channels are reversed.
+    """Reverse the input channels of the first convolution, for images with the opposite channel order.
 
     Raise a `UserError` if the network does not begin with a convolution of three input channels.
     """

@@ -31,8 +31,8 @@ class TensorMatch:
     """A mapping from a network's tensors to those in a file.
 
     `pairs` maps each of our tensor names to the name in the file. `missing` lists our tensors that the file lacks, and
-    `extra` the file's tensors that the network lacks. `wrong` lists tensors of a different shape or type, or with
-    values that are not finite.
+    `extra` lists the file's tensors that the network lacks. `wrong` lists tensors that have a different shape or type
+    in the file, or values that are not finite.
     """
 
     network: str
@@ -59,9 +59,10 @@ def best_match(
     library: str | None = None,
     row: Mapping[str, Any] = NO_FIELDS,
 ) -> TensorMatch:
-    """Return the match under the given library's names, by default under the names that match the most tensors.
+    """Return the match of a file's tensors to a network. It may be incomplete.
 
-    The match may be incomplete. `row` contains fields of the network's row that are known for the file.
+    The names are those of `library` or, if it is None, those under which the most tensors match. `row` contains the
+    fields of the network's row that are already known.
     """
     libraries = {NATIVE_NAMING: ForeignNetwork(network, str)} | dict(entry.foreign)
     if library is not None and library not in libraries:
@@ -78,7 +79,7 @@ def match_names(
 ) -> TensorMatch:
     """Match the tensors of a file to those of a network under one library's names.
 
-    The network is built with that library's values in its row, and with as many channels and classes as the file has.
+    The network is built with that library's values in its row, and with the file's numbers of channels and classes.
     """
     row = row_of(entry, dict(foreign.row), network)
     outline = meta_tensors(entry, row, entry.classes, entry.w_in)
@@ -98,7 +99,7 @@ def match_names(
 
 
 def meta_tensors(entry: NetworkEntry, row: Any, classes: int, w_in: int) -> dict[str, Tensor]:
-    """Return the network's tensors, except its normalisation, on the "meta" device, where they need no memory."""
+    """Return the network's tensors except `mean` and `std`, on the "meta" device, where they need no memory."""
     with torch.device("meta"):
         network: Network = entry.build(row, classes, w_in)
     return {name: tensor for name, tensor in network.state_dict().items() if name not in NORMALISATION}
@@ -111,10 +112,11 @@ def size_in(
     tensors: Mapping[str, Tensor],
     likely: Collection[int],
 ) -> int | None:
-    """Return the number of input channels of the file's first layer, or the number of outputs of its last layer.
+    """Return a number of channels in the file.
 
-    Return None if the file lacks that layer's weight, if that weight has a different number of axes from ours, or if
-    the result is not among `likely`.
+    If `which` is "first", this is the number of input channels of the first layer; otherwise, it is the number of
+    outputs of the last layer. Return None if the file lacks that layer's weight, if the weight has a different number
+    of axes from ours, or if the number is not among `likely`.
     """
     layers = [name for name, tensor in outline.items() if not name.startswith(SIDES_PREFIX) and tensor.dim() >= 2]
     ours, axis = (layers[0], 1) if which == "first" else (layers[-1], 0)
@@ -125,7 +127,10 @@ def size_in(
 
 
 def drop_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
-    """Return the row without auxiliary heads, and a note. If no field turns them off, return the same row and ""."""
+    """Return the row with its auxiliary heads turned off, and a note.
+
+    If no field of the row turns them off, return the row unchanged and "".
+    """
     for switch in fields(row):
         if getattr(row, switch.name) is True:
             other = replace(row, **{switch.name: False})
@@ -138,7 +143,7 @@ def drop_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
 def match_tensors(
     match: TensorMatch, outline: Mapping[str, Tensor], foreign: ForeignNetwork, tensors: Mapping[str, Tensor]
 ) -> TensorMatch:
-    """Return the match after looking up each of our tensors under its foreign name."""
+    """Look up each of our tensors under its foreign name, and return the match with the results."""
     pairs: dict[str, str] = {}
     missing, wrong, counters = [], [], 0
     for ours, wanted in outline.items():
@@ -164,7 +169,7 @@ def match_tensors(
 
 
 def display_name(ours: str, theirs: str) -> str:
-    """Return the name of a tensor for a message. It includes both names if they differ."""
+    """Return a tensor's name for a message, or both of its names if they differ."""
     return ours if ours == theirs else f"{theirs} (our {ours})"
 
 
@@ -180,7 +185,7 @@ def mismatch_reason(wanted: Tensor, found: Tensor) -> str:
 
 
 def has_same_form(wanted: Tensor, found: Tensor) -> bool:
-    """Return whether the shapes are equal or are those of a linear layer and an equivalent convolution."""
+    """Return whether the shapes are equal, or belong to a linear layer and an equivalent convolution."""
     if wanted.shape == found.shape:
         return True
     dense = 2 in (wanted.dim(), found.dim()) and 4 in (wanted.dim(), found.dim())
@@ -199,7 +204,7 @@ def conversion_notes(found: list[Tensor], counters: int) -> Iterator[str]:
 def convert_tensors(
     match: TensorMatch, outline: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return our tensors with the file's values, in our shapes and types. Counters that the file lacks are 0."""
+    """Convert the file's tensors to our names, shapes and types. Batch counters that the file lacks are set to 0."""
     converted = {}
     for ours, wanted in outline.items():
         if ours in match.pairs:
@@ -210,7 +215,7 @@ def convert_tensors(
 
 
 def foreign_tensors(network: Network, library: str, foreign: ForeignNetwork) -> dict[str, Tensor]:
-    """Return the network's tensors under a library's names and in that library's shapes, without the normalisation."""
+    """Return the network's tensors except `mean` and `std`, under a library's names and in its shapes."""
     found: dict[str, Tensor] = {}
     side = map_side(network.features, network.size, network.w_in)  # of the maps that the first linear layer receives
     for ours, tensor in network.state_dict().items():

@@ -1,8 +1,8 @@
-"""Reader of PyTorch's pickles: tensors and plain values, and empty stand-ins for objects of any other class.
+"""Reader of PyTorch's pickles, which returns tensors, plain values, and stand-ins for objects of all other classes.
 
-A pickle may refer to any class or function and have it called. Instead of that class or function, PyTorch's restricted
-unpickler receives a class from this module, whose instances contain only plain values. Nothing that a pickle refers to
-is imported, so none of it can run.
+A pickle may name any class or function and have it called. For each name that PyTorch does not allow, its restricted
+unpickler receives a class from this module instead, whose instances contain only plain values. The named class or
+function is never imported, so it cannot run.
 """
 
 import pickle
@@ -38,24 +38,24 @@ WRAPPERS = (
 class StandIn:
     """A placeholder for a class that a pickle refers to.
 
-    An instance is an ordered dictionary, on which PyTorch's unpickler sets both entries and attributes. For numpy's
-    types, whose state is not a dictionary, the stand-in is an empty object.
+    Calling it returns an ordered dictionary, because PyTorch's unpickler can set entries and attributes on such a
+    dictionary. For a NumPy type, whose state is not a dictionary, it returns an empty object.
     """
 
     original = ""  # the full name of the class
 
     def __new__(cls, *arguments: object, **named: object) -> Any:
-        """Return the stand-in for one object. The constructor's arguments are dropped."""
+        """Return the stand-in for one object. The constructor's arguments are ignored."""
         return object.__new__(cls) if cls.original.startswith("numpy.") else OrderedDict()
 
     def __setstate__(self, state: object) -> None:
-        """Drop the object's state."""
+        """Ignore the object's state."""
 
 
 def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """Return the content of a PyTorch file, and the names of the classes in it that stand-ins replace.
+    """Return the content of a PyTorch file, and the names of the classes that were replaced by stand-ins.
 
-    Raise a `UserError` if the file cannot be read, or claims more bytes than it has.
+    Raise a `UserError` if the file cannot be read, or if its tensors claim more bytes than it has.
     """
     try:
         with path.open("rb") as file:
@@ -82,14 +82,15 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
 def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     """Load a file with PyTorch's restricted unpickler and a stand-in for each name that PyTorch does not allow.
 
-    The operating system's modules, and builtins outside `BUILTIN_NAMES`, are still refused: weights do not need them.
+    Modules that access the operating system, and builtins outside `BUILTIN_NAMES`, are still refused, since weights do
+    not need them.
     """
     names: list[str] = []
     while True:
         try:
             stand_ins: list[Any] = [(type("StandIn", (StandIn,), {"original": name}), name) for name in names]
             with warnings.catch_warnings(), safe_globals(stand_ins):
-                warnings.simplefilter("ignore")  # a file with a problem gets one message, ours
+                warnings.simplefilter("ignore")  # a faulty file leads to a single message, from this module
                 return torch.load(path, weights_only=True, **options), tuple(names)
         except pickle.UnpicklingError as error:
             asked = UNKNOWN_NAME.search(str(error))
@@ -102,9 +103,9 @@ def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...
 
 
 def check_declared(path: Path) -> None:
-    """Raise a `UserError` if the tensors in an old pickle claim more bytes than the file has.
+    """Raise a `UserError` if the tensors in a pickle claim more bytes than the file has.
 
-    No memory is allocated for the tensors.
+    This is for the format before PyTorch 1.6. No memory is allocated for the tensors.
     """
     with FakeTensorMode():
         held, _ = load_with_stand_ins(path)
@@ -136,8 +137,8 @@ def plain_entries(held: dict[Any, Any]) -> dict[Any, Any]:
 def entry_of(path: Path, held: Mapping[str, Any], key: str | None, stand_ins: Sequence[str]) -> str:
     """Return the name of the entry that contains the weights, or "" if the file itself is the state dict.
 
-    An entry with a name that training scripts use for weights takes precedence over other tensors, such as a best
-    accuracy. Raise a `UserError` if several entries could be meant.
+    Entries with names that training scripts use for weights take precedence over other tensors, such as a best
+    accuracy. Raise a `UserError` if no entry, or more than one, could contain the weights.
     """
     holders = [name for name, value in held.items() if has_tensors(value)]
     if key is not None and key not in holders:

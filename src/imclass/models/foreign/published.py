@@ -2,9 +2,9 @@
 
 The URLs and the first eight digits of the SHA-256 sums (part of the file names) come from the publishers: torchvision's
 model files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10. The publishers
-also report the accuracies, on single crops of the ILSVRC 2012 validation images or on the CIFAR-10 test images. The
-licences are those of the repositories. torchvision's documentation adds that the terms of the training data may also
-apply.
+also report the accuracies, which were measured on single crops of the ILSVRC 2012 validation images or on the CIFAR-10
+test images. The licences are those of the repositories. torchvision's documentation adds that the terms of the training
+data may also apply.
 """
 
 import ssl
@@ -50,25 +50,25 @@ class WeightFile:
 
     @property
     def file(self) -> str:
-        """Return the file's name."""
+        """Return the file's name, which is `filename` or else the last part of the URL."""
         return self.filename or self.url.rsplit("/", 1)[-1]
 
 
 def torchvision_file(
     network: str, file: str, top1: float, top5: float, inputs: str = "imagenet", name: str = "torchvision"
 ) -> WeightFile:
-    """Return one of torchvision's files. The digits in its name are the beginning of its SHA-256."""
+    """Return one of torchvision's files. The file's SHA-256 sum begins with the digits in its name."""
     digits = file.rsplit("-", 1)[1].removesuffix(".pth")
     return WeightFile(network, name, "torchvision", f"{TORCHVISION}/{file}", digits, inputs, top1, top5, "BSD-3-Clause")
 
 
 def torchvision_v2_file(network: str, file: str, top1: float, top5: float) -> WeightFile:
-    """Return a weight file from torchvision's later recipe (IMAGENET1K_V2), evaluated with a shorter side of 232."""
+    """Return one of torchvision's later files (IMAGENET1K_V2), for images with a shorter side of 232 pixels."""
     return torchvision_file(network, file, top1, top5, "imagenet-232", "torchvision-v2")
 
 
 def hub_file(network: str, theirs: str, inputs: str, top1: float, top5: float) -> WeightFile:
-    """Return one of timm's files on the Hugging Face Hub. No public source states its SHA-256."""
+    """Return one of timm's files on the Hugging Face Hub. No public source states the file's SHA-256 sum."""
     url = f"{HUB}/{theirs}/resolve/main/model.safetensors"
     filename = f"{theirs}.safetensors"
     return WeightFile(network, "timm", "timm", url, "", inputs, top1, top5, "Apache-2.0", filename=filename)
@@ -138,7 +138,7 @@ PUBLISHED_WEIGHTS: Mapping[str, WeightFile] = {file.key: file for file in WEIGHT
 
 
 def published_file(key: str) -> WeightFile:
-    """Return the published file called NETWORK:NAME.
+    """Return the published file with this key, NETWORK:NAME.
 
     If there is none, raise a `UserError` that suggests files for the same network.
     """
@@ -160,9 +160,8 @@ def obtain_file(
 ) -> Path:
     """Find the file in the store or download it, verify its checksum, and return its path.
 
-    The store is searched for the published file name and for NAME.*. If the file cannot be downloaded, the `UserError`
-    contains the path at which to save the file by hand. `report(bytes received, bytes in total)` is called during
-    the download.
+    In the store, the file may have its published name or be called NAME.*. During a download, `report(bytes received,
+    bytes in total)` is called. If the download fails, raise a `UserError` that states where to save the file by hand.
     """
     download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
     found = stored_file(file, store)
@@ -177,7 +176,10 @@ def obtain_file(
 
 
 def stored_file(file: WeightFile, store: Store) -> Path | None:
-    """Return the path of the file in the store, under its published name or as NAME.*, without verifying it."""
+    """Return the path of the file in the store, or None.
+
+    The file may have its published name or be called NAME.*. It is not verified.
+    """
     folder = f"weights/{file.network}"
     extensions = [form for extension in WEIGHT_READERS for form in (extension, extension.upper())]
     return store.find(f"{folder}/{file.file}", *(f"{folder}/{file.name}{extension}" for extension in extensions))

@@ -1,7 +1,7 @@
 """Readers of weight files from untrusted sources: safetensors, NumPy archives and PyTorch pickles.
 
-No code in a file is run, and memory is allocated only for what the file can hold. PyTorch's zip files and safetensors
-are mapped into memory privately, so that the file on disk never changes.
+No code in a file is run, and the memory that is allocated is limited by the file's size. PyTorch's zip files and
+safetensors are mapped into memory privately, so that the file on disk never changes.
 """
 
 import io
@@ -34,7 +34,7 @@ MAX_ARRAYS = 20_000
 
 @dataclass(frozen=True)
 class NamedTensors:
-    """The tensors of a file, by name."""
+    """A file's tensors by name, with notes and the export record."""
 
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()  # sentences about everything that was skipped or renamed
@@ -65,7 +65,7 @@ def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
 
 
 def normalise_names(held: NamedTensors) -> NamedTensors:
-    """Return the tensors under the network's names, without wrappers' prefixes and in the current spelling."""
+    """Remove the prefixes of wrappers from the tensors' names, and replace old spellings with current ones."""
     names = {name: name for name in held.tensors}
     notes = list(held.notes)
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in names.values())), None):
@@ -116,9 +116,10 @@ def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor, "..."]:
-    """Read one array. Raise a `ValueError` unless it contains numbers, exactly as many as its header declares.
+    """Read one array of an archive.
 
-    Reading stops at the size that `member` declares.
+    At most the size that `member` declares is read. Raise a `ValueError` if the array does not contain numbers, or has
+    more or fewer of them than its header declares.
     """
     content = archive.read(member)
     shape, by_columns, dtype, start = array_header(io.BytesIO(content))
@@ -131,7 +132,7 @@ def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor
 
 
 def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return an .npy file's shape, whether its order is column-major, its type and the offset of its values."""
+    """Return an array's shape, whether it is stored by columns, its type, and the offset of its values in the file."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
@@ -143,9 +144,9 @@ def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int
 
 
 def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
-    """Read the state dict in a file that a training script saved, with notes on the file's other contents.
+    """Read the state dict in a PyTorch file. The notes list the file's other contents.
 
-    `key` is the name of the entry that contains the state dict. Without `key`, the state dict is the file itself or the
+    `key` is the name of the entry that contains the state dict. If it is None, the state dict is the whole file or the
     only suitable entry.
     """
     whole, stand_ins = read_pickle(path)
@@ -168,12 +169,12 @@ def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
 
 
 def skipped_notes(used: str, others: Sequence[str]) -> list[str]:
-    """Return a note on the entries that are ignored, if there are any."""
+    """Return a list with a note on the ignored entries, or an empty list if there are none."""
     return [f"{used}, {list_names(others)} ignored"] if others else []
 
 
 def unreadable_file(path: Path, kind: str, error: Exception) -> UserError:
-    """Return the error for a file that is damaged, or not of the kind that its extension indicates."""
+    """Return the error for a file that is damaged or has the wrong extension."""
     reason = printable_text(str(error).split("\n")[0])[:200] or type(error).__name__
     return UserError(
         f"{path} cannot be read as {kind}: {reason}. Download the file again, or correct its file extension"
