@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imclass.models.layers.sizes import map_side
 
-# called with `w_in` and with `width`, a multiplier for output widths
+# Builds a layer from `w_in`, the number of input maps, and `width`, a multiplier for output widths.
 LayerSpec: TypeAlias = Callable[[int, float], nn.Module]
 
 
@@ -23,8 +23,8 @@ class Conv:
     """A `LayerSpec` for a convolution, a batch norm (eps 1e-3) and a ReLU.
 
     At stride 1, padding keeps the size of the maps, unless the convolution is `valid`. Without `batch_norm` the
-    convolution has biases instead. In Google's code BN shifts but does not scale, and keeps 0.9997 of its running
-    statistics at each step. Here, as in torchvision, BN does both and keeps 0.9.
+    convolution has biases instead. In Google's code, BN shifts but does not scale, and keeps 0.9997 of its running
+    statistics at each step. Here, as in torchvision, BN shifts and scales, and keeps 0.9.
     """
 
     w_out: int
@@ -46,7 +46,7 @@ class Conv:
 
 
 def scale_width(w_out: int, width: float) -> int:
-    """Multiply `w_out` by `width`, but return at least 8, or at least `w_out` if `w_out` is less than 8."""
+    """Return `w_out` times `width`, but at least 8, or at least `w_out` if that is less than 8."""
     return max(min(w_out, 8), round(w_out * width))
 
 
@@ -114,10 +114,10 @@ def layers_up_to(features: nn.Sequential, name: str) -> nn.Sequential:
 
 
 def auxiliary_side(layers: nn.Sequential, size: int, w_in: int) -> int:
-    """Return the side of an auxiliary head's maps. `layers` are the trunk and the head's first layers.
+    """Return the side of the maps after `layers`, which are the trunk and the first layers of an auxiliary head.
 
-    If the maps would be empty, raise a `ValueError` with the smallest size that works and the option that drops the
-    head.
+    If the maps would be empty, raise a `ValueError` that states the smallest size that works and the option that
+    drops the head.
     """
     try:
         return map_side(layers, size, w_in)

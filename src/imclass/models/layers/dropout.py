@@ -1,4 +1,4 @@
-"""Dropout whose mask is cheap on a CPU."""
+"""Dropout with a mask that is fast to draw on a CPU."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ BLOCK_ELEMENTS = 1 << 20  # elements masked at a time, few enough for their rand
 
 
 class Dropout(nn.Dropout):
-    """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) in training, with a mask that is cheap on a CPU.
+    """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) in training, with a mask that is fast on a CPU.
 
     PyTorch draws a Bernoulli sample for each element from a slow generator, which takes up much of the time of a
     `vgg-bn-drop` training step. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed
-    still determines the mask. The fast generator provides 16 bits per element, so the rate is exact to 1/65536. On
-    other devices, PyTorch's own dropout is used.
+    still determines the mask. The fast generator provides 16 bits per element, so the rate is accurate to 1/65536.
+    On other devices, PyTorch's own dropout is used.
     """
 
     def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -43,7 +43,7 @@ class Mask(torch.autograd.Function):
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """Return channels last if `x` is stored in that order, else the contiguous format."""
+    """Return the channels-last format if `x` is stored in that order, else the contiguous format."""
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
@@ -51,9 +51,9 @@ def memory_format(x: Tensor) -> torch.memory_format:
 def apply_mask(
     x: Float[Tensor, "*any"], order: torch.memory_format, dropped: int, scale: float, seed: int
 ) -> Float[Tensor, "*any"]:
-    """Return x * scale in the given memory order, with on average `dropped` of every 65536 elements set to 0.
+    """Return x * scale in the given memory order, with some elements set to 0.
 
-    `seed` determines which elements these are.
+    On average these are `dropped` of every 65536 elements. `seed` determines which ones.
     """
     x = x.contiguous(memory_format=order)
     result = torch.empty_like(x)

@@ -1,4 +1,4 @@
-"""Fully connected heads, and the application of a head at every position of larger maps."""
+"""Fully connected heads, penultimate vectors, and the application of a head at every position of larger maps."""
 
 import copy
 from collections import OrderedDict
@@ -14,14 +14,14 @@ from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
 
-AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers that may follow the layer that a solver fits
+AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers allowed after the layer that a solver fits
 STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
 
 
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
     """Return a head's scores at every position of the maps.
 
-    The input positions of the first layer that spans several positions lie `dilation` apart.
+    `dilation` is the distance between input positions in the first layer that spans more than one of them.
     """
     for layer in head:
         if isinstance(layer, nn.Linear):
@@ -62,9 +62,10 @@ def without_last_layer(classifier: NetworkBacked) -> NetworkBacked:
 
 
 def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
-    """Return the last weighted layer of a head whose scores are linear in the penultimate vector.
+    """Return the last layer with weights of a head whose scores are linear in the input of that layer.
 
-    Raise a `UserError` unless the head ends in a fully connected layer or a 1x1 convolution, with biases.
+    It must be a fully connected layer or a 1x1 convolution, with biases, and only layers of the types in `AVERAGES` may
+    follow it. Otherwise raise a `UserError`.
     """
     weighted = [i for i, layer in enumerate(head) if any(True for _ in layer.parameters())]
     last, *after = [*head][weighted[-1] :] if weighted else [nn.Identity()]
@@ -79,7 +80,7 @@ def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
 
 
 def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -> Float[Tensor, "N D h w"]:
-    """Apply a fully connected layer for maps of the native size at every position of larger maps.
+    """Apply a fully connected layer, built for maps of the native size, at every position of larger maps.
 
     This is a convolution with the weights of `layer`. It is computed as matrix products over a few rows of windows at a
     time, because `conv2d` would first copy VGG's 7 x 7 x 512 x 4096 kernel into another memory order.
@@ -99,7 +100,7 @@ def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -
 
 
 def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
-    """Return the mean over side x side values that lie `dilation` apart, at every position."""
+    """Return the mean of side x side values that lie `dilation` apart, for every position."""
     kernel = maps.new_full((maps.shape[1], 1, side, side), 1 / side**2)
     return functional.conv2d(maps, kernel, dilation=dilation, groups=maps.shape[1])
 

@@ -1,4 +1,4 @@
-"""Weight initialisers, by name. Batch norms keep PyTorch's initial ones and zeros."""
+"""Initialisers of weights, by name. Batch norms keep PyTorch's initial scales of 1 and shifts of 0."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -16,7 +16,7 @@ def init_he(network: nn.Module) -> None:
 
 
 def init_he_convolutions(network: nn.Module) -> None:
-    """Initialise convolutions as `init_he` does and linear layers as PyTorch does, as in torchvision's ResNet."""
+    """Initialise convolutions like `init_he`. Keep PyTorch's initial linear layers, as in torchvision's ResNet."""
     for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -39,8 +39,8 @@ def init_glorot(network: nn.Module) -> None:
 def init_normal(network: nn.Module, std: float = 0.01) -> None:
     """Draw each weight from N(0, std^2), and set biases to 0.
 
-    Simonyan and Zisserman, ICLR 2015, section 3.1. The paper calls its 0.01 a variance, but the standard deviation
-    would then be 0.1, with which activations explode. Here 0.01 is the standard deviation.
+    Simonyan and Zisserman, ICLR 2015, section 3.1. The paper calls its 0.01 a variance. Here 0.01 is the standard
+    deviation, because activations explode with a standard deviation of 0.1.
     """
     for layer in weighted_layers(network):
         nn.init.normal_(layer.weight, std=std)

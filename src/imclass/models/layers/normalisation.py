@@ -9,7 +9,7 @@ from torch.nn import functional
 def local_response_norm(
     maps: Float[Tensor, "N C H W"], n: int, k: float, alpha: float, beta: float
 ) -> Float[Tensor, "N C H W"]:
-    """Return x / (k + alpha * sum of squares over n neighbouring channels) ** beta.
+    """Return maps / (k + alpha * sum of squares over n neighbouring channels) ** beta.
 
     Krizhevsky et al., NIPS 2012, section 3.3.
     """

@@ -1,6 +1,6 @@
 """Parts of residual networks: shortcuts, basic blocks, bottlenecks, pre-activation units, stems, and stages of blocks.
 
-`foreign_networks` and `torchvision_name` translate tensor names into those of torchvision and timm.
+`foreign_networks` and `torchvision_name` convert tensor names to those of torchvision and timm.
 """
 
 import re
@@ -21,8 +21,8 @@ ZeroPlacement: TypeAlias = Literal["end", "both"]
 def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: ZeroPlacement = "end") -> nn.Module:
     """Return a shortcut of He et al., CVPR 2016, arXiv:1512.03385, sections 3.3 and 4.1.
 
-    Option A has no parameters: where the shape changes, it adds maps of zeros, all at the end or half at each end.
-    Option B projects where the shape changes, option C everywhere.
+    Option A has no parameters. Where the shape changes, it adds maps of zeros: all of them after the input's maps or,
+    if `zeros` is "both", half of them before. Option B projects where the shape changes. Option C projects everywhere.
     """
     if option != "C" and stride == 1 and w_in == w_out:
         return nn.Identity()
@@ -35,7 +35,7 @@ def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: 
 class Subsample(nn.Module):
     """The shortcut of option A, which keeps every `stride`-th row and column and adds `added` maps of zeros.
 
-    Of the added maps, `before` come before the input's maps and the rest after them.
+    `before` of the added maps come before the input's maps, and the rest after them.
     """
 
     def __init__(self, added: int, stride: int, before: int = 0) -> None:
@@ -53,9 +53,9 @@ class Subsample(nn.Module):
 class Bottleneck(nn.Module):
     """A residual block of 1x1, 3x3 and 1x1 convolutions, each with BN (He et al., CVPR 2016, figure 5 right).
 
-    `strides` are those of the first two convolutions: the 1x1 is strided in the paper, the 3x3 in later networks. With
-    `groups` this is form (c) of ResNeXt (Xie et al., CVPR 2017, arXiv:1611.05431, figure 3). Convolutions have no
-    biases.
+    `strides` are those of the first two convolutions. In the paper the 1x1 convolution has the stride; in later
+    networks the 3x3 convolution has it. With several `groups` this is form (c) of ResNeXt (Xie et al., CVPR 2017,
+    arXiv:1611.05431, figure 3). Convolutions have no biases.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ def projection(w_in: int, w_out: int, stride: int) -> nn.Module:
 
 
 def stem(w_in: int, w_out: int, kernel: Literal[3, 7]) -> OrderedDict[str, nn.Module]:
-    """Return the first layers: a 7x7 convolution, BN, ReLU and pooling, or, for CIFAR, a 3x3 one, BN and ReLU."""
+    """Return the first layers: a convolution, BN and ReLU, followed by max pooling if the kernel is 7x7."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(w_in, w_out, kernel, stride=2 if kernel == 7 else 1, padding=kernel // 2, bias=False)
     layers["bn1"], layers["relu1"] = nn.BatchNorm2d(w_out), nn.ReLU(inplace=True)
@@ -121,7 +121,7 @@ def stages(
     widths: Sequence[tuple[int, ...]],
     block: Callable[[int, tuple[int, ...], int], nn.Module],
 ) -> OrderedDict[str, nn.Sequential]:
-    """Return the stages "conv2_x", "conv3_x" and so on, where `blocks` gives the number of blocks in each.
+    """Return the stages "conv2_x", "conv3_x" and so on. `blocks` contains the number of blocks in each stage.
 
     All stages except the first begin with stride 2. `block(w_in, widths of the stage, stride)` builds one block. A
     stage's last width is the width of its output.
@@ -141,7 +141,7 @@ def stages(
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
     """Return the side of the maps after `stem` and `stages`. Layers of stride 2 are padded and round up.
 
-    `map_side` returns the same side, but takes seconds on a network with a thousand layers.
+    `map_side` would return the same side, but takes seconds for a network with a thousand layers.
     """
     if size < 1:
         raise ValueError(f"size is {size}, but the smallest that works is 1")

@@ -1,4 +1,4 @@
-"""The size of the maps that layers produce, and the smallest image the layers accept, found on the "meta" device."""
+"""The size of the maps that layers produce, and the smallest image that they accept, found on the "meta" device."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch.overrides import TorchFunctionMode
 
 
 def map_side(features: nn.Module, size: int, w_in: int) -> int:
-    """Return the height and width of the maps that `features` produces from size x size pixels.
+    """Return the side of the maps that `features` produces from an image of size x size pixels.
 
-    If the maps would be empty, raise a `ValueError` with the smallest size that works. No values are computed.
+    If the maps would be empty, raise a `ValueError` that states the smallest size that works. Only shapes are computed.
     """
     side = side_or_none(features, size, w_in)
     if side is None:
@@ -20,7 +20,7 @@ def map_side(features: nn.Module, size: int, w_in: int) -> int:
 
 
 def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> int:
-    """Return the side in pixels of the smallest image whose maps have sides of at least `side`, found by bisection."""
+    """Find by bisection the smallest image size, in pixels, for which the side of the maps is at least `side`."""
     low, high = 0, max(size, 1)
     while (side_or_none(features, high, w_in) or 0) < side:
         low, high = high, 2 * high

@@ -1,1 +1,1 @@
-"""Networks, one file per paper. Each file has a table `NETS`, which a scan of this folder finds."""
+"""Networks. Each file defines the networks of one paper in a table `NETS`, which is found by scanning this folder."""

@@ -1,19 +1,20 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks.
 
 Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is the network in
-this paper, with convolutions 2, 4 and 5 in two groups (one per GPU) and local response normalisation after the first
-two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network in Francois Fleuret's
-lecture EE-559 7.2 and in torchvision: the narrower single column of Krizhevsky, One weird trick for parallelizing
-convolutional neural networks, 2014, arXiv:1404.5997.
+this paper. Its convolutions 2, 4 and 5 have two groups (one per GPU), and local response normalisation follows the
+first two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network in Francois
+Fleuret's lecture EE-559 7.2 and in torchvision. It is narrower, and based on Krizhevsky, "One weird trick for
+parallelizing convolutional neural networks", 2014, arXiv:1404.5997.
 
 Deviations:
-- `alexnet-2012` expects 227 x 227 pixels. The paper gives 224, but its first convolution, 11x11 with stride 4 and
-  without padding, cannot produce the reported 55 x 55 maps from that size.
+- `alexnet-2012` expects 227 x 227 pixels. The paper states 224, but its first convolution is 11x11 with stride 4 and
+  has no padding, so it cannot produce the reported 55 x 55 maps from that size.
 - As in the lecture, `alexnet` has dropout before the hidden layers instead of after them, 256 maps in convolution 4,
-  and no response normalisation. arXiv:1404.5997 has 384 maps in convolution 4. Krizhevsky's cuda-convnet2 files have
-  256 there, and use response normalisation.
+  and no response normalisation. arXiv:1404.5997 has 384 maps in convolution 4. Krizhevsky's cuda-convnet2 files also
+  have 256, but use response normalisation.
 - The weights of `alexnet` are initialised as in the 2012 paper, not with PyTorch's defaults.
-- Dropout divides by 0.5 in training instead of multiplying outputs by 0.5 at test time.
+- In training, dropout divides the outputs that it keeps by 0.5. The paper multiplies all outputs by 0.5 at test time
+  instead.
 """
 
 from collections import OrderedDict
@@ -32,7 +33,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A variant of AlexNet: the widths of its layers, and how it differs from the other two variants."""
+    """An AlexNet variant: its native size, the widths of its layers, and the options that distinguish the variants."""
 
     size: int = 227
     widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)  # of the five convolutions
@@ -66,7 +67,7 @@ class AlexNet(Network):
 
 
 def activation(n: int, response_norm: bool = False) -> dict[str, nn.Module]:
-    """Return the layers after convolution `n`: a ReLU, then response normalisation if `response_norm` is set."""
+    """Return the layers after convolution `n`: a ReLU and, if `response_norm` is set, response normalisation."""
     norm: dict[str, nn.Module] = {f"norm{n}": LocalResponseNorm()} if response_norm else {}
     return {f"relu{n}": nn.ReLU(inplace=True)} | norm
 

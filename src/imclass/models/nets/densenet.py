@@ -1,13 +1,13 @@
 """DenseNet: densely connected convolutional networks.
 
 Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. The networks for CIFAR
-are those in section 3 and Table 2: plain DenseNets, and DenseNet-BCs, which have bottlenecks of 4k maps and transitions
-that halve the number of maps. Their names contain the depth L and the growth rate k. The networks for ImageNet are the
-DenseNet-BCs in Table 1, except that the one with 161 layers comes from the released code.
+are those in section 3 and Table 2: plain DenseNets and DenseNet-BCs. Their names contain the depth L and the growth
+rate k. DenseNet-BCs have bottlenecks of 4k maps, and transitions that halve the number of maps. The networks for
+ImageNet are the DenseNet-BCs in Table 1, except that the one with 161 layers comes from the released code.
 
-A transition is a batch norm, a ReLU, a 1x1 convolution and 2x2 average pooling, as in the released code; the paper's
-text leaves out the ReLU. The rows are for training with augmentation. Without it, the paper uses dropout of 0.2 after
-each convolution except the first.
+A transition is a batch norm, a ReLU, a 1x1 convolution and 2x2 average pooling, as in the released code. The paper's
+text does not mention the ReLU. The rows have no dropout, as in the paper's training with augmentation. Without
+augmentation, the paper uses dropout of 0.2 after each convolution except the first.
 """
 
 import re
@@ -71,8 +71,8 @@ def first_layers(w_in: int, width: int, kernel: Literal[3, 7]) -> OrderedDict[st
 class DenseLayer(nn.Module):
     """A layer of a dense block, which appends k new maps to its input (section 3).
 
-    The new maps come from BN, ReLU and a 3x3 convolution. In a DenseNet-BC, BN, ReLU and a 1x1 convolution to 4k maps
-    come before these.
+    The new maps come from BN, ReLU and a 3x3 convolution. In a DenseNet-BC, these layers follow BN, ReLU and a 1x1
+    convolution to 4k maps.
     """
 
     def __init__(self, w_in: int, row: Row) -> None:
@@ -89,7 +89,7 @@ class DenseLayer(nn.Module):
 
 
 def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> OrderedDict[str, nn.Module]:
-    """Return BN, ReLU and the given convolution, followed by dropout unless its rate is 0."""
+    """Return BN, ReLU, `convolution`, and dropout unless its rate is 0. `number` is part of the layers' names."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers[f"norm{number}"] = nn.BatchNorm2d(convolution.in_channels)
     layers[f"relu{number}"], layers[f"conv{number}"] = nn.ReLU(inplace=True), convolution
@@ -99,7 +99,10 @@ def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> Or
 
 
 def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
-    """Return the layers between two blocks: BN, ReLU, a 1x1 convolution, any dropout, and 2x2 average pooling."""
+    """Return the layers between two blocks: BN, ReLU, a 1x1 convolution and 2x2 average pooling.
+
+    There is dropout before the pooling, unless its rate is 0.
+    """
     layers = OrderedDict(norm=nn.BatchNorm2d(w_in), relu=nn.ReLU(inplace=True))
     layers["conv"] = nn.Conv2d(w_in, w_out, 1, bias=False)
     if dropout:
@@ -108,16 +111,16 @@ def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
 
 
 def torchvision_tensor_name(name: str) -> str:
-    """Return the name of an ImageNet DenseNet's tensor in torchvision and timm."""
+    """Return the name that torchvision and timm use for a tensor of an ImageNet DenseNet."""
     name = re.sub(r"\.(\d+)\.new\.", lambda m: f".denselayer{int(m[1]) + 1}.", name)
     return name.replace("head.2.", "classifier.")
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry for a CIFAR network, with its error on augmented CIFAR-10 from Table 2.
+    """Return the entry for a CIFAR network. `top1` is its error on augmented CIFAR-10 (Table 2).
 
-    The network has three blocks of equal depth. Its other four layers with weights are the first convolution, two
-    transitions and the fully connected layer.
+    The network has three blocks of equal depth. Outside the blocks, it has four layers with weights: the first
+    convolution, those of the two transitions, and the fully connected layer.
     """
     row = Row(growth, ((depth - 4) // (6 if bc else 3),) * 3, bc, stem_kernel=3, size=32)
     return NetworkEntry(
@@ -129,7 +132,7 @@ def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = Fals
 def imagenet(growth: int, blocks: tuple[int, ...], parameters: int, top1: float, theirs: str) -> NetworkEntry:
     """Return the entry for a network in Table 1. `theirs` is its name in torchvision and timm.
 
-    The error is the one reported with the authors' code.
+    `top1` is the error reported with the authors' code.
     """
     return NetworkEntry(
         build=DenseNet, row=Row(growth, blocks), parameters=parameters, paper="arXiv:1608.06993", year=2016,

@@ -4,19 +4,19 @@ Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir 
 Vanhoucke and Andrew Rabinovich, CVPR 2015, arXiv:1409.4842. `googlenet` is the network of Table 1, with the blocks of
 figure 2b and the two auxiliary heads of section 5, which add 6,379,728 parameters in training. Where the paper is
 silent, the network follows BVLC's Caffe model:
-- max pooling keeps a last window that is not full;
+- max pooling keeps the last window even if it is not full;
 - weights are initialised with Caffe's "xavier" rule, U(-b, b) with b = sqrt(3 / fan-in); biases start at 0.2, or at 0
   in classifiers.
-Local response normalisation, after the first pooling layer and before the second (figure 3), has AlexNet's constants.
-BVLC's weights need k = 1 and alpha = 2e-5.
+Local response normalisation comes after the first pooling layer and before the second (figure 3). It has AlexNet's
+constants, but BVLC's weights need k = 1 and alpha = 2e-5.
 
-`googlenet-naive` puts the block of figure 2a into the same table: it has no reductions, and its pooled maps are not
-projected. The paper shows this block only to reject it, because the number of maps grows to 4,944.
+`googlenet-naive` is the same network with the blocks of figure 2a. They have no reductions, and their pooled maps are
+not projected. The paper shows these blocks only to reject them, because the number of maps grows to 4,944.
 
-`googlenet-bn` is torchvision's network and not in the paper. It has batch norm instead of response normalisation and
-biases, a 3x3 convolution in place of each 5x5, a fourth pooling layer with 2x2 windows, auxiliary heads with average
-pooling to 4x4, and dropout of 0.2. Its convolution weights are drawn from N(0, 2 / fan-in); in torchvision every weight
-has a standard deviation of 0.01.
+`googlenet-bn` is torchvision's network, which is not in the paper. It has batch norm instead of response normalisation
+and biases, a 3x3 convolution in place of each 5x5, a fourth pooling layer with 2x2 windows, auxiliary heads with
+average pooling to 4x4, and dropout of 0.2. Its convolution weights are drawn from N(0, 2 / fan-in). In torchvision all
+weights are drawn with a standard deviation of 0.01.
 """
 
 from collections import OrderedDict
@@ -47,7 +47,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A GoogLeNet variant: its native size, a multiplier for all widths, and how it differs from the other variants."""
+    """A GoogLeNet variant: its native size, a multiplier for all widths, and the options that distinguish variants."""
 
     size: int = 224
     width: float = 1.0  # a multiplier for all widths
@@ -114,7 +114,7 @@ def layers(row: Row) -> dict[str, LayerSpec]:
 
 
 def block(widths: tuple[int, int, int, int, int, int], row: Row) -> LayerSpec:
-    """Return an Inception block of figure 2b, or of figure 2a if the row is not `reduced`."""
+    """Return the Inception block of figure 2b if `row.reduced` is set, else that of figure 2a."""
     one, reduce3, three, reduce5, five, projection = widths
     conv = partial(Conv, batch_norm=row.batch_norm)
     pool = spec_of(lambda: nn.MaxPool2d(3, 1, padding=1))
@@ -131,7 +131,10 @@ def block(widths: tuple[int, int, int, int, int, int], row: Row) -> LayerSpec:
 
 
 def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
-    """Return an auxiliary head (section 5): 5x5/3 average pooling, a 1x1 convolution and two linear layers."""
+    """Return an auxiliary head (section 5): average pooling, a 1x1 convolution and two linear layers.
+
+    The pooling is 5x5 with stride 3. If the row has batch norm, it is adaptive and outputs 4x4 maps instead.
+    """
     pool = nn.AdaptiveAvgPool2d(4) if row.batch_norm else nn.AvgPool2d(5, 3)
     side = auxiliary_side(nn.Sequential(trunk, pool), row.size, w_in)
     maps, units = scale_width(128, row.width), scale_width(1024, row.width)
@@ -149,9 +152,9 @@ def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> n
 
 
 def initialise(network: GoogLeNet, row: Row) -> None:
-    """Initialise weights and biases with Caffe's rule, or with He's for convolutions if the row has batch norm.
+    """Initialise weights and biases by Caffe's rule or, if the row has batch norm, by `init_he_convolutions`.
 
-    Caffe's rule is U(-b, b) with b = sqrt(3 / fan-in) for weights, 0.2 for biases, and 0 for the biases of classifiers.
+    Caffe's rule draws weights from U(-b, b) with b = sqrt(3 / fan-in). It sets biases to 0.2, or to 0 in classifiers.
     """
     if row.batch_norm:
         init_he_convolutions(network)
@@ -162,14 +165,14 @@ def initialise(network: GoogLeNet, row: Row) -> None:
         fill_bias(layer, 0.0 if layer in classifiers else 0.2)
 
 
-TORCHVISION = {  # prefixes of our tensor names, and the prefixes that replace them
+TORCHVISION = {  # from prefixes of our tensor names to torchvision's
     "features.": "",
     "head.3": "fc",
     "sides.inception4a": "aux1",
     "sides.inception4d": "aux2",
 }
 CAFFE = {"conv1": "conv1.7x7_s2", "conv2": "conv2.3x3_reduce", "conv3": "conv2.3x3", "head.3": "loss3.classifier"}
-CAFFE_BRANCHES = {  # our names of a block's layers, and Caffe's
+CAFFE_BRANCHES = {  # from our names of a block's layers to Caffe's
     "branch1": "1x1", "branch2.0": "3x3_reduce", "branch2.1": "3x3", "branch3.0": "5x5_reduce", "branch3.1": "5x5",
     "branch4.1": "pool_proj",
 }  # fmt: skip

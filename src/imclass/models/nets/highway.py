@@ -2,13 +2,13 @@
 
 Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the 19-layer convolutional
 network for CIFAR-10, modelled on FitNet-4. Its constants come from the authors' released Caffe files: the widths,
-dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. It has the 1x1
-convolution and the global average pooling of section 3.3.2; the network of section 3.3.1 (Table 2) has a fully
+dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. The network has the
+1x1 convolution and the global average pooling of section 3.3.2. The one in section 3.3.1 (Table 2) has a fully
 connected layer instead.
 
-Weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. The exceptions are
-the first and last layers, which are drawn from N(0, 0.05^2). For the first layer, the released file gives 0.05 under a
-key that Caffe ignores, so Caffe uses 1 instead.
+Most weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. Those of the
+first and last layers are drawn from N(0, 0.05^2). For the first layer, the released file states 0.05 under a key that
+Caffe ignores, so Caffe uses a standard deviation of 1 instead.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Row:
 
 
 class Highway(Network):
-    """Three stages, each a plain 3x3 convolution and several gated ones, then a 1x1 convolution and a linear layer."""
+    """Three stages of one plain 3x3 convolution and several gated ones, then a 1x1 convolution and a linear layer."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
@@ -58,7 +58,8 @@ class Highway(Network):
 class GatedConvolution(nn.Module):
     """A gated layer, in which a learned gate T mixes the transformed input with the input itself (section 2.1).
 
-    Its output is T * ReLU(conv(x)) + (1 - T) * x, where T = sigmoid(conv'(x)) (equation 3).
+    Its output is T * ReLU(conv(x)) + (1 - T) * x (equation 3). T is sigmoid(conv'(x)), and conv' is a second
+    convolution.
     """
 
     def __init__(self, width: int) -> None:
@@ -71,7 +72,7 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """Initialise weights as the module docstring describes. Set gate biases to `gate_bias` and all others to 0."""
+    """Initialise weights as the module docstring describes. Set gate biases to `gate_bias`, other biases to 0."""
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))

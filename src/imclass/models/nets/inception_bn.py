@@ -5,15 +5,16 @@ with two 3x3 convolutions in place of each 5x5, batch norm after every convoluti
 blocks of stride 2 in place of most pooling layers. It has no local response normalisation, no dropout (section 4.2.1)
 and no auxiliary heads.
 
-- Figure 5 contradicts itself in 4c and 4d: with its pool projections of 128 maps the blocks output 608 maps, but its
-  column of output sizes lists 576. `inception-bn` has projections of 96 maps, and therefore 576, as in the network that
-  Google released later (TensorFlow-Slim's `inception_v2`). `inception-bn-128` has 128, as in the Caffe models.
+- Figure 5 contradicts itself in 4c and 4d. It lists pool projections of 128 maps, with which these blocks output 608
+  maps, but it states an output of 576. `inception-bn` has projections of 96 maps, so these blocks output 576, as in the
+  network that Google released later (TensorFlow-Slim's `inception_v2`). `inception-bn-128` has projections of 128 maps,
+  as in the Caffe models.
 - The first convolution is a plain 7x7. The paper's is separable, with eight intermediate maps per colour.
-- Convolutions have no biases (section 3.2: batch norm would cancel them). Weights are drawn from N(0, 2 / fan-in),
-  since the paper does not state its initialisation. Section 4.2 counts 13.6 million parameters, more than figure 5 adds
-  up to.
-- Pooling of stride 2 within a block is padded like the parallel convolutions, so that the outputs of all branches have
-  the same size even if the sides of the maps are odd.
+- Convolutions have no biases, because batch norm would cancel them (section 3.2). The paper does not state how weights
+  are initialised. Here they are drawn from N(0, 2 / fan-in).
+- Section 4.2 states 13.6 million parameters, but the layers in figure 5 have fewer.
+- Pooling of stride 2 within a block is padded like the parallel convolutions, so that all branches output maps of the
+  same size even if the sides of the input maps are odd.
 """
 
 from collections.abc import Mapping
@@ -39,12 +40,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """A row of figure 5: the widths of a block's branches."""
+    """A row of figure 5: the widths of a block's branches, and the kind of its pooling."""
 
-    one: int  # of the 1x1 branch; 0 in a block of stride 2, which has none
+    one: int  # of the 1x1 branch; 0 in a block of stride 2, which has no such branch
     three: tuple[int, int]  # 3x3 reduce, 3x3
     double: tuple[int, int]  # double 3x3 reduce, double 3x3
-    projection: int | None = None  # of the pooled maps; None: set by the network's `Row`
+    projection: int | None = None  # of the pooled maps; if None, that of the network's `Row`
     maximum: bool = False  # max pooling instead of average pooling
 
 
@@ -80,7 +81,10 @@ class InceptionBN(Network):
 
 
 def inception_block(block: Block, projection: int) -> LayerSpec:
-    """Return a block of figure 5. A block of stride 2 has no 1x1 branch and does not project its pooled maps."""
+    """Return a block of figure 5. `projection` is the width of its pool projection if the block does not state one.
+
+    A block of stride 2 has no 1x1 branch, and does not project its pooled maps.
+    """
     stride = 1 if block.one else 2
     pool = spec_of(lambda: nn.MaxPool2d(3, stride, padding=1)) if block.maximum else MEAN_POOL
     (reduce3, three), (reduce_double, double) = block.three, block.double

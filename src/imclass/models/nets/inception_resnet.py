@@ -1,20 +1,20 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network with residuals.
 
-Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261, section 3.2: blocks
-whose output is scaled down and added to their input (section 3.3). This is the Inception-ResNet-v2 that Google released
-as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. This network differs from figures 3 and 15 to 19,
-as numbered on arXiv:
+Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261, section 3.2. The
+output of a block is scaled down and added to its input (section 3.3). This is the Inception-ResNet-v2 that Google
+released as TensorFlow-Slim's `inception_resnet_v2`, which timm copies. It differs from figures 3 and 15 to 19, as
+numbered on arXiv:
 - the stem is that of Inception-v3, followed by one block like Inception-v3's, but with 320 maps; in figure 3 the stem
   is Inception-v4's;
 - there are 10, 20 and 10 residual blocks; in figure 15 there are 5, 10 and 5;
 - residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 give 384, 1154 and 2048;
-- residuals are scaled by 0.17, 0.10 and 0.20, but the last one is not scaled and has no ReLU after it;
+- residuals are scaled by 0.17, 0.10 and 0.20, but the last residual is not scaled, and no ReLU follows it;
 - a 1x1 convolution to 1536 maps comes before global average pooling, and the auxiliary head is left out.
-As in the released code, weights are initialised by Glorot's rule. Those of Inception-v4 (inception_v4.py) depend only
-on the fan-in.
+As in the released code, weights are initialised by Glorot's rule. In Inception-v4 (inception_v4.py) the initial
+weights depend only on the fan-in.
 
-The published errors exclude some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are
-about 0.3 and 0.15 points higher (section 5).
+The published errors were measured without some 1,700 blacklisted validation images. On all images the top-1 and top-5
+errors are about 0.3 and 0.15 percentage points higher (section 5).
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """An Inception-ResNet variant: its native size, a multiplier for all widths, and its numbers of residual blocks."""
+    """An Inception-ResNet variant: its native size, a width multiplier, and the number of blocks in each series."""
 
     size: int = 299
     width: float = 1.0
@@ -40,9 +40,9 @@ class Row:
 
 
 class Residual(nn.Module):
-    """A residual block: parallel branches and a 1x1 convolution, scaled and added to the input, then a ReLU.
+    """A residual block, which adds the scaled output of parallel branches and a 1x1 convolution to its input.
 
-    The last block of the network has no ReLU.
+    A ReLU follows the addition, except in the last block of the network.
     """
 
     def __init__(self, w_in: int, inner: nn.Module, scale: float, last: bool) -> None:
@@ -57,12 +57,12 @@ class Residual(nn.Module):
 
 
 def residual(inner: LayerSpec, scale: float, last: bool = False) -> LayerSpec:
-    """Return the `LayerSpec` for one residual block."""
+    """Return the `LayerSpec` for a residual block whose branches are built by `inner`."""
     return lambda w_in, width: Residual(w_in, inner(w_in, width), scale, last)
 
 
 def repeat(n: int, part: LayerSpec) -> LayerSpec:
-    """Return the `LayerSpec` for n layers, each built by `part`."""
+    """Return the `LayerSpec` for a sequence of `n` layers, each built by `part`."""
     return lambda w_in, width: stack(w_in, width, {str(i): part for i in range(n)})
 
 
@@ -115,7 +115,7 @@ def block_8() -> LayerSpec:
 
 
 def layers(blocks: tuple[int, int, int]) -> dict[str, LayerSpec]:
-    """Return the layers of the released network from top to bottom."""
+    """Return the layers of the released network, from input to output."""
     return {
         "conv2d_1a": Conv(32, 3, 2, valid=True),
         "conv2d_2a": Conv(32, 3, valid=True),

@@ -4,17 +4,18 @@ Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew
 blocks of figures 5 to 7, the reductions of figure 10, and the auxiliary head of figure 8 with batch norm (section 4).
 This is the network that Google released as TensorFlow-Slim's `inception_v3`, which torchvision copies, including its
 layer names. The network differs from Table 1:
-- in the stem, a 1x1 convolution outputs 80 maps, and a second pooling layer takes the place of a stride;
-- the first two blocks increase the number of maps from 192 to 288, which a convolution does in Table 1;
+- in the stem, a 1x1 convolution outputs 80 maps, and a second pooling layer replaces the stride of a convolution;
+- the first two blocks increase the number of maps from 192 to 288; in Table 1 a convolution does this;
 - there are four blocks of figure 6, not five.
 
-As in torchvision, average pooling in blocks counts the padding as zeros, and dropout is 0.5. TensorFlow leaves the
-padding out, and dropout in the released code is 0.2. As in that code, convolution weights are drawn from
-N(0, 2 / fan-in), but here the distribution is not truncated, and the last two layers of the auxiliary head do not have
-the released code's standard deviations of 0.01 and 0.001. The auxiliary head adds 3,326,696 parameters in training.
+As in torchvision, average pooling in blocks counts the padding as zeros, and dropout is 0.5. TensorFlow excludes
+the padding from the average, and dropout in the released code is 0.2. As in that code, convolution weights are drawn
+from N(0, 2 / fan-in), but here the distribution is not truncated. The released code draws the last two layers of the
+auxiliary head with standard deviations of 0.01 and 0.001. Here these layers are initialised like the others. The
+auxiliary head adds 3,326,696 parameters in training.
 
-The published errors are for the 48,238 validation images that are not blacklisted. On all 50,000 the top-1 and top-5
-errors are about 0.2 and 0.1 points higher (section 10).
+The published errors were measured on the 48,238 validation images that are not blacklisted. On all 50,000 the top-1 and
+top-5 errors are about 0.2 and 0.1 percentage points higher (section 10).
 """
 
 import re
@@ -49,7 +50,7 @@ class Row:
 
     size: int = 299
     width: float = 1.0
-    aux: bool = True  # the auxiliary head needs maps of 17 x 17
+    aux: bool = True  # whether there is an auxiliary head, which needs maps of 17 x 17
 
 
 PADDED_MEAN = spec_of(lambda: nn.AvgPool2d(3, 1, padding=1))
@@ -146,7 +147,7 @@ class InceptionV3(Network):
 
 
 def auxiliary_head(trunk: nn.Sequential, row: Row, classes: int, w_in: int) -> nn.Sequential:
-    """Return the auxiliary head of figure 8: 5x5/3 average pooling, two convolutions, and a linear layer."""
+    """Return the auxiliary head of figure 8: 5x5 average pooling of stride 3, two convolutions and a linear layer."""
     pool = nn.AvgPool2d(5, 3)
     convolutions = chain(maps_out(trunk, w_in), row.width, Conv(128, 1), Conv(768, 5, valid=True))
     auxiliary_side(nn.Sequential(trunk, pool, convolutions), row.size, w_in)

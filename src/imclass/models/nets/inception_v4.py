@@ -1,14 +1,14 @@
 """Inception-v4, Inception-ResNet and the impact of residual connections on learning: the network without residuals.
 
 Christian Szegedy, Sergey Ioffe, Vincent Vanhoucke and Alexander Alemi, AAAI 2017, arXiv:1602.07261: figures 3 to 9, as
-numbered on arXiv. This is the network that Google released as TensorFlow-Slim's `inception_v4`, which timm copies. In
-its stem and in the longest branches of blocks B and C, the 1x7 and 7x1 convolutions, or 1x3 and 3x1, are in the
-opposite order to that in figures 3, 5 and 6. The released auxiliary head, which the paper does not show, is left out.
-Convolution weights are drawn from N(0, 2 / fan-in) as in the released code, but the distribution is not truncated.
-Inception-ResNet-v2 is in inception_resnet.py.
+numbered on arXiv. This is the network that Google released as TensorFlow-Slim's `inception_v4`, which timm copies. It
+differs from figures 3, 5 and 6 in the order of some convolutions: 1x7 and 7x1 are swapped in the stem and in the
+longest branch of block B, and 1x3 and 3x1 in the longest branch of block C. The released network has an auxiliary head,
+which the paper does not show; here it is left out. Convolution weights are drawn from N(0, 2 / fan-in) as in the
+released code, but the distribution is not truncated. Inception-ResNet-v2 is in inception_resnet.py.
 
-The published errors exclude some 1,700 blacklisted validation images. On all images the top-1 and top-5 errors are
-about 0.3 and 0.15 points higher (section 5).
+The published errors were measured without some 1,700 blacklisted validation images. On all images the top-1 and top-5
+errors are about 0.3 and 0.15 percentage points higher (section 5).
 """
 
 import re
@@ -26,7 +26,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """An Inception-v4 variant: its native size, a multiplier for all widths, and the number of each kind of block."""
+    """An Inception-v4 variant: its native size, a multiplier for all widths, and the number of blocks of each kind."""
 
     size: int = 299
     width: float = 1.0

@@ -2,13 +2,13 @@
 
 Min Lin, Qiang Chen and Shuicheng Yan, ICLR 2014, arXiv:1312.4400, sections 3 and 4.1. An mlpconv layer is a convolution
 followed by two 1x1 convolutions ("cccp" in the authors' files), each with a ReLU. The last mlpconv layer has one map
-per class, and the mean of a map is the class's score, so the network needs no fully connected layers. Pooling is 3x3
-with stride 2 and rounds up.
+per class. The mean of that map is the class's score, so the network needs no fully connected layers. Pooling is 3x3
+with stride 2, and rounds the size of the maps up.
 
-The widths and the initialisation are not in the paper but in the authors' files. `nin-cifar` is their cuda-convnet
-definition for CIFAR-10, with all weights drawn from N(0, 0.05^2) and dropout after each pooling layer. `nin-imagenet`
-is their network for ImageNet in Caffe's model zoo, where the weights of three layers have a standard deviation of 0.01
-and dropout follows only the last pooling layer.
+The widths and the initialisation come from the authors' files, because the paper does not state them. `nin-cifar` is
+their cuda-convnet definition for CIFAR-10. All its weights are drawn from N(0, 0.05^2), and dropout follows each
+pooling layer. `nin-imagenet` is their network for ImageNet in Caffe's model zoo. There the weights of three layers have
+a standard deviation of 0.01 instead, and dropout follows only the last pooling layer.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A NIN variant: its native size and, for each mlpconv layer, the widths and the geometry of its convolution."""
+    """A NIN variant: its native size and, for each mlpconv layer, its widths, kernel size, stride and padding."""
 
     size: int
     widths: tuple[tuple[int, ...], ...]  # of the convolutions, except the very last, which has one map per class

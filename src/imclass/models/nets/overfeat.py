@@ -21,14 +21,14 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A table in the paper, with one value for each convolution."""
+    """The settings in a table of the paper. Most fields have one value per convolution."""
 
     size: int
     widths: tuple[int, ...]
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     paddings: tuple[int, ...]
-    pools: tuple[int, ...]  # side and stride of the max pooling that follows, or 0 for none
+    pools: tuple[int, ...]  # side and stride of the max pooling after each convolution; 0 for no pooling
     hidden: tuple[int, int]  # units of the hidden layers
     init_std: float = 0.01  # the standard deviation of the initial weights
 
@@ -76,7 +76,7 @@ class OverFeat(Network):
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
     """Return a network's entry.
 
-    The small copy needs larger initial weights: with the paper's, narrow layers would lose the signal.
+    The small copy for tests needs larger initial weights. With the paper's, its narrow layers would lose the signal.
     """
     return NetworkEntry(
         build=OverFeat, row=row, parameters=parameters, paper="arXiv:1312.6229", year=2013, result=result,

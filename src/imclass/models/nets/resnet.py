@@ -1,11 +1,11 @@
 """ResNet: deep residual learning for image recognition.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, CVPR 2016, arXiv:1512.03385: Table 1, with the shortcut options of
-sections 3.3 and 4.1. Option B (projections) is used unless the name ends in "-a" or "-c". As in the paper's released
-models, the first 1x1 convolution of a bottleneck has the stride. In the "-v1.5" rows, which follow no paper, the 3x3
-convolution has it, as in torchvision and timm. The networks with 18 and 34 layers have basic blocks, so both versions
-of these networks are the same. The first pooling layer is padded, as in torchvision; in the released models it is not
-padded and rounds up.
+sections 3.3 and 4.1. Shortcuts have option B (projections) unless the name ends in "-a" or "-c". As in the paper's
+released models, the first 1x1 convolution of a bottleneck has the stride. In the "-v1.5" rows, which follow torchvision
+and timm instead of a paper, the 3x3 convolution has it. The networks with 18 and 34 layers have no bottlenecks, so they
+need no "-v1.5" rows. The first pooling layer is padded, as in torchvision. In the released models it is not padded, and
+rounds up.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A column of Table 1: the blocks and widths of the four stages, conv2_x to conv5_x, and how shortcuts are made."""
+    """A column of Table 1: the blocks and widths of stages conv2_x to conv5_x, and the option of the shortcuts."""
 
     blocks: tuple[int, int, int, int]
     # A stage of basic blocks has one width. A stage of bottlenecks has two, for its inner maps and its output.

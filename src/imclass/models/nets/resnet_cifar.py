@@ -34,7 +34,7 @@ class Row:
     depth: int  # the number of layers with weights, 6n + 2
     option: Literal["A", "B"] = "A"  # of shortcuts where the shape changes
     widths: tuple[int, int, int] = (16, 32, 64)
-    zeros: ZeroPlacement = "end"  # where option A adds its maps of zeros, which the paper does not state
+    zeros: ZeroPlacement = "end"  # where option A adds its maps of zeros; the paper does not state it
     size: int = 32
 
 
@@ -62,7 +62,7 @@ class ResNetCifar(Network):
 
 
 def akamaster_name(n: int, name: str) -> str:
-    """Return a tensor's name in the repository akamaster/pytorch_resnet_cifar10, for n blocks per stage."""
+    """Return a tensor's name in the repository akamaster/pytorch_resnet_cifar10. Each stage has `n` blocks."""
     place = re.fullmatch(r"features\.(\d+)\.(.+)", name)
     if place is None:
         return name.replace("head.2.", "linear.")
@@ -73,7 +73,10 @@ def akamaster_name(n: int, name: str) -> str:
 
 
 def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
-    """Return a network's entry. akamaster's matching network has option A and adds the zeros at both ends."""
+    """Return a network's entry.
+
+    With option A, the entry includes akamaster's network, which adds half of the maps of zeros at each end.
+    """
     theirs = ForeignNetwork(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
     return NetworkEntry(
         build=ResNetCifar, row=row, parameters=parameters, paper="arXiv:1512.03385", year=2015, classes=10,

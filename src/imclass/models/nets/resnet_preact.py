@@ -2,10 +2,10 @@
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, ECCV 2016, arXiv:1603.05027: the full pre-activation of figure 4
 (e), for CIFAR (Table 3) and ImageNet (Table 5). As described in the appendix, the first activation follows conv1
-directly, before the paths split; another follows the last addition; and bottlenecks project where the shape changes,
-after their first activation. As in He et al., CVPR 2016, basic blocks for CIFAR have option A. As in the released code
-for CIFAR, the first 1x1 convolution of a bottleneck has the stride, and projections have no BN; the paper states
-neither.
+directly, before the paths split, and another activation follows the last addition. Where the shape changes, the
+shortcut of a bottleneck is a projection of its first activation. The shortcuts of basic blocks for CIFAR have option A,
+as in He et al., CVPR 2016. The first 1x1 convolution of a bottleneck has the stride, and projections have no BN. The
+paper states neither, so both follow the released code for CIFAR.
 
 On ImageNet the paper trains at 224 x 224 pixels and tests at 320 x 320. To test at that size here, change `size` in the
 row or use a dense protocol.
@@ -59,7 +59,7 @@ class ResNetPreAct(Network):
 
 
 def unit(w_in: int, widths: tuple[int, ...], stride: int, activated: bool = False) -> nn.Module:
-    """Return a basic block or, if a stage has two widths, a bottleneck, with BN and ReLU before each convolution.
+    """Return a basic block or, with two `widths`, a bottleneck. BN and ReLU come before each convolution.
 
     If the input is already `activated`, the first BN and ReLU are left out.
     """
@@ -89,7 +89,7 @@ def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
 
 
 def cifar(n: int, widths: tuple[tuple[int, ...], ...], parameters: int, top1: float) -> NetworkEntry:
-    """Return the entry for a CIFAR-10 network with three stages of n units. The error is the median of 5 runs."""
+    """Return the entry for a CIFAR-10 network with three stages of n units. `top1` is the median error of 5 runs."""
     return entry(Row((n, n, n), widths), parameters, PaperResult(top1, protocol="whole image"))
 
 

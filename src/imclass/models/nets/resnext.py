@@ -5,11 +5,11 @@ ImageNet, with 50 and 101 layers, are those in Table 1 and section 5.1; the netw
 those in section 5.3. In a name such as 32x4d, 32 is the cardinality and 4 the width of a path in conv2_x. Shortcuts
 have option B, and the 3x3 convolutions have the strides (section 4). The row's `form` selects one of the three forms of
 a block in figure 3, which compute the same function; the paper uses (c), with grouped convolutions. `resnext-101-32x8d`
-is torchvision's and not in the paper.
+is torchvision's, and is not in the paper.
 
-The CIFAR rows have the blocks of the released code, with ReLU after the addition. According to its authors, the paper's
-errors were measured with pre-activation blocks. In form (a) a path's last convolution starts with larger weights than
-in (c), because its fan-in is that of one path; the BN after the sum cancels the difference.
+The CIFAR rows have the blocks of the released code, in which a ReLU follows the addition. According to the authors, the
+paper's errors were measured with pre-activation blocks. In form (a) a path's last convolution starts with larger
+weights than in form (c), because its fan-in is that of one path. The BN after the sum cancels the difference.
 """
 
 import re
@@ -40,7 +40,7 @@ class Row:
     """A ResNeXt variant: its stages, its cardinality, and the form of its blocks."""
 
     blocks: tuple[int, ...]  # the number of blocks in each stage
-    widths: tuple[tuple[int, int], ...]  # of each stage's grouped 3x3 (cardinality x path width) and of its output
+    widths: tuple[tuple[int, int], ...]  # of each stage's 3x3 convolutions (cardinality x path width) and output
     groups: int = 32  # the cardinality
     form: Literal["a", "b", "c"] = "c"  # of a block, in figure 3
     stem: int = 64  # maps of the first convolution
@@ -49,7 +49,7 @@ class Row:
 
 
 class ResNeXt(Network):
-    """A ResNet whose blocks have many parallel paths: a first convolution, then three (CIFAR) or four stages."""
+    """A ResNet whose blocks have many parallel paths: a first convolution, then three or four stages."""
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         if row.groups < 1 or any(width % row.groups for width, _ in row.widths):
@@ -73,9 +73,9 @@ class ResNeXt(Network):
 class Aggregation(nn.Module):
     """A block in form (a) or (b), with a separate module for each path.
 
-    A path is a 1x1 and a 3x3 convolution, each with BN and ReLU. In form (a) each path ends in another 1x1 convolution,
-    and the outputs are added. In form (b) the outputs are concatenated before a single 1x1 convolution. BN, the
-    shortcut and a ReLU follow.
+    A path has a 1x1 and a 3x3 convolution, each with BN and ReLU. In form (a) each path ends in another 1x1
+    convolution, and the paths' outputs are added. In form (b) the outputs are concatenated and passed to a single 1x1
+    convolution. Then come BN, the addition of the shortcut, and a ReLU.
     """
 
     def __init__(
@@ -136,7 +136,10 @@ def split_groups(state: Mapping[str, Tensor], groups: int, form: Literal["a", "b
 
 
 def doubled_widths(first: int, n: int) -> tuple[tuple[int, int], ...]:
-    """Return the widths of 3x3 convolutions and outputs in n stages: `first` and 256, doubled at each later stage."""
+    """Return the widths of the 3x3 convolutions and of the outputs in `n` stages.
+
+    They are `first` and 256 in the first stage, and double in each later stage.
+    """
     return tuple((first << stage, 256 << stage) for stage in range(n))
 
 
@@ -153,14 +156,14 @@ def imagenet(
     blocks: tuple[int, ...], c: int, d: int, parameters: int,
     top1: float, top5: float | None, protocol: str, theirs: Mapping[str, ForeignNetwork],
 ) -> NetworkEntry:  # fmt: skip
-    """Return the entry for an ImageNet network with four stages of blocks with c paths, each d wide in conv2_x."""
+    """Return the entry for an ImageNet network with four stages. A block has `c` paths, each `d` wide in conv2_x."""
     return entry(Row(blocks, doubled_widths(c * d, 4), c), parameters, PaperResult(top1, top5, protocol), theirs)
 
 
 def cifar(c: int, d: int, parameters: int, top1: float) -> NetworkEntry:
     """Return the entry for a CIFAR-10 network with three stages of three blocks.
 
-    The error is the mean of 10 runs, from Table 7.
+    A block has `c` paths, each `d` wide in conv2_x. `top1` is the mean error of 10 runs, from Table 7.
     """
     row = Row((3, 3, 3), doubled_widths(c * d, 3), c, stem_kernel=3, size=32)
     return entry(row, parameters, PaperResult(top1, protocol="whole image"), {})

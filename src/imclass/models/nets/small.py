@@ -1,9 +1,9 @@
-"""A small residual network for a folder of photos: 128 pixels, a few hundred to a few thousand images, two CPU cores.
+"""A small residual network for training on two CPU cores with a few hundred to a few thousand photos at 128 pixels.
 
 It is ResNet-18 (He et al., CVPR 2016, arXiv:1512.03385) at half the width, with 2.8 million parameters and 145 million
 multiply-adds, and with changes that cost almost nothing and are known to help:
 - Two 3x3 convolutions of stride 2 replace the 7x7 convolution and the pooling layer. ResNet-C (He et al., CVPR 2019,
-  arXiv:1812.01187, section 4.2) has three and keeps the pooling layer.
+  arXiv:1812.01187, section 4.2) has three 3x3 convolutions, only the first with stride 2, and keeps the pooling layer.
 - Average pooling comes before a shortcut's projection, so that no activation is skipped (ResNet-D, the same section).
 - The last BN of each block starts at 0, so that each block starts as the identity (Goyal et al. 2017, arXiv:1706.02677,
   section 5.1).

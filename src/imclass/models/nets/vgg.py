@@ -1,14 +1,15 @@
 """VGG: very deep convolutional networks for large-scale image recognition.
 
-Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: the networks A to E of Table 1 and, as `vgg-b-shallow`,
-the network of section 4.1. This network has one 5x5 convolution in place of each pair of 3x3 convolutions in B, and its
-top-1 error on a centre crop was 7% higher than that of B. The "-bn" rows, with batch norm between each convolution and
-its ReLU, follow torchvision and are not in the paper.
+Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556: the networks A to E of Table 1, and the network of
+section 4.1 as `vgg-b-shallow`. The latter has one 5x5 convolution in place of each pair of 3x3 convolutions in B, and
+its top-1 error on a centre crop was 7% higher than that of B. The "-bn" rows have batch norm between each convolution
+and its ReLU. They follow torchvision and are not in the paper.
 
-Points that the paper leaves open:
+Deviations, and points that the paper leaves open:
 - Section 3.1 calls 10^-2 the variance of the initial weights. Here it is their standard deviation (`init_std`), because
-  with a standard deviation of 0.1 activations explode. The paper trained A first and initialised the deeper networks
-  with layers from A.
+  activations explode with a standard deviation of 0.1.
+- The paper trained A first, and initialised the deeper networks with layers from A. Here all networks start from random
+  weights.
 - A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, to which the paper refers.
 """
 
@@ -68,7 +69,7 @@ class VGG(Network):
 
 
 def convolution(name: str, w_in: int, w_out: int, kernel: int, batch_norm: bool) -> dict[str, nn.Module]:
-    """Return a convolution that keeps height and width (section 2.1), followed by BN if `batch_norm`, and a ReLU."""
+    """Return a convolution that keeps height and width (section 2.1), BN if `batch_norm` is set, and a ReLU."""
     norm: dict[str, nn.Module] = {f"bn{name}": nn.BatchNorm2d(w_out)} if batch_norm else {}
     layer = nn.Conv2d(w_in, w_out, kernel, padding=kernel // 2)
     return {f"conv{name}": layer, **norm, f"relu{name}": nn.ReLU(inplace=True)}
@@ -87,7 +88,10 @@ def feature_names(row: Row) -> dict[str, str]:
 
 
 def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
-    """Return the row's counterparts in torchvision and timm. In timm the hidden layers are convolutions."""
+    """Return the entries for torchvision and timm, where the network is called `name`.
+
+    In timm the hidden layers are convolutions.
+    """
     features = feature_names(row)
     heads = {
         "torchvision": {"head.fc6": "classifier.0", "head.fc7": "classifier.3", "head.fc8": "classifier.6"},
@@ -103,7 +107,7 @@ def entry(
 ) -> NetworkEntry:
     """Return a network's entry. `theirs` is its name in torchvision and timm.
 
-    The small copy needs larger initial weights: with the paper's 0.01, narrow layers would lose the signal.
+    The small copy for tests needs larger initial weights. With the paper's, its narrow layers would lose the signal.
     """
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,

@@ -2,9 +2,9 @@
 
 The book's `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) for 32 x 32 images: 13 convolutions with biases,
 and three fully connected layers of 512, 512 and 10 units, the second without ReLU. It has 15,254,602 parameters, and
-the book reports an error of 8.54%. Paddle multiplies by 1 - p at test time; here dropout divides by 1 - p in training,
-which is equal in expectation. Convolution weights are drawn from N(0, 2 / fan-in) as in Paddle, but fully connected
-layers are initialised as in PyTorch.
+the book reports an error of 8.54%. Paddle multiplies activations by 1 - p at test time. Here dropout divides them by
+1 - p in training, which is equal in expectation. Convolution weights are drawn from N(0, 2 / fan-in) as in Paddle, but
+fully connected layers have PyTorch's initial weights.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Row:
 
     widths: tuple[int, int, int, int, int] = (64, 128, 256, 512, 512)  # of each stage
     convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)  # the number of convolutions in each stage
-    # After each convolution of a stage except the stage's last.
+    # Dropout after each convolution of a stage except the last one.
     dropout: tuple[float, float, float, float, float] = (0.3, 0.4, 0.4, 0.4, 0.4)
     hidden: int = 512  # units of each of the two hidden layers
     head_dropout: float = 0.5  # before each of the first two fully connected layers

@@ -1,14 +1,14 @@
 """Wide ResNets: wide residual networks.
 
-Sergey Zagoruyko and Nikos Komodakis, BMVC 2016, arXiv:1605.07146. WRN-28-10 for CIFAR is the network in Table 1 with n
-= 4 blocks per group and k = 10, ten times as wide as a ResNet. A block has two 3x3 convolutions in pre-activation
-order. In the "-dropout" row there is dropout of 0.3 between them (sections 2.4 and 3). The errors are medians of 5
-runs. Where the shape changes, the first BN and ReLU come before both paths, as in the released code.
+Sergey Zagoruyko and Nikos Komodakis, BMVC 2016, arXiv:1605.07146. WRN-28-10 for CIFAR is the network in Table 1 with
+four blocks per group (n = 4) and ten times the width of a ResNet (k = 10). A block has two 3x3 convolutions in
+pre-activation order. In the "-dropout" row there is dropout of 0.3 between them (sections 2.4 and 3). The errors are
+medians of 5 runs. Where the shape changes, the first BN and ReLU come before both paths, as in the released code.
 
-WRN-50-2 and WRN-101-2 for ImageNet (section 3, Table 8) are ResNets whose bottlenecks have inner maps twice as wide,
-with the stride in the 3x3 convolution, as in the released models and torchvision. WRN-101-2 is torchvision's and not in
-the paper. The paper reports two top-5 errors for WRN-50-2. The entry has the 6.03 of Table 8, because the 5.79 of Table
-9 belongs to the pre-activation ResNet-200 in Table 8.
+WRN-50-2 and WRN-101-2 for ImageNet (section 3, Table 8) are ResNets with twice as many inner maps in their bottlenecks.
+The 3x3 convolution has the stride, as in the released models and torchvision. WRN-101-2 is torchvision's, and is not in
+the paper. The paper reports two top-5 errors for WRN-50-2: 6.03 in Table 8 and 5.79 in Table 9. The entry has 6.03,
+because 5.79 is the error of the pre-activation ResNet-200 in Table 8.
 """
 
 from collections import OrderedDict
@@ -71,7 +71,7 @@ def cifar(row: Row, parameters: int, top1: float) -> NetworkEntry:
 def imagenet(
     blocks: tuple[int, int, int, int], parameters: int, top1: float, top5: float, protocol: str, theirs: str
 ) -> NetworkEntry:
-    """Return the entry for a ResNet for ImageNet whose bottlenecks have inner maps twice as wide (section 3)."""
+    """Return the entry for an ImageNet ResNet with twice as many inner maps in its bottlenecks (section 3)."""
     row = resnet.Row(blocks, ((128, 256), (256, 512), (512, 1024), (1024, 2048)), stride_in="3x3")
     result = PaperResult(top1, top5, protocol)
     return replace(resnet.entry(row, parameters, result, theirs), paper="arXiv:1605.07146", year=2016)

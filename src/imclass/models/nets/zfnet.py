@@ -5,10 +5,12 @@ Matthew Zeiler and Rob Fergus, ECCV 2014, arXiv:1311.2901, figure 3 and table 2:
 otherwise the maps would not have the sides in the figure: 110, 55, 26, 13 and 6.
 
 Deviations, and points that the paper leaves open:
-- The paper gives no constants for its contrast normalisation across maps; here they are AlexNet's. As in figure 3, the
+- The paper states no constants for its contrast normalisation across maps; here they are AlexNet's. As in figure 3, the
   normalisation follows the pooling.
-- "All weights were initialized to 10^-2" is read as the standard deviation, because equal weights would stay equal.
-- Filters whose root mean square exceeds 0.1 are not rescaled during training, since that is not part of the network.
+- "All weights were initialized to 10^-2" is read as a standard deviation of 10^-2, because equal weights would remain
+  equal.
+- During training, the paper rescales filters whose root mean square exceeds 0.1. Here this step is left out, because it
+  is not part of the network.
 """
 
 from collections import OrderedDict
@@ -59,7 +61,7 @@ class ZFNet(Network):
 def entry(row: Row, parameters: int, top1: float, top5: float) -> NetworkEntry:
     """Return a network's entry with its errors.
 
-    The small copy needs larger initial weights: with the paper's, narrow layers would lose the signal.
+    The small copy for tests needs larger initial weights. With the paper's, its narrow layers would lose the signal.
     """
     return NetworkEntry(
         build=ZFNet, row=row, parameters=parameters, paper="arXiv:1311.2901", year=2013,

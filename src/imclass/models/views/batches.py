@@ -26,14 +26,14 @@ def to_batch(views: UInt8[np.ndarray, "N H W C"]) -> ViewBatch:
 
 
 def views_per_batch(preprocess: Preprocess) -> int:
-    """Return how many views of the preprocess's size and colour make the fastest batch, at least 1."""
+    """Return the number of views that fill a batch of `BATCH_BYTES`, but at least 1."""
     return max(1, BATCH_BYTES // (preprocess.size**2 * preprocess.w_in))
 
 
 def split_by_bytes(
     views: Iterable[IndexedImage], max_bytes: int = BATCH_BYTES
 ) -> Iterator[tuple[list[int], list[Image]]]:
-    """Yield consecutive views in batches, with the position of each view's image.
+    """Yield batches of consecutive views, with the position of each view's image.
 
     A batch ends with the view that brings it to `max_bytes` or more.
     """
@@ -52,7 +52,7 @@ def split_by_bytes(
 
 
 def batch_by_shape(images: ImageSequence) -> Iterator[tuple[list[int], ViewBatch]]:
-    """Yield all images with their positions, in batches of images of equal shape, so that none needs padding."""
+    """Yield batches of images of equal shape, which need no padding, with the positions of the images."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
         shapes.setdefault(image.shape, []).append(i)

@@ -1,4 +1,4 @@
-"""Geometry of multi-crop protocols: the squares that they score in a rescaled image, in pixels.
+"""Geometry of multi-crop protocols: the squares of a rescaled image that they score, in pixels.
 
 Each rule receives the height and width of the rescaled image, both at least the network's native size, and the native
 size itself. It returns a fixed number of squares in a fixed order. The protocol adds the horizontal flips.
@@ -31,7 +31,7 @@ def largest_squares(height: int, width: int) -> tuple[CropSquare, CropSquare, Cr
 
 
 def crops_in_square(box: CropSquare, size: int) -> tuple[CropSquare, ...]:
-    """Return the corners and centre of a square, in coordinates of the whole image."""
+    """Return 5 squares of the native size inside `box`, its corners and centre, in coordinates of the whole image."""
     within = corners_and_center(box.side, box.side, size)
     return tuple(CropSquare(box.top + top, box.left + left, side) for top, left, side in within)
 

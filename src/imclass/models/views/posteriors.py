@@ -39,14 +39,14 @@ CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]
 
 
 def mirror_mean(posteriors: Callable[[Tensor], Tensor], batch: ViewBatch) -> Float64[Tensor, "N K"]:
-    """Return the mean of the posteriors of views and of their horizontal flips."""
+    """Return the mean of each view's posterior and that of its horizontal flip."""
     return (posteriors(batch) + posteriors(batch.flip(3))) / 2
 
 
 def score_over_scales(
     classifier: NetworkBacked, images: ImageSequence, scales: Sequence[int], scorers: Sequence[ViewScorer]
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of the mean posterior over scales and scorers, or an empty tensor if there are no images."""
+    """Return each image's mean posterior over scales and scorers, as scores. Without images, the tensor is empty."""
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
     for q in scales:
         for owners, window in split_by_bytes(rescale_images(images, classifier.preprocess, q), WINDOW_BYTES):
@@ -56,7 +56,7 @@ def score_over_scales(
 
 
 def check_maps(classifier: NetworkBacked, side: int, scorers: Sequence[ViewScorer]) -> None:
-    """Try one black image, and raise a `UserError` if the network cannot be applied to whole images."""
+    """Score one black image, and raise a `UserError` if the network cannot be applied to whole images."""
     black = np.zeros((side, side, classifier.preprocess.w_in), np.uint8)
     for scorer in scorers:
         if isinstance(scorer, ClassMaps):  # crops have the native size, which every network accepts
@@ -64,7 +64,7 @@ def check_maps(classifier: NetworkBacked, side: int, scorers: Sequence[ViewScore
 
 
 def rescale_images(images: ImageSequence, preprocess: Preprocess, q: int) -> Iterator[IndexedImage]:
-    """Yield each image with its shorter side at `q` pixels, with the preprocess's colours and interpolation."""
+    """Yield each image, rescaled so that its shorter side is `q` pixels, in the colours of `preprocess`."""
     rule = replace(preprocess, resize="shorter", scale=q)
     for i, image in enumerate(images):
         yield i, rule.apply_resize(rule.convert_colour(rule.limit_aspect(image)))
@@ -103,7 +103,7 @@ def crop_view(image: Image, box: CropSquare, preprocess: Preprocess) -> Image:
 class ClassMaps:
     """A `ViewScorer` that averages the class maps of whole images and of their horizontal flips.
 
-    `reduce` maps class maps, N K h w, and the link to probabilities, N K.
+    `reduce` receives class maps (N K h w) and the link, and returns probabilities (N K).
     """
 
     reduce: Callable[[Tensor, Link], Tensor]
@@ -124,7 +124,7 @@ def mean_of_scores(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Fl
 def highest_posterior(maps: Float[Tensor, "N K h w"], link: Link = "softmax") -> Float64[Tensor, "N K"]:
     """Return each class's highest posterior over all positions (Sermanet et al. 2014, section 3.3).
 
-    Under "softmax" these sum to 1 or more.
+    If `link` is "softmax", these posteriors sum to 1 or more.
     """
     return posterior(maps, link).amax((2, 3))
 
@@ -135,7 +135,7 @@ class MeanPosterior:
 
     name: str
     scorers: tuple[ViewScorer, ...]
-    scales: tuple[int, ...] = ()  # Q in pixels; if empty, the paper's, or else the scale at which the model was trained
+    scales: tuple[int, ...] = ()  # Q in pixels; if empty, `paper`; if that is also empty, the Q of training
     paper: tuple[int, ...] = ()  # the paper's Q for networks of `native` pixels; scaled in proportion for other sizes
     native: int = 224
     about: str = ""  # a one-line description that cites the paper
@@ -155,7 +155,7 @@ class MeanPosterior:
         check_maps(classifier, min(sides), self.scorers)
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Return log-scores of uint8 H W C images of any size. Raise a `UserError` for a Q below the native size."""
+        """Return the scores of uint8 H W C images of any size. Raise a `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return score_over_scales(classifier, images, sides, self.scorers)

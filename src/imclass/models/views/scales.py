@@ -12,7 +12,7 @@ from imclass.core.preprocess import Preprocess
 def training_scale(preprocess: Preprocess) -> int:
     """Return the Q with which a model was trained.
 
-    For a preprocess without a scale ("squash" or "none") Q is the native size, so an image of that size is unchanged.
+    If `preprocess` has no scale (`resize` is "squash" or "none"), this is the native size.
     """
     return preprocess.scale if preprocess.resize == "shorter" else preprocess.size
 
@@ -32,7 +32,7 @@ def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -
 
 
 def replace_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtocol:
-    """Return the protocol with these scales instead. Raise a `UserError` for a protocol that has no scales."""
+    """Return a copy of the protocol with these scales. Raise a `UserError` for a protocol that has no scales."""
     text = " ".join(map(str, scales))
     if not hasattr(protocol, "scales"):
         raise UserError(
