@@ -106,11 +106,11 @@ class NetworkClassifier:
         )
 
     def with_network(self, network: Network) -> "NetworkClassifier":
-        """Return a copy of this classifier with another network, run by the same kind of engine."""
+        """Return a copy of this classifier with another network and an engine of the same kind."""
         return replace(self, network=network, engine=self.engine.for_network(network))
 
     def fold(self) -> "NetworkClassifier":
-        """Return a copy for inference with each batch norm folded into the layer before it, where possible."""
+        """Return a copy for inference. Where possible, each batch norm is folded into the layer before it."""
         return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":

@@ -44,7 +44,7 @@ class Step:
 
 
 def find_instances(arguments: Any, kind: type) -> list[Any]:
-    """Return every object of this type among the arguments, including those in nested lists and tuples."""
+    """Return every object of type `kind` among the arguments, including those in nested lists and tuples."""
     if isinstance(arguments, tuple | list):
         return [found for argument in arguments for found in find_instances(argument, kind)]
     return [arguments] if isinstance(arguments, kind) else []

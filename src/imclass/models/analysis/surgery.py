@@ -62,7 +62,7 @@ def foldable_pairs(network: Network, steps: Sequence[Step]) -> list[tuple[str, s
 
 @torch.no_grad()
 def absorb(layer: nn.Module, norm: nn.Module) -> None:
-    """Fold a batch norm with fixed statistics into the preceding layer, computing in float64."""
+    """Fold a batch norm with fixed statistics into the layer before it. The new weights are computed in float64."""
     if not isinstance(layer, WeightedLayer) or not isinstance(norm, BatchNorm):
         raise TypeError(f"{type(norm).__name__} cannot be folded into {type(layer).__name__}")
     if norm.running_mean is None or norm.running_var is None:
@@ -162,7 +162,7 @@ def side_of(layer: nn.Module, name: str) -> int:
 
 
 def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Module:
-    """Return a max-pooling layer at stride 1 with the given padding before and after the map."""
+    """Return a max-pooling layer at stride 1. `padding` is the padding before and after the map on each axis."""
     pool = nn.MaxPool2d(kernel, 1, dilation=dilation)
     # A separate layer pads, since MaxPool2d allows padding of at most half the kernel.
     return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool

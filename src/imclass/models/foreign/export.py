@@ -64,7 +64,7 @@ def export_network(classifier: NetworkClassifier, library: str, context: Context
 
 
 def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
-    """Raise a `UserError` unless the library's network has the same tensors and layers."""
+    """Raise a `UserError` unless the library's network has the same tensors and layers as the classifier's."""
     foreign, row = entry.foreign[library], row_of(entry, classifier.row, classifier.name)
     theirs = row_of(entry, dict(foreign.row), classifier.name)
     classes, w_in = len(classifier.classes), classifier.preprocess.w_in

@@ -87,7 +87,7 @@ def read_safetensors(path: Path) -> NamedTensors:
 
 
 def read_arrays(path: Path) -> NamedTensors:
-    """Read an .npz archive. Raise a `UserError` if it declares more data than its size allows."""
+    """Read an .npz archive. Raise a `UserError` if it declares more data than a file of its size can hold."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
