@@ -62,10 +62,10 @@ def without_last_layer(classifier: NetworkBacked) -> NetworkBacked:
 
 
 def linear_layer(head: nn.Sequential, network: str) -> nn.Linear | nn.Conv2d:
-    """Return the last layer with weights of a head whose scores are linear in the input of that layer.
+    """Return a head's last layer with weights. The head's scores must be linear in the input of this layer.
 
-    It must be a fully connected layer or a 1x1 convolution, with biases, and only layers of the types in `AVERAGES` may
-    follow it. Otherwise raise a `UserError`.
+    The layer must be a fully connected layer or a 1x1 convolution, with biases, and only layers of the types in
+    `AVERAGES` may follow it. Otherwise raise a `UserError`.
     """
     weighted = [i for i, layer in enumerate(head) if any(True for _ in layer.parameters())]
     last, *after = [*head][weighted[-1] :] if weighted else [nn.Identity()]

@@ -48,7 +48,7 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
 
 
 class BatchNormBypass(TorchFunctionMode):
-    """A mode that skips batch norms, which change no shape and are the slowest layers on the "meta" device."""
+    """A mode that skips batch norms. They do not change shapes, and are the slowest layers on the "meta" device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not functional.batch_norm:

@@ -7,7 +7,7 @@ numbered on arXiv:
 - the stem is that of Inception-v3, followed by one block like Inception-v3's, but with 320 maps; in figure 3 the stem
   is Inception-v4's;
 - there are 10, 20 and 10 residual blocks; in figure 15 there are 5, 10 and 5;
-- residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 give 384, 1154 and 2048;
+- residuals have 320, 1088 and 2080 maps, like their inputs; figures 16, 17 and 19 state 384, 1154 and 2048;
 - residuals are scaled by 0.17, 0.10 and 0.20, but the last residual is not scaled, and no ReLU follows it;
 - a 1x1 convolution to 1536 maps comes before global average pooling, and the auxiliary head is left out.
 As in the released code, weights are initialised by Glorot's rule. In Inception-v4 (inception_v4.py) the initial

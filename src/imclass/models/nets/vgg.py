@@ -88,7 +88,7 @@ def feature_names(row: Row) -> dict[str, str]:
 
 
 def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
-    """Return the entries for torchvision and timm, where the network is called `name`.
+    """Return the entries for torchvision and timm, in which the network is called `name`.
 
     In timm the hidden layers are convolutions.
     """

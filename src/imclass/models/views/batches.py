@@ -67,7 +67,7 @@ def score_one_view(
     preprocess: Preprocess,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of one view of each image, prepared by `preprocess`, or an empty tensor if there are no images.
+    """Return the scores of one view per image, made by `preprocess`. Without images, the tensor is empty.
 
     `score` maps a batch of views, N C H W, to scores, N K. By default it is `classifier.scores`.
     """

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 
 class CropSquare(NamedTuple):
-    """A square of an image: first row, first column and side. Squares of other sizes are resized to the native size."""
+    """A square of an image: first row, first column and side.
+
+    If the side is not the native size, the crop is resized to that size.
+    """
 
     top: int
     left: int

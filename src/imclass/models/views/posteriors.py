@@ -64,7 +64,7 @@ def check_maps(classifier: NetworkBacked, side: int, scorers: Sequence[ViewScore
 
 
 def rescale_images(images: ImageSequence, preprocess: Preprocess, q: int) -> Iterator[IndexedImage]:
-    """Yield each image, rescaled so that its shorter side is `q` pixels, in the colours of `preprocess`."""
+    """Yield each image, rescaled so that its shorter side is `q` pixels. `preprocess` converts the colours."""
     rule = replace(preprocess, resize="shorter", scale=q)
     for i, image in enumerate(images):
         yield i, rule.apply_resize(rule.convert_colour(rule.limit_aspect(image)))

@@ -10,7 +10,7 @@ from imclass.core.preprocess import Preprocess
 
 
 def training_scale(preprocess: Preprocess) -> int:
-    """Return the Q with which a model was trained.
+    """Return the Q at which a model was trained.
 
     If `preprocess` has no scale (`resize` is "squash" or "none"), this is the native size.
     """
