@@ -23,7 +23,7 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True)
 class Row:
-    """A variant of the small network: its native size, and the width and number of blocks of each of its four stages."""
+    """A variant of the small network: its native size, and the width and number of blocks of each stage."""
 
     size: int = 128
     stem: int = 16  # maps of the first convolution
