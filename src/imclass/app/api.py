@@ -144,7 +144,7 @@ def predict(
     if isinstance(model, str | Path):
         model = models.load_classifier(os.path.expanduser(model), context, device=str(device))
     if not isinstance(model, Classifier):
-        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a classifier that load returned")
+        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a classifier returned by load")
     member = EnsembleMember(model, known)
     member.check()
     return predictions(member, name_images(images), top, batch, workers, context.max_pixels)

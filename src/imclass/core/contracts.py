@@ -203,7 +203,7 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class ViewProtocol(Protocol):
-    """A rule that turns views of an image into one vector of scores, as a frozen value.
+    """An immutable rule that turns views of an image into one vector of scores.
 
     Metrics are computed from these vectors and never from the scores of single views.
     """

@@ -26,7 +26,7 @@ def dataset_table(context: Context | None = None) -> EntryTable:
 
 
 def open_split(data: str, split: str, context: Context, cut: Cut = DEFAULT_CUT) -> Dataset:
-    """Return one split of `data`. The split "all" has every image of a folder or table without splits.
+    """Return one split of `data`. The split "all" contains every image of a folder or table without splits.
 
     If the data set or the split does not exist, raise a `UserError` that suggests the nearest name.
     """
@@ -57,7 +57,7 @@ class OpenData:
         return self.cuts[cut]
 
     def take(self, split: str, cut: Cut = DEFAULT_CUT) -> Dataset:
-        """Return one split. The split "all" has every image of a folder or table without splits.
+        """Return one split. The split "all" contains every image of a folder or table without splits.
 
         If the split does not exist, raise a `UserError` that suggests the nearest name.
         """

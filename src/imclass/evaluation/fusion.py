@@ -88,7 +88,7 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
 def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
     """Return the evaluation of an `Ensemble`, computed from its members' scores without running a model.
 
-    Raise `UserError` unless the evaluations have the same images and the same class names.
+    Raise `UserError` unless the evaluations cover the same images and class names.
     """
     first, orders = evaluations[0], join_evaluations(evaluations)
     link = first.targets.link
@@ -103,7 +103,7 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
 def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
     """Return the positions of the first evaluation's classes in each evaluation's list of classes.
 
-    Raise `UserError` unless all evaluations have the same images with the same labels.
+    Raise `UserError` unless all evaluations cover the same images with the same labels.
     """
     first = evaluations[0]
     orders = join_members([evaluation.classes for evaluation in evaluations])

@@ -63,7 +63,7 @@ class Learner:
 
     @property
     def network(self) -> Network:
-        """Return the network in training."""
+        """Return the network being trained."""
         return self.classifier.network
 
     def gradients(

@@ -154,7 +154,7 @@ def window_scores(made: Network, pool: str, maps: Tensor, side: int, at: tuple[i
     [("alexnet", "pool5", 2), ("overfeat-accurate", "pool6", 3), ("vgg-a", "pool5", 2), ("lenet-5", "5", 2)],
 )
 def test_each_position_of_the_fine_map_is_the_network_on_its_window(name: str, pool: str, factor: int) -> None:
-    """OverFeat, section 3.3: the same maps before the last pooling, and every offset of it."""
+    """OverFeat, section 3.3: the same maps before the last pooling layer, and every offset of it."""
     original = network(name)
     with torch.no_grad():
         copy, batch = fine_network(original), images(original, 1, more=40)

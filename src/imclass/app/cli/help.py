@@ -31,7 +31,7 @@ MORE = {
 
 
 def overview() -> str:
-    """Return the help of `imclass` itself: one line for each verb and for each option common to all verbs."""
+    """Return the help text for `imclass` itself: one line for each verb and for each option common to all verbs."""
     verbs = {verb: syntax_of(kind).summary for verb, kind in VERBS.items()}
     options = {option.label: brief(option) for option in syntax_of(CommonArguments).options}
     options |= {"-h, --help": "Print the help of a verb", "--version": "Print the version"}
@@ -47,7 +47,7 @@ def overview() -> str:
 
 
 def verb_help(verb: str, kind: type) -> str:
-    """Return the help of a verb, with a line for each of its arguments."""
+    """Return the help text for a verb, with a line for each of its arguments."""
     syntax = syntax_of(kind)
     positional = {argument.label: brief(argument) for argument in syntax.positional}
     options = {option.label: brief(option) for option in syntax.options}

@@ -57,10 +57,9 @@ def time_section(m: ReportData) -> Html:
         return Html()
     seconds, images, waited = (sum(getattr(e, key) for e in epochs) for key in ("seconds", "images", "waited"))
     share = percent(waited / max(seconds, 1e-9))
-    text = (
-        f"Training on {images:,} images took {format_duration(seconds)} ({images_per_second(images, seconds)} images "
-    )
-    text += f"per second). {share} of that time was spent waiting for data. Evaluation time is not included."
+    pace = f"{format_duration(seconds)} ({images_per_second(images, seconds)} images per second)"
+    text = f"Training processed {images:,} images, counted once per epoch, in {pace}. Waiting for data took {share} of "
+    text += "that time. Evaluation time is not included."
     rows = [
         (str(e.number), f"{e.seconds:,.1f}", images_per_second(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs
     ]

@@ -233,7 +233,7 @@ def classes_section(m: ReportData) -> Html:
     is_long = any(text_width(label) > 10 for label in m.result.classes)
     text = "The class with the lowest F1 comes first. " if many else ""
     text += "Precision: of the images predicted as a class, the percentage that belong to it. "
-    text += "Recall: of the images in a class, the percentage that were predicted as it. "
+    text += "Recall: of the images in a class, the percentage predicted as that class. "
     text += "F1 is the harmonic mean of precision and recall."
     return join_html(
         [html_table(head, lines, "numbers long" if is_long else "numbers"), element("p", text, class_="small")]
@@ -309,8 +309,8 @@ def first_layer_section(m: ReportData) -> Html:
     ]
     if not figures:
         return Html()
-    text = "A feature map shows where in the image a filter responds, before any later layer. All filters share one "
-    text += "scale, and so do all maps: the lowest value is black, and the highest is white."
+    text = "A feature map shows where in the image a filter responds. The filters share one scale and the maps "
+    text += "another: the lowest value is black, and the highest is white."
     return join_html([element("div", *figures, class_="inside"), element("p", text, class_="small")])
 
 

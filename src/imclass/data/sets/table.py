@@ -147,7 +147,7 @@ def check_header(path: Path, columns: Sequence[str]) -> None:
     fix = "the first line must contain image and label, or image and labels for any number of labels"
     twice = [column for column in KNOWN_COLUMNS if columns.count(column) > 1]
     if twice:
-        raise UserError(f"{path}, line 1: the column {twice[0]} occurs twice; keep one")
+        raise UserError(f"{path}, line 1: the column {twice[0]!r} occurs twice; keep one")
     if "image" not in columns or not {"label", "labels"} & set(columns):
         problem = f"the columns are {list_names(columns)}" if columns else "it has no columns"
         raise UserError(f"{path}, line 1: {problem}; {fix}")

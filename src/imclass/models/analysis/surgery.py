@@ -146,7 +146,7 @@ def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
         return max_pool(kernel, (padding, padding + max(over, 0)))
     if over > 0:
         raise UserError(
-            f"the last pooling, {step.layer!r}, averages windows that extend beyond the border, so the class "
+            f"the last pooling layer, {step.layer!r}, averages windows that extend beyond the border, so the class "
             "maps cannot be made finer"
         )
     return nn.AvgPool2d(kernel, 1, padding)
@@ -197,4 +197,4 @@ def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
     except (RuntimeError, ValueError):
         after = None
     if after != tuple(AxisField(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
-        raise UserError(f"some data bypasses the last pooling, {name!r}, so the class maps cannot be made finer")
+        raise UserError(f"some data bypasses the last pooling layer, {name!r}, so the class maps cannot be finer")

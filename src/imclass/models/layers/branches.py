@@ -114,7 +114,7 @@ def layers_up_to(features: nn.Sequential, name: str) -> nn.Sequential:
 
 
 def auxiliary_side(layers: nn.Sequential, size: int, w_in: int) -> int:
-    """Return the side of the maps after `layers`, which are the trunk and the first layers of an auxiliary head.
+    """Return the side length of the maps after `layers`, which are the trunk and the first layers of an auxiliary head.
 
     If the maps would be empty, raise a `ValueError` that states the smallest size that works and the option that
     drops the head.

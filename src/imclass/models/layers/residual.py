@@ -139,7 +139,7 @@ def stages(
 
 
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
-    """Return the side of the maps after `stem` and `stages`. Layers of stride 2 are padded and round up.
+    """Return the side length of the maps after `stem` and `stages`. Layers of stride 2 are padded and round up.
 
     `map_side` would return the same side, but takes seconds for a network with a thousand layers.
     """

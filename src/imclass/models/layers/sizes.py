@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 
 def map_side(features: nn.Module, size: int, w_in: int) -> int:
-    """Return the side of the maps that `features` produces from an image of size x size pixels.
+    """Return the side length of the maps that `features` produces from an image of size x size pixels.
 
     If the maps would be empty, raise a `ValueError` that states the smallest size that works. Only shapes are computed.
     """
@@ -33,7 +33,7 @@ def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> i
 
 
 def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
-    """Return the side of the maps, or None if the input of some layer is too small for that layer."""
+    """Return the side length of the maps, or None if the input of some layer is too small for that layer."""
     training = features.training
     state = {name: tensor.to("meta") for name, tensor in features.state_dict(keep_vars=True).items()}
     try:
