@@ -105,7 +105,7 @@ def test_fresh_takes_nothing() -> None:
 def test_networks_with_nothing_in_common_are_refused() -> None:
     source, target = create_narrow("resnet-18", ["a", "b"], 1), create_narrow("vgg-a", ["a", "b"], 2)
     before = tensors_digest(target.network.state_dict())
-    with pytest.raises(UserError, match="no tensor of resnet-18 fits vgg-a by name and shape"):
+    with pytest.raises(UserError, match="no tensor of resnet-18 matches one of vgg-a in name and shape"):
         begin(target, source, "continue")
     assert tensors_digest(target.network.state_dict()) == before
 

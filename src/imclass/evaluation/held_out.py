@@ -153,7 +153,7 @@ def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
 
 
 def relation_to_training(known: ModelOrigin) -> str:
-    """Return a phrase for the scope of data that is not known to be the model's training data."""
+    """Return how data relates to the model's training data, unless it is known to be the same, as a phrase."""
     if known.recognises:
         return ""  # each image that the model was trained on is recognised
     if known.trained.data is None:

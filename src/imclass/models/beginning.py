@@ -74,7 +74,7 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
     pairs = class_pairs(classifier, source) if joined else {}
     if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
         raise UserError(
-            f"no tensor of {source.name} fits {classifier.name} by name and shape. Pass a model of "
+            f"no tensor of {source.name} matches one of {classifier.name} in name and shape. Pass a model of "
             f"{classifier.name} to --init, or drop --init to start from random weights"
         )
     with torch.no_grad():

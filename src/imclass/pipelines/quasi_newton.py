@@ -1,6 +1,6 @@
 """Minimisation of penalised logistic losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
 
-Rows are in the coordinates of principal axes, where the second derivative is nearly diagonal. Its approximate diagonal
+Rows are in principal-axis coordinates, where the second derivative is nearly diagonal. Its approximate diagonal
 scales each estimate of the inverse, so tens of iterations are enough. Scores are linear in the weights, so the line
 search needs no further products with the rows. Several fits to the same rows, which weight the images differently, run
 together, because reading the rows takes most of the time.

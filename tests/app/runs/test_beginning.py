@@ -124,7 +124,7 @@ def test_another_network_takes_tensors_of_equal_name_and_shape(folder: Path) -> 
     other = {"model.network": "lenet-5-32", "model.widths": (3, 5), "preprocess.size": 32}
     job = prepare_run(init="old.safetensors", override=other)
     assert job.legs[0].make().name == "lenet-5-32" and job.config.model.mean == (0.3,)
-    with pytest.raises(UserError, match="no tensor of lenet-5 fits vgg-bn-drop by name and shape"):
+    with pytest.raises(UserError, match="no tensor of lenet-5 matches one of vgg-bn-drop in name and shape"):
         prepare_run(init="old.safetensors", override={"model.network": "vgg-bn-drop", "preprocess.size": 32})
 
 

@@ -127,7 +127,7 @@ def read_limits(root: Path = ROOT) -> Limits:
 
 
 def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
-    """Yield the resource kinds and the group path of each line in /proc/self/cgroup. Version 2 does not list kinds."""
+    """Yield the controllers and the group path of each line in /proc/self/cgroup; cgroup v2 lists no controllers."""
     for line in listing.splitlines():
         _, _, rest = line.partition(":")
         kinds, _, group = rest.partition(":")

@@ -38,7 +38,7 @@ def axes(shown: Panel) -> Html:
 
 
 def curve(shown: Panel, line: SplitCurve) -> Html:
-    """Return the line of a split, which is broken at gaps, and its dots."""
+    """Return a split's line, broken at gaps, and its dots."""
     # A piece with a single point is drawn only as a dot.
     pieces = (" ".join(",".join(place(shown, *point)) for point in piece) for piece in line.pieces if len(piece) > 1)
     dots = (place(shown, *point) for point in line.dots)
