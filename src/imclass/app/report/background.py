@@ -58,8 +58,8 @@ def time_section(m: ReportData) -> Html:
     seconds, images, waited = (sum(getattr(e, key) for e in epochs) for key in ("seconds", "images", "waited"))
     share = percent(waited / max(seconds, 1e-9))
     pace = f"{format_duration(seconds)} ({images_per_second(images, seconds)} images per second)"
-    text = f"Training processed {images:,} images (each counted once per epoch) in {pace}. Waiting for data took {share} of "
-    text += "that time. Evaluation time is not included."
+    text = f"Training processed {images:,} images (each counted once per epoch) in {pace}. "
+    text += f"Waiting for data took {share} of that time. Evaluation time is not included."
     rows = [
         (str(e.number), f"{e.seconds:,.1f}", images_per_second(e.images, e.seconds), f"{e.rate:.3g}") for e in epochs
     ]

@@ -133,9 +133,7 @@ class Run:
                 record = plan.record | {"facts": digest, "runtime": to_json(used)}
                 write_file(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
-            raise UserError(
-                f"--out {self.folder} cannot be written to: {error.strerror}; choose another folder"
-            ) from None
+            raise UserError(f"--out {self.folder} cannot be written to: {error.strerror}; choose another one") from None
 
     def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
         """Raise a `UserError` with a list of differences if the directory's run differs from the new one."""
