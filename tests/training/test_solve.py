@@ -275,7 +275,7 @@ def test_features_that_are_not_finite_are_refused(photos: Path, tmp_path: Path, 
 def test_a_class_with_one_photo_is_refused_before_work_starts(tmp_path: Path, context: Context) -> None:
     photos = tree(tmp_path / "photos", 9)
     tree(photos, 1, ("emu",))
-    with pytest.raises(UserError, match=r"has 1 training image of class 'emu', and the solver logistic needs at least"):
+    with pytest.raises(UserError, match=r"has fewer than 2 training images of 'emu'. The solver logistic"):
         run(config_of(photos), tmp_path / "run", context)
     assert not (tmp_path / "run").exists()
 

@@ -214,10 +214,9 @@ def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
     counts = train.targets.counts(len(train.classes)).tolist()
     few = [name for name, count in zip(train.classes, counts, strict=True) if count < solver.min_images]
     if few:
-        names, count = list_names(tuple(few), 5), counts[train.classes.index(few[0])]
         raise UserError(
-            f"{data} has {count} training image{'s' * (count != 1)} of class {names}, and the solver {solver.kind} "
-            f"needs at least {solver.min_images} of each class; add images, or remove the class"
+            f"{data} has fewer than {solver.min_images} training images of {list_names(tuple(few), 5)}. The solver "
+            f"{solver.kind} needs at least {solver.min_images} of each class; add images, or remove the class"
         )
 
 
