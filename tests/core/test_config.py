@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from imclass.core.config import Execution, Model, Stage, Training, check_bounds
+from imclass.core.bounds import check_bounds
+from imclass.core.config import Execution, Model, Stage, Training
 from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area

@@ -1,0 +1,146 @@
+"""The kinds of optimiser, schedule, objective, solver and augmentation. Each kind is found by name in a table."""
+# Tested in tests/core/test_config.py
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from imclass.core.bounds import Above, AtLeast, AtMost
+
+Pair: TypeAlias = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Optimiser(ABC):
+    """A kind of optimiser with its settings. The learning rate belongs to the schedule."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]]) -> Any:
+        """Return a `torch.optim.Optimizer` for these parameter groups.
+
+        The optimiser's state for each parameter must consist only of tensors, because checkpoints store nothing else.
+        """
+
+
+@dataclass(frozen=True)
+class Position:
+    """The progress within a stage, on which the learning rate depends."""
+
+    step: int  # steps before this one
+    samples: int  # images before this step
+    steps: int  # steps in the whole stage
+    history: tuple[float, ...] = ()  # the stage's validation accuracies so far
+    errors: tuple[float, ...] = ()  # training errors of the stage's finished epochs, as fractions
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """The learning rate as a pure function of position and history. Resuming therefore needs no saved state."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+    needs_validation: ClassVar[bool] = False
+    rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1  # the highest rate
+    warmup: Annotated[int, AtLeast(0)] = 0  # steps over which the rate climbs linearly from 0 to the scheduled rate
+    warmup_share: Annotated[float, AtLeast(0), AtMost(1)] = 1.0  # the largest fraction of the stage's steps for warm-up
+
+    @abstractmethod
+    def share_at(self, position: Position) -> float:
+        """Return the fraction of `rate` to use at a position, before warm-up is applied."""
+
+    def warmup_of(self, steps: int) -> int:
+        """Return the number of warm-up steps in a stage of `steps` steps."""
+        return min(self.warmup, round(self.warmup_share * steps))
+
+    def rate_at(self, position: Position) -> float:
+        """Return the learning rate for the step at `position`."""
+        share = self.share_at(position)
+        warmup = self.warmup_of(position.steps)
+        if position.step < warmup:  # Goyal et al., arXiv:1706.02677, section 2.2: climb linearly to the rate
+            share *= (position.step + 1) / warmup
+        return self.rate * share
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """A kind of objective: the loss that training minimises."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+    link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"  # "sigmoid" for images with several labels
+
+    @abstractmethod
+    def loss(self, scores: Any, targets: Any) -> Any:
+        """Return the loss for each image [N], given scores [N K] and targets as defined in `core/targets.py`."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Objective):
+    """Cross-entropy between labels and the softmax of the scores, in nats (natural logarithms).
+
+    Minimising it maximises the multinomial logistic regression objective (Krizhevsky et al., NIPS 2012, section 3).
+    """
+
+    kind: ClassVar[str] = "cross-entropy"
+
+    def loss(self, scores: Any, targets: Any) -> Any:
+        """Return the negative log-probability of each image's label.
+
+        For class fractions, return the mean over the classes, weighted by the fractions.
+        """
+        from torch.nn import functional
+
+        from imclass.core.targets import Soft
+
+        wanted: Any = targets.rows if isinstance(targets, Soft) else targets.labels
+        return functional.cross_entropy(scores, wanted, reduction="none")
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Objective):
+    """Binary cross-entropy between labels and the sigmoid of the scores, in nats, summed over classes.
+
+    Because of the sum (T. Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 1), each
+    class trains as fast as in a classifier for that class alone. A mean would slow training down in proportion to the
+    number of classes. Classes for which an image is not annotated do not contribute to its loss.
+    """
+
+    kind: ClassVar[str] = "binary-cross-entropy"
+    link: ClassVar[Literal["softmax", "sigmoid"]] = "sigmoid"
+
+    def loss(self, scores: Any, targets: Any) -> Any:
+        """Return the loss for each image, summed over the classes for which the image is annotated."""
+        from torch.nn import functional
+
+        marks = targets.marks
+        losses = functional.binary_cross_entropy_with_logits(scores, (marks == 1).to(scores.dtype), reduction="none")
+        return (losses * (marks >= 0)).sum(1)
+
+
+@dataclass(frozen=True)
+class Solver(ABC):
+    """A kind of solver with its settings. A solver fits a network's last layer to features of the training images."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+    min_images: ClassVar[int] = 2  # the number of training images that each class needs
+
+    @abstractmethod
+    def build(self) -> Any:
+        """Return an unfitted `imclass.pipelines.part.LinearScorer`."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """A kind of random change to training images, with its settings. Its choices depend only on (seed, epoch, sample).
+
+    A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
+    reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
+    image at the network's input size (`imclass.data.augment.colour.ColourKind`).
+    """
+
+    kind: ClassVar[str] = ""  # its name in the table
+
+    def __init_subclass__(cls) -> None:
+        """Raise `TypeError` for a kind that has both methods or neither."""
+        if hasattr(cls, "windows") == hasattr(cls, "colour"):
+            raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")

@@ -1,0 +1,73 @@
+"""A training run: every setting that affects its result, and the settings that do not.
+
+The comment on a field is its help text.
+"""
+# Tested in tests/core/test_config.py
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
+from imclass.core.config.split import Cut, Share
+from imclass.core.config.stage import Model, Stage
+from imclass.core.errors import require
+from imclass.core.preprocess import Preprocess
+
+CONFIG_FORMAT = 2  # the format number in a run's config.json
+Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training run: every setting that affects its result. A recipe returns one.
+
+    `device` and `precision` may be "auto". A run resolves them when it begins and stores the result in its `Runtime`.
+    """
+
+    recipe: str
+    model: Model
+    stages: tuple[Stage, ...]
+    preprocess: Preprocess
+    data: str  # a data set's name, a folder with one subfolder per class, or a CSV file
+    split: Share = Share()
+    split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
+    validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
+    init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
+    init_digest: str = ""  # SHA-256 of that model's tensors, computed when the run begins
+    seed: Seed = 0
+    device: str = "auto"  # cpu, cuda, cuda:N or mps; auto: CUDA if available, else cpu
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: on this machine, the fastest whose scores agree
+    nonfinite: Literal["stop", "skip"] = "stop"
+    max_megapixels: Annotated[float, Above(0)] = 50.0  # millions of pixels; image files with more are refused
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+    @property
+    def cut(self) -> Cut:
+        """Return how the data is divided into splits."""
+        return Cut(self.split, self.split_seed, self.validation)
+
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a run without stages, and for a normalisation that does not fit the images."""
+        require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
+        mean, std = self.model.mean, self.model.std
+        require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "1 value, or 1 per channel")
+        require(len(mean) == len(std), "model.std", std, "as many values as model.mean")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Settings of a run that do not affect its result. All of them may change when the run is resumed."""
+
+    workers: Annotated[int, AtLeast(0)] = 2  # decoding threads; 0 decodes in the main thread
+    memory: Annotated[int, AtLeast(0)] = 2048  # MiB for decoded images; a data set up to this size is kept in memory
+    save_every: Annotated[int, AtLeast(0)] = 60  # seconds between checkpoints; each epoch also ends with one
+    keep: Annotated[int, AtLeast(2, "one is the fallback for the other")] = 2  # how many checkpoints to keep
+    keep_checkpoints: bool = False  # keep the checkpoints after the run has finished
+    strict: bool = False  # make a refused image an error
+    pictures: bool = True  # keep the images that the report shows: the worst mistakes and an example
+    plugins_changed: bool = False  # resume even if a plugin that the run uses has changed
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
