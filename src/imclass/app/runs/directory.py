@@ -118,11 +118,20 @@ class Run:
         lines = before.difference(training, to_json(default))
         if self.has_work:
             self.compare(before, lines, execution, data)
-        if lines or not self.has_work:  # before the first result the data may still change, so its facts are not kept
-            return Plan(record, None if lines else before.runtime)
-        return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
+        if lines:
+            return Plan(record)
+        resolved = before.resolved if before.digest == data.digest else None
+        if not self.has_work:  # before the first result the data may still change, so its facts are not kept
+            return Plan(record, before.runtime, None, resolved)
+        return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {}, resolved)
 
-    def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
+    def begin(
+        self,
+        plan: "Plan",
+        used: Runtime,
+        facts: Mapping[str, Tensor] = NO_FACTS,
+        resolved: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Write config.json and the facts about the data to the directory. Do nothing if it already has results."""
         if self.has_work:
             return
@@ -130,7 +139,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.hold_lock():  # another process may have begun this run and saved nothing yet
                 digest = write_facts(self.facts, facts) if facts else ""
-                record = plan.record | {"facts": digest, "runtime": to_json(used)}
+                record = plan.record | {"facts": digest, "runtime": to_json(used), "resolved": dict(resolved)}
                 write_file(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"--out {self.folder} cannot be written to: {error.strerror}; choose another one") from None
@@ -189,11 +198,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json and, if the run was begun earlier, its recorded runtime and facts."""
+    """The contents of a new config.json and, if the run was begun earlier, its recorded runtime, facts and epochs."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
     facts: Mapping[str, Tensor] | None = None
+    resolved: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +218,7 @@ class RunRecord:
     facts: str  # the digest of the facts file, or "" if there is none
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
+    resolved: Mapping[str, int]  # numbers of epochs that were measured, keyed by config key
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that was changed, added or removed."""
@@ -281,6 +292,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             str(record.get("facts", "")),
             from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
             from_json(dict[str, int], record.get("images", {})),
+            from_json(dict[str, int], record.get("resolved", {})),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None

@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Int64
 
 from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
-from imclass.app.runs.directory import Run
+from imclass.app.runs.directory import Plan, Run
+from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
@@ -97,6 +99,7 @@ def prepare(
     If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
     keys may be adapted to the data.
     """
+    check_length(config, given)
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
     if source is not None:
@@ -114,34 +117,66 @@ def prepare(
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    tried: tuple[str, ...] = ()
+    measured = Measured(runtime.resolve_runtime(config.device), begun.resolved or {})
     if dry:
-        used = runtime.resolve_runtime(config.device)
         legs, init_notes = begin_first(legs, source)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, init_notes = begin_first(with_means(legs, facts), source)
-        first = legs[0].make()
-        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
-        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
-        used, tried = choose_runtime(config, recorded, first, legs[0].loader)
-        run.begin(begun, used, facts)
+        measured = measure(config, begun, checkpoint, legs, data.held_out, execution)
+        run.begin(begun, measured.runtime, facts, measured.resolved)
+    legs = with_epochs(legs, measured.resolved)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
-    notes = (*data.notes, *beginning, *inside, *problems, *tried)
-    return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
+    notes = (*data.notes, *beginning, *inside, *problems, *measured.notes)
+    return Job(run, config, execution, legs, measured.runtime, checkpoint, data.held_out, notes)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run measures when it begins: its runtime, and the number of epochs of stages with `minutes`."""
+
+    runtime: runtime.Runtime
+    resolved: Mapping[str, int]
+    notes: tuple[str, ...] = ()  # for the user
+
+
+def measure(
+    config: Training,
+    begun: Plan,
+    checkpoint: Checkpoint | None,
+    legs: Sequence[Leg],
+    held_out: Mapping[str, Dataset],
+    execution: Execution,
+) -> Measured:
+    """Choose the runtime and the numbers of epochs by measurement, or return those that the run has recorded."""
+    first = legs[0].make()
+    layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
+    recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
+    used, tried = choose_runtime(config, recorded, first, legs[0].loader)
+    if begun.resolved is not None:
+        return Measured(used, begun.resolved, tried)
+    resolved, timed = resolve_epochs(legs, used, held_out, partial(score_images, execution=execution))
+    return Measured(used, resolved, (*tried, *timed))
 
 
 def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
     """Return a function that scores a split, and counts how many of its images the weights were trained on."""
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
-        on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
-        batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
-        workers, strict = execution.workers, execution.strict
-        found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
-        return part.with_counts(found)
+        part = held_out[split]
+        return part.with_counts(score_images(trained, part.dataset, execution, watch))
 
     return score
+
+
+def score_images(
+    trained: NetworkClassifier, dataset: Dataset, execution: Execution, watch: Watch | None = None
+) -> Evaluation:
+    """Return the scores of all images of a data set, as they are computed during training."""
+    on_cpu = trained.network.mean.device.type == "cpu"
+    batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
+    workers, strict = execution.workers, execution.strict
+    return evaluate(trained, dataset, batch=batch, workers=workers, strict=strict, watch=watch)
 
 
 def perform(

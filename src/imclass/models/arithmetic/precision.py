@@ -147,7 +147,7 @@ def race(steps: Sequence[Callable[[], None]]) -> list[float]:
     return fastest
 
 
-def time_call(step: Callable[[], None]) -> float:
+def time_call(step: Callable[[], object]) -> float:
     """Call a step and return its duration in seconds."""
     start = time.perf_counter()
     step()
