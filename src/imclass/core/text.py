@@ -70,6 +70,15 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def size_text(number: int | None) -> str:
+    """Return a number of bytes in a readable unit."""
+    if number is None:
+        return "unknown"
+    if number >= 2**30:
+        return f"{number / 2**30:.1f} GiB"
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number:,} bytes"
+
+
 def text_width(text: str) -> int:
     """Return the width of `text` in terminal columns: two for East Asian wide characters, none for combining marks."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

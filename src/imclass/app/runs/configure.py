@@ -44,12 +44,14 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
     return override_config(training, choices, context)
 
 
-def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
+def override_config(
+    training: Training, changes: Mapping[str, Any], context: Context | None = None, dry: bool = False
+) -> Training:
     """Return a config with new values at dotted keys. Fields of the network's row are directly under "model.".
 
     If the network is changed, the row becomes the new network's row in the table. If `init` names a model, the config
     first adopts its network and preprocessing, and is then changed. If a stage has no `model` or `preprocess` of its
-    own, a change to one of its fields is made in a copy of the run's.
+    own, a change to one of its fields is made in a copy of the run's. If `dry` is true, nothing is downloaded.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
@@ -59,7 +61,7 @@ def override_config(training: Training, changes: Mapping[str, Any], context: Con
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
-        training = adopt(training, context or open_context())
+        training = adopt(training, context or open_context(), dry)
     of_stages = {key: changes.pop(key) for key in [*changes] if STAGE_KEY.match(key)}
     model, changes = resolve_row_changes(training.model, "model", changes, context)
     return override_stages(override(replace(training, model=model), changes, kinds), of_stages, context)

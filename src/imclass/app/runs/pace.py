@@ -45,14 +45,12 @@ class Pace:
 def measure_pace(leg: Leg, used: Runtime, watched: Sequence[Dataset], score: ScoreImages) -> Pace:
     """Measure steps of a leg on copies of its network, and how long it takes to score the data sets `watched`."""
     apply_runtime(used)
-    batch, opening, loading = load_sample(leg)
+    batch, opening, loading = load_sample(leg, leg.stage.batch)
     with torch.random.fork_rng(devices=[]):  # steps set the random state
         state = throwaway_state(leg, used)
         computing = median_seconds(lambda: step(leg, state, SingleProcess(), batch, 0.0))
         scoring = sum(scoring_seconds(state.learner.classifier, dataset, score) for dataset in watched)
-    overlaps = leg.loader.workers > 0 and not leg.loader.in_memory
-    seconds = overlapped(loading, computing, leg.loader.workers, used) if overlaps else loading + computing
-    return Pace(opening, seconds, scoring)
+    return Pace(opening, combine_seconds(leg, loading, computing, used), scoring)
 
 
 def throwaway_state(leg: Leg, used: Runtime) -> State:
@@ -64,14 +62,14 @@ def throwaway_state(leg: Leg, used: Runtime) -> State:
     return state
 
 
-def load_sample(leg: Leg) -> tuple[Batch, float, float]:
-    """Return a batch of evenly spaced training images, the time to open all images, and the time to load a batch.
+def load_sample(leg: Leg, count: int) -> tuple[Batch, float, float]:
+    """Return a batch of `count` evenly spaced training images, the seconds to open all images, and to load the batch.
 
     Images are opened once if they are kept in memory; otherwise that time is 0. Raise `UserError` if all images of the
     batch are refused.
     """
     images = len(leg.loader.dataset)
-    sample = sample_loader(leg.loader, leg.stage.batch)
+    sample = sample_loader(leg.loader, count)
     first, again = (time_call(lambda epoch=epoch: list(sample.batches(epoch))) for epoch in (0, 1))  # type: ignore[misc]
     batch = next(sample.batches(0))
     if len(batch) == 0:
@@ -99,12 +97,15 @@ def scoring_seconds(classifier: NetworkClassifier, dataset: Dataset, score: Scor
     return median_seconds(lambda: score(classifier, sample)) * len(dataset) / len(sample)
 
 
-def overlapped(loading: float, computing: float, workers: int, used: Runtime) -> float:
-    """Return the duration of a step whose images are decoded by threads while the step before it is computed.
+def combine_seconds(leg: Leg, loading: float, computing: float, used: Runtime) -> float:
+    """Return the duration of a step from the time to load its images and the time to compute it.
 
-    It is the longer of both, and at least the time in which the machine's cores can do all of the work.
+    If threads decode the images while the step before is computed, it is the longer of both, and at least the time in
+    which the machine's cores can do all of the work.
     """
-    cores = read_processor().usable
+    workers, cores = leg.loader.workers, read_processor().usable
+    if workers == 0 or leg.loader.in_memory:
+        return loading + computing
     threads = used.threads if used.device == "cpu" else 1
     busy = loading * min(workers, cores) + computing * min(threads, cores)
     return max(loading, computing, busy / cores)

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 
 from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
 from imclass.app.runs.directory import Plan, Run
+from imclass.app.runs.estimate import Estimate, estimate_run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime
@@ -56,12 +57,17 @@ class Job:
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
     held_out: Mapping[str, Dataset]  # the splits that are scored
+    resolved: Mapping[str, int]  # the number of epochs of stages with `minutes`, by config key
     notes: tuple[str, ...]  # for the user, printed before training
 
     @property
     def steps(self) -> int:
         """Return the number of steps in the run."""
         return sum(leg.steps for leg in self.legs)
+
+    def estimate(self) -> Estimate:
+        """Return an estimate of the time, memory and disk space that the run needs, from a few small steps."""
+        return estimate_run(self, partial(score_images, execution=self.execution))
 
     def state(self) -> State:
         """Return the state to begin or resume from."""
@@ -101,7 +107,7 @@ def prepare(
     """
     check_length(config, given)
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
-    run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
+    run, source = replace(run, kinds=kind_tables(context)), open_init(config, context, dry)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context)
@@ -128,7 +134,7 @@ def prepare(
     legs = with_epochs(legs, measured.resolved)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
     notes = (*data.notes, *beginning, *inside, *problems, *measured.notes)
-    return Job(run, config, execution, legs, measured.runtime, checkpoint, data.held_out, notes)
+    return Job(run, config, execution, legs, measured.runtime, checkpoint, data.held_out, measured.resolved, notes)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from imclass.app.report.write import PAGE, write_report
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
+from imclass.app.text.estimate import estimate_text
 from imclass.app.text.training import stop_message, training_summary
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
@@ -34,7 +35,9 @@ def run(request: TrainRequest) -> Answer:
     print_notes(job.notes)
     if arguments.dry_run:
         record = {"training": to_json(job.config), "execution": to_json(job.execution)}
-        return Answer(record, json.dumps(record, indent=2))
+        estimate = to_json(job.estimate())
+        text = f"{json.dumps(record, indent=2)}\n\n{estimate_text(estimate)}"
+        return Answer(record | {"estimate": estimate}, text)
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
