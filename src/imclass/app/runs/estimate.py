@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from imclass.app.runs.train import Job
 
 SIZES = (1, 2, 4)  # images in the measured steps
+LIMIT = 1.0  # seconds after which no measurement is repeated
 DAY = 24 * 3600
 FLOAT_BYTES = 4
 ROW_BYTES = 40  # of the store's file of features, for each row, in addition to the features
@@ -76,6 +77,7 @@ class StageEstimate:
 class Estimate:
     """The estimate of a run. `fetch` describes published weights that the run would download."""
 
+    runtime: str
     stages: tuple[StageEstimate, ...]
     seconds: float | None
     memory: Need
@@ -107,6 +109,7 @@ def estimate_run(job: "Job", score: ScoreImages) -> Estimate:
     known = [cost for cost in costs if cost is not None]
     whole = len(known) == len(costs)
     estimate = Estimate(
+        runtime=str(job.runtime),
         stages=stages,
         seconds=sum(stage.seconds or 0.0 for stage in stages) if whole else None,
         memory=Need(max(cost.memory for cost in known) if whole else None, None if free is None else free + held),
@@ -131,7 +134,7 @@ def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -
         classifier = replace(classifier, engine=EagerEngine(classifier.network, used.arithmetic))
     sample = spaced_images(leg.loader.dataset, sizes[-1])
     peak = peak_of(lambda: score(classifier, sample), used.device)
-    scoring = median_seconds(lambda: score(classifier, sample)) / len(sample)
+    scoring = median_seconds(lambda: score(classifier, sample), LIMIT) / len(sample)
     batch, parts = min(leg.stage.batch, images), leg.stage.micro_batches
     kept = images * int(np.prod(leg.loader.shape)) if leg.loader.in_memory and not solves else 0
     model = tensor_bytes(state.learner.network.state_dict())
@@ -173,7 +176,7 @@ def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, L
         call = partial(step, leg, state, SingleProcess(), batch, 0.0)
         with torch.random.fork_rng(devices=[]):  # steps set the random state
             peaks.append(float(peak_of(call, state.runtime.device)))
-            seconds.append(median_seconds(call))
+            seconds.append(median_seconds(call, LIMIT))
     return line_through(sizes, seconds), line_through(sizes, peaks)
 
 

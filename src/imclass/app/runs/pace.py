@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,7 +49,9 @@ def measure_pace(leg: Leg, used: Runtime, watched: Sequence[Dataset], score: Sco
     batch, opening, loading = load_sample(leg, leg.stage.batch)
     with torch.random.fork_rng(devices=[]):  # steps set the random state
         state = throwaway_state(leg, used)
-        computing = median_seconds(lambda: step(leg, state, SingleProcess(), batch, 0.0))
+        call = partial(step, leg, state, SingleProcess(), batch, 0.0)
+        call()
+        computing = median_seconds(call)
         scoring = sum(scoring_seconds(state.learner.classifier, dataset, score) for dataset in watched)
     return Pace(opening, combine_seconds(leg, loading, computing, used), scoring)
 
@@ -94,6 +97,7 @@ def spaced_images(dataset: Dataset, count: int) -> Dataset:
 def scoring_seconds(classifier: NetworkClassifier, dataset: Dataset, score: ScoreImages) -> float:
     """Return how long it takes to score a data set, measured on a part of it."""
     sample = spaced_images(dataset, 2 * views_per_batch(classifier.preprocess))
+    score(classifier, sample)
     return median_seconds(lambda: score(classifier, sample)) * len(dataset) / len(sample)
 
 
@@ -111,11 +115,12 @@ def combine_seconds(leg: Leg, loading: float, computing: float, used: Runtime) -
     return max(loading, computing, busy / cores)
 
 
-def median_seconds(call: Callable[[], object]) -> float:
-    """Return the median duration of a few calls, after one call that prepares kernels."""
-    call()
+def median_seconds(call: Callable[[], object], limit: float = MAX_SECONDS) -> float:
+    """Return the median duration of a few calls. No further call begins after `limit` seconds.
+
+    The caller calls it once before, which prepares kernels.
+    """
     seconds: list[float] = []
-    began = time.perf_counter()
-    while len(seconds) < REPEATS and (not seconds or time.perf_counter() - began < MAX_SECONDS):
+    while len(seconds) < REPEATS and sum(seconds) < limit:
         seconds.append(time_call(call))
     return statistics.median(seconds)

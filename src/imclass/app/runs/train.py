@@ -13,7 +13,7 @@ from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.estimate import Estimate, estimate_run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
-from imclass.app.runs.settle import choose_runtime
+from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.curves import Curves
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
@@ -123,7 +123,7 @@ def prepare(
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    measured = Measured(runtime.resolve_runtime(config.device), begun.resolved or {})
+    measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:
         legs, init_notes = begin_first(legs, source)
     else:
@@ -158,7 +158,7 @@ def measure(
     first = legs[0].make()
     layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
     recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
-    used, tried = choose_runtime(config, recorded, first, legs[0].loader)
+    used, tried = choose_runtime(config, recorded, legs[0])
     if begun.resolved is not None:
         return Measured(used, begun.resolved, tried)
     resolved, timed = resolve_epochs(legs, used, held_out, partial(score_images, execution=execution))

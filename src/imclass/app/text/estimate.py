@@ -21,7 +21,7 @@ def estimate_text(record: Mapping[str, Any]) -> str:
         for stage in record["stages"]
     ]
     lines = [
-        "Estimate, from steps of a few images on this machine as busy as it is now:",
+        f"Estimate, from steps of a few images ({record['runtime']}); other work on this machine makes it longer:",
         text_table(rows),
         f"time: {time_text(record['seconds'])}",
         f"memory: {need_text(record['memory'])}",
