@@ -49,7 +49,7 @@ class Line:
     constant: float
     slope: float  # for each image
 
-    def at(self, images: float) -> float:
+    def at(self, images: int) -> float:
         """Return the value for a number of images."""
         return self.constant + self.slope * images
 
@@ -243,9 +243,10 @@ def warnings_of(estimate: Estimate) -> Iterator[str]:
         )
     if seconds is not None and seconds > DAY:
         yield f"the run takes {duration_text(seconds)}, which is more than a day"
-    needs = (("memory", memory, "choose a smaller --batch, --micro-batches or a smaller --memory"),)
-    needs += (("disk space for the run", estimate.disk, "free some, or choose another --out"),)
-    needs += (("disk space for features", estimate.store, "free some, or choose another --store"),)
-    for what, need, fix in needs:
+    for what, need, fix in (
+        ("memory", memory, "choose a smaller --batch or a smaller --memory, or cut steps by --micro-batches"),
+        ("disk space for the run", estimate.disk, "free some, or choose another --out"),
+        ("disk space for features", estimate.store, "free some, or choose another --store"),
+    ):
         if need.needed is not None and need.free is not None and need.needed > need.free:
             yield f"{size_text(need.needed)} of {what} are needed, but {size_text(need.free)} are free; {fix}"
