@@ -1,4 +1,4 @@
-"""Batches of uint8 views made from images of any size, in bounded memory for any number of images and views."""
+"""Batches of uint8 views of images of any size, limited in bytes so that memory use stays bounded."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias

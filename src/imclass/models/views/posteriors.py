@@ -39,7 +39,7 @@ CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]
 
 
 def mirror_mean(posteriors: Callable[[Tensor], Tensor], batch: ViewBatch) -> Float64[Tensor, "N K"]:
-    """Return the mean of each view's posterior and that of its horizontal flip."""
+    """Return, for each view, the mean of its posterior and that of its horizontal flip."""
     return (posteriors(batch) + posteriors(batch.flip(3))) / 2
 
 
