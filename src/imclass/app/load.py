@@ -35,7 +35,7 @@ class PackedModel:
     notes: tuple[str, ...] = ()
 
     def unpack(self, context: Context, setup: unpack.NetworkSetup = unpack.keep_engine) -> Classifier:
-        """Return the classifier. `setup` is called for each network; by default, networks stay on the CPU."""
+        """Return the classifier. `setup` is called with each network; by default, networks stay on the CPU."""
         return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 

@@ -11,7 +11,7 @@ STEPS_PER_LINE = 100  # steps
 
 
 class BookLog:
-    """A training log in the same format as in the image classification chapter of the PaddlePaddle book.
+    """A training log in the format used in the image classification chapter of the PaddlePaddle book.
 
     As in the book, the number after "Pass" is the step, and the number after "Batch" is the epoch. Both are counted
     from 0. Cost and accuracy are for one batch. Problems are printed on separate lines.

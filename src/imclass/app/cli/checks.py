@@ -26,7 +26,7 @@ def check_workers(workers: int) -> None:
 
 
 def read_class_mapping(path: Path | None) -> dict[str, str] | None:
-    """Read a class mapping from a JSON file. Return None if `path` is None."""
+    """Read a mapping of class names from a JSON file. Return None if `path` is None."""
     if path is None:
         return None
     if not path.is_file():

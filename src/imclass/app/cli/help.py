@@ -80,7 +80,7 @@ def help_row(label: str, text: str, column: int) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """Return a description in which all paragraphs are wrapped to the terminal's width, except indented ones."""
+    """Return a description with each paragraph wrapped to the terminal's width, unless it is indented."""
     return "\n\n".join(
         textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
         for part in text.split("\n\n")

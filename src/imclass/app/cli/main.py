@@ -1,7 +1,7 @@
 """The entry point of the command line: parse the words, run a verb, and print any failure as one message.
 
-Exit codes: 0 done; 1 done, but some inputs were refused; 2 a user error; 70 a bug in imclass; 75
-interrupted: progress is saved, and the same command resumes.
+The exit codes are 0 (done), 1 (done, but some inputs were refused), 2 (a user error), 70 (a bug in imclass) and 75
+(interrupted; the same command resumes a training run).
 """
 
 import atexit

@@ -134,7 +134,7 @@ def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line that lists any images left out of a step because they were alone in their part of the batch."""
+    """Yield a line that lists any images left out of a step because each was alone in its part of the batch."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
         yield f"step {event.at.step:,}: left out, because batch norm needs two images in each part of a batch: {names}"

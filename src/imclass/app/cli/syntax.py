@@ -72,7 +72,7 @@ class Syntax:
         return " ".join(self.about.split("\n\n")[0].split()).split(". ")[0].rstrip(".")
 
     def usage(self, verb: str) -> str:
-        """Return the usage of the verb in one line, such as "imclass info MODEL [options]"."""
+        """Return the usage line of the verb, such as "imclass info MODEL [options]"."""
         return " ".join(["imclass", verb, *(argument.label for argument in self.positional), "[options]"])
 
 

@@ -51,7 +51,7 @@ class Contrast:
         return changes(self.pairs, self.list)
 
     def record(self) -> dict[str, Any]:
-        """Return the comparison as a JSON record: accuracies in [0, 1], and their difference B - A."""
+        """Return the comparison as a JSON record: both accuracies in [0, 1], and the difference B - A."""
         sides = {side: {"name": row.name, **to_json(row.facts)} for side, row in (("a", self.a), ("b", self.b))}
         verdict = {"could_be_chance": self.comparison.is_chance, "changed": [asdict(change) for change in self.changes]}
         return sides | to_json(self.comparison) | verdict

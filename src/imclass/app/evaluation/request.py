@@ -34,7 +34,7 @@ def open_request(
     uses: Sequence[str] = (),
     **options: Any,
 ) -> Request:
-    """Return a request with its models and saved scores loaded. Raise `UserError` for arguments that conflict.
+    """Return a request with its models and saved scores loaded. Raise `UserError` if arguments conflict.
 
     `models` is one or more `Evaluable`s, `uses` lists what the result will be used for, and `options` are other fields
     of a `Request`. Everything that can be checked without a model is checked before any model is loaded.
@@ -75,7 +75,7 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return the models, keyed by name: their path or, for a classifier in memory, its network or type.
+    """Return the models, keyed by name: a path or, for a classifier in memory, the name of its network or type.
 
     A number is added to a classifier's name if the name is already taken. Raise `UserError` if there are no models, if
     a model is given twice, or if an item is not a model.

@@ -87,7 +87,7 @@ class Result:
         return texts.rows_text(self.rows, self.rank_changes(most) if most else None)
 
     def table(self, name: str, form: papers.Format = "text") -> str:
-        """Return a table of the VGG paper ("3" to "7") or of residual networks ("resnet"), with these rows added."""
+        """Return a table from the VGG paper ("3" to "7") or of residual networks ("resnet"), with these rows added."""
         measured = []
         for row in self.rows:
             where = f"{row.facts.data} {row.facts.split}"
@@ -103,7 +103,7 @@ class Result:
         return path
 
     def reliability(self, path: str | Path) -> Path:
-        """Draw a reliability diagram (accuracy against confidence) of the last row, and save it as a PNG file."""
+        """Draw a reliability diagram (accuracy against confidence) for the last row, and save it as a PNG file."""
         path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path

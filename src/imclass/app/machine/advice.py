@@ -34,7 +34,7 @@ class StoreState:
 def problems(
     libraries: Sequence[Library], torch: Torch | str, limits: Limits, store: StoreState, variables: Mapping[str, str]
 ) -> list[Problem]:
-    """Return all problems, most serious first."""
+    """Return all problems, with the most serious first."""
     return [
         *library_problems(libraries),
         *torch_problems(torch, limits, variables),

@@ -66,7 +66,7 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
 
 
 def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
-    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm, flags are called "Features"."""
+    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm, the flags are listed as "Features"."""
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
     return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
@@ -146,7 +146,7 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
 
 
 def parse_quota(allowed: str, period: str = "") -> list[float]:
-    """Return the number of cores that a quota allows, as a list, or [] if there is no limit ("max" or -1)."""
+    """Return a list with the number of cores that a quota allows, or [] if there is no limit ("max" or -1)."""
     both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 

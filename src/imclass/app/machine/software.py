@@ -20,8 +20,8 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 class Library:
     """A dependency, with its required version (such as ">=2") and its installed version.
 
-    `version` is None if the library is not installed. `extra` names the extra that the library belongs to; it is "" if
-    imclass always requires the library.
+    `version` is None if the library is not installed. `extra` is the extra that includes the library, or "" if imclass
+    always requires the library.
     """
 
     name: str
