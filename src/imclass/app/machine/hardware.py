@@ -66,7 +66,7 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
 
 
 def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
-    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm, the flags are listed as "Features"."""
+    """Return the model and flags of the first processor in /proc/cpuinfo. Arm flags are listed as "Features"."""
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
     return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
