@@ -48,7 +48,7 @@ def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Write the record and the scores of every image to `path`. If writing fails, an existing file stays unchanged.
+    """Write the scores of every image and the record to `path`. If writing fails, an existing file stays unchanged.
 
     The counts and `refused_files` in the record are replaced by those of the evaluation.
     """
@@ -182,7 +182,7 @@ def read_row(path: Path) -> ResultRow:
 def check_images(rows: Sequence[ResultRow]) -> None:
     """Raise `UserError` if the names of the images in a row differ from those in the first row.
 
-    Rows with different numbers of images are reported by `fuse`.
+    Rows with different numbers of images pass this check, because `fuse` rejects them.
     """
     first = rows[0]
     for row in rows[1:]:

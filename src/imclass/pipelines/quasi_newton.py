@@ -1,9 +1,9 @@
 """Minimisation of penalised logistic losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
 
-Rows are in principal-axis coordinates, where the second derivative is nearly diagonal. Its approximate diagonal
-scales each estimate of the inverse, so tens of iterations are enough. Scores are linear in the weights, so the line
-search needs no further products with the rows. Several fits to the same rows, which weight the images differently, run
-together, because reading the rows takes most of the time.
+The features are in principal-axis coordinates, where the matrix of second derivatives is nearly diagonal. Its
+approximate diagonal scales each estimate of its inverse, so a few dozen iterations are enough. Scores are linear in the
+weights, so the line search needs no further products with the features. Several fits to the same features, each with
+different weights for the images, run together, because reading the features takes most of the time.
 """
 # Tested in tests/pipelines/parts/test_logistic.py
 
@@ -100,7 +100,7 @@ def minimise(
             if not high.any():
                 break
             length = torch.where(high, length / 2, length)
-        active &= ~high  # a fit that no step improves is at its minimum, to rounding
+        active &= ~high  # a fit that no step improves is at its minimum, up to rounding
         length = torch.where(active, length, 0)
         step = length[:, None, None] * step
         weights, scores, before = weights + step, scores + length[:, None, None] * along, slope

@@ -1,8 +1,8 @@
 """An epoch in which a solver fits the last layer to the features of the training images.
 
-Features are always computed in the same batches, and each batch is saved in the store at once. A run that was stopped
-or killed can therefore resume with exactly the same features. Other runs with the same images and weights read the
-features from the store.
+Features are always computed in the same batches, and each batch is saved in the store as soon as it is computed. A run
+that was stopped or killed can therefore resume with exactly the same features. Other runs with the same images and
+weights read the features from the store.
 """
 
 import contextlib

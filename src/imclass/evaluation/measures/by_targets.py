@@ -47,5 +47,5 @@ def check_link(link: Link, targets: Targets, data: str) -> None:
     else:
         why = f"the model predicts any number of classes for an image, but the images of {data} have one each"
     raise UserError(
-        f"{why}; train a model on such data (with --init to start from this model's weights), or choose other --data"
+        f"{why}; train a model on data of this kind (--init starts from this model's weights), or choose other --data"
     )

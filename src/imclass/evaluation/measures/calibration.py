@@ -26,7 +26,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Return the expected calibration error: the mean of the bins' gaps, weighted by image count (equation 3)."""
+        """Return the expected calibration error: the gap of each image's bin, averaged over images (equation 3)."""
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.counts) / max(1, self.counts.sum()))
 
@@ -43,13 +43,13 @@ def reliability(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]
 
 
 def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Return the temperature from 0.01 to 100 with the lowest cross-entropy (section 4.2). Use validation images.
+    """Return the temperature from 0.01 to 100 that gives the lowest cross-entropy (section 4.2). Use validation images.
 
     Cross-entropy is convex in b = 1 / temperature, so its slope has at most one root. Newton's method finds the root,
-    with a bisection step wherever a Newton step would leave the bracket. Without a root in the range, the result is an
-    end of the range: the lowest temperature if every prediction is correct, the highest if the scores are
-    uninformative. The temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are
-    no images.
+    with a bisection step wherever a Newton step would leave the bracket. If the range contains no root, the result is
+    an end of the range: the lowest temperature if every prediction is correct, the highest if the scores are
+    uninformative. If every image has equal scores for all classes, the result is 1. Raise `UserError` if there are no
+    images.
     """
     if not len(labels):
         raise UserError("a temperature cannot be fitted without images; use a validation split that has images")

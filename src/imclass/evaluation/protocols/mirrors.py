@@ -72,7 +72,7 @@ def shift_views(views: ViewBatch, by: int) -> ViewBatch:
 
 
 def reflect_positions(at: Tensor, side: int) -> Tensor:
-    """Reflect positions outside the range 0 ... side - 1 back into it, at the first or last position."""
+    """Reflect positions outside the range 0 ... side - 1 back into it, about the first or last position."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 
