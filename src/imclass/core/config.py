@@ -1,7 +1,7 @@
-"""Training configs: frozen values that contain every setting of a run. Recipes return them.
+"""Training configs: frozen values that contain all settings of a run. Recipes return them.
 
-Optimisers, schedules, objectives and augmentations are kinds, found by name in tables. The comment on a field is its
-help text on the command line.
+Each kind of optimiser, schedule, objective, solver and augmentation is found by name in a table. The comment on a field
+is its help text on the command line.
 """
 
 from abc import ABC, abstractmethod
@@ -34,9 +34,9 @@ class Model:
     initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: as in the network's paper
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a mean or std on the scale 0 to 255, and for a mean image along with a mean colour."""
+        """Raise `UserError` if `mean` or `std` is not in [0, 1], or if both a mean image and a mean colour are set."""
         both = self.mean_image and self.mean_colour
-        require(not both, f"{at}mean_colour", "true", "false where model.mean-image is true")
+        require(not both, f"{at}mean_colour", "true", "false if model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
             in_range = all(0 <= value <= 1 for value in values)
             wanted = "computed from images in [0, 1]; divide a mean and std for the range 0 to 255 by 255"
@@ -45,7 +45,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimiser(ABC):
-    """A kind of optimiser with its settings. The learning rate belongs to the schedule."""
+    """A kind of optimiser with its settings. The schedule sets the learning rate."""
 
     kind: ClassVar[str] = ""  # its name in the table
 
@@ -59,7 +59,7 @@ class Optimiser(ABC):
 
 @dataclass(frozen=True)
 class Position:
-    """The progress within a stage, on which the learning rate depends."""
+    """The progress of a stage, from which its schedule computes the learning rate."""
 
     step: int  # steps before this one
     samples: int  # images before this step
@@ -70,7 +70,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """The learning rate as a pure function of position and history. Resuming therefore needs no saved state."""
+    """A kind of schedule with its settings.
+
+    The learning rate depends only on these and on the position in the stage. Resuming therefore needs no saved state.
+    """
 
     kind: ClassVar[str] = ""  # its name in the table
     needs_validation: ClassVar[bool] = False
@@ -80,7 +83,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def share_at(self, position: Position) -> float:
-        """Return the fraction of `rate` to use at a position, before warm-up is applied."""
+        """Return the fraction of `rate` to use at a position, without regard to warm-up."""
 
     def warmup_of(self, steps: int) -> int:
         """Return the number of warm-up steps in a stage of `steps` steps."""
@@ -119,7 +122,7 @@ class CrossEntropy(Objective):
     def loss(self, scores: Any, targets: Any) -> Any:
         """Return the negative log-probability of each image's label.
 
-        For class fractions, return the mean over the classes, weighted by the fractions.
+        If the targets are class fractions, return the mean over the classes, weighted by the fractions.
         """
         from torch.nn import functional
 
@@ -164,9 +167,11 @@ class Solver(ABC):
 
 @dataclass(frozen=True)
 class Augment:
-    """A kind of random change to training images, with its settings. Its choices depend only on (seed, epoch, sample).
+    """A kind of random change to training images, with its settings.
 
-    A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
+    The random choices depend only on (seed, epoch, sample).
+
+    Each kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
     reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
     image at the network's input size (`imclass.data.augment.colour.ColourKind`).
     """
@@ -174,7 +179,7 @@ class Augment:
     kind: ClassVar[str] = ""  # its name in the table
 
     def __init_subclass__(cls) -> None:
-        """Raise `TypeError` for a kind that has both methods or neither."""
+        """Raise `TypeError` if the class has both `windows` and `colour`, or neither."""
         if hasattr(cls, "windows") == hasattr(cls, "colour"):
             raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")
 
@@ -185,12 +190,12 @@ DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "p
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of training: either epochs with one optimiser and schedule, or the fit of the last layer by a solver.
+    """A part of training: either epochs of gradient descent, or the fit of the last layer by a solver.
 
     Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
     `begin` decides which weights a stage inherits from the preceding stage or, if it is the first stage, from `init`.
-    "continue" inherits all weights of the same name and shape, "fresh" inherits none, and "first-and-last" inherits
+    "continue" inherits all weights with the same name and shape, "fresh" inherits none, and "first-and-last" inherits
     those of the first four convolutions and all fully connected layers (Simonyan and Zisserman, ICLR 2015, section
     3.1).
     """
@@ -213,19 +218,18 @@ class Stage:
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if `name` cannot name a folder, or if a step has more parts than images.
+        """Raise `UserError` if `name` is not a valid folder name, or if a step has more parts than images.
 
-        Also raise it if the fields do not suit the kind of stage: each kind requires its own fields and forbids those
-        of the other kind.
+        Also raise it if a field that this kind of stage requires is missing, or if a field that it forbids is set.
         """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(
             plain,
             f"{at}name",
             repr(self.name),
-            "letters, digits and any of - _ . (no dot first), because it names a folder",
+            "letters, digits, '-', '_' or '.', with no leading dot, because it names a folder",
         )
-        require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
+        require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch size")
         needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
         for name in ("optimiser", "schedule", "solver"):
             wanted, found = name in needed, getattr(self, name)
@@ -236,7 +240,7 @@ class Stage:
 
     @staticmethod
     def takes_field(record: Mapping[str, Any], name: str) -> bool:
-        """Return whether the stage described by a JSON record uses a field. If so, an option for all stages sets it."""
+        """Return whether a stage, given as JSON in `record`, uses the field `name`."""
         return name not in (DESCENT_FIELDS if record["kind"] == "solve" else ("solver",))
 
     @property
@@ -257,7 +261,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation."""
+    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation."""
 
     rule: Share = Share()
     seed: int = 0
@@ -266,7 +270,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Training:
-    """A training run: every setting that affects its result. A recipe returns one.
+    """All settings of a training run that affect its result. A recipe returns an instance.
 
     `device` and `precision` may be "auto". A run resolves them when it begins and stores the result in its `Runtime`.
     """
@@ -292,15 +296,15 @@ class Training:
 
     @property
     def cut(self) -> Cut:
-        """Return how the data is divided into splits."""
+        """Return the settings for splitting the data."""
         return Cut(self.split, self.split_seed, self.validation)
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a run without stages, and for a normalisation that does not fit the images."""
+        """Raise `UserError` if there are no stages, or if `mean` or `std` has the wrong number of values."""
         require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std
-        require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "1 value, or 1 per channel")
-        require(len(mean) == len(std), "model.std", std, "as many values as model.mean")
+        require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "one value, or one per channel")
+        require(len(mean) == len(std), "model.std", std, "a list as long as model.mean")
 
 
 @dataclass(frozen=True)
