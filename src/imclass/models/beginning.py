@@ -113,7 +113,7 @@ def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Return, for each class that both have, its index in `source`, keyed by its index in `classifier`."""
+    """Return, for each class that both classifiers have, its index in `source`, keyed by its index in `classifier`."""
     # Reversed, so that the first of several source classes with the same key is used.
     places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(class_key, classifier.classes)

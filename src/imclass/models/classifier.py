@@ -119,7 +119,7 @@ class NetworkClassifier:
         return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
-        """Return this classifier as the only entry, with the empty string as its key."""
+        """Return a dictionary that contains only this classifier, with the empty string as its key."""
         return {"": self}
 
     def protocols(self) -> dict[str, ViewProtocol]:

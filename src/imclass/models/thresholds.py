@@ -1,4 +1,4 @@
-"""The thresholds that decide which classes an image has, and functions that fit them."""
+"""Probability thresholds that determine which classes are predicted for an image, and functions that fit them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -68,9 +68,9 @@ def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N 
     """Return, for each class, the threshold that maximises F1 on these images.
 
     The thresholds fit these images, so results must be reported on other images. A threshold lies halfway between two
-    logits, or just below the lowest one. If several thresholds have the highest F1, the highest of them is returned.
-    The threshold of a class without positive images is 0.5. Images that are not annotated for a class are ignored for
-    that class.
+    logits, or just below the lowest one. If several thresholds share the best F1, the highest of them is returned. The
+    threshold of a class without positive images is 0.5. Images that are not annotated for a class are ignored for that
+    class.
     """
     thresholds = []
     for column, column_marks in zip(scores.T, marks.T, strict=True):

@@ -106,13 +106,13 @@ class FineNetwork(Network):
 
 
 def fine_network(network: Network) -> FineNetwork:
-    """Return a copy for inference. Its `dense` maps are finer by the stride of the last pooling layer in `features`.
+    """Return a copy for inference with `dense` maps that are finer by a factor of the last pooling layer's stride.
 
-    In the copy, this pooling layer has stride 1, and later layers are dilated by its former stride. The result combines
-    the offset poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j) contains the
-    scores of `network` with its last pooling layer shifted by i rows and j columns. `forward` and `embed` return the
-    same results as those of `network`. Raise a `UserError` if `features` has no pooling layer with a stride of 2 or
-    more, or if some data bypasses the last one.
+    In the copy, the last pooling layer in `features` has stride 1, and later layers are dilated by its former stride.
+    The result combines the offset poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position
+    (i, j) contains the scores of `network` with its last pooling layer shifted by i rows and j columns. `forward` and
+    `embed` return the same results as those of `network`. Raise a `UserError` if `features` has no pooling layer with a
+    stride of 2 or more, or if some data bypasses the last one.
     """
     if isinstance(network, FineNetwork):
         raise UserError("the network's class maps have already been made finer")
@@ -131,7 +131,7 @@ def fine_network(network: Network) -> FineNetwork:
 
 
 def pool_stride(network: Network, step: Step) -> int:
-    """Return the stride of a pooling layer in `features`, or 1 for any other operation."""
+    """Return the stride of a pooling step in `features`, or 1 for any other step."""
     layer = network.get_submodule(step.layer)
     if not isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or not step.layer.startswith("features."):
         return 1

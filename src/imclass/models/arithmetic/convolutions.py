@@ -59,5 +59,5 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
 
 
 def as_sequence(option: int | Sequence[int] | str) -> Sequence[Any]:
-    """Return a convolution's option as a sequence. A single number stands for both height and width."""
+    """Return a convolution's option as a sequence. A single number becomes a list with one element."""
     return [option] if isinstance(option, int) else option

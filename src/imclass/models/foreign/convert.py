@@ -120,7 +120,7 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Return a hint to try variants of the network, or "".
+    """Return a hint that suggests variants of the network, or "" if there is nothing to suggest.
 
     A hint is returned only if no tensor in the file fits, and other libraries have variants of the network but not the
     network itself.
@@ -135,7 +135,7 @@ def variant_hint(match: TensorMatch, context: Context | None) -> str:
 def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
     """Return the file's class names.
 
-    The options take precedence over the export record. If there is neither, the known names for this number of classes
+    The options take precedence over the export record. If neither is given, the known names for this number of classes
     are used. Raise a `UserError` unless there is exactly one name per class.
     """
     classes = options.classes

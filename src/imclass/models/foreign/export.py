@@ -85,7 +85,7 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
 def layer_steps(network: Network) -> list[Step]:
     """Return the steps of a network without those of its input normalisation.
 
-    Other libraries' networks do not include the normalisation.
+    Other libraries' networks do not include this normalisation.
     """
     return [step for step in flow(network) if step.layer]
 

@@ -48,7 +48,7 @@ class TensorMatch:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether the file has exactly the network's tensors, and all of them fit."""
+        """Return whether the file has exactly the network's tensors and all of them fit."""
         return not (self.missing or self.extra or self.wrong)
 
 

@@ -87,7 +87,7 @@ def chain(w_in: int, width: float, *parts: LayerSpec) -> nn.Sequential:
 
 
 def stack(w_in: int, width: float, parts: Mapping[str, LayerSpec]) -> nn.Sequential:
-    """Build a sequence of named layers, each for the number of maps that the previous layer outputs."""
+    """Build a sequence of named layers, each built for the number of maps that the previous layer outputs."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, part in parts.items():
         layers[name] = part(w_in, width)

@@ -14,7 +14,7 @@ BLOCK_ELEMENTS = 1 << 20  # elements masked at a time, few enough for their rand
 class Dropout(nn.Dropout):
     """Dropout (Srivastava et al., JMLR 2014) with a mask that is fast to draw on a CPU.
 
-    In training, the remaining elements are multiplied by 1 / (1 - p).
+    In training, the elements that are not dropped are multiplied by 1 / (1 - p).
 
     PyTorch draws a Bernoulli sample for each element from a slow generator, which takes up much of a `vgg-bn-drop`
     training step. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed still

@@ -35,7 +35,7 @@ def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: 
 class Subsample(nn.Module):
     """The shortcut of option A, which keeps every `stride`-th row and column and adds `added` maps of zeros.
 
-    Of the added maps, the first `before` come before the input's maps, and the rest come after them.
+    Of the added maps, `before` precede the input's maps, and the rest follow them.
     """
 
     def __init__(self, added: int, stride: int, before: int = 0) -> None:

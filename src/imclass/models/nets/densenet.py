@@ -117,7 +117,7 @@ def torchvision_tensor_name(name: str) -> str:
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry for a CIFAR network. `top1` is its error on CIFAR-10 with augmentation (Table 2).
+    """Return the entry for a CIFAR network. `top1` is the error on CIFAR-10 with augmentation (Table 2).
 
     The network has three blocks of equal depth. Outside the blocks, it has four layers with weights: the first
     convolution, those of the two transitions, and the fully connected layer.
