@@ -66,7 +66,10 @@ class Blend:
         return ResultRow(self.name, evaluation, chosen[0].images, fused)
 
     def ensemble(self, sources: Sequence[RowSource]) -> Ensemble:
-        """Return the ensemble that gives the fused row's scores. `sources` has an entry for every row, fused or not."""
+        """Return the ensemble that gives the fused row's scores.
+
+        `sources` has an entry for every row, not only for those at `places`.
+        """
         members = zip((sources[i].member for i in self.places), self.weights, strict=True)
         return Ensemble(
             tuple(EnsembleMember(m.classifier, m.protocol, weight) for m, weight in members), self.temperature

@@ -196,7 +196,10 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the networks keyed by name. The first network of an ensemble in position 2 is named "2.0"."""
+        """Return the members' networks keyed by name.
+
+        If the member at position 2 is an ensemble, the name of its first network is "2.0".
+        """
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
@@ -231,8 +234,8 @@ class Ensemble:
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Merge the mappings, and begin each name with the position of the mapping that it comes from.
+    """Merge the mappings, and prefix each name with the position of its mapping.
 
-    In the mapping in position 2, the name "0" becomes "2.0", and an empty name becomes "2".
+    In the mapping at position 2, the name "0" becomes "2.0", and an empty name becomes "2".
     """
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

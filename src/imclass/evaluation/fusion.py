@@ -139,10 +139,10 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 
 
 def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
-    """Return the probability of each image's true class, or 1e-30 if that is higher.
+    """Return the probability of each image's true class, but at least 1e-30.
 
-    If images may have several labels, return the probability of each known label (yes or no) instead. `order` is the
-    entry for this evaluation that `join_evaluations` returned.
+    If images may have several labels, return the probability of each known label (yes or no) instead. `order` is this
+    evaluation's entry in the result of `join_evaluations`.
     """
     if isinstance(evaluation.targets, AnyOf):
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]

@@ -48,7 +48,7 @@ class ModelOrigin:
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to split `data`: like the model's data, but with no validation split if the data is different."""
+        """Return how to split `data`: like the model's data, but with a validation split only if they are the same."""
         if not self.cut.validation:
             return self.cut
         present = data.splits(self.without_validation)
@@ -67,7 +67,7 @@ class ModelOrigin:
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether a training split has the same content as the model's training data, at any path."""
+        """Return whether a training split has the same content as the model's training data. The paths may differ."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
@@ -193,7 +193,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
     This requires that `source` comes with splits, and that the model's data has another path. The two may still be
     copies of the same data, but only reading the whole training split would show that. A copy matters if the held-out
     images may have been used to choose the weights, or if the model does not record its training images. In both cases,
-    return None.
+    the result is None.
     """
     whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):

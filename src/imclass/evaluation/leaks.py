@@ -22,7 +22,7 @@ NO_IDS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class SiftedSplit:
-    """The images to score in a split, with a record of the training images found there."""
+    """The images to score in a split, with a record of the training images found in it."""
 
     dataset: Dataset
     left_out: int = 0  # training images that are not scored

@@ -85,7 +85,7 @@ class Request:
 
     @property
     def has_many_results(self) -> bool:
-        """Return whether there are several results: one for each protocol, or one for each model without fusion."""
+        """Return whether there are several results: for several protocols, or for several models that are not fused."""
         return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
 
     def check(self) -> None:

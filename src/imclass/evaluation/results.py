@@ -98,7 +98,7 @@ def read_scores(path: Path) -> SavedScores:
 
 
 def check_uncompressed(path: Path) -> None:
-    """Raise `ValueError` if an array is compressed, because a small file could expand to more than fits in memory."""
+    """Raise `ValueError` if an array is compressed. A small file could then expand to more than fits in memory."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:

@@ -131,7 +131,7 @@ def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray,
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """The results of consecutive images, each of which was scored or refused."""
+    """The results for consecutive images, each of which was scored or refused."""
 
     kept: Int64[np.ndarray, "n"]  # positions of the scored images in the data set
     scores: list[Float[np.ndarray, "n _"]]  # of these images, an array for each member

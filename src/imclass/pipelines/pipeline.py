@@ -34,7 +34,7 @@ class PartBody:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineBody:
-    """The body of a pipeline's model file. The tensors of the part in position 2 have names that begin with "2."."""
+    """The body of a pipeline's model file. The tensors of the part at position 2 have names that begin with "2."."""
 
     parts: tuple[PartBody, ...]
 
@@ -119,7 +119,7 @@ class Pipeline:
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of the pipeline, then of its members."""
+        """Return the provenance of the pipeline, then that of each model in its members."""
         return (self.trained, *chain.from_iterable(member.lineage() for member in self.members().values()))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:

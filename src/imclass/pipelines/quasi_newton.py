@@ -53,7 +53,7 @@ class LogisticLoss:
         return (errors.flatten(0, 1) @ self.rows).unflatten(0, errors.shape[:2])
 
     def curvature(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
-        """Return an approximate diagonal of the second derivative.
+        """Return an approximate diagonal of the matrix of second derivatives.
 
         The second derivatives of the losses with respect to the scores are replaced by their mean in each fit.
         """
@@ -71,9 +71,9 @@ def minimise(
 ) -> Float[Tensor, "F K E"]:
     """Return the weights of each fit at the minimum of its objective.
 
-    The objective is the sum of the losses weighted by `shares`, plus the squared weights divided by 2 `strength`. A fit
-    ends when a step to the minimum of the approximating parabola would reduce the objective by less than `gap`
-    times its value.
+    The objective is the sum of the losses weighted by `shares`, plus the sum of the squared weights divided by twice
+    the `strength`. A fit ends when a step to the minimum of the approximating parabola would reduce the objective by
+    less than `gap` times its value.
     """
     ridge = torch.full_like(loss.rows[0], 1 / strength)
     ridge[-1] = 0  # biases are not penalised

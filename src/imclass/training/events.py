@@ -22,7 +22,7 @@ class RunPosition:
 
 @dataclass(frozen=True)
 class EpochStart:
-    """The beginning of an epoch, or its continuation after a resume (`at.batch` > 0)."""
+    """The beginning of an epoch, or its continuation if the run was resumed (`at.batch` > 0)."""
 
     at: RunPosition
     epochs: int  # of the run

@@ -69,7 +69,7 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
 
 
 class FeatureTable:
-    """The features of a leg's training images with the current weights. `compute` adds the missing ones."""
+    """The features of a leg's training images, for the current weights. `compute` adds the missing ones."""
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state

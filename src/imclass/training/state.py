@@ -101,7 +101,7 @@ class State:
         return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
-        """Return the rest of the state as values that can be written as JSON."""
+        """Return the state that `tensors` does not return, as values that can be written as JSON."""
         return {
             "at": to_json(self.at),
             "first": to_json(self.first),
@@ -142,9 +142,9 @@ class State:
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Take a step of the optimiser. Return the name of the first value that is not finite, or "" if all are finite.
+        """Take an optimiser step. Return the name of the first value that is not finite, or "" if all are finite.
 
-        This may be the loss, a gradient or a tensor changed by the step. If every image of the step was refused,
+        The value may be the loss, a gradient or a tensor changed by the step. If every image of the step was refused,
         `gradients` is None and nothing changes.
         """
         learner = self.learner

@@ -1,4 +1,4 @@
-"""Measures of an evaluation. They depend on whether an image has one label or any number of labels."""
+"""Measures of an evaluation, for images with one label each or with any number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -26,7 +26,10 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Return the expected calibration error: the gap of each image's bin, averaged over images (equation 3)."""
+        """Return the expected calibration error (equation 3).
+
+        This is the mean gap between confidence and accuracy in a bin, with each bin weighted by its number of images.
+        """
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.counts) / max(1, self.counts.sum()))
 
@@ -71,8 +74,8 @@ def loss_derivatives(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray,
     """Return the first and second derivatives, with respect to `b`, of the mean cross-entropy of b * scores.
 
     The derivatives are the means over images of E[s - s_true] and of Var[s]. E and Var are taken over the classes,
-    weighted by their probabilities. The difference is taken before the expectation: if a class is almost
-    certain, E[s] and s_true are nearly equal, and subtracting them would leave only rounding errors.
+    weighted by their probabilities. The difference is taken before the expectation, because E[s] and s_true are nearly
+    equal if a class is almost certain, and subtracting one from the other would leave only rounding errors.
     """
     first = second = 0.0
     for start in range(0, len(scores), IMAGES_PER_CHUNK):

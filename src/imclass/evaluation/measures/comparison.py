@@ -56,7 +56,8 @@ class Pairs:
 class Comparison:
     """The result of the paired test.
 
-    Accuracies are in [0, 1]. `difference` is B - A, and `interval` is its 95% confidence interval.
+    Accuracies are in [0, 1]. `difference` is B's accuracy minus A's, and `interval` is the 95% confidence interval of
+    the difference.
     """
 
     images: int
@@ -178,12 +179,13 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
 
 
 def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
-    """Return the exact two-sided p-value for two counts: images that only A, and that only B, classifies correctly.
+    """Return the exact two-sided p-value of McNemar's test.
 
-    The p-value is the probability that the counts differ at least this much if each of these images is equally likely
-    to favour A or B. This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference
-    between correlated proportions or percentages", Psychometrika 12, 1947. Only the last division uses floating point,
-    so the counts may be of any size.
+    `a_alone` and `b_alone` are the numbers of images that only A or only B classifies correctly. The p-value is the
+    probability that these counts differ at least this much if each of the images is equally likely to favour A or B.
+    This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference between
+    correlated proportions or percentages", Psychometrika 12, 1947. Only the last division uses floating point, so the
+    counts may be of any size.
     """
     n, fewer = a_alone + b_alone, min(a_alone, b_alone)
     tail = binomial = 1  # the sum over k <= fewer of the binomial coefficients C(n, k)

@@ -114,5 +114,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return one cell: the name that the user gave the row, or else its networks, followed by the method."""
+    """Return one cell: the name that the user gave the row (or else its networks), followed by the method."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)

@@ -66,7 +66,7 @@ def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, 
 
 
 def shift_views(views: ViewBatch, by: int) -> ViewBatch:
-    """Shift views by `by` pixels up and left, or down and right if it is negative. Borders are filled by reflection."""
+    """Shift views up and left by `by` pixels, or down and right if `by` is negative. Reflection fills the borders."""
     rows, columns = (reflect_positions(torch.arange(by, side + by), side) for side in views.shape[2:])
     return views[:, :, rows][:, :, :, columns]
 

@@ -1,9 +1,9 @@
 """Logistic regression with an L2 penalty, whose strength is chosen by cross-validation.
 
 The objective is that of scikit-learn's LogisticRegression: C times the sum of the losses in nats, plus half of the
-squared weights. Biases are not penalised. If each image has one label, the regression is multinomial, with a weight
-vector for every class. For two classes, scikit-learn's single weight vector gives the same result at 2C. If images may
-have several labels, there is a binary regression for each class, and all of them use the same strength.
+sum of the squared weights. Biases are not penalised. If each image has one label, the regression is multinomial, with a
+weight vector for every class. For two classes, scikit-learn's single weight vector gives the same result at 2C. If
+images may have several labels, there is a binary regression for each class, and all of them use the same strength.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the larg
 
 @dataclass
 class Logistic(LinearScorer):
-    """Logistic regression on standardised features: multinomial, or binary per class if images have several labels.
+    """Logistic regression on standardised features: multinomial, or binary for each class if images may have several.
 
     `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified
     cross-validation with `folds` folds is chosen. If a class has fewer than `folds` images, there are only as many

@@ -16,7 +16,7 @@ class DiscreteExponential(Schedule):
     every: Annotated[int, AtLeast(1)]  # the number of images between two decreases
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` to the power of the number of decreases so far. It decreases once every `every` images."""
+        """Return `factor` to the power of the number of decreases so far: one for every `every` images."""
         return float(self.factor ** (position.samples // self.every))
 
 
