@@ -117,7 +117,7 @@ def format_value(value: Any) -> str:
 
 
 def environment_section(m: ReportData) -> Html:
-    """Return the environment section: the device, settings and libraries used, and the model's size and SHA-256."""
+    """Return the environment section: what the model was trained with, its number of parameters, and its SHA-256."""
     used: list[tuple[str, str]] = []
     if m.run:
         runtime = m.run.runtime

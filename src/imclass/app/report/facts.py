@@ -208,7 +208,7 @@ def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
 
 
 def check_finished(run: Run) -> None:
-    """Raise a `UserError` if the folder does not contain a finished run. The message says how to fix this."""
+    """Raise a `UserError` if the folder does not contain a finished run. The message says what to do."""
     if not run.config.is_file():
         parent = run.folder.parent
         runs = [p.parent.name for p in parent.glob("*/config.json")] if parent.is_dir() else []
@@ -224,7 +224,8 @@ def check_finished(run: Run) -> None:
 def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
     """Return the values of the config's recipe by dotted key, including all fields of the network's row.
 
-    Return None if the recipe is unknown."""
+    Return None if the recipe is unknown.
+    """
     found = recipes(context).entries
     if training.recipe not in found:
         return None
@@ -284,8 +285,8 @@ def view_first_layer(
 ) -> FirstLayer | None:
     """Return the filters of the first convolution, and its feature maps for an image.
 
-    `image` is preprocessed for the network, but in RGB order. Without it, there are no feature maps. Return None if the
-    layer cannot be shown.
+    `image` is preprocessed for the network, but in RGB order. Without `image`, there are no feature maps. Return None
+    if the layer cannot be shown.
     """
     try:
         layer, module = find_layer(classifier.network, None)

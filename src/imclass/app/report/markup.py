@@ -21,7 +21,7 @@ MAX_IMAGE_SIDE = 1024  # pixels; larger embedded pictures are shrunk
 
 
 class Html(str):
-    """Markup that is safe to insert unescaped. Only this module's functions and literals in this package create it."""
+    """Markup that is safe to insert unescaped. It is created only by this module's functions, or from literals."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ def document(title: str, *body: str) -> Html:
 
 
 def escape_html(text: str) -> Html:
-    """Escape `text`, unless it is `Html`, for an element or attribute. Unprintable characters are made visible."""
+    """Escape `text` for use in HTML, unless it is `Html` already. Unprintable characters become visible escapes."""
     if isinstance(text, Html):
         return text
     return Html(html.escape(text if text.isprintable() else printable_text(text)))

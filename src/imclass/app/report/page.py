@@ -100,7 +100,8 @@ def count_text(m: ReportData, score: HeadlineScore) -> str:
 def top5_share(m: ReportData, score: HeadlineScore) -> str:
     """Return the top-5 accuracy, with an interval if there are scores.
 
-    Return "" for multi-label data, and for at most five classes."""
+    Return "" for multi-label data, and for at most five classes.
+    """
     if score.measure != "top1" or len(m.classes) <= 5:
         return ""
     return top5_text(m.result).removeprefix("top-5 ") if m.result else percent(score.top5)
@@ -252,7 +253,8 @@ def count_heads(m: ReportData) -> tuple[str, ...]:
 def label_table(m: ReportData, result: Evaluation) -> Html:
     """Return a table of the classes for multi-label data, and an explanation of the measures.
 
-    The class with the lowest average precision comes first."""
+    The class with the lowest average precision comes first.
+    """
     trained = m.counts.get("train")
     rows = sorted(enumerate(label_measures(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
     lines = [

@@ -126,7 +126,7 @@ def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> U
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
-    """Compute the means that the legs subtract from images. Return them, keyed by `mean_name`.
+    """Return the means that the legs subtract from images, keyed by `mean_name`.
 
     If the source has a mean image of the right shape, that image is used, and no new one is computed.
     """

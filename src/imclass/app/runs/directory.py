@@ -61,7 +61,7 @@ class Run:
 
     @property
     def has_work(self) -> bool:
-        """Return whether the directory contains a model or checkpoints. If so, the configuration is fixed."""
+        """Return whether the directory contains a model or checkpoints. If so, the configuration may not change."""
         return self.is_finished or (self.folder / "checkpoints").is_dir()
 
     def checkpoints(self, keep: int) -> Checkpoints:
@@ -255,7 +255,7 @@ def init_changes(before: Training, after: Training) -> list[str]:
 
 
 def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates are only in another order. The order matters: the last match applies."""
+    """Return a line for each stage whose rates differ only in order. The order matters: the last match applies."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
@@ -289,7 +289,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
 
 
 def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
-    """Read a run's config from its directory, its config.json, or a file that contains only a `Training`.
+    """Read the config of a run from a directory, from a config.json, or from a file that contains only a `Training`.
 
     If the config is invalid, raise a `UserError` that names the file and the offending key.
     """
@@ -311,7 +311,7 @@ def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
 
 
 def log_lines(log: Path) -> list[str]:
-    """Return the complete lines of a log, each a JSON object."""
+    """Return the complete lines of a log, each of which is a JSON object."""
     kept = []
     for line in log.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):

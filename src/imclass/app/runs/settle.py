@@ -19,7 +19,7 @@ SOLVER_PROBE_IMAGES = 8  # the same if the run begins with a solver, which takes
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the runtime to use, and a note if it was chosen by a probe.
+    """Return the runtime to use, and a note if its precision was chosen by a probe.
 
     A recorded runtime is used again. Otherwise, the precision is that of the config or, if that is "auto", the fastest
     that a probe finds.
@@ -42,7 +42,7 @@ def choose_runtime(
 
 
 def first_part(loader: Loader) -> Part:
-    """Return the first part of a batch in the first epoch that is not empty."""
+    """Return the first non-empty part of a batch in the first epoch."""
     return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
 
 

@@ -86,8 +86,8 @@ def interrupt_at_signals() -> Iterator[None]:
 def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Make `answer` the handler of the signals that end a run, for the duration of the block.
 
-    A signal that is already ignored stays ignored, as `nohup` and background jobs require. Outside the main
-    thread, where Python cannot set handlers, nothing changes.
+    A signal that is already ignored stays ignored, as `nohup` and background jobs require. Outside the main thread,
+    where Python cannot set handlers, nothing changes.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     handled = [s for s in STOP_SIGNALS if in_main_thread and signal.getsignal(s) is not signal.SIG_IGN]

@@ -13,7 +13,7 @@ MIN_TEXT_COLUMNS = 24  # minimum width of readable text
 def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
     """Return rows as aligned columns. If a line is longer than `width`, its last cell is wrapped.
 
-    If there is too little room next to the other cells, the last cell is indented on the lines below them.
+    If there is too little room next to the other cells, the last cell begins on the next line, indented.
     """
     if not rows:
         return "none"

@@ -30,7 +30,7 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def label_parts(evaluation: Evaluation) -> list[str]:
-    """Return the paragraphs of a terminal output: the summary and the table of classes."""
+    """Return the summary and the table of classes."""
     rows = label_measures(evaluation)
     return [label_summary(evaluation, rows), class_table(evaluation, rows)]
 
@@ -85,7 +85,7 @@ def label_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return a dictionary of numbers in which None replaces NaN."""
+    """Return the numbers, with None in place of NaN."""
     return {name: finite_or_none(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 

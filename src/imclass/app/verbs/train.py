@@ -53,9 +53,7 @@ def run_job(job: Job, style: str) -> None:
         if finished
         else [OptionalConsumer("showing the progress", lambda: progress_consumer(style, job.steps, done))]
     )
-    with contextlib.closing(
-        perform(job, progress, interject)
-    ) as events:  # closing removes the bar before a message is printed
+    with contextlib.closing(perform(job, progress, interject)) as events:  # closes the bar before a message is printed
         for event in events:
             match event:
                 case NonFinite(action="stop"):
@@ -88,7 +86,7 @@ def progress_consumer(style: str, steps: int, done: int) -> Consumer:
 
 
 def run_answer(run: Run, context: Context) -> Answer:
-    """Return the answer for a finished run."""
+    """Return the `Answer` for a finished run: its model, its measures and the refused files."""
     events = [event for event in run.events() if event["event"] in REFUSING_EVENTS]
     refused = {file["path"] for event in events for file in event["refused"]}
     trained = load_network(run.model, context).trained or Provenance()
