@@ -39,7 +39,7 @@ class Download:
 
     @property
     def title(self) -> str:
-        """Return the name of the file in messages."""
+        """Return the name by which messages refer to the file."""
         return self.name or self.path
 
     def matches(self, digest: str) -> bool:
@@ -72,7 +72,7 @@ class Store:
         target = self.path_inside(download.path)
         if not os.path.lexists(target):
             if self.offline or not download.url:
-                why = "--offline forbids a download" if download.url else "it cannot be downloaded directly"
+                why = "--offline forbids downloading it" if download.url else "it cannot be downloaded directly"
                 raise UserError(
                     f"{download.title} is not in the store, and {why}. {manual_instructions(download, target)}"
                 )
@@ -117,7 +117,7 @@ def ignore_progress(held: int, size: int) -> None:
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return the last sentence of every failure message, which describes how to get the file by hand."""
+    """Return the sentence at the end of every failure message, which describes how to get the file by hand."""
     action = f"save {download.url}" if download.url else f"save {download.source}"
     facts = []
     if download.size is not None:
@@ -180,7 +180,7 @@ def space_advice(download: Download, target: Path, error: OSError) -> str:
 
 @contextlib.contextmanager
 def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
-    """Open `part`, creating it if needed, and lock it for the duration of a block. Remove it afterwards if it is empty.
+    """Open or create `part`, and lock it until the `with` block ends. If it is empty then, remove it.
 
     While another process holds the lock, `waiting` is called with the current size of the file.
     """
@@ -216,7 +216,7 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
     """Complete the transfer, verify its SHA-256 and rename the file to `target`.
 
-    Remove the file and raise `TransferError` if its SHA-256 is not the expected one.
+    If the SHA-256 is not the expected one, remove the file and raise `TransferError`.
     """
     part = part_path(target)
     before = transfer.held

@@ -133,7 +133,7 @@ class Transfer:
             held += len(block)
             if held > size:
                 self.restart()
-                raise TransferError(f"the server sends more than the expected {size:,} bytes")
+                raise TransferError(f"the server sent more than the expected {size:,} bytes")
             self.file.write(block)
             self.report(held, size)
         if held < size:

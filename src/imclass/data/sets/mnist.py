@@ -68,11 +68,11 @@ def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str,
     array, numbers = read_idx(images), read_idx(labels)
     if array.ndim != 3 or not array.size:
         raise UserError(
-            f"{images} contains values of shape {array.shape}, not images; replace it with the data set's file"
+            f"{images} contains an array of shape {array.shape}, not images; replace it with the data set's file"
         )
     if numbers.ndim != 1:
         raise UserError(
-            f"{labels} contains values of shape {numbers.shape}, not labels; replace it with the data set's file"
+            f"{labels} contains an array of shape {numbers.shape}, not labels; replace it with the data set's file"
         )
     if len(array) != len(numbers):
         raise UserError(
@@ -112,7 +112,7 @@ def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]
     shape = struct.unpack(f">{head[3]}I", lengths)
     size = math.prod(shape)
     if size > MAX_IDX_BYTES:
-        raise UserError(f"{path} declares {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
+        raise UserError(f"{path} declares {size:,} bytes, but at most {MAX_IDX_BYTES:,} are read")
     content = bytearray(file.read(size + 1))
     if len(content) != size:
         count = f"more than {size:,}" if len(content) > size else f"{len(content):,}"

@@ -12,7 +12,7 @@ SAMPLE_FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
 
 
 def open_sample(location: DataLocation) -> LazySplits:
-    """Return the splits. The location is ignored, since the files are in the package."""
+    """Return the splits. The location is ignored, because the files are in the package."""
     return LazySplits(MNIST_SPLITS, read_sample)
 
 
