@@ -48,7 +48,10 @@ class ModelOrigin:
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to split `data`: like the model's data, but with a validation split only if they are the same."""
+        """Return how to split `data`: in the same way as the model's data.
+
+        A validation split is set aside only if `data` is the model's data.
+        """
         if not self.cut.validation:
             return self.cut
         present = data.splits(self.without_validation)

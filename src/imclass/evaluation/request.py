@@ -115,7 +115,9 @@ class Request:
     def check_saved(self, first: str) -> None:
         """Raise `UserError` for options that do not work with saved scores. `first` names the first score file."""
         if self.fit_options:
-            raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
+            raise UserError(
+                f"{first} has no scores for the validation split, which fitting needs; pass the model instead"
+            )
         if len(self.protocols) > 1:
             raise UserError(f"{first} contains scores for only one protocol; use a single --protocol with saved scores")
         models = len(self.order) > len(self.saved)
@@ -162,7 +164,9 @@ def parse_scales(scales: Any) -> tuple[int, ...]:
     """Return the scales in text such as "256,384,512", or in a list. Raise `UserError` for anything else."""
     words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
     if not words or not all(word.isdecimal() for word in words):
-        raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels, separated by commas: 256,384,512")
+        raise UserError(
+            f"--scales is {scales!r}; it must be whole numbers of pixels, separated by commas, such as 256,384,512"
+        )
     return tuple(int(word) for word in words)
 
 

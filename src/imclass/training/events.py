@@ -65,7 +65,7 @@ class Solved:
     at: RunPosition
     solver: str  # its kind
     images: int  # the number of images that it was fitted to
-    facts: Mapping[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}; 0 folds means none
+    facts: Mapping[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}; without cross-validation, 0 folds
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class State:
         return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
-        """Return the state that `tensors` does not return, as values that can be written as JSON."""
+        """Return the part of the state that is not in `tensors`, as values that can be written as JSON."""
         return {
             "at": to_json(self.at),
             "first": to_json(self.first),

@@ -142,7 +142,7 @@ def image_keys(named: NamedScores) -> list[tuple[str, str]]:
     found = [(name, classes[k]) for name, k in zip(named.images, labels_in(named).tolist(), strict=True)]
     twice = [key for key, n in Counter(found).items() if n > 1]
     if twice:
-        raise UserError(f"{named.name} has the image {twice[0][0]!r} twice, so images cannot be paired by name")
+        raise UserError(f"{named.name} contains the image {twice[0][0]!r} twice, so images cannot be paired by name")
     return found
 
 

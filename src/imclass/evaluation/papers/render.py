@@ -92,9 +92,9 @@ class TableLine:
 def render_table(name: str, measured: Sequence[Measurement], form: Format = "text") -> str:
     """Return table `name` ("3" to "7", or "resnet") with all published rows and all measurements.
 
-    A measurement is shown on the line of the published row with the same networks, protocol, S and Q. A
-    measurement with another S or Q has a separate line below that row. A measurement that matches no row has a line at
-    the end. Raise `UserError` for an unknown name.
+    A measurement is shown on the line of the published row with the same networks, protocol, S and Q. A measurement
+    with another S or Q has a separate line below that row. A measurement that matches no row has a line at the end.
+    Raise `UserError` for an unknown name.
     """
     if name not in TABLES:
         raise UserError(f"--table {name} is unknown{suggestion(name, TABLES)}")
