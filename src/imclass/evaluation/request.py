@@ -315,7 +315,7 @@ def fit_row_thresholds(row: ResultRow, trial: ResultRow) -> ResultRow:
 
 
 def check_targets(request: Request, targets: Targets) -> None:
-    """Raise `UserError` for options that do not work with the images' kind of labels."""
+    """Raise `UserError` for options that do not work with the kind of labels that the images have."""
     for option, fix in request.single_label_uses.items():
         labels_of(targets, option, fix)
     if request.thresholds == "fit":

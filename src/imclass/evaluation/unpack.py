@@ -39,7 +39,7 @@ def read_classifier(path: str | Path, context: Context | None = None) -> Classif
 def unpack(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: NetworkSetup = keep_engine
 ) -> Classifier:
-    """Return the classifier whose `pack` returned these tensors and header. `path` names their file in messages."""
+    """Return the classifier whose `pack` returned these tensors and header. `path` is the file named in messages."""
     if header.kind not in UNPACKERS:
         known = list_names(tuple(UNPACKERS))
         raise UserError(

@@ -110,7 +110,7 @@ def minimise(
 
 
 def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, scale: Tensor) -> Tensor:
-    """Return the product of the estimated inverse second derivative and a gradient (the two-loop recursion)."""
+    """Return the estimated inverse of the second-derivative matrix times a gradient (the two-loop recursion)."""
     result, factors = slope, []
     for step, change in reversed(history):
         factor = quotient(inner(step, result), inner(step, change))

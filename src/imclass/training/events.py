@@ -1,4 +1,4 @@
-"""Training events: immutable values that a run passes to everything that watches it."""
+"""Training events: immutable values that a run passes to all objects that watch it."""
 # Tested in tests/training/test_loop.py
 
 from collections.abc import Mapping
