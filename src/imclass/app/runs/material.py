@@ -100,7 +100,7 @@ def settle_validation(config: Training, uncut: LazySplits, given: Collection[str
 
 
 def settle_stages(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Remove validation and all stages but the first if a class has too few images. Return the config and notes.
+    """Remove validation and all stages but the first if a class has too few images. Return the config, and notes.
 
     Nothing is removed unless the recipe holds out images for validation and begins with a solver, which needs no
     validation.

@@ -1,4 +1,4 @@
-"""Training runs. A run is first checked and prepared, and then performed as an iterator of events."""
+"""Training runs. A run is first checked and prepared. Then an iterator performs it and yields events."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence

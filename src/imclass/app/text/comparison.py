@@ -40,7 +40,7 @@ def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
 
 
 def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line with the numbers of compared and left-out images, and a line about the data if it differs."""
+    """Return a line with the numbers of compared and left-out images and, if the data differs, a line that says so."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
     lines = [f"{found.images:,} images in both, matched by name and class{left_out}"]

@@ -80,7 +80,7 @@ def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
 
 
 def mean_row(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
-    """Return the row for consecutive steps of an epoch of `size` steps, with an error only if `errors` is true."""
+    """Return the row for consecutive steps in an epoch with `size` steps. It has an error only if `errors` is true."""
     images = sum(step["images"] for step in steps)
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
     row = {
