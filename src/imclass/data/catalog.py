@@ -130,7 +130,7 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
 
 
 def is_for_paths(name: str, entry: DatasetEntry) -> bool:
-    """Return whether an entry reads the user's own files. Such an entry is opened by a path, not by its name."""
+    """Return whether an entry reads the user's own files, which are opened by path and not by the entry's name."""
     return name == FOLDER_ENTRY or bool(entry.suffix)
 
 

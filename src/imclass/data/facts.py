@@ -15,13 +15,13 @@ from imclass.core.model_file import tensors_digest
 
 
 def mean_image(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C H W"]:
-    """Return the mean of all views, in [0, 1]. Raise `UserError` if `views` is empty."""
+    """Return the mean of all views, scaled to [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     return torch.from_numpy(np.ascontiguousarray((total / (255 * count)).transpose(2, 0, 1), np.float32))
 
 
 def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C 1 1"]:
-    """Return the mean of all pixels in all views, in [0, 1]. Raise `UserError` if `views` is empty."""
+    """Return the mean of all pixels in all views, scaled to [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     height, width, channels = total.shape
     mean = total.sum(axis=(0, 1)) / (255 * count * height * width)

@@ -76,7 +76,7 @@ class Subset:
 def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     """Return the splits after moving the fraction `cut.validation` of train to a "validation" split.
 
-    The fraction is taken from each class, by the same rule that chooses the test split of a folder without splits. A
+    The fraction is taken from each class, by the same rule as the test split of a folder without splits. A
     class with one image stays in train. If the data already has a validation split, that split is renamed to "test".
     Raise `UserError` if the data also has a test split.
     """

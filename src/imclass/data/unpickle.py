@@ -56,7 +56,7 @@ class Dtype:
 
 
 class Array:
-    """The stand-in for an array. `_reconstruct` creates it, and a BUILD instruction fills it."""
+    """The stand-in for a NumPy array. `_reconstruct` creates it, and a BUILD instruction fills it."""
 
     __slots__ = ("values",)
 

@@ -98,7 +98,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a training run of imclass, finished or not, according to its `config.json`."""
+    """Return whether, according to its `config.json`, a folder is a training run (finished or not)."""
     try:
         config = folder / "config.json"
         return config.is_file() and has_mark(config, b'"format"') and has_mark(config, b'"training": {')

@@ -30,10 +30,10 @@ SLACK_BYTES = 1 << 20  # bytes allowed in a tar stream besides the files' conten
 def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
     """Unpack an archive into the folder `target` and return the paths of the files, in the archive's order.
 
-    A new `target` appears only when it is complete. If `target` exists, the archive's top-level entries are added to
+    A new `target` appears only once it is complete. If `target` exists, the archive's top-level entries are added to
     it, and none of them may exist there already. At most `max_bytes` bytes, `max_files` files and `max_files` folders
     are written. Raise `UserError` if the archive is damaged or too large, or contains anything but plain files and
-    folders inside `target`. After an error, nothing is left on disk.
+    folders inside `target`. If unpacking fails, nothing is left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():

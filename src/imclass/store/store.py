@@ -27,7 +27,7 @@ DownloadProgress = Callable[[int, int], None]  # called with the bytes received 
 class Download:
     """A file that belongs in the store: its path there, its URL, and its expected digest and size.
 
-    For some published files, the size is unknown, and the SHA-256 is unknown or only its first digits are known.
+    For some published files, the size or the SHA-256 is unknown, or only the first digits of the SHA-256 are known.
     """
 
     path: str  # relative to the store
@@ -117,7 +117,7 @@ def ignore_progress(held: int, size: int) -> None:
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return the sentence at the end of every failure message, which describes how to get the file by hand."""
+    """Return instructions for getting the file by hand. Every failure message ends with them."""
     action = f"save {download.url}" if download.url else f"save {download.source}"
     facts = []
     if download.size is not None:
@@ -180,7 +180,7 @@ def space_advice(download: Download, target: Path, error: OSError) -> str:
 
 @contextlib.contextmanager
 def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
-    """Open or create `part`, and lock it until the `with` block ends. If it is empty then, remove it.
+    """Open or create `part`, and lock it until the `with` block ends. If the file is then empty, remove it.
 
     While another process holds the lock, `waiting` is called with the current size of the file.
     """

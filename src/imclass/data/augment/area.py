@@ -45,10 +45,10 @@ class Area(Augment):
         return replace(before, boxes=np.array(boxes, np.float64).reshape(-1, 4))
 
     def crop(self, box: Box | list[float], draws: Draws, id: Int64[np.ndarray, "1"]) -> Box:
-        """Return a random part of a box.
+        """Return a random box inside `box`.
 
-        If the part does not fit into the box, another one is drawn. After 10 tries, the largest centred part with an
-        allowed aspect ratio is used.
+        If the drawn box does not fit, another one is drawn. After 10 tries, the largest centred box with an allowed
+        aspect ratio is returned.
         """
         width, height = box[2] - box[0], box[3] - box[1]
         for trial in range(MAX_TRIES):

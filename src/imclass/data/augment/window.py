@@ -24,10 +24,10 @@ PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 class Windows:
     """The visible parts of N images.
 
-    `boxes` contains the part of each source image to resize to the network's input size: left, top, right and bottom,
-    in pixels but not rounded. Without boxes, the default preprocessing creates the views. Each window has the size of
-    its view and begins at (top, left), which may lie outside the view. The windows for which `mirrored` is true are
-    flipped horizontally.
+    `boxes` contains the part of each source image that is resized to the network's input size: left, top, right and
+    bottom, in pixels but not rounded. Without boxes, the default preprocessing creates the views. Each window has the
+    size of its view and begins at (top, left), which may lie outside the view. The windows for which `mirrored` is
+    true are flipped horizontally.
     """
 
     top: Int64[np.ndarray, "N"]

@@ -237,7 +237,7 @@ def difference_notes(batch: BatchFile, content: bytes) -> list[str]:
 
 
 def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> None:
-    """Raise `UserError` if a label has no class. The message names the first such label."""
+    """Raise `UserError` if a label is not the number of a class. The message names the first such label."""
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         raise UserError(

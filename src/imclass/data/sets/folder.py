@@ -118,8 +118,8 @@ class Tree:
 def open_folder(location: DataLocation) -> LazySplits:
     """Walk through the tree at `location.path` once, and return its splits. Their images are sorted by name.
 
-    A tree without a train folder is split by a hash, and also has the split "all", which contains every image. If there
-    is any mistake in the tree, raise a `UserError` that names the path.
+    A tree without a train folder is split by a hash, and also has the split "all", which contains every image. If the
+    tree contains a mistake, raise a `UserError` that names the path.
     """
     root = check_root(location.path)
     walk = Walk(root)

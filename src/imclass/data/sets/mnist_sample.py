@@ -1,4 +1,4 @@
-"""A part of MNIST that is shipped with the package, so that everything can be tried without a download."""
+"""A part of MNIST that is included in the package, so that everything can be tried without a download."""
 # Tested in tests/data/sets/test_mnist.py
 
 from pathlib import Path

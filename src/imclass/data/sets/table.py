@@ -73,7 +73,7 @@ def open_table(location: DataLocation) -> LazySplits:
     """Return the splits of the CSV file at `location.path`. Their images are sorted by name.
 
     A file without a `split` column is split by a hash, and also has the split "all", which contains every image. If
-    there is any mistake in the file, raise a `UserError` that names the file and, if possible, the line.
+    the file contains a mistake, raise a `UserError` that names the file and, if possible, the line.
     """
     if location.path is None:
         raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
@@ -99,7 +99,7 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
 
 
 def read_table(path: Path, location: DataLocation) -> ImageTable:
-    """Read a CSV file. Raise `UserError` if it contains any mistake."""
+    """Read a CSV file. Raise `UserError` if it contains a mistake."""
     lines = lines_of(path)
     _, header = next(lines, (1, []))
     columns = [cell.strip().lower() for cell in header]
