@@ -62,7 +62,7 @@ def read_members(archive: Path, max_read: int) -> Iterator[ArchiveMember]:
 
 
 def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
-    """Return a stream of a file's decompressed content. `start`, the file's first bytes, shows its format."""
+    """Return a stream of a file's decompressed content. The first bytes, `start`, show how it is compressed."""
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(file)
     if start.startswith(b"BZh"):
@@ -170,7 +170,7 @@ def tar_header(header: bytes) -> tuple[bytes, int]:
 
 
 def tar_number(text: bytes, base: int) -> int:
-    """Parse a number of at most 20 digits. An empty text means 0. Raise `ValueError` for anything else."""
+    """Parse a number of at most 20 digits. Empty text means 0. Raise `ValueError` for anything else."""
     if not re.fullmatch(rb"[0-7]{0,20}" if base == 8 else rb"[0-9]{0,20}", text):
         raise ValueError("a field of a header is not a number")
     return int(text or b"0", base)

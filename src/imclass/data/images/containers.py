@@ -2,7 +2,7 @@
 
 The decoder reads only the first frame. Comments, colour profiles, thumbnails and any data after that frame are left out
 wherever the decoder would read them, so decoding is neither prevented by a broken EXIF block nor slowed down by a huge
-text. Sizes are read from every header that determines how much memory a decoder allocates.
+text chunk. Sizes are read from every header that determines how much memory a decoder allocates.
 """
 
 import re
@@ -71,7 +71,7 @@ def format_of(content: bytes) -> str:
 
 
 def describe_unreadable(content: bytes) -> str:
-    """Describe a file that is not a readable image, as in "a PDF document"."""
+    """Return what a file is if it is not a readable image, such as "a PDF document"."""
     found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:
         return found

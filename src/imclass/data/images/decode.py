@@ -156,7 +156,7 @@ def limit_advice(max_pixels: int) -> str:
 
 
 def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` if a side has no pixels or too many, or if the image has more than `max_pixels`."""
+    """Raise `BadImage` if a side has no pixels or too many, or if the image has more than `max_pixels` pixels."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
     longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)
