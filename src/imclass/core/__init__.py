@@ -1,1 +1,1 @@
-"""The foundation of the other packages: contracts, configs, formats and random choices. This one imports none of them."""
+"""The base of all other packages: contracts, configs, formats and random choices. This one imports none of them."""

@@ -82,7 +82,7 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
     """Convert a JSON object to a frozen dataclass. Raise `UserError` for an unknown or missing field."""
     if not isinstance(value, Mapping):
         first = dataclasses.fields(kind)[0].name if dataclasses.fields(kind) else "kind"
-        advice = f", or set one of its fields, such as {where}.{first}" if where else ""
+        advice = f". You can also set a single field, such as {where}.{first}" if where else ""
         raise UserError(f"{where or kind.__name__} is {value!r}; it must be {type_description(kind)}{advice}")
     chosen = class_of(kind, value, where, kinds)
     hints = hints_of(chosen)

@@ -93,7 +93,7 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """An engine that computes one network's scores, with the network itself or with a program built from it."""
+    """An engine that computes one network's scores, using the network itself or a program built from it."""
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Return the log-scores of views of the network's input size, as float32 on the CPU."""

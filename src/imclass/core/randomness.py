@@ -53,7 +53,7 @@ class Draws:
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
-        """Return 64 random bits for each sample, independent of the order of `ids` and of earlier calls."""
+        """Return 64 random bits for each sample. They do not depend on the order of `ids` or on earlier calls."""
         key = int.from_bytes(hashlib.sha256(f"{self.scope}{stream}".encode()).digest()[:8], "little")
         state = 0
         for word in (key, self.seed, self.epoch, repeat):

@@ -20,14 +20,14 @@ class Plugin:
     """A plugin file: its module, or the problem that prevented its import."""
 
     path: Path
-    digest: str  # SHA-256 of its content
+    digest: str  # SHA-256 of the file's content
     module: types.ModuleType | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Plugins:
-    """All plugin files, in order."""
+    """The plugin files, in the order in which they were loaded."""
 
     files: tuple[Plugin, ...] = ()
 

@@ -23,7 +23,7 @@ class OneOf:
     labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
+    counted: ClassVar[str] = "top1"  # the measure for which `count_correct` counts images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,7 +49,7 @@ class OneOf:
         return np.bincount(self.numpy(), minlength=classes).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each of the `classes` classes."""
+        """Return, for each of the `classes` classes, the positions of its images."""
         order = np.argsort(self.numpy(), kind="stable")
         return np.split(order, np.searchsorted(self.numpy()[order], np.arange(1, classes)))
 
@@ -76,7 +76,7 @@ class AnyOf:
     marks: Int8[np.ndarray, "N K"] | Int8[Tensor, "N K"]
 
     link: ClassVar[Link] = "sigmoid"
-    counted: ClassVar[str] = "exact"  # the name of the measure that `count_correct` counts
+    counted: ClassVar[str] = "exact"  # the measure for which `count_correct` counts images
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -109,7 +109,7 @@ class AnyOf:
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each of the `classes` classes."""
+        """Return, for each of the `classes` classes, the positions of its images."""
         return [np.flatnonzero(column == 1) for column in self.numpy().T]
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
@@ -141,7 +141,7 @@ class Soft:
     rows: Float32[np.ndarray, "N K"] | Float32[Tensor, "N K"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
+    counted: ClassVar[str] = "top1"  # the measure for which `count_correct` counts images
 
     def __len__(self) -> int:
         return len(self.rows)

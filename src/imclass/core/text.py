@@ -5,7 +5,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-NEAREST_CUTOFF = 0.63  # difflib's ratio is higher for typing errors, and lower for "finetune" and "features"
+NEAREST_CUTOFF = 0.63  # difflib's ratio is higher for typos, and lower for "finetune" and "features"
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -47,7 +47,7 @@ MAX_NAME_COLUMNS = 32  # terminal columns for a class name
 
 
 def measure_title(measure: str) -> str:
-    """Return a measure's name for display: "top-1" for "top1"."""
+    """Return a measure's name for display, such as "top-1" for "top1"."""
     return dict(MEASURE_TITLES).get(measure, measure)
 
 

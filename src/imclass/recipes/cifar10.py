@@ -22,7 +22,7 @@ def cifar10_vgg(epochs: int = 300) -> Training:
 
     `imclass train cifar10-vgg`. The settings are momentum 0.9, a learning rate of 0.1 divided by 10 every 5,000,000
     images (100 epochs), weight decay 5e-4, pixels from 0 to 255 minus the mean image, and horizontal flips. The book
-    scales the rate and the decay for a loss that is summed over the batch of 128; here the loss is a mean.
+    writes 0.1 / 128 and 0.0005 * 128, because its loss is summed over the batch instead of averaged.
     """
     schedule = DiscreteExponential(rate=0.1, factor=0.1, every=5_000_000)
     stage = Stage(
