@@ -66,13 +66,13 @@ def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, 
 
 
 def shift_views(views: ViewBatch, by: int) -> ViewBatch:
-    """Shift views by `by` pixels up and left, or down and right if it is negative. Borders are filled by reflection."""
+    """Shift views up and left by `by` pixels, or down and right if `by` is negative. Reflection fills the borders."""
     rows, columns = (reflect_positions(torch.arange(by, side + by), side) for side in views.shape[2:])
     return views[:, :, rows][:, :, :, columns]
 
 
 def reflect_positions(at: Tensor, side: int) -> Tensor:
-    """Reflect positions outside the range 0 ... side - 1 back into it, at the first or last position."""
+    """Reflect positions outside the range 0 ... side - 1 back into it, about the first or last position."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 
