@@ -49,7 +49,12 @@ def test_the_estimate_is_printed_below_the_config(capsys: pytest.CaptureFixture[
     lines = below.splitlines()[1:]
     assert lines[0].split() == ["stage", "epochs", "steps", "features", "time"]
     assert lines[1].split()[:4] == ["probe", "1", "1", "12"] and lines[2].split()[:4] == ["all", "3", "6", "-"]
-    starts = ["time: about", "memory: about", "disk space for checkpoints", "disk space for features in the store: about"]
+    starts = [
+        "time: about",
+        "memory: about",
+        "disk space for checkpoints",
+        "disk space for features in the store: about",
+    ]
     assert all(line.startswith(start) for line, start in zip(lines[3:], starts, strict=True))
 
 
@@ -110,22 +115,34 @@ def test_weights_that_are_missing_are_not_fetched(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Store, "get", lambda *_: pytest.fail("it was fetched"))
-    words = ["train", "probe", "--data", "pets", "--init", "resnet-cifar-20:akamaster", "--precision", "fp32", "--dry-run"]
+    words = [
+        "train",
+        "probe",
+        "--data",
+        "pets",
+        "--init",
+        "resnet-cifar-20:akamaster",
+        "--precision",
+        "fp32",
+        "--dry-run",
+    ]
     record = json_output(capsys, *words)
     fetch = record["estimate"]["fetch"]
     assert (fetch["name"], fetch["licence"]) == ("resnet-cifar-20:akamaster", "BSD-2-Clause")
     assert fetch["size"] == pytest.approx(4 * 272_474, rel=0.01) and fetch["url"].startswith("https://")
     assert record["training"]["model"]["network"] == "resnet-cifar-20" and record["training"]["init_digest"] == ""
-    assert record["training"]["preprocess"]["size"] == 32 and record["training"]["model"]["mean"] == [0.485, 0.456, 0.406]
+    assert record["training"]["preprocess"]["size"] == 32 and record["training"]["model"]["mean"] == [
+        0.485,
+        0.456,
+        0.406,
+    ]
     assert record["estimate"]["seconds"] > 0
     printed = text(capsys, *words)
     assert "download: resnet-cifar-20:akamaster (about 1.0 MiB, licence BSD-2-Clause) from https://" in printed
     assert not (place / "store").exists()
 
 
-def test_weights_that_cannot_be_fetched_are_an_error(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_weights_that_cannot_be_fetched_are_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "probe", "--data", "pets", "--dry-run"]
     assert main([*words, "--init", "resnet-cifar-20:akamaster", "--offline"]) == 2
     assert "--offline forbids a download" in capsys.readouterr().err

@@ -93,7 +93,9 @@ def test_a_run_that_only_fits_a_solver_measures_forward_passes(
     solved: tuple[Training, Leg], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probed = []
-    monkeypatch.setattr(settling.precision, "probe", lambda n, images, labels: probed.append((images, labels)) or (FAST, ()))
+    monkeypatch.setattr(
+        settling.precision, "probe", lambda n, images, labels: probed.append((images, labels)) or (FAST, ())
+    )
     config, leg = solved
     assert choose_runtime(config, None, leg)[0].arithmetic == FAST
     ((images, labels),) = probed
@@ -110,7 +112,10 @@ def test_few_images_for_a_solver_are_not_worth_a_probe(
     monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
     config, leg = solved
     assert len(leg.loader.dataset) == 16
-    assert choose_runtime(config, None, leg) == (replace(configured_runtime(config), arithmetic=Arithmetic("fp32", "nhwc")), ())
+    assert choose_runtime(config, None, leg) == (
+        replace(configured_runtime(config), arithmetic=Arithmetic("fp32", "nhwc")),
+        (),
+    )
 
 
 @pytest.mark.parametrize("arithmetic", [DEFAULT_ARITHMETIC, FAST])

@@ -104,5 +104,7 @@ print("torch._dynamo" in sys.modules)
 
 @pytest.mark.slow
 def test_loading_a_model_does_not_import_the_compiler(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / "m.safetensors")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "m.safetensors")], capture_output=True, text=True
+    )
     assert done.stdout == "False\n", done.stderr

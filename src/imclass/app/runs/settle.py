@@ -15,8 +15,8 @@ from imclass.training.solve import stored_arithmetic
 
 PROBE_IMAGES = 32  # images in the training step of a probe
 ARITHMETICS = precision.FP32 + precision.BF16
-SOLVER_PROBE_IMAGES = 8  # if the run begins with a solver, which takes only seconds
-FORWARD_PROBE_IMAGES = 4  # if the run consists of solvers, which need no gradients
+SOLVER_PROBE_IMAGES = 8  # the same if the run begins with a solver, which takes only seconds
+FORWARD_PROBE_IMAGES = 4  # the same if the run consists of solvers, which need no gradients
 # With fewer training images, a probe of forward passes takes longer than computing their features in float32.
 MIN_PROBED_IMAGES = 100
 FEATURES_ARITHMETIC = runtime.Arithmetic("fp32", "nhwc")  # without a probe; evaluation uses it as well
@@ -25,11 +25,11 @@ FEATURES_ARITHMETIC = runtime.Arithmetic("fp32", "nhwc")  # without a probe; eva
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, leg: Leg
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the runtime to use, and a note if it was chosen by a probe. `leg` is the first leg.
+    """Return the runtime to use, and a note if its precision was chosen by a probe. `leg` is the run's first leg.
 
-    A recorded runtime is used again. Otherwise, a precision set in the config is used. If the config says "auto",
-    the fastest is found by a probe. A run that only fits a solver needs no probe if the store has its features in
-    some arithmetic, or if there are few images.
+    A recorded runtime is used again. Otherwise, the precision is that of the config or, if that is "auto", the fastest
+    that a probe finds. A run that only fits a solver is not probed if it has few images, or if the store contains its
+    features, which then decide the precision.
     """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
@@ -63,12 +63,12 @@ def configured_runtime(config: Training) -> runtime.Runtime:
 
 
 def first_part(loader: Loader) -> Part:
-    """Return the first part with images in the first epoch."""
+    """Return the first non-empty part of a batch in the first epoch."""
     return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:
-    """Describe the measurements of a probe in words."""
+    """Describe the measurements of a probe."""
     return "; ".join(
         f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
     )
