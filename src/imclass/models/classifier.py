@@ -253,16 +253,14 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
     """Pass one image through the network. Raise a `UserError` if this fails or does not return one score per class."""
     network.eval()
     with torch.inference_mode(), BatchNormBypass():
-        none = empty_batch_outputs(network, (w_in, size, size))
-        if isinstance(none, Tensor) and none.shape == (0, classes):
-            return
         try:
-            scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
+            scores = empty_batch_outputs(network, (w_in, size, size))
+            if getattr(scores, "shape", None) != (0, classes):
+                scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            raise UserError(
-                f"{name} cannot process {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
-            ) from None
-    if scores.shape != (1, classes):
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{name} cannot process {w_in} x {size} x {size} pixels: {reason}") from None
+    if scores.shape[1:] != (classes,):
         found = " x ".join(map(str, scores.shape[1:]))
         raise UserError(
             f"{name} returns {found} scores per image, but there are {classes} classes. Its head must return one score "

@@ -1,8 +1,8 @@
 """Measuring a leg changes nothing that training uses, and times combine by how loading and computing overlap."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from imclass.app.runs import pace
 from imclass.app.runs.directory import Run
 from imclass.app.runs.pace import Pace, combine_seconds, load_sample, measure_pace, median_seconds, spaced_images
 from imclass.app.runs.train import DEFAULT_EXECUTION, prepare, score_images
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.runtime import Runtime
 from imclass.models.classifier import NetworkClassifier
@@ -23,7 +24,7 @@ from tests.support.small import digest, tree
 USED = Runtime("cpu", torch.get_num_threads())
 
 
-def leg_of(tmp_path: Path, **choices: object) -> Leg:
+def leg_of(tmp_path: Path, **choices: Any) -> Leg:
     """Return the first leg of a run on 16 small images."""
     config = configure("mnist-lenet", data=str(tree(tmp_path / "pets")), batch=8, device="cpu", **choices)
     return prepare(config, Run(tmp_path / "run"), open_context(), dry=True).legs[0]
@@ -36,9 +37,9 @@ def test_measuring_changes_neither_weights_nor_random_state_nor_caches(tmp_path:
     training, state = network.training, torch.get_rng_state()
     scored: list[int] = []
 
-    def score(classifier: NetworkClassifier, images: Sequence[object]) -> None:
+    def score(classifier: NetworkClassifier, images: Dataset) -> None:
         scored.append(len(images))
-        score_images(classifier, images, DEFAULT_EXECUTION)  # type: ignore[arg-type]
+        score_images(classifier, images, DEFAULT_EXECUTION)
 
     found = measure_pace(leg, USED, [leg.loader.dataset], score)
     assert found.step > 0 and found.scoring > 0 and found.opening >= 0 and len(set(scored)) == 1
@@ -61,7 +62,7 @@ def test_a_measured_run_ends_with_the_bits_of_one_with_these_epochs(
 ) -> None:
     pets = str(tree(tmp_path / "pets"))
 
-    def run(name: str, **choices: object) -> str:
+    def run(name: str, **choices: Any) -> str:
         for _ in train("mnist-lenet", tmp_path / name, data=pets, batch=8, device="cpu", **choices):
             pass
         return digest(tmp_path / name)

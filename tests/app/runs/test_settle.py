@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,7 +80,7 @@ def test_a_probe_runs_on_copies_and_its_trials_are_described(
 
 
 @pytest.fixture
-def solved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Training, Leg]:
+def solver_leg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Training, Leg]:
     """Return a config that only fits a solver and leaves the precision open, and its leg."""
     monkeypatch.setattr(settling, "MIN_PROBED_IMAGES", 2)
     monkeypatch.setenv("IMCLASS_STORE", str(tmp_path / "store"))
@@ -90,13 +91,16 @@ def solved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Training, L
 
 
 def test_a_run_that_only_fits_a_solver_measures_forward_passes(
-    solved: tuple[Training, Leg], monkeypatch: pytest.MonkeyPatch
+    solver_leg: tuple[Training, Leg], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probed = []
-    monkeypatch.setattr(
-        settling.precision, "probe", lambda n, images, labels: probed.append((images, labels)) or (FAST, ())
-    )
-    config, leg = solved
+
+    def probe(network: torch.nn.Module, *measured: Any) -> tuple[Arithmetic, tuple[Trial, ...]]:
+        probed.append(measured)
+        return FAST, ()
+
+    monkeypatch.setattr(settling.precision, "probe", probe)
+    config, leg = solver_leg
     assert choose_runtime(config, None, leg)[0].arithmetic == FAST
     ((images, labels),) = probed
     assert len(images) == settling.FORWARD_PROBE_IMAGES and labels is None
@@ -106,11 +110,11 @@ def test_a_run_that_only_fits_a_solver_measures_forward_passes(
 
 
 def test_few_images_for_a_solver_are_not_worth_a_probe(
-    solved: tuple[Training, Leg], monkeypatch: pytest.MonkeyPatch
+    solver_leg: tuple[Training, Leg], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "MIN_PROBED_IMAGES", 17)
     monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
-    config, leg = solved
+    config, leg = solver_leg
     assert len(leg.loader.dataset) == 16
     assert choose_runtime(config, None, leg) == (
         replace(configured_runtime(config), arithmetic=Arithmetic("fp32", "nhwc")),
@@ -120,9 +124,9 @@ def test_few_images_for_a_solver_are_not_worth_a_probe(
 
 @pytest.mark.parametrize("arithmetic", [DEFAULT_ARITHMETIC, FAST])
 def test_stored_features_decide_the_arithmetic(
-    arithmetic: Arithmetic, solved: tuple[Training, Leg], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arithmetic: Arithmetic, solver_leg: tuple[Training, Leg], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, leg = solved
+    config, leg = solver_leg
     monkeypatch.setattr(settling.precision, "probe", lambda *_: (arithmetic, ()))
     first = [event for event in train(config, tmp_path / "first") if isinstance(event, FeatureBatch)]
     assert sum(event.images for event in first) == 16

@@ -70,7 +70,8 @@ class TrainArguments:
     config: Annotated[Path | None, Arg("PATH")] = None
     """Run or config.json to read the configuration from. RECIPE may be given too, but must match the configuration."""
     dry_run: bool = False
-    """Check everything, print the configuration, and stop. Nothing is written."""
+    """Check everything, print the configuration and an estimate, and stop. The time, memory and disk space of the run
+    are extrapolated from steps of a few images. Nothing is written, and no weights are downloaded."""
     style: Literal["bar", "book"] = "bar"
     """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()

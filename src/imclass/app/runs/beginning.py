@@ -76,7 +76,7 @@ def weights_to_fetch(init: str, store: Store) -> Fetch | None:
     return Fetch(file.key, file.url, FLOAT_BYTES * entry.parameters, file.licence)
 
 
-def untrained(file: WeightFile, context: Context) -> NetworkClassifier:
+def classifier_like(file: WeightFile, context: Context) -> NetworkClassifier:
     """Return a classifier like that of published weights, but with random weights."""
     entry: NetworkEntry = networks(context)[file.network]
     default = default_preprocess(entry, native_size(entry.row, file.network))
@@ -99,7 +99,7 @@ def open_init(training: Training, context: Context, dry: bool = False) -> InitMo
         return None
     name, notes = normal_spelling(training.init), list[str]()
     if dry and weights_to_fetch(name, context.store):
-        return InitModel(name, untrained(PUBLISHED_WEIGHTS[name], context), training.init_digest, ())
+        return InitModel(name, classifier_like(PUBLISHED_WEIGHTS[name], context), training.init_digest, ())
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:

@@ -128,7 +128,7 @@ def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -
     if not sizes:
         return None
     _, opening, loading = load_sample(leg, sizes[-1])
-    computing, memory = (Line(0, 0), Line(0, 0)) if solves else measure_steps(leg, state, sizes)
+    computing, memory = (Line(0.0, 0.0), Line(0.0, 0.0)) if solves else measure_steps(leg, state, sizes)
     classifier = state.learner.classifier
     if solves:
         classifier = replace(classifier, engine=EagerEngine(classifier.network, used.arithmetic))
@@ -238,8 +238,8 @@ def warnings_of(estimate: Estimate) -> Iterator[str]:
     seconds, memory = estimate.seconds, estimate.memory
     if seconds is None:
         yield (
-            f"even a step of the fewest images may need more than half of the free memory ({size_text(memory.free)}), "
-            "so nothing was measured; choose a smaller network"
+            "even the smallest step may need more than half of the free memory, so no time was measured; choose a "
+            "smaller network or smaller images"
         )
     if seconds is not None and seconds > DAY:
         yield f"the run takes {duration_text(seconds)}, which is more than a day"

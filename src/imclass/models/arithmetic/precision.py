@@ -92,7 +92,7 @@ def probe(
 
 
 def score_differences(network: nn.Module, images: ImageBatch, candidates: Sequence[Arithmetic]) -> list[float]:
-    """Return the relative root mean square difference of each candidate's scores from those in the default arithmetic."""
+    """Return the relative difference of each candidate's scores from those in the default arithmetic."""
     exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
     return [
         0.0 if candidate == DEFAULT_ARITHMETIC else relative_rms(trial_scores(network, images, candidate), exact)
