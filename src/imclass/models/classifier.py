@@ -260,12 +260,10 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{name} cannot process {w_in} x {size} x {size} pixels: {reason}") from None
-    if scores.shape[1:] != (classes,):
+    if scores.shape not in ((0, classes), (1, classes)):
         found = " x ".join(map(str, scores.shape[1:]))
-        raise UserError(
-            f"{name} returns {found} scores per image, but there are {classes} classes. Its head must return one score "
-            "per class"
-        )
+        fix = "Its head must return one score per class"
+        raise UserError(f"{name} returns {found} scores per image, but there are {classes} classes. {fix}")
 
 
 def changed_options(entry: NetworkEntry, row: Any) -> str:
