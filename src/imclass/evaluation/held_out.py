@@ -220,7 +220,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 def is_divided_here(training: Dataset) -> bool:
     """Return whether data without splits was divided by a rule of imclass."""
-    return training.origin.rule.startswith(("hash", "fold"))
+    return training.origin.rule.startswith(("hash ", "fold "))
 
 
 def held_out_split(training: Dataset) -> str | None:

@@ -5,6 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
+from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import BookLog
@@ -13,6 +14,7 @@ from imclass.app.cli.progress import TrainingProgress
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import PAGE, write_report
+from imclass.app.runs.crossval import prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
@@ -29,6 +31,8 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 def run(request: TrainRequest) -> Answer:
     """Train, with progress on standard error, and return the result."""
     arguments, config = request.arguments, request.training
+    if arguments.crossval is not None:
+        return cross_validate(request, arguments.crossval)
     run = Run(arguments.out or Path("runs") / config.recipe)
     job = prepare(config, run, request.context, request.execution, dry=arguments.dry_run, given=request.given)
     print_notes(job.notes)
@@ -38,6 +42,21 @@ def run(request: TrainRequest) -> Answer:
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
+
+
+def cross_validate(request: TrainRequest, folds: int) -> Answer:
+    """Run all folds of a cross-validation, with progress on standard error, and return the result."""
+    arguments, config, context = request.arguments, request.training, request.context
+    run = Run(arguments.out or Path("runs") / config.recipe, folds=folds)
+    crossval = prepare_folds(config, run, context, request.execution, dry=arguments.dry_run, given=request.given)
+    print_notes(crossval.notes)
+    if arguments.dry_run:
+        record = {"training": to_json(crossval.config), "execution": to_json(crossval.execution), "crossval": folds}
+        return Answer(record, json.dumps(record, indent=2))
+    run_folds(crossval, lambda job: run_job(job, arguments.style), print_notes, print_line)
+    add_report(run, context)
+    record, text, refused = crossval_answer_parts(run)
+    return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
 def run_job(job: Job, style: str) -> None:
