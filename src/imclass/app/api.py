@@ -52,10 +52,11 @@ def train(
     """Train with a recipe or a config, and yield an `Event` for everything that happens.
 
     The run is written to the folder `out`, by default runs/RECIPE. The same call resumes a run that was stopped; a
-    finished run yields nothing. With `crossval` = K, the run is a cross-validation: K runs in `folds/`, a `FoldEnd`
-    after the events of each, and the ensemble of their models. Any other keyword is a field of `Execution`, or a keyword of `configure`. Each event is passed
-    to the `consumers` before it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while
-    iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise `Interrupted`.
+    finished run yields nothing. With `crossval` = K, the run is a cross-validation: K runs in `folds/`, with a
+    `FoldEnd` after the events of each, and the ensemble of their models. Any other keyword is a field of `Execution`,
+    or a keyword of `configure`. Each event is passed to the `consumers` before it is yielded. A `UserError` for invalid
+    arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise
+    `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)

@@ -41,7 +41,7 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
     The report is made from the run's folder alone: nothing is scored, and the data is not opened. Raise a `UserError`
     for a folder without a finished run.
     """
-    gather = gather_folds if is_crossval(run) else gather_run
+    gather = gather_folds if is_crossval(run, context) else gather_run
     write_file(path, page(gather(run, context)))
     return path
 

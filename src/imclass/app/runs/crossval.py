@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imclass.app.load import load_classifier
-from imclass.app.runs.directory import Plan, Run
+from imclass.app.runs.directory import Plan, Run, read_run_record
 from imclass.app.runs.material import open_training_data, plugins_of
 from imclass.app.runs.train import DEFAULT_EXECUTION, Job, class_counts, perform, prepare
 from imclass.app.runs.watchers.scores import SCORES
@@ -265,9 +265,9 @@ def metrics_of(found: Evaluation) -> Metrics:
     return Metrics(dict(found.measures), len(found.targets), found.total, found.main)
 
 
-def is_crossval(run: Run) -> bool:
+def is_crossval(run: Run, context: Context) -> bool:
     """Return whether a folder contains a finished cross-validation."""
-    return run.is_finished and out_of_fold_scores(run.folder).is_file()
+    return run.is_finished and bool(read_run_record(run.config, kind_tables(context)).crossval)
 
 
 def out_of_fold_scores(folder: Path) -> Path:

@@ -32,9 +32,8 @@ def crossval_text(result: CrossvalResult, test: Evaluation | None, model: str) -
     lines = [fold_line(fold, len(result.folds), result.pooled.main) for fold in result.folds]
     parts = ["\n".join([*lines, spread_text(result)]), *evaluation_parts(result.pooled)]
     if test is not None:
-        parts.append(
-            f"test images, held back from all folds and scored by the ensemble: {headline(test)}; {test.tally}"
-        )
+        scored = f"{headline(test)}; {test.tally}"
+        parts.append(f"test images, held back from all folds and scored by the ensemble: {scored}")
     return "\n\n".join([*parts, f"finished: {model} (the mean of the probabilities of {len(result.folds)} models)"])
 
 
