@@ -222,7 +222,7 @@ class RunRecord:
     facts: str  # the digest of the facts file, or "" if there is none
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
-    crossval: Mapping[str, int] = MappingProxyType({})  # the number of folds, or empty for a single run
+    crossval: Mapping[str, int]  # the number of folds, or empty for a single run
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that was changed, added or removed."""
