@@ -59,7 +59,7 @@ SPLIT_KINDS: Kinds = {Split: EntryTable("split", {kind.kind: kind for kind in (S
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation."""
+    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation."""
 
     rule: Split = Share()
     seed: int = 0
