@@ -211,7 +211,7 @@ def test_a_killed_process_is_resumed_with_the_same_bits(place_of_kill: str, plac
             "--crossval 9 --out new",
             "9 folds cannot be made of the 7 images in {pets} of the class 'cat'; use at most",
         ),
-        ("--crossval 2 --batch 11 --out new", "--batch 11 is more than the 7 training images"),
+        ("--crossval 2 --batch 11 --out new", "--batch 11 is larger than the number of training images (7)"),
         ("--crossval 2 --out pets/cat/new", "is in the folder with the images of class 'cat'"),
     ],
 )

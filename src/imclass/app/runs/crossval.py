@@ -40,7 +40,7 @@ class PooledData:
     """The images that folds divide, and those that are held back from all folds."""
 
     pool: Dataset
-    held_back: Dataset | None  # the data's own test images
+    held_back: Dataset | None  # the test images that the data comes with
     facts: DataFacts  # for the ensemble's model file
     notes: tuple[str, ...]  # for the user
 
@@ -219,13 +219,14 @@ def open_pool(config: Training, folds: int, notes: Sequence[str], context: Conte
             problem = f"{config.data} comes with a validation split and a test split"
             raise UserError(f"{problem}, but --crossval divides train alone; move the validation images to train")
         rule = f"{pool.origin.rule}; train divided into {rule}"
-        own = next((split for split in ("test", VALIDATION) if split in splits), None)
-        if own is not None:
-            base = take_split(splits, own, config.data)
+        present = next((split for split in ("test", VALIDATION) if split in splits), None)
+        if present is not None:
+            base = take_split(splits, present, config.data)
             held_back = Subset(base, np.arange(len(base)), "test", ("train", "test"))
             check_scorable((held_back,))
-            use = f"the folds divide its {len(pool):,} train images, and the ensemble of the folds is scored once on"
-            notes = (*notes, f"{config.data} comes with a {own} split: {use} the {len(base):,} {own} images, as test")
+            use = f"the folds divide its {len(pool):,} train images, and their ensemble is scored once on the"
+            use += f" {len(base):,} {present} images"
+            notes = (*notes, f"{config.data} comes with a {present} split: {use}")
     origin = pool.origin
     facts = DataFacts(
         name=origin.name,
