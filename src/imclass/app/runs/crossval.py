@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,11 @@ class CrossValidation:
     def notes(self) -> tuple[str, ...]:
         """Return the notes for the user, to be printed before training."""
         return (*self.data.notes, *(self.first.notes if self.first else ()))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Return the configuration as JSON, as a dry run prints it."""
+        return {"training": to_json(self.config), "execution": to_json(self.execution), **self.run.crossval}
 
     def jobs(self) -> Iterator[Job]:
         """Yield the job of each fold, prepared when it is needed; finished folds are checked, and have nothing to do.

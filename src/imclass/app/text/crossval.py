@@ -1,4 +1,5 @@
 """The result of a cross-validation, as text for a terminal, and as the record that `--json` prints."""
+# Tested in tests/app/runs/test_crossval.py
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from imclass.app.cli.progress import TrainingProgress
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import PAGE, write_report
-from imclass.app.runs.crossval import prepare_folds
+from imclass.app.runs.crossval import CrossValidation, prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
@@ -31,10 +31,11 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 def run(request: TrainRequest) -> Answer:
     """Train, show progress on standard error, and return the result. With `--dry-run`, only return the config."""
     arguments, config = request.arguments, request.training
+    run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
+    how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
     if arguments.crossval is not None:
-        return cross_validate(request, arguments.crossval)
-    run = Run(arguments.out or Path("runs") / config.recipe)
-    job = prepare(config, run, request.context, request.execution, dry=arguments.dry_run, given=request.given)
+        return cross_validate(prepare_folds(*how), arguments.dry_run, arguments.style)
+    job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
         record = {"training": to_json(job.config), "execution": to_json(job.execution)}
@@ -44,18 +45,14 @@ def run(request: TrainRequest) -> Answer:
     return run_answer(run, request.context)
 
 
-def cross_validate(request: TrainRequest, folds: int) -> Answer:
+def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
     """Run all folds of a cross-validation, with progress on standard error, and return the result."""
-    arguments, config, context = request.arguments, request.training, request.context
-    run = Run(arguments.out or Path("runs") / config.recipe, folds=folds)
-    crossval = prepare_folds(config, run, context, request.execution, dry=arguments.dry_run, given=request.given)
     print_notes(crossval.notes)
-    if arguments.dry_run:
-        record = {"training": to_json(crossval.config), "execution": to_json(crossval.execution), "crossval": folds}
-        return Answer(record, json.dumps(record, indent=2))
-    run_folds(crossval, lambda job: run_job(job, arguments.style), print_notes, print_line)
-    add_report(run, context)
-    record, text, refused = crossval_answer_parts(run)
+    if dry:
+        return Answer(crossval.record, json.dumps(crossval.record, indent=2))
+    run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
+    add_report(crossval.run, crossval.context)
+    record, text, refused = crossval_answer_parts(crossval.run)
     return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
