@@ -9,7 +9,7 @@ from imclass.app.load import count_parameters, load_classifier
 from imclass.app.report.facts import ReportData, collect_refusals, image_fields, score_of
 from imclass.app.report.markup import Html, element, html_table, join_html
 from imclass.app.runs.crossval import out_of_fold_scores
-from imclass.app.runs.directory import FOLDS, Run, read_run_record
+from imclass.app.runs.directory import FOLDS_FOLDER, Run, read_run_record
 from imclass.app.runs.watchers.pictures import read_pictures
 from imclass.app.text.crossval import spread_text
 from imclass.core.files import file_digest
@@ -53,7 +53,7 @@ def gather_folds(run: Run, context: Context) -> ReportData:
 
 def fold_folders(run: Run) -> list[Path]:
     """Return the folders of the folds' runs."""
-    return sorted((run.folder / FOLDS).glob("*/"))
+    return sorted((run.folder / FOLDS_FOLDER).glob("*/"))
 
 
 def folds_section(m: ReportData) -> Html:

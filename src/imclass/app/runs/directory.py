@@ -23,7 +23,7 @@ from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import RunPosition
 
-FOLDS = "folds"  # the folder with the runs of a cross-validation
+FOLDS_FOLDER = "folds"  # the folder with the runs of a cross-validation
 NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
@@ -64,12 +64,12 @@ class Run:
     @property
     def has_work(self) -> bool:
         """Return whether the directory contains a model or checkpoints. If so, the configuration may not change."""
-        folds = (Run(folder) for folder in (self.folder / FOLDS).glob("*/"))
+        folds = (Run(folder) for folder in (self.folder / FOLDS_FOLDER).glob("*/"))
         return self.is_finished or (self.folder / "checkpoints").is_dir() or any(fold.has_work for fold in folds)
 
     def fold(self, number: int) -> "Run":
         """Return the run of one fold of a cross-validation, counted from 1."""
-        return Run(self.folder / FOLDS / str(number))
+        return Run(self.folder / FOLDS_FOLDER / str(number))
 
     def checkpoints(self, keep: int) -> Checkpoints:
         """Return the checkpoints of this run. Only the newest `keep` are kept."""
@@ -116,7 +116,7 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; choose a folder that does not exist yet")
         if not self.config.is_file():
-            ours = {".lock", FOLDS} if self.folds else {".lock"}  # a fold begins before its cross-validation
+            ours = {".lock", FOLDS_FOLDER} if self.folds else {".lock"}  # a fold begins before its cross-validation
             if self.folder.is_dir() and any(p.name not in ours for p in self.folder.iterdir()):
                 raise UserError(
                     f"--out {self.folder} contains other files and is not a run (it has no config.json); "

@@ -3,7 +3,8 @@
 
 from typing import Any
 
-from imclass.app.text.evaluation import evaluation_parts, evaluation_record, headline, interval_text
+from imclass.app.text import evaluation as texts
+from imclass.app.text.evaluation import evaluation_parts, evaluation_record, interval_text
 from imclass.app.text.labels import finite_or_none
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
@@ -33,7 +34,7 @@ def crossval_text(result: CrossvalResult, test: Evaluation | None, model: str) -
     lines = [fold_line(fold, len(result.folds), result.pooled.main) for fold in result.folds]
     parts = ["\n".join([*lines, spread_text(result)]), *evaluation_parts(result.pooled)]
     if test is not None:
-        scored = f"{headline(test)}; {test.tally}"
+        scored = f"{texts.headline(test)}; {test.tally}"
         parts.append(f"test images, held back from all folds and scored by the ensemble: {scored}")
     return "\n\n".join([*parts, f"finished: {model} (the mean of the probabilities of {len(result.folds)} models)"])
 
