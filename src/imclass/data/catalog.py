@@ -11,6 +11,7 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import EntryTable
 from imclass.core.text import suggestion
+from imclass.data.relabel import with_classes
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import with_validation
 from imclass.data.threads import decode_in_order
@@ -48,7 +49,8 @@ class OpenData:
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
         """Return the splits.
 
-        Data without splits is split by the rule and seed of `cut`. A validation split is then taken from train.
+        Data without splits is split by the rule and seed of `cut`. Then the classes are chosen, and a validation split
+        is taken from train.
         """
         if cut not in self.cuts:
             uncut = self.uncut_splits(cut)
@@ -64,10 +66,14 @@ class OpenData:
         return take_split(self.uncut_splits(cut) if split == ALL_IMAGES else self.splits(cut), split, self.name)
 
     def uncut_splits(self, cut: Cut) -> LazySplits:
-        """Return the splits as they are before a validation split is taken from train."""
+        """Return the splits with the chosen classes, before a validation split is taken from train."""
         key = replace(cut, validation=0.0)
         if key not in self.uncut:
-            self.uncut[key] = open_uncut(self.name, self.context, key)
+            whole = key.of_all_classes
+            if key == whole:
+                self.uncut[key] = open_uncut(self.name, self.context, key)
+            else:
+                self.uncut[key] = with_classes(self.uncut_splits(whole), key, self.name)
         return self.uncut[key]
 
 
@@ -85,8 +91,8 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
     """Return the splits of the data set named `data` or, if no set has that name, of the folder or table at that path.
 
-    Files are listed once. Data without splits is split by the rule and seed of `cut`. A validation split is then taken
-    from train, as in `with_validation`.
+    Files are listed once. Data without splits is split by the rule and seed of `cut`. Then the classes are chosen, as in
+    `with_classes`, and a validation split is taken from train, as in `with_validation`.
     """
     return OpenData(data, context).splits(cut)
 

@@ -1,7 +1,7 @@
 """Rules for dividing a data set into training, validation and test images."""
 # Tested in tests/core/test_config.py
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from imclass.core.bounds import Above, Below
@@ -17,8 +17,18 @@ class Share:
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation."""
+    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation.
+
+    It also contains the choice of classes, as in `imclass.core.classes.choose_classes`.
+    """
 
     rule: Share = Share()
     seed: int = 0
     validation: float = 0.0
+    classes: tuple[str, ...] = ()  # the items of `Training.classes`
+    old: tuple[str, ...] = ()  # the classes of the model that grows; empty: no model grows
+
+    @property
+    def of_all_classes(self) -> "Cut":
+        """The same rule for data with the classes that it comes with."""
+        return replace(self, classes=(), old=())
