@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
+from imclass.core.text import list_names
 from imclass.data.facts import mean_colour, mean_image
 from imclass.models.beginning import BeginMode, begin
 from imclass.models.classifier import NetworkClassifier
@@ -107,14 +108,41 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
-def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Create the first leg's network, initialised from the source if there is one. Return all legs, and notes."""
+def classes_to_grow(training: Training, source: InitModel | None, given: Collection[str]) -> tuple[str, ...]:
+    """Return the classes of the model that grows, or an empty tuple if none grows.
+
+    Raise `UserError` if the user did not name the model, or if a stage would discard its weights.
+    """
+    if not training.grow or source is None:
+        return ()
+    if "grow" in given and "init" not in given:
+        raise UserError("--grow needs --init MODEL, the model to grow; add it, or leave out --grow")
+    if any(stage.begin == "fresh" for stage in training.stages):
+        raise UserError(f"--begin fresh discards the weights of {source.name}, so leave out --grow or --begin")
+    return source.classifier.classes
+
+
+def begin_first(
+    legs: Sequence[Leg], source: InitModel | None, unseen: Sequence[str] = ()
+) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
+    """Create the first leg's network, initialised from the source if there is one. Return all legs, and notes.
+
+    `unseen` are classes of the source without training images. Raise `UserError` if the rows of one cannot be kept.
+    """
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
         return legs, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
-    return legs, (*source.notes, f"begins from {source.name}: {found}")
+    lost = [name for name in unseen if name not in found.rows]
+    if lost:
+        raise UserError(
+            f"--grow: {list_names(lost)} have no training images, and the last layer of {source.name} does not fit "
+            f"that of {first.name}, so their rows cannot be kept; keep the network of {source.name}, or add images"
+        )
+    data = legs[0].loader.dataset.origin.name
+    notes = [f"keeps the rows of {list_names(unseen)}, no photos in {data}"] if unseen else []
+    return legs, (*source.notes, f"begins from {source.name}: {found}", *notes)
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
+from imclass.app.runs.beginning import (
+    begin_first,
+    classes_to_grow,
+    contents_with,
+    facts_of,
+    open_init,
+    with_means,
+)
 from imclass.app.runs.directory import Run
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime
@@ -101,7 +108,7 @@ def prepare(
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
-    config, data = open_training_data(config, given, context)
+    config, data = open_training_data(config, given, context, classes_to_grow(config, source, given))
     inside = run.location_notes(data.train)
 
     config = resolve_models(config, context)
@@ -117,10 +124,10 @@ def prepare(
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve_runtime(config.device)
-        legs, init_notes = begin_first(legs, source)
+        legs, init_notes = begin_first(legs, source, data.unseen)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs, init_notes = begin_first(with_means(legs, facts), source)
+        legs, init_notes = begin_first(with_means(legs, facts), source, data.unseen)
         first = legs[0].make()
         layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
         recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
