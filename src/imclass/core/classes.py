@@ -93,9 +93,9 @@ def choose_classes(data: Sequence[str], items: Sequence[str], old: Sequence[str]
     pool = list(dict.fromkeys(known[class_key(name)] for name in (*old, *data)))
     names = dict(zip(pool, pool, strict=True)) if not items else parse_items(items, pool, where)
     classes = tuple(dict.fromkeys(names.values()))
-    check_distinct(classes, "--classes")
-    check_ids(classes, "--classes")
-    if len(classes) < 2:
+    check_distinct(classes, "--classes" if items else where)
+    check_ids(classes, "--classes" if items else where)
+    if items and len(classes) < 2:
         raise UserError(f"--classes leaves only {classes[0]!r}; a classifier needs at least two classes")
     chosen = [names.get(known[class_key(name)]) for name in data]
     return ClassChoice(classes, np.array([-1 if n is None else classes.index(n) for n in chosen], np.int64))

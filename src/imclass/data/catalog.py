@@ -91,8 +91,8 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
     """Return the splits of the data set named `data` or, if no set has that name, of the folder or table at that path.
 
-    Files are listed once. Data without splits is split by the rule and seed of `cut`. Then the classes are chosen, as in
-    `with_classes`, and a validation split is taken from train, as in `with_validation`.
+    Files are listed once. Data without splits is split by the rule and seed of `cut`. Then the classes are chosen, as
+    in `with_classes`, and a validation split is taken from train, as in `with_validation`.
     """
     return OpenData(data, context).splits(cut)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from imclass.core.classes import ClassChoice, choose_classes
 from imclass.core.config import Cut
-from imclass.core.contracts import Dataset, Origin
+from imclass.core.contracts import Origin
 from imclass.core.targets import OneOf, Targets
 from imclass.core.text import list_names
 from imclass.data.source import LazySplits

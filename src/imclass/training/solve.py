@@ -177,7 +177,7 @@ def numbers_of_seen(data: Dataset) -> Int64[np.ndarray, "K"]:
 def linear_model_of(
     classifier: NetworkClassifier, scorer: LinearScorer, numbers: Int64[np.ndarray, "K"]
 ) -> LinearModel:
-    """Return the weights and biases for all classes: the fitted ones, and those that the last layer has for the rest."""
+    """Return the weights and biases for all classes. Those of classes that were not fitted stay as they are."""
     layer = linear_layer(classifier.network.head, classifier.name)
     weights = layer.weight.detach().cpu().double().flatten(1).numpy()
     biases = layer.get_parameter("bias").detach().cpu().double().numpy()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,15 +108,13 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
-def classes_to_grow(training: Training, source: InitModel | None, given: Collection[str]) -> tuple[str, ...]:
+def classes_to_grow(training: Training, source: InitModel | None) -> tuple[str, ...]:
     """Return the classes of the model that grows, or an empty tuple if none grows.
 
-    Raise `UserError` if the user did not name the model, or if a stage would discard its weights.
+    Raise `UserError` if a stage would discard the weights of that model.
     """
     if not training.grow or source is None:
         return ()
-    if "grow" in given and "init" not in given:
-        raise UserError("--grow needs --init MODEL, the model to grow; add it, or leave out --grow")
     if any(stage.begin == "fresh" for stage in training.stages):
         raise UserError(f"--begin fresh discards the weights of {source.name}, so leave out --grow or --begin")
     return source.classifier.classes
@@ -140,9 +138,20 @@ def begin_first(
             f"--grow: {list_names(lost)} have no training images, and the last layer of {source.name} does not fit "
             f"that of {first.name}, so their rows cannot be kept; keep the network of {source.name}, or add images"
         )
-    data = legs[0].loader.dataset.origin.name
-    notes = [f"keeps the rows of {list_names(unseen)}, no photos in {data}"] if unseen else []
-    return legs, (*source.notes, f"begins from {source.name}: {found}", *notes)
+    return legs, (*source.notes, f"begins from {source.name}: {found}", *unseen_notes(legs, unseen))
+
+
+def unseen_notes(legs: Sequence[Leg], unseen: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the classes that keep their rows without training images, and on what happens to their scores."""
+    if not unseen:
+        return
+    data = legs[0].loader.dataset
+    note = f"keeps the rows of {list_names(unseen)}, no photos in {data.origin.name}"
+    if any(leg.stage.kind == "descend" for leg in legs):
+        note += ". Training without photos of a class makes a model forget it; add photos of the old classes"
+    elif data.targets.link == "softmax":
+        note += ". Their scores do not compare well with those of the fitted rows; add photos of the old classes"
+    yield note
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:

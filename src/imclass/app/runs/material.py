@@ -242,11 +242,15 @@ def learned_counts(config: Training, train: Dataset) -> dict[str, int]:
 
 def check_solvable(solver: Solver, config: Training, train: Dataset) -> None:
     """Raise `UserError` if a class has too few training images for the solver."""
-    few = [name for name, count in learned_counts(config, train).items() if count < solver.min_images]
+    counts = learned_counts(config, train)
+    if len(counts) < 2:
+        problem = f"{config.data} has training images of only {list_names(tuple(counts))}"
+        raise UserError(f"{problem}, and the solver {solver.kind} needs two classes; add photos of another")
+    few = [name for name, count in counts.items() if count < solver.min_images]
     if few:
         raise UserError(
-            f"{config.data} has fewer than {solver.min_images} training images of {list_names(tuple(few), 5)}. The solver "
-            f"{solver.kind} needs at least {solver.min_images} of each class; add images, or remove the class"
+            f"{config.data} has fewer than {solver.min_images} training images of {list_names(tuple(few), 5)}. The "
+            f"solver {solver.kind} needs at least {solver.min_images} of each class; add images, or remove the class"
         )
 
 
