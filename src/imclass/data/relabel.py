@@ -40,7 +40,7 @@ def with_classes(splits: LazySplits, cut: Cut, data: str) -> LazySplits:
 
     def make(split: str) -> Relabelled:
         base = splits[split]
-        where = f"{data} and the model to grow" if cut.old else data
+        where = f"the union of {data} and the model to grow" if cut.old else data
         choice = choose_classes(base.classes, cut.classes, cut.old, where)
         dropped = [name for name, n in zip(base.classes, choice.numbers, strict=True) if n < 0]
         kept, notes = np.arange(len(base)), []
