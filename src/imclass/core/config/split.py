@@ -17,9 +17,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation.
+    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation.
 
-    It also contains the choice of classes, as in `imclass.core.classes.choose_classes`.
+    They include the choice of classes, as in `imclass.core.classes.choose_classes`.
     """
 
     rule: Share = Share()
