@@ -134,7 +134,7 @@ def test_a_solver_fits_the_rows_of_classes_with_photos(place: Path, capsys: pyte
     part = NetworkFeatures()
     part.set_members({"eyes": load_network_classifier(place / "old.safetensors")})
     order = np.array([1, 0, 2, 3])  # the order of the fitted rows is dog, cat, emu, owl
-    fitted = Logistic().fit(part.transform([*data]), data.targets.renumber(order, 4), 4)
+    fitted = Logistic().fit(part.transform([data[i] for i in range(len(data))]), data.targets.renumber(order, 4), 4)
     for k, name in enumerate(("dog", "cat", "emu", "owl")):
         weights, biases = fitted.linear_model()
         assert np.allclose(new[name], np.r_[weights[k], biases[k]], rtol=1e-4, atol=1e-5)
