@@ -183,7 +183,7 @@ def test_a_solver_needs_photos_of_two_classes(place: Path, capsys: pytest.Captur
 
 
 def test_a_model_of_several_labels_grows(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The rows of the old classes are separate regressions, so they stay the same to the last bit."""
+    """Check that the rows of the old classes, which are separate regressions, stay the same to the last bit."""
     data = write_shapes(place / "shapes", 40)
     capsys.readouterr()
     train(f"train probe --data {data} --init old.safetensors --out run --grow --precision fp32 --workers 0", capsys)

@@ -51,7 +51,7 @@ class Training:
         return Cut(self.split, self.split_seed, self.validation, self.classes)
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if there are no stages, no model to grow, or a wrong number of values in `mean` or `std`."""
+        """Raise `UserError` without stages or a model to grow, and for a wrong number of values in `mean` or `std`."""
         require(not self.grow or bool(self.init), "grow", "true", "used with --init MODEL, the model to grow")
         require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std
