@@ -29,13 +29,14 @@ from imclass.app.report.markup import (
     name_element,
 )
 from imclass.app.report.mistakes import caption
-from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, confusion_matrix, top5_text
+from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, confusion_matrix, group_text, top5_text
 from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import OneOf
 from imclass.core.text import percent, text_width
 from imclass.data.source import ALL_IMAGES
 from imclass.data.subset import VALIDATION
+from imclass.evaluation.measures.growth import group_shares
 from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.measures.single_label import class_rows, confused_pairs
@@ -84,6 +85,8 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
     facts = [("Images", count_text(m, score))]
     if top5 := top5_share(m, score):
         facts.append(("True class in top 5", top5))
+    if m.result:
+        facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_shares(m.result)]
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))
     facts.append(("Weights", m.trained.chosen or "not recorded"))
     return join_html([large, definition_list(facts)])
