@@ -51,10 +51,10 @@ def choose_extractor(
         embedding = Embedding(classifier, scales, mirror, normalise)
         return Extractor(LAYER, (embedding.width,), embedding, embedding.batch)
     options = {"--scales": bool(scales), "--mirror": mirror, "--normalise": normalise}
-    wrong = " and ".join(option for option, given in options.items() if given)
+    chosen = [option for option, given in options.items() if given]
     name, module = find_layer(classifier.network, layer)
-    if wrong:
-        raise UserError(f"{wrong} needs --layer {LAYER}, the input of the last layer, and not {name!r}")
+    if chosen:
+        raise UserError(f"{chosen[0]} needs --layer {LAYER}, the input of the last layer; the layer is {name}")
 
     def rows(images: Sequence[Image]) -> Float32[np.ndarray, "N ..."]:
         views = np.stack([classifier.preprocess(image) for image in images])
@@ -121,11 +121,6 @@ def check_rows_finite(rows: Float[np.ndarray, "n ..."], names: Sequence[str]) ->
             f"the features of {printable_text(names[wrong[0]])} are not finite. The weights of the network are "
             "damaged, or --precision bf16 is too coarse; use another model, or --precision fp32"
         )
-
-
-def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
-    """Return the feature maps of the first image."""
-    return np.asarray(found.outputs[0])
 
 
 def check_maps_shape(extractor: Extractor) -> None:

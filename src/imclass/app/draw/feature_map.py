@@ -12,7 +12,7 @@ from imclass.app.features.projection import Projection
 from imclass.core.text import percent, shorten_name
 
 COLOURS = (
-    "#3a6ea8", "#d0601c", "#3f8a4a", "#8e5bb5", "#c2452d", "#7d5a4a", "#d077b3", "#6f6f6f", "#a8a02c", "#2aa7b8",
+    "#3a6ea8", "#f09a28", "#3f8a4a", "#8e5bb5", "#c2252d", "#2ab3c0", "#e27fc0", "#7d5a4a", "#a8b02c", "#303030",
 )  # fmt: skip
 MARKERS = "os^DvPX<>*"  # the first ten classes are discs, the next ten squares
 MAX_LEGEND = 60  # classes; the legend of more would be larger than the map
@@ -39,7 +39,7 @@ def feature_map_png(
         if found.shares:
             axes.set_xlabel(f"first principal component, {percent(found.shares[0])} of the variance")
             axes.set_ylabel(f"second principal component, {percent(found.shares[1])}")
-        size = float(np.clip(9000 / len(found.points), 5, 36))
+        size = float(np.clip(20000 / len(found.points), 8, 36))
         style = {"s": size, "linewidths": 0.3, "edgecolors": "white", "alpha": 0.85}
         if labels is None:
             axes.scatter(*found.points.T, color=COLOURS[0], **style)

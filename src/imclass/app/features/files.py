@@ -1,4 +1,5 @@
 """Files of features: .npy (the array alone), .npz (with names and labels) and .csv. None of them contains pickles."""
+# Tested in tests/app/features/test_extract.py
 
 import csv
 import io

@@ -1,4 +1,5 @@
 """The features of images as a value. Its methods write files and draw maps."""
+# Tested in tests/app/features/test_extract.py
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
