@@ -181,8 +181,8 @@ def features(
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     options = extraction.feature_options(layer, scales, mirror, normalise, precision, workers)
     model = os.path.expanduser(model) if isinstance(model, str | Path) else model
-    prepared = extraction.prepare(model, images, data, split, options, str(device), context, watcher)
-    return extraction.extract(prepared, workers, context.max_pixels, watcher)
+    prepared = extraction.prepare_extraction(model, images, data, split, options, str(device), context, watcher)
+    return extraction.extract_features(prepared, workers, context.max_pixels, watcher)
 
 
 def evaluate(

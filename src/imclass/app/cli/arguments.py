@@ -174,8 +174,9 @@ class FeaturesArguments:
     paths: OptionalPaths = ()
     data: DataOption = None
     split: SplitOption = None
-    layer: Annotated[str | None, Arg("NAME", "penultimate; with --grid, the first convolution")] = None
-    """Name of the layer. `penultimate` is the input of the last layer; `imclass models NETWORK` lists the others."""
+    layer: Annotated[str | None, Arg("NAME", "penultimate")] = None
+    """Name of the layer. `penultimate` is the input of the last layer; `imclass models NETWORK` lists the others. With
+    --grid, the default is the first convolution."""
     out: FeaturesOption = None
     map: MapOption = None
     method: MethodOption = "pca"

@@ -187,7 +187,7 @@ features close together."""
 MethodOption: TypeAlias = Annotated[Literal["pca", "tsne"], Arg(text=METHOD_TEXT)]
 DENSE_TEXT = """Average over whole images of these sizes. The shorter side of an image is resized to Q pixels, the
 network is applied at every position, and the penultimate features are averaged over positions and then over all Q."""
-DenseOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "one view, as in training", DENSE_TEXT)]
+DenseOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "one view", DENSE_TEXT)]
 NORMALISE_TEXT = """Divide the features of each image by their Euclidean length. This applies to penultimate features
 and comes last. Features that are all zero stay zero."""
 NormaliseOption: TypeAlias = Annotated[bool, Arg(text=NORMALISE_TEXT)]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from imclass.app.draw.canvas import open_figure
+from imclass.app.draw.confusion import MAX_NAME_WIDTH
 from imclass.app.features.projection import Projection
 from imclass.core.text import percent, shorten_name
 
@@ -17,7 +18,6 @@ COLOURS = (
 MARKERS = "os^DvPX<>*"  # the first ten classes are discs, the next ten squares
 MAX_LEGEND = 60  # classes; the legend of more would be larger than the map
 LEGEND_ROWS = 20
-MAX_NAME_WIDTH = 24  # text columns; longer class names are shortened
 SIDE = 6.0  # inches
 
 

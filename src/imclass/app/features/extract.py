@@ -129,7 +129,7 @@ class Extraction:
     images: ImageList
 
 
-def prepare(
+def prepare_extraction(
     model: Any,
     images: Any,
     data: Any,
@@ -148,7 +148,7 @@ def prepare(
     return Extraction(classifier, options, extractor, listed)
 
 
-def extract(
+def extract_features(
     prepared: Extraction, workers: int, max_pixels: int | None, progress: Progress, folder: Path | None = None
 ) -> Features:
     """Return the features of all images that can be used. They are kept in a file in `folder`, not in memory."""

@@ -23,7 +23,7 @@ CSV_ROWS = 256  # rows that are converted to text at a time
 MARKS: Mapping[str, bytes] = {"npy": b"\x93NUMPY", "npz": b"features.npy", "csv": b"name,label,f0"}
 
 
-def check_format(path: Path, shape: tuple[int, ...]) -> str:
+def check_extension(path: Path, shape: tuple[int, ...]) -> str:
     """Return the format of a file, which is its extension: npy, npz or csv.
 
     `shape` is the shape of the features of one image. Raise `UserError` for an unknown extension, or if the file is a
@@ -47,7 +47,7 @@ def is_features_file(path: Path) -> bool:
 
 def write_features(found: "Features", path: Path) -> None:
     """Write features to `path`. A failure leaves the previous file unchanged."""
-    form = check_format(path, found.features.shape[1:])
+    form = check_extension(path, found.features.shape[1:])
     with atomic_writer(path) as file:
         if form == "npy":
             np.save(file, found.features, allow_pickle=False)
