@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
-from imclass.core.config.split import Cut, Share
+from imclass.core.config.split import Cut, Share, Split
 from imclass.core.config.stage import Model, Stage
 from imclass.core.errors import require
 from imclass.core.preprocess import Preprocess
@@ -29,7 +29,7 @@ class Training:
     stages: tuple[Stage, ...]
     preprocess: Preprocess
     data: str  # a data set's name, a folder with one subfolder per class, or a CSV file
-    split: Share = Share()
+    split: Split = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
