@@ -76,6 +76,15 @@ def test_a_new_run_with_the_config_of_another_is_measured(place: Path, monkeypat
     assert config_in(place / "other")["resolved"] == {"stages.0.epochs": 2}
 
 
+def test_all_folds_have_the_epochs_of_the_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Pace(0.0, 15.0, 10.0), Pace(0.0, 1.0, 1.0)]
+    monkeypatch.setattr(resolving, "measure_pace", lambda *_: found.pop(0))
+    assert main([*RUN, "run", "--crossval", "2", "--minutes", "1.5"]) == 0
+    folders = [place / "run", *sorted((place / "run" / "folds").iterdir())]
+    assert len(folders) == 3 and len(found) == 1  # measured once
+    assert [config_in(folder)["resolved"] for folder in folders] == [{"stages.0.epochs": 2}] * 3
+
+
 def test_one_epoch_is_trained_even_if_it_takes_longer(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

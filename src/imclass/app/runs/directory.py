@@ -14,6 +14,7 @@ from torch import Tensor
 
 from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import CONFIG_FORMAT, Execution, Training
+from imclass.core.config.changes import init_changes, rate_order_changes
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import write_file
@@ -23,6 +24,7 @@ from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import RunPosition
 
+FOLDS_FOLDER = "folds"  # the folder with the runs of a cross-validation
 NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
@@ -32,6 +34,7 @@ class Run:
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
+    folds: int = 0  # of a cross-validation, whose runs are in `folds/`; 0: the directory is a single run
 
     def __repr__(self) -> str:
         """Return the folder, and whether the run has begun or is finished."""
@@ -62,7 +65,12 @@ class Run:
     @property
     def has_work(self) -> bool:
         """Return whether the directory contains a model or checkpoints. If so, the configuration may not change."""
-        return self.is_finished or (self.folder / "checkpoints").is_dir()
+        folds = (Run(folder) for folder in (self.folder / FOLDS_FOLDER).glob("*/"))
+        return self.is_finished or (self.folder / "checkpoints").is_dir() or any(fold.has_work for fold in folds)
+
+    def fold(self, number: int) -> "Run":
+        """Return the run of one fold of a cross-validation, counted from 1."""
+        return Run(self.folder / FOLDS_FOLDER / str(number))
 
     def checkpoints(self, keep: int) -> Checkpoints:
         """Return the checkpoints of this run. Only the newest `keep` are kept."""
@@ -99,6 +107,7 @@ class Run:
         """
         record = {
             "format": CONFIG_FORMAT,
+            **self.crossval,
             "training": to_json(training),
             "execution": to_json(execution),
             "data": to_json(data),
@@ -108,14 +117,15 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; choose a folder that does not exist yet")
         if not self.config.is_file():
-            if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+            ours = {".lock", FOLDS_FOLDER} if self.folds else {".lock"}  # a fold begins before its cross-validation
+            if self.folder.is_dir() and any(p.name not in ours for p in self.folder.iterdir()):
                 raise UserError(
                     f"--out {self.folder} contains other files and is not a run (it has no config.json); "
                     "choose a new or empty folder"
                 )
             return Plan(record)
         before = read_run_record(self.config, self.kinds)
-        lines = before.difference(training, to_json(default))
+        lines = [*difference(before.crossval, self.crossval), *before.difference(training, to_json(default))]
         if self.has_work:
             self.compare(before, lines, execution, data)
         if lines:
@@ -124,6 +134,11 @@ class Run:
         if not self.has_work:  # before the first result the data may still change, so its facts are not kept
             return Plan(record, before.runtime, None, resolved)
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {}, resolved)
+
+    @property
+    def crossval(self) -> dict[str, int]:
+        """Return the number of folds as a part of config.json, which is empty for a single run."""
+        return {"crossval": self.folds} if self.folds else {}
 
     def begin(
         self,
@@ -224,6 +239,7 @@ class RunRecord:
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
     resolved: Mapping[str, int]  # numbers of epochs that were measured, keyed by config key
+    crossval: Mapping[str, int]  # the number of folds, or empty for a single run
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that was changed, added or removed."""
@@ -260,24 +276,6 @@ class RunRecord:
         return lines + difference(used, used | wanted)
 
 
-def init_changes(before: Training, after: Training) -> list[str]:
-    """Return a line if both configs have the same `init`, but the weights of that model have changed."""
-    old, new = before.init_digest, after.init_digest
-    if before.init != after.init or old == new:
-        return []
-    return [f"init: the SHA-256 of the tensors of {after.init} was {old[:12]} and is now {new[:12]}"]
-
-
-def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates differ only in order. The order matters: the last match applies."""
-    pairs = enumerate(zip(before.stages, after.stages, strict=False))
-    return [
-        f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
-        for i, (old, new) in pairs
-        if old.rates == new.rates and [*old.rates] != [*new.rates]
-    ]
-
-
 def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
     """Read a run's config.json. Raise `UserError` if the file is not a valid config.json."""
     unreadable = UserError(
@@ -298,6 +296,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
             from_json(dict[str, int], record.get("images", {})),
             from_json(dict[str, int], record.get("resolved", {})),
+            from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None

@@ -8,7 +8,14 @@ from functools import partial
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
+from imclass.app.runs.beginning import (
+    begin_first,
+    classes_to_grow,
+    contents_with,
+    facts_of,
+    open_init,
+    with_means,
+)
 from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.estimate import Estimate, estimate_run
@@ -28,6 +35,7 @@ from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.evaluation.leaks import SiftedSplit, mark_trained
+from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.score import describe_refusal, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.rates import layer_rates
@@ -99,18 +107,20 @@ def prepare(
     execution: Execution = DEFAULT_EXECUTION,
     dry: bool = False,
     given: Collection[str] = (),
+    preset: "Measured | None" = None,
 ) -> Job:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
     If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
-    keys may be adapted to the data.
+    keys may be adapted to the data. `preset` contains the runtime and the numbers of epochs of a new run; by
+    default they are measured.
     """
     check_length(config, given)
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context, dry)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
-    config, data = open_training_data(config, given, context)
+    config, data = open_training_data(config, given, context, classes_to_grow(config, source))
     inside = run.location_notes(data.train)
 
     config = resolve_models(config, context)
@@ -118,18 +128,19 @@ def prepare(
     ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of the source's weights
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
-    score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
+    sifted = {split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}
+    score = scorer(sifted, execution, data.facts.cut.old)
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:
-        legs, init_notes = begin_first(legs, source)
+        legs, init_notes = begin_first(legs, source, data.unseen)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs, init_notes = begin_first(with_means(legs, facts), source)
-        measured = measure(config, begun, checkpoint, legs, data.held_out, execution)
+        legs, init_notes = begin_first(with_means(legs, facts), source, data.unseen)
+        measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
         run.begin(begun, measured.runtime, facts, measured.resolved)
     legs = with_epochs(legs, measured.resolved)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
@@ -153,24 +164,33 @@ def measure(
     legs: Sequence[Leg],
     held_out: Mapping[str, Dataset],
     execution: Execution,
+    preset: Measured | None,
 ) -> Measured:
-    """Choose the runtime and the numbers of epochs by measurement, or return those that the run has recorded."""
+    """Return the runtime and the numbers of epochs that the run has recorded, else those of `preset`.
+
+    Without either, measure them.
+    """
     first = legs[0].make()
     layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
     recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
+    recorded = recorded or (preset.runtime if preset else None)
+    resolved = preset.resolved if preset and begun.resolved is None else begun.resolved
     used, tried = choose_runtime(config, recorded, legs[0])
-    if begun.resolved is not None:
-        return Measured(used, begun.resolved, tried)
+    if resolved is not None:
+        return Measured(used, resolved, tried)
     resolved, timed = resolve_epochs(legs, used, held_out, partial(score_images, execution=execution))
     return Measured(used, resolved, (*tried, *timed))
 
 
-def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
-    """Return a function that scores a split, and counts the scored images that the weights were trained on."""
+def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, old: Sequence[str] = ()) -> SplitScorer:
+    """Return a function that scores a split, and counts the scored images that the weights were trained on.
+
+    `old` contains the classes that the model had before it grew.
+    """
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         part = held_out[split]
-        return part.with_counts(score_images(trained, part.dataset, execution, watch))
+        return with_old_classes(part.with_counts(score_images(trained, part.dataset, execution, watch)), old)
 
     return score
 
