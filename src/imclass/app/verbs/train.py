@@ -1,12 +1,11 @@
 """The verb `train`: train a network with a recipe, show progress, and write the run's report."""
 
 import contextlib
-import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 from imclass.app.acts.crossval import crossval_answer_parts, run_folds
+from imclass.app.acts.dry_run import dry_run_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import BookLog
@@ -19,7 +18,6 @@ from imclass.app.runs.crossval import CrossValidation, prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
-from imclass.app.text.estimate import estimate_text
 from imclass.app.text.training import stop_message, training_summary
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
@@ -40,16 +38,10 @@ def run(request: TrainRequest) -> Answer:
     job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
-        return dry_answer({"training": to_json(job.config), "execution": to_json(job.execution)}, job)
+        return Answer(*dry_run_parts({"training": to_json(job.config), "execution": to_json(job.execution)}, job))
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
-
-
-def dry_answer(record: dict[str, Any], job: Job | None) -> Answer:
-    """Return the configuration and, below it, an estimate for a job. Without a job there is nothing left to do."""
-    estimate, text = to_json(job.estimate()) if job else None, json.dumps(record, indent=2)
-    return Answer(record | {"estimate": estimate}, f"{text}\n\n{estimate_text(estimate)}" if estimate else text)
 
 
 def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
@@ -57,7 +49,7 @@ def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
     print_notes(crossval.notes)
     if dry:
         print_notes([f"the estimate is that of one of {crossval.run.folds} folds"] if crossval.first else [])
-        return dry_answer(crossval.record, crossval.first)
+        return Answer(*dry_run_parts(crossval.record, crossval.first))
     run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
     add_report(crossval.run, crossval.context)
     record, text, refused = crossval_answer_parts(crossval.run)
