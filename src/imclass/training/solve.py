@@ -14,12 +14,13 @@ from itertools import chain, islice
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from imclass.core.codec import to_json
 from imclass.core.contracts import NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
+from imclass.core.targets import Targets, labels_of
 from imclass.core.text import printable_text
 from imclass.data.loader import ViewResult
 from imclass.data.threads import attempt, map_in_order
@@ -58,7 +59,8 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
             break
     if not keeper.stopped:
         kept = table.usable_positions()
-        scorer.fit(table.features(kept), data.targets[kept], len(data.classes))
+        targets = data.targets[kept]
+        scorer.fit(table.features(kept), targets, len(data.classes), image_weights(leg, targets))
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
@@ -177,6 +179,12 @@ def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScor
     kept = table.usable_positions()
     weights, biases = scorer.linear_model()
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
-    targets = leg.loader.dataset.targets[kept].on_device("cpu")
-    loss = leg.stage.objective.loss(scores, targets).mean().item()
+    targets = leg.loader.dataset.targets[kept]
+    losses, factors = leg.stage.objective.loss(scores, targets.on_device("cpu")), image_weights(leg, targets)
+    loss = (losses if factors is None else losses * torch.from_numpy(factors)).mean().item()
     state.count(Gradients([], [], loss, loss, targets.count_correct(scores)), len(kept), len(table.refused))
+
+
+def image_weights(leg: Leg, targets: Targets) -> Float64[np.ndarray, "N"] | None:
+    """Return the factor of the loss of each image, or None if all are 1."""
+    return None if leg.class_weights is None else leg.class_weights[labels_of(targets, "--balance")]

@@ -109,7 +109,8 @@ def prepare(
     ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of the source's weights
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
-    score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
+    marked = {split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}
+    score = scorer(marked, execution, config.balance != "none")
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
@@ -131,15 +132,18 @@ def prepare(
     return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
 
 
-def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
-    """Return a function that scores a split, and counts how many of its images the weights were trained on."""
+def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, balanced: bool) -> SplitScorer:
+    """Return a function that scores a split, and counts how many of its images the weights were trained on.
+
+    If `balanced` is true, the main measure is the balanced accuracy.
+    """
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
         batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
         workers, strict = execution.workers, execution.strict
         found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
-        return part.with_counts(found)
+        return part.with_counts(replace(found, main="balanced") if balanced else found)
 
     return score
 

@@ -1,7 +1,7 @@
 """The outcome of training, as text for a terminal."""
 # Tested in tests/app/verbs/test_train.py
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from imclass.app.runs.directory import Run
@@ -21,14 +21,19 @@ def stop_message(event: NonFinite, run: Run) -> str:
     return f"step {event.at.step:,}: {event.what} is not finite, so {stopped}.\nimages of this step: {names}\n{fix}"
 
 
-def training_summary(record: Mapping[str, Any]) -> str:
-    """Return a line for each scored split, then the number of refused files and the path of the model file."""
+def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) -> str:
+    """Return a line for each scored split, then the number of refused files and the path of the model file.
+
+    The line of a split in `uneven` contains the balanced accuracy.
+    """
     lines = []
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", used to choose the weights" if split in record["chosen"] else ""
-        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
+        names = [main, *(["balanced"] if split in uneven and "balanced" in result else [])]
+        shares = ", ".join(f"{measure_title(name)} {100 * result[name]:.2f}%" for name in names)
+        lines.append(f"{split}{chose}: {shares}, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")

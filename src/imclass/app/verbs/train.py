@@ -5,6 +5,8 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
+
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import BookLog
@@ -13,15 +15,17 @@ from imclass.app.cli.progress import TrainingProgress
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import PAGE, write_report
-from imclass.app.runs.directory import Run
+from imclass.app.runs.directory import Run, read_run_record
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
 from imclass.app.text.training import stop_message, training_summary
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
+from imclass.data.balance import is_uneven
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
+from imclass.training.kinds import kind_tables
 
 REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list refused files
 
@@ -94,5 +98,7 @@ def run_answer(run: Run, context: Context) -> Answer:
         "metrics": metrics,
         "refused": sorted(refused),
     }
+    counts = read_run_record(run.config, kind_tables(context)).counts
+    uneven = [split for split, each in counts.items() if is_uneven(np.array(each))]
     left_out = any(result["evaluated"] < result["total"] for result in metrics.values())
-    return Answer(record, training_summary(record), SOME_REFUSED if refused or left_out else DONE)
+    return Answer(record, training_summary(record, uneven), SOME_REFUSED if refused or left_out else DONE)
