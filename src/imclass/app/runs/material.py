@@ -66,10 +66,10 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
     splits = with_validation(uncut, config.cut)
     train = take_split(splits, "train", config.data)
     check_learnable(train)
+    check_balance(config, train)
     config, batches = settle_batches(config, len(train), given)
     config, objectives = settle_objectives(config, train, given)
     check_data(config, splits)
-    check_balance(config, train)
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
     shared = leak_notes(train, tuple(held_out.values()))
