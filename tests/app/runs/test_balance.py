@@ -39,10 +39,10 @@ def settings(**choices: Any) -> dict[str, Any]:
 
 
 def test_each_way_of_balancing_gives_another_model(tmp_path: Path) -> None:
-    ways: list[dict[str, Any]] = [{}, {"balance": "weights"}, {"balance": "sampler"}, {"override": {"costs.dog": 5}}]
+    choices: list[dict[str, Any]] = [{}, {"balance": "weights"}, {"balance": "sampler"}, {"override": {"costs.dog": 5}}]
     found = set()
-    for number, way in enumerate(ways):
-        list(train("mnist-lenet", tmp_path / str(number), **settings(epochs=1), **way))
+    for number, choice in enumerate(choices):
+        list(train("mnist-lenet", tmp_path / str(number), **settings(epochs=1), **choice))
         found.add(digest(tmp_path / str(number)))
     assert len(found) == 4
 

@@ -26,7 +26,7 @@ def location(path: Path) -> DataLocation:
     return DataLocation(Store(path.parent / "store"), path, 0, Share(0.25))
 
 
-def found(splits: LazySplits, split: str = "all") -> dict[str, str]:
+def labels_by_name(splits: LazySplits, split: str = "all") -> dict[str, str]:
     data = splits[split]
     return dict(zip(map(data.name, range(len(data))), data.targets.label_texts(data.classes), strict=True))
 
@@ -42,12 +42,12 @@ def found(splits: LazySplits, split: str = "all") -> dict[str, str]:
 def test_the_class_follows_the_last_space_or_tab(text: str | bytes, tmp_path: Path) -> None:
     splits = open_list(location(write(tmp_path, text)))
     assert splits["all"].classes == ("10", "7")
-    assert found(splits) == {"a.png": "7", "b.png": "7", "sub/my photo.png": "10"}
+    assert labels_by_name(splits) == {"a.png": "7", "b.png": "7", "sub/my photo.png": "10"}
 
 
 def test_with_tabs_a_class_may_contain_spaces(tmp_path: Path) -> None:
     splits = open_list(location(write(tmp_path, "a.png\tgreat tit\nsub/my photo.png\tblue | tit\n")))
-    assert found(splits) == {"a.png": "great tit", "sub/my photo.png": "blue | tit"}
+    assert labels_by_name(splits) == {"a.png": "great tit", "sub/my photo.png": "blue | tit"}
 
 
 def test_the_splits_are_those_of_a_table(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_splits_are_those_of_a_table(tmp_path: Path) -> None:
     text = "\n".join(["image,label", *(f"{image},{name}" for image, name in rows)])
     table = open_table(location(write(tmp_path, text, "photos.csv")))
     for split in ("train", "test", "all"):
-        assert found(listed, split) == found(table, split)
+        assert labels_by_name(listed, split) == labels_by_name(table, split)
     assert len(listed["test"]) == 2 and listed["test"].origin.rule == table["test"].origin.rule
 
 
