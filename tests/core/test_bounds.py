@@ -34,9 +34,12 @@ class Root:
         (Root(leaves=(Leaf(rate=2e6),)), "--rate is 2000000.0; it must be above 0"),
         (Root(leaves=(Leaf(), Leaf(rate=-1.0))), "--leaves.1.rate is -1.0"),
         (Root(leaf=Leaf(rate=math.nan)), "--leaf.rate is nan; it must be a finite number"),
-        (Root(leaf=Leaf(pair=(0.5, 1.0))), "--leaf.pair is (0.5, 1.0); it must be at least 0 and below 1, each"),
+        (
+            Root(leaf=Leaf(pair=(0.5, 1.0))),
+            "--leaf.pair is (0.5, 1.0); it must be a list of numbers, each at least 0 and below 1",
+        ),
         (Root(leaf=Leaf(pair=(0.5, 0.4))), "--leaf.pair is (0.5, 0.4); it must be in order"),
-        (Root(count=1), "--count is 1; it must be at least 2: one is too few"),
+        (Root(count=1), "--count is 1; it must be at least 2, because one is too few"),
         (Root(count=2.5), "--count is 2.5; it must be a whole number"),  # type: ignore[arg-type]
     ],
 )

@@ -191,7 +191,7 @@ def test_difference_sees_another_stage() -> None:
     ("optimiser", "message"),
     [
         ({"kind": "sdg"}, "no optimiser is named 'sdg'; did you mean 'sgd'?"),
-        ({"name": "adam"}, "optimiser lacks the field 'kind'; there are: adam, sgd"),
+        ({"name": "adam"}, "optimiser lacks the field 'kind'; choose one of: adam, sgd"),
         (3, "optimiser is 3; it must be "),
         (
             {"kind": "sgd", "eps": 1},

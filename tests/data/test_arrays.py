@@ -31,15 +31,19 @@ def test_arrays_that_fit_are_a_data_set() -> None:
 @pytest.mark.parametrize(
     ("pixels", "targets", "words"),
     [
-        (PIXELS.astype(np.float32), LABELS, "4 x 5 x 6 x 3 of float32; it must be uint8, N x height x width x 1 or 3"),
-        (PIXELS.transpose(0, 3, 1, 2), LABELS, "the array is 4 x 3 x 5 x 6 of uint8"),
-        (PIXELS[..., 0], LABELS, "the array is 4 x 5 x 6 of uint8"),
-        (PIXELS[:, :0], LABELS, "the array is 4 x 0 x 6 x 3 of uint8"),
+        (PIXELS.astype(np.float32), LABELS, "the shape 4 x 5 x 6 x 3 and the type float32; it must have the shape"),
+        (PIXELS.transpose(0, 3, 1, 2), LABELS, "the array has the shape 4 x 3 x 5 x 6 and the type uint8"),
+        (PIXELS[..., 0], LABELS, "the array has the shape 4 x 5 x 6 and the type uint8"),
+        (PIXELS[:, :0], LABELS, "the array has the shape 4 x 0 x 6 x 3 and the type uint8"),
         (PIXELS.tolist(), LABELS, "the array has the type list; give a NumPy array"),
         (PIXELS[:3], LABELS, "there are 3 images and 4 targets; give one target for each image"),
-        (PIXELS, OneOf(np.array([0, 1, 2, 1])), "label 2 is out of range for 2 classes; labels must be 0 to 1"),
+        (
+            PIXELS,
+            OneOf(np.array([0, 1, 2, 1])),
+            "label 2 is out of range for 2 classes; labels must be between 0 and 1",
+        ),
         (PIXELS, OneOf(np.array([0, 1, -1, 1])), "label -1 is out of range for 2 classes"),
-        (PIXELS, AnyOf(np.zeros((4, 3), np.int8)), "the marks have 3 columns for 2 classes"),
+        (PIXELS, AnyOf(np.zeros((4, 3), np.int8)), "the targets have 3 columns for 2 classes"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_one_message(pixels: Any, targets: Targets, words: str) -> None:

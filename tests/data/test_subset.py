@@ -81,7 +81,7 @@ def test_a_validation_folder_without_a_test_folder_becomes_the_test_split(tmp_pa
     with pytest.raises(UserError, match="has no split 'tset'; did you mean 'test'"):
         open_split(data, "tset", context, cut)
     tree(tmp_path / "pets" / "test", per_class=5)
-    with pytest.raises(UserError, match="has a validation split, so none can be taken from train"):
+    with pytest.raises(UserError, match="has a validation and a test split, so no validation split can be taken"):
         open_split(data, "train", context, cut)
 
 

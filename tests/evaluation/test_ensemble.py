@@ -140,7 +140,7 @@ def test_classes_are_joined_by_name() -> None:
 
 def test_other_classes_are_listed() -> None:
     other = replace(Fixed(), classes=("cat", "dog", "eel", "gnu"))
-    with pytest.raises(UserError, match=r"members 1 and 2 .*only member 1 has 'fox', only member 2 has 'gnu'"):
+    with pytest.raises(UserError, match=r"members 1 and 2 .*only in member 1: 'fox'; only in member 2: 'gnu'"):
         Ensemble((EnsembleMember(Fixed()), EnsembleMember(other)))
 
 
@@ -159,7 +159,7 @@ def test_an_ensemble_may_be_a_member() -> None:
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 2.0), (math.nan, 1.0), (math.inf, 1.0)])
 def test_impossible_weights_are_refused(weights: tuple[float, float]) -> None:
-    with pytest.raises(UserError, match="the weights of an ensemble are"):
+    with pytest.raises(UserError, match="the ensemble's weights are"):
         Ensemble(tuple(EnsembleMember(Fixed(i), weight=w) for i, w in enumerate(weights)))
     assert Ensemble((EnsembleMember(Fixed(), weight=0.0), EnsembleMember(Fixed(2)))).classify(IMAGES).isfinite().all()
 
@@ -213,11 +213,11 @@ def test_fused_scores_are_the_ensembles(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_scores_of_other_images_are_not_fused() -> None:
     one, other = random_scores(1), random_scores(2)
-    with pytest.raises(UserError, match=r"scores 1 and 2 are for different images \(200 and 199, 199 in both\)"):
+    with pytest.raises(UserError, match=r"results 1 and 2 are for different images \(200 and 199, 199 in both\)"):
         fuse([one, evaluation_of(one.classes, one.targets[1:], one.scores[1:], one.ids[1:], 200)], (1.0, 1.0))
     with pytest.raises(UserError, match="have different labels for the same images"):
         fuse([one, replace(other, targets=other.targets[::-1])], (1.0, 1.0))
-    with pytest.raises(UserError, match="only member 2 has 'z'"):
+    with pytest.raises(UserError, match="only in member 2: 'z'"):
         fuse([one, replace(other, classes=("a", "b", "c", "z"))], (1.0, 1.0))
 
 

@@ -199,7 +199,7 @@ def test_no_share_is_cut_from_other_data(place: Path, capsys: pytest.CaptureFixt
     ("parts", "words", "fix"),
     [
         (("validation",), [], "train with --validation 0.1 to have images to fit to, or leave out --temperature"),
-        (("validation", "test"), ["--split", "validation"], "report another split with --split test"),
+        (("validation", "test"), ["--split", "validation"], "score another split with --split test"),
         (("test",), [], "train with --validation 0.1, or leave out --temperature"),
         ((), [], "train with --validation 0.1, or leave out --temperature"),
     ],

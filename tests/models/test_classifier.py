@@ -120,7 +120,7 @@ def test_saving_a_loaded_model_gives_the_same_file(tmp_path: Path) -> None:
             Model("lenet-5", std=(78.6,)),
             "--model.std is (78.6,); it must be computed from images in [0, 1]; divide a mean and std",
         ),
-        (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be any number of numbers"),
+        (Model("lenet-5", mean=(float("nan"),)), "--model.mean is (nan,); it must be a list of numbers"),
         (
             "googlenet:bvlc",
             "googlenet:bvlc refers to weights, not a network. To train from these weights, use --init googlenet:bvlc",

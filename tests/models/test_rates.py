@@ -48,7 +48,7 @@ def test_the_last_match_wins_and_a_pattern_covers_the_layers_inside() -> None:
         ({"head": -1.0}, "--rates.head is -1.0; it must be a number of at least 0"),
         ({"head": float("nan")}, "--rates.head is nan; it must be a number"),
         ({"head": float("inf")}, "--rates.head is inf; it must be a number"),
-        ({"head": 0.0, "features": 0.0}, "--rates freezes every layer, so nothing would learn"),
+        ({"head": 0.0, "features": 0.0}, "--rates freezes every layer, so nothing would be trained"),
     ],
 )
 def test_wrong_patterns_and_factors_are_refused(rates: Mapping[str, float], message: str) -> None:

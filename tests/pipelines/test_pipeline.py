@@ -153,7 +153,7 @@ def test_an_invalid_chain_and_an_unfitted_part_are_refused() -> None:
             UserError, match="a pipeline consists of parts that transform, followed by one that scores; the parts"
         ):
             Pipeline(parts, CLASSES)
-    with pytest.raises(UserError, match="the part colours has no spread_, because it is not fitted"):
+    with pytest.raises(UserError, match="the part colours has no spread_, because it has not been fitted"):
         Pipeline((Colours(), NearestMean()), CLASSES).pack()
     with pytest.raises(UserError, match=r"nearest-mean returns scores of shape \(12, 2\); it must be 12 x 3"):
         replace(fit_pipeline(), classes=("cat", "dog", "owl")).classify(IMAGES)

@@ -94,8 +94,8 @@ BAD: list[tuple[Any, str, str]] = [
     (b"", "empty", "0 bytes"),
     (b"GIF89a", "truncated", "is truncated in its header"),
     (Pillow.new("RGB", (0, 5)), "damaged", "0 x 5"),
-    (None, "no-image", "this is nothing; give a path, the bytes"),
-    ([1, 2], "no-image", "this is of the type list"),
+    (None, "no-image", "this is None; give a path, the bytes"),
+    ([1, 2], "no-image", "this is of type list"),
     (np.zeros((2, 3, 3), np.uint8), "unfit", "too small"),
 ]
 

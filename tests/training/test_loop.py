@@ -168,7 +168,7 @@ def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path
     data = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store"))).legs[0].loader.dataset
     plain = np.mean([config.preprocess(data[i]).mean((0, 1)) for i in range(len(data))], axis=0) / 255
     assert_near(load_network_classifier(tmp_path / "run").network.mean.flatten(), plain)
-    with pytest.raises(UserError, match=r"mean-colour is true; it must be false where model.mean-image is true"):
+    with pytest.raises(UserError, match=r"mean-colour is true; it must be false if model.mean-image is true"):
         replace(config, model=replace(config.model, mean_image=True))
 
 

@@ -22,12 +22,12 @@ from imclass.store.context import Context
 from imclass.training import checkpoint
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 
-CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # faster for most networks, as benchmarks/protocols.py measures
+CHANNELS_LAST = Arithmetic("fp32", "nhwc")  # faster for most networks, as measured by benchmarks/protocols.py
 
 
 @dataclass(frozen=True)
 class PackedModel:
-    """A model that has been read from a file: the file, its tensors and header, and notes for the user."""
+    """The contents of a model file or checkpoint: its path, tensors and header, and notes for the user."""
 
     file: Path
     tensors: Mapping[str, Tensor]
@@ -35,12 +35,12 @@ class PackedModel:
     notes: tuple[str, ...] = ()
 
     def unpack(self, context: Context, setup: unpack.NetworkSetup = unpack.keep_engine) -> Classifier:
-        """Return the classifier on the CPU. `setup` may change the engines of its networks."""
+        """Return the classifier. `setup` is called with each network; by default, networks stay on the CPU."""
         return unpack.unpack(self.tensors, self.header, self.file, context, setup)
 
 
 def ignore_notes(notes: Sequence[str]) -> None:
-    """Do nothing with the notes."""
+    """Ignore the notes."""
 
 
 def load_classifier(
@@ -52,8 +52,7 @@ def load_classifier(
 ) -> Classifier:
     """Load and verify the classifier that `model` refers to. Raise `UserError` if it is missing or invalid.
 
-    The classifier's networks compute in the given arithmetic, on the given device. `note` is called with the notes for
-    the user.
+    The classifier's networks use the given arithmetic and device. `note` is called with any notes for the user.
     """
     packed = read_packed(model, context)
     note(packed.notes)
@@ -61,7 +60,7 @@ def load_classifier(
 
 
 def engine_setup(arithmetic: Arithmetic, device: str) -> unpack.NetworkSetup:
-    """Return a setup that makes networks compute in the given arithmetic, on the given device."""
+    """Return a function that makes a network compute in the given arithmetic on the given device."""
     place = device_of(device)
 
     def setup(classifier: NetworkClassifier) -> NetworkClassifier:
@@ -76,7 +75,7 @@ def load_network(
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
 ) -> NetworkClassifier:
-    """Load a model that must be a single network, so that it has layers. Raise `UserError` for any other model."""
+    """Load a model that is a single network. Raise `UserError` for any other model, such as an ensemble."""
     network = unpack.sole_network(load_classifier(model, context, device=device, note=note))
     if network is None:
         raise UserError(f"{model} is not a single network, so it has no layers; choose one of its members")
@@ -111,7 +110,7 @@ def count_parameters(classifier: Classifier) -> int:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a path is a checkpoint of a run."""
+    """Return whether a path is the folder of a checkpoint."""
     return path.is_dir() and (path / checkpoint.MANIFEST_FILE).is_file()
 
 
@@ -127,7 +126,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def model_in_checkpoint(saved: Checkpoint) -> PackedModel:
     """Return the model in a checkpoint."""
     if "model" not in saved.record:
-        raise UserError(f"{saved.path} does not record its network; resume the run instead")
+        raise UserError(f"the checkpoint {saved.path} does not record its network; resume the run instead")
     weights = without_prefix(saved.tensors, checkpoint.MODEL_PREFIX)
     return PackedModel(saved.path / checkpoint.TENSORS_FILE, weights, header_of(saved.record["model"], saved.path))
 
@@ -144,7 +143,7 @@ def is_published(model: str | Path) -> bool:
 
 
 def check_has_weights(model: str | Path) -> None:
-    """Raise a `UserError` that lists the published weights if `model` is only the name of a network."""
+    """Raise a `UserError` that lists a network's published weights if `model` is only the network's name."""
     published = [key for key in PUBLISHED_WEIGHTS if key.partition(":")[0] == str(model)]
     if published and not Path(model).exists():
         fix = f"choose published weights ({', '.join(published)}), or train the network"

@@ -1,4 +1,4 @@
-"""Checks of the files that a command will write, made before any work is done."""
+"""Checks, made before any work is done, that a command can write its files."""
 # Tested in tests/app/cli/test_main.py
 
 from collections.abc import Callable

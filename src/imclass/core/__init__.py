@@ -1,1 +1,1 @@
-"""Contracts, names, formats and randomness, on which all other rooms build. This room imports none of them."""
+"""The base of all other packages: contracts, configs, formats and random choices. This one imports none of them."""

@@ -1,6 +1,6 @@
-"""Bounds declared next to a field's type, and the function that checks all of them.
+"""Bounds on the fields of a dataclass, declared in their annotations, and the functions that check them.
 
-rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1
+An example is `rate: Annotated[float, Above(0), AtMost(1e6)] = 0.1`.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class Above:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A lower bound; values may be equal to `low`. `why` is appended to the error message."""
+    """A lower bound; values must be at least `low`. `why` gives the reason in the error message."""
 
     low: int | float
     why: str = ""
@@ -41,7 +41,7 @@ class AtLeast:
         return value >= self.low
 
     def __str__(self) -> str:
-        return f"at least {number_text(self.low)}" + (f": {self.why}" if self.why else "")
+        return f"at least {number_text(self.low)}" + (f", because {self.why}" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Below:
 
 @dataclass(frozen=True)
 class AtMost:
-    """An upper bound; values may be equal to `high`."""
+    """An upper bound; values must be at most `high`."""
 
     high: int | float
 
@@ -73,10 +73,9 @@ class AtMost:
 def check_bounds(value: Any, at: str = "") -> None:
     """Raise `UserError` if a field of a dataclass has the wrong type or is out of bounds.
 
-    Nested dataclasses are checked as well. Messages identify a field by its dotted key, which begins with `at`. An item
-    in a tuple of dataclasses is identified by its kind, or by its number if it has no kind. If a tuple contains a
-    single item without a kind, the keys of the item's fields contain no number, as if the fields belonged to the
-    enclosing dataclass. A dataclass may define `check_together(at)` for rules that involve several fields.
+    Nested dataclasses are checked as well. Messages identify a field by its dotted key, which begins with `at`. In a
+    tuple of dataclasses, the key of an item is its kind, or its number if it has no kind. The number is omitted
+    if the tuple has one item. A dataclass may define `check_together(at)` for rules that involve several fields.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
@@ -102,10 +101,10 @@ def check_value(hint: Any, value: Any, key: str) -> None:
     values = value if isinstance(value, tuple) else (value,)
     wanted = " and ".join(map(str, bounds))
     if isinstance(value, tuple):
-        wanted += ", each"
+        wanted = f"a list of numbers, each {wanted}"
     require(all(bound.allows(v) for bound in bounds for v in values), key, value_text(value), wanted)
 
 
 def value_text(value: Any) -> str:
-    """Return a value as text, with quotes around a string."""
+    """Return a value as text. Strings are quoted."""
     return repr(value) if isinstance(value, str) else str(value)

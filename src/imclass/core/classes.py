@@ -1,4 +1,4 @@
-"""Class names. Data and models are matched by the names of their classes, never by index.
+"""Class names. The classes of data and models are matched by name, never by index.
 
 Names that begin with the same WordNet id ("n01440764", "n01440764_tench", "n01440764 tench") denote the same class.
 """
@@ -17,7 +17,7 @@ WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # followed by the end, a space, an
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:
-    """Raise `UserError` unless there are at least two classes with distinct names."""
+    """Raise `UserError` if there are fewer than two classes, or if their names are not distinct."""
     if len(classes) < 2:
         found = f"there is only {classes[0]!r}" if classes else "there are none"
         raise UserError(f"{where}: a classifier needs at least two classes, but {found}; add a folder for each class")
@@ -39,14 +39,14 @@ def check_distinct(classes: Sequence[str], where: str) -> None:
 
 
 def rename_classes(classes: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the class names in Unicode NFC, each replaced by its new name if `names` has one."""
+    """Return the class names in Unicode NFC. `names` maps old names to new names; other classes keep their names."""
     return tuple(nfc_form(names.get(nfc_form(name), name)) for name in classes)
 
 
 def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--rename") -> dict[str, str]:
     """Parse words such as "old=new" into a mapping from old to new names, both in Unicode NFC.
 
-    Raise `UserError` for a class that does not exist, and for a new name that another class already has.
+    Raise `UserError` for an unknown class, and for a new name that another class already has.
     """
     known = {nfc_form(name) for name in classes}
     names: dict[str, str] = {}
@@ -76,16 +76,17 @@ def join_classes(
 ) -> Int64[np.ndarray, "K"]:
     """Return, for each class of the data, its index among the model's classes.
 
-    `mapping` maps names in the data to names in the model. Without it, the data and the model must have the same
-    classes, in any order. If they do not, raise a `UserError` that lists the missing and extra names. Also raise one if
-    two classes have the same WordNet id, or if `mapping` contains a class that the data does not have.
+    Without a `mapping`, the data and the model must have the same classes, in any order. A `mapping` from names in the
+    data to names in the model also allows the data to lack some of the model's classes. Raise a `UserError` that lists
+    the missing and extra names if the classes do not match. Also raise `UserError` if two classes have the same WordNet
+    id, or if `mapping` contains a class that the data does not have.
     """
     check_ids(data, where)
     check_ids(model, "the model")
     names = {nfc_form(name): named for name, named in (mapping or {}).items()}
     unknown = [name for name in names if name not in {nfc_form(name) for name in data}]
     if unknown:
-        problem = f"--classes maps {list_names(unknown)}, but {where} has no such class; correct or remove this entry"
+        problem = f"--classes maps {list_names(unknown)}, but {where} has no such class; correct the mapping"
         raise UserError(f"{problem}{suggestion(unknown[0], data)}")
     named = [names.get(nfc_form(name), name) for name in data]
     index = {class_key(name): i for i, name in enumerate(model)}
@@ -104,13 +105,13 @@ def join_classes(
 
 
 def class_key(name: str) -> str:
-    """Return the key by which classes are compared: the WordNet id at the start of a name, or else the name in NFC."""
+    """Return the key by which classes are compared: the WordNet id at the start of a name, or the name in NFC."""
     found = WORDNET_ID.match(name)
     return found.group() if found else nfc_form(name)
 
 
 def check_ids(classes: Sequence[str], where: str) -> None:
-    """Raise `UserError` if two classes begin with the same WordNet id."""
+    """Raise `UserError` if the names of two classes begin with the same WordNet id."""
     seen: dict[str, str] = {}
     for name in classes:
         other = seen.setdefault(class_key(name), name)

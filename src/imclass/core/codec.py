@@ -1,7 +1,7 @@
 """Conversion of frozen dataclasses to and from JSON, checked against the types of their fields.
 
 A dataclass with a `kind` class variable is a member of a tagged union: its JSON begins with the key "kind", and a table
-passed in by the caller maps each kind to a class. A file therefore cannot choose a class to import.
+passed in by the caller maps each kind to a class. A file therefore cannot choose which class is imported.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ NO_KINDS: Kinds = types.MappingProxyType({})
 
 
 def to_json(value: Any) -> Any:
-    """Return nested frozen dataclasses as plain JSON values."""
+    """Convert a value that may contain frozen dataclasses to plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         tag = tag_of(type(value))
         plain = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -45,7 +45,10 @@ def hints_of(kind: type) -> dict[str, Any]:
 
 
 def from_json(kind: Any, value: Any, where: str = "", kinds: Kinds = NO_KINDS) -> Any:
-    """Convert JSON to a value of type `kind`. For a wrong name or type, raise a `UserError` with the dotted key."""
+    """Convert JSON to a value of type `kind`.
+
+    For an unknown field or a wrong type, raise a `UserError` that states the dotted key.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_object(kind, value, where, kinds)
@@ -79,7 +82,7 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
     """Convert a JSON object to a frozen dataclass. Raise `UserError` for an unknown or missing field."""
     if not isinstance(value, Mapping):
         first = dataclasses.fields(kind)[0].name if dataclasses.fields(kind) else "kind"
-        advice = f", or set one of its fields, such as {where}.{first}" if where else ""
+        advice = f". You can also set a single field, such as {where}.{first}" if where else ""
         raise UserError(f"{where or kind.__name__} is {value!r}; it must be {type_description(kind)}{advice}")
     chosen = class_of(kind, value, where, kinds)
     hints = hints_of(chosen)
@@ -99,11 +102,11 @@ def from_object(kind: type, value: Any, where: str, kinds: Kinds = NO_KINDS) -> 
 
 
 def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> type:
-    """Return the class for a JSON object: `kind` itself or, in a tagged union, the class for the object's "kind"."""
+    """Return the class for a JSON object: `kind` itself or, for a tagged union, the class for the object's kind."""
     if kind in kinds:
         known = kinds[kind].entries
         if "kind" not in value:
-            raise UserError(f"{where} lacks the field 'kind'; there are: {', '.join(sorted(known))}")
+            raise UserError(f"{where} lacks the field 'kind'; choose one of: {', '.join(sorted(known))}")
         found: type = kinds[kind][value["kind"]]
         return found
     tag = tag_of(kind)
@@ -113,7 +116,7 @@ def class_of(kind: type, value: Mapping[str, Any], where: str, kinds: Kinds) -> 
 
 
 def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Kinds) -> UserError:
-    """Return the error for a field that `chosen` lacks. It lists the kinds of the same union that have the field."""
+    """Return the error for a field that `chosen` lacks. The message lists the kinds of the union that have it."""
     if kind in kinds:
         owners = [other for other, entry in kinds[kind].entries.items() if name in hints_of(entry)]
         if owners:
@@ -126,7 +129,7 @@ def unknown_field_error(kind: type, chosen: type, key: str, name: str, kinds: Ki
 
 
 def can_hold(kind: Any, value: Any) -> bool:
-    """Return whether a JSON value fits this member of a union. Only the value's outermost type is checked."""
+    """Return whether a JSON value fits `kind`, one of the types in a union. Only the outermost type is checked."""
     if kind in (None, type(None)):
         return value is None
     if kind in (int, float, bool, str) or typing.get_origin(kind) is Literal:
@@ -166,10 +169,10 @@ def type_description(kind: Any) -> str:
         return f"an object with the fields of {getattr(kind, '__name__', kind)}: {names}"
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is dict:
-        return f"names, each with {type_description(arguments[1])}"
+        return f"a mapping in which each value is {type_description(arguments[1])}"
     if typing.get_origin(kind) is tuple and arguments:
         many = "numbers" if arguments[0] in (int, float) else "values"
-        return f"any number of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
+        return f"a list of {many}" if arguments[-1] is ... else f"{len(arguments)} {many}"
     return {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}.get(kind, str(kind))
 
 
@@ -180,12 +183,12 @@ def item_of(hint: Any) -> type | None:
 
 
 def entry_key(where: str, value: Any, i: int) -> str:
-    """Return the dotted key of an entry in a tuple. It ends in the entry's kind, or in its number if it has no kind."""
+    """Return the dotted key of an entry in a tuple. It ends with the entry's kind, or its number if it has no kind."""
     return f"{where}.{value.get('kind', i) if isinstance(value, Mapping) else i}"
 
 
 def kind_names(value: Any) -> list[str] | None:
-    """Return the kind of each entry of a JSON array of kinds, or None if the value is anything else.
+    """Return the kind of each entry in a JSON array. If the value is not an array of tagged entries, return None.
 
     The "kind" key is a tag only if it comes first in an entry. `to_json` writes a tag before all fields, whereas a
     field that happens to be called "kind" keeps its position among the fields.
@@ -200,9 +203,9 @@ def kind_names(value: Any) -> list[str] | None:
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Flatten nested JSON into a mapping from dotted keys to values. An array of plain values remains one value.
 
-    An array of kinds becomes the list of the kinds' names. The fields of each entry follow, with the kind in their
-    keys: {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more
-    than once, the keys of its entries contain their numbers instead.
+    An array of tagged entries becomes a list of their kinds, and the key of each field contains the entry's kind:
+    {"augment": ["flip", "pad"], "augment.flip.probability": 0.5, "augment.pad.pixels": 4}. If a kind occurs more than
+    once, the keys contain the entries' numbers instead.
     """
     kinds = kind_names(value)
     head: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Contracts between the rooms, which are the packages in `imclass`.
+"""Contracts between the packages of imclass.
 
-Axes in all annotations: N images, C channels, H height and W width in pixels, K classes, V views, D descriptors.
+Axes in annotations: N images, C channels, H height and W width in pixels, K classes, V views, D descriptors.
 """
 # Tested in tests/evaluation/test_score.py
 
@@ -18,7 +18,7 @@ from imclass.core.targets import Link, Targets
 from imclass.core.text import list_names
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C; the images in a list may differ in size
-Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; an error in it ends the scoring
+Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; an exception ends the scoring
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Origin:
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Named images, indexed by position, as needed for prediction.
+    """Named images for prediction, indexed by position.
 
     `[i]` raises `BadImage` if image i cannot be used. Every `Dataset` is also an `ImageSource`.
     """
@@ -50,9 +50,9 @@ class ImageSource(Protocol):
 class Dataset(Protocol):
     """One split of a data set: images and their targets, indexed by position.
 
-    `ids` are hashes of the names in Unicode NFC. Random choices depend on them and not on positions. If images are
-    added or held out, the choices for the other images therefore stay the same. `array` contains all images if they
-    have the same size and fit in memory. `[i]` raises `BadImage` if image i cannot be used.
+    `ids` are hashes of the images' names in Unicode NFC. Random choices depend on them and not on positions. If images
+    are added or held out, the choices for the other images therefore stay the same. `array` contains all images if
+    they have the same size and fit in memory, and is None otherwise. `[i]` raises `BadImage` if image i cannot be used.
     """
 
     @property
@@ -83,7 +83,7 @@ class Dataset(Protocol):
     def name(self, i: int) -> str: ...
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return, for each image, the first 64 bits of the SHA-256 of its file, or of its pixels in an array."""
+        """Return the first 64 bits of the SHA-256 of each image's file, or of its pixels if it comes from an array."""
         ...
 
     def digest(self) -> str:
@@ -93,10 +93,10 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """An engine that computes one network's scores, with the network itself or with a program built from it."""
+    """An engine that computes one network's scores, using the network itself or a program built from it."""
 
     def scores(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return the log-scores of views at the native size, as float32 on the CPU."""
+        """Return the log-scores of views of the network's input size, as float32 on the CPU."""
         ...
 
     def dense(self, views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
@@ -127,18 +127,18 @@ class NetworkBacked(Protocol):
     def preprocess(self) -> Preprocess: ...
 
     @property
-    def network(self) -> Any:  # a Network, whose class belongs to a higher room
+    def network(self) -> Any:  # a Network; this package does not import its class
         ...
 
     @property
     def engine(self) -> Engine: ...
 
     def with_network(self, network: Any) -> "NetworkBacked":
-        """Return a copy with another network, evaluated by an engine of the same kind."""
+        """Return a copy with another network and an engine of the same kind."""
         ...
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return the engine's log-scores of views at the native size."""
+        """Return the engine's log-scores of views of the network's input size."""
         ...
 
     def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
@@ -150,7 +150,7 @@ class NetworkBacked(Protocol):
 class Classifier(Protocol):
     """Anything that turns images into scores for named classes; `link` turns scores into probabilities.
 
-    Callers never check the kind of a classifier. A property that does not apply to a kind is empty.
+    Callers never check which kind of classifier they have. Properties that do not apply to it are empty.
     """
 
     @property
@@ -163,17 +163,20 @@ class Classifier(Protocol):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Return the lowest probability at which each class is predicted, for "sigmoid". Empty means 0.5 for all."""
+        """Return the lowest probability at which each class is predicted. An empty tuple means 0.5 for all classes.
+
+        Thresholds apply only if `link` is "sigmoid".
+        """
         ...
 
     @property
     def trained(self) -> Provenance | None:
-        """Return how the classifier was trained, or None if that is not known."""
+        """Return the classifier's provenance, or None if it is unknown."""
         ...
 
     @property
     def trained_on(self) -> UInt64[np.ndarray, "_"] | None:
-        """Return the sorted content hashes of the images on which any part was trained, or None if unknown."""
+        """Return the sorted content hashes of the images on which any part was trained, or None if they are unknown."""
         ...
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
@@ -189,15 +192,18 @@ class Classifier(Protocol):
         ...
 
     def networks(self) -> Mapping[str, NetworkBacked]:
-        """Return the classifier's networks, keyed by names such as "2.0". A single network has the name ""."""
+        """Return the networks by name.
+
+        The name of a single network is "". In an ensemble, the network of member 2 is named "2".
+        """
         ...
 
     def protocols(self) -> "Mapping[str, ViewProtocol]":
-        """Return the protocol with which each network scores images, keyed by the network's name."""
+        """Return the protocol with which each network scores images, by the name of the network."""
         ...
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of each model in the classifier, or None for a model that does not record one."""
+        """Return the provenance of each model in the classifier, with None for a model whose provenance is unknown."""
         ...
 
 
@@ -221,7 +227,10 @@ class ViewProtocol(Protocol):
         ...
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` if the classifier does not support this protocol, before any image is opened."""
+        """Raise `UserError` if the classifier does not support this protocol.
+
+        Callers check this before they open any image.
+        """
         ...
 
     def __call__(self, classifier: NetworkBacked, images: Sequence[Image]) -> Float[Tensor, "N K"]: ...
@@ -238,7 +247,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores, targets and measures of a split. An example of `tally` is "9,997 of 10,000 evaluated, 3 refused"."""
+    """The scores of a classifier on a split, with the targets and the measures."""
 
     classes: tuple[str, ...]
     targets: Targets
@@ -253,15 +262,15 @@ class Evaluation:
     trained_on: int = 0  # images that were scored although a model was trained on them
 
     def __repr__(self) -> str:
-        """Return counts and measures on one line, without the scores."""
+        """Return the counts and measures on one line, without the scores."""
         measures = ", ".join(f"{name} {value:.4f}" for name, value in self.measures.items())
         return f"Evaluation({self.tally}: {measures}; {len(self.classes):,} classes: {list_names(self.classes, 3)})"
 
     @property
     def tally(self) -> str:
-        """Return, as text, how many images were scored, how many were refused, and how many were left out.
+        """Return how many images were scored, refused and left out, such as "9,997 of 10,000 evaluated, 3 refused".
 
-        Images are left out if a model was trained on them.
+        Images may be left out because a model was trained on them.
         """
         parts = [f"{len(self.targets):,} of {self.total:,} evaluated"]
         if self.trained_on:

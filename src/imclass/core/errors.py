@@ -40,6 +40,6 @@ class BadImage(Exception):
 
 
 def require(condition: bool, key: str, value: object, wanted: str) -> None:
-    """Raise a `UserError` that states the option `key`, its value and the allowed values, if `condition` is false."""
+    """Raise `UserError` if `condition` is false. The message states the option, its value, and what it must be."""
     if not condition:
         raise UserError(f"--{key.replace('_', '-')} is {value}; it must be {wanted}")

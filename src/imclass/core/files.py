@@ -11,9 +11,9 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that replaces `path` if the block succeeds. Otherwise the file is deleted.
+    """Yield a temporary file that replaces `path` if the block succeeds and is deleted otherwise.
 
-    The file is written next to `path`, fsynced and renamed, and then the folder is fsynced.
+    The temporary file is written next to `path`, fsynced and renamed. Then the folder is fsynced.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:

@@ -63,14 +63,14 @@ class Metrics:
 
     @classmethod
     def from_numbers(cls, numbers: Mapping[str, int | float]) -> "Metrics":
-        """Convert a flat record to metrics. It contains measures keyed by name, and counts "evaluated" and "total"."""
+        """Create metrics from a mapping that contains the measures by name, and the counts "evaluated" and "total"."""
         counts = {"evaluated", "total"}
         measures = {name: float(value) for name, value in numbers.items() if name not in counts}
         return cls(measures, int(numbers["evaluated"]), int(numbers["total"]), main_measure(measures))
 
     @property
     def numbers(self) -> dict[str, int | float]:
-        """Return the flat record that `from_numbers` reads."""
+        """Return the mapping that `from_numbers` reads."""
         return {**self.measures, "evaluated": self.evaluated, "total": self.total}
 
 
@@ -87,7 +87,7 @@ class Ancestor:
 
 @dataclass(frozen=True)
 class RecipeNames:
-    """The recipe and the data of a run, as the user specified them; "" if not known."""
+    """The names of a run's recipe and data, as the user specified them. An unknown name is ""."""
 
     recipe: str = ""
     data: str = ""
@@ -95,10 +95,10 @@ class RecipeNames:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The origin of a model.
+    """The origin of a model: its data, its recipe, and the model from which training began.
 
     `chosen` describes the step from which the weights were taken, or the file from which they were imported. `recipe`
-    is the resolved config. It is JSON because the tables of the config's kinds belong to higher rooms.
+    is the resolved config. It is JSON because this package does not import the classes that the config contains.
     """
 
     data: DataFacts | None = None
@@ -118,7 +118,7 @@ class ModelHeader:
     """Everything in a model file except its tensors.
 
     `body` is the JSON of a dataclass from which the model can be rebuilt. Each kind of model defines that dataclass.
-    Member 3 of an ensemble stores its tensors with the prefix "3.".
+    In an ensemble, the names of the tensors of member 3 begin with "3.".
     """
 
     kind: str  # network, ensemble or pipeline
@@ -132,7 +132,7 @@ class ModelHeader:
     format: int = MODEL_FORMAT
 
     def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
-        """Return the body as a value of the dataclass `kind`. If a field is wrong, the `UserError` names `path`."""
+        """Convert the body to the dataclass `kind`. If a field is wrong, raise a `UserError` that names `path`."""
         try:
             body: Body = from_json(kind, self.body, "body", kinds)
         except UserError as error:
@@ -152,13 +152,13 @@ def save_model(path: Path, tensors: Mapping[str, Tensor], header: ModelHeader) -
 
 
 def seal_digest(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the digest that is stored in a model file. It covers the header and the tensors."""
+    """Return the digest to store in a model file. It covers the header and the tensors."""
     text = json.dumps(record, sort_keys=True) + tensors_digest(tensors)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
-    """Return the tensors and the verified header of a file. Raise `UserError` if it is damaged or incomplete."""
+    """Return the tensors and the verified header of a file. Raise `UserError` if the file is damaged or incomplete."""
     record, digest = read_record(path)
     check_format(record, path)
     try:
@@ -171,7 +171,7 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], ModelHeader]:
 
 
 def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
-    """Return the header in the JSON read from `path`. Raise `UserError` if the format or a field is wrong."""
+    """Convert the JSON header of a model file. Raise `UserError` if its format or a field is wrong."""
     check_format(record, path)
     try:
         header: ModelHeader = from_json(ModelHeader, record)
@@ -181,7 +181,7 @@ def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
-    """Raise `UserError` if this version of imclass does not read the header's format. The message states the fix."""
+    """Raise `UserError` if this version of imclass cannot read the header's format."""
     number = record.get("format")
     if number == MODEL_FORMAT:
         return
@@ -198,13 +198,13 @@ def unreadable_text(path: Path, error: UserError, versions: Any) -> str:
 
 
 def install_advice(versions: Any) -> str:
-    """Return advice to install the version of imclass that is recorded in a header."""
+    """Return advice to install the version of imclass that wrote a file. `versions` comes from its header."""
     wrote = versions.get("imclass") if isinstance(versions, dict) else None
     return f"install imclass {wrote}, which wrote it" if wrote else "install the version of imclass that wrote it"
 
 
 def read_record(path: Path) -> tuple[dict[str, Any], str]:
-    """Return the header of a model file, as JSON, and its digest, without reading tensors.
+    """Return the JSON header of a model file and the digest stored with it, without reading the tensors.
 
     The length of the header is checked against the size of the file before the header is read.
     """
@@ -254,7 +254,7 @@ def contents_in(tensors: Mapping[str, Tensor], path: Path) -> UInt64[np.ndarray,
 
 
 def merge_contents(contents: Iterable[UInt64[np.ndarray, "_"] | None]) -> UInt64[np.ndarray, "_"] | None:
-    """Return the sorted union of the known lists of content hashes, or None if all lists are unknown."""
+    """Return the sorted union of all lists of content hashes that are not None. If all are None, return None."""
     known = [values for values in contents if values is not None]
     return np.unique(np.concatenate(known)) if known else None
 
@@ -265,7 +265,7 @@ def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
 
 
 def describe_tensor(tensor: Tensor | None) -> str:
-    """Return a tensor's shape as text, followed by its type unless that is float32."""
+    """Describe a tensor: its shape, and its type unless that is float32."""
     if tensor is None:
         return "absent"
     form = " x ".join(map(str, tensor.shape)) or "a single value"

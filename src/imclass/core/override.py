@@ -1,4 +1,4 @@
-"""Overrides of config fields by dotted key, for the command line and for Python: {"schedule.rate": 0.1}."""
+"""Overrides of config fields by dotted key, for the command line and for Python, such as {"schedule.rate": 0.1}."""
 
 import dataclasses
 import re
@@ -30,7 +30,7 @@ EMPTY_LIST_WORD = "none"  # stands for an empty list of kinds on the command lin
 
 
 class Words(tuple[str, ...]):
-    """A value as typed on a command line, to be parsed according to the type of its field."""
+    """A value as typed on the command line, to be parsed according to the type of its field."""
 
 
 def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> T:
@@ -38,11 +38,12 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     - A key that begins with a field of the stages applies to every stage that uses the field.
     - A new kind, or an optional field that was unset, starts from its defaults. Other keys then set its fields.
-    - The part of a key after a dict field is a key of that dict. Such keys are applied in the order of `changes`.
+    - The part of a key after the name of a dict field is a key in that dict. Such keys are applied in the order of
+      `changes`.
     - {"augment": ("flip", "pad")} sets a list of kinds. {"augment.pad.pixels": 2} sets a field in each "pad" entry, and
       first adds such an entry if the list has none.
 
-    Raise a `UserError` that names the offending key for any mistake.
+    If anything is wrong, raise a `UserError` that names the offending key.
     """
     record = to_json(config)
     root = type(config)
@@ -54,14 +55,14 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
 
 def items_of(root: type) -> list[type]:
-    """Return the dataclasses of the items in a config's tuples."""
+    """Return each dataclass that a config contains in a tuple, such as `Stage`."""
     return [item for item in map(item_of, hints_of(root).values()) if item is not None]
 
 
 def priority(root: type, key: str, lists: Set[str]) -> tuple[bool, bool, int]:
     """Return a sort key that puts config keys into the order in which they are applied.
 
-    Kinds and lists of kinds come first, then other fields from the outermost inwards, then keys of dicts. Keys of dicts
+    Kinds and lists of kinds come first, then other fields from the outermost inwards, then keys of dicts. The latter
     keep the order in which the user wrote them, because the last pattern that matches a layer wins.
     """
     if is_in_dict(root, key):
@@ -99,10 +100,10 @@ def without_none(kind: Any) -> Any:
 
 
 def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> list[str]:
-    """Return the full keys for a key.
+    """Return the full keys that a key stands for.
 
-    A key that begins with a field of the stages becomes one key for each stage that uses the field, or one key for
-    every stage if the field is not used by any.
+    A key that begins with a field of the stages stands for one key in each stage that uses the field. If no stage
+    uses the field, the key stands for one key in every stage.
     """
     hints = hints_of(root)
     first = key.split(".")[0]
@@ -119,7 +120,7 @@ def full_keys(root: type, record: Mapping[str, Any], key: str, kinds: Kinds) -> 
 
 
 def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
-    """Return all dotted keys of a config, without stage numbers and with the fields of every kind in the tables."""
+    """Return all dotted keys that a config may have. They include the fields of every kind, and omit stage numbers."""
     known = {re.sub(r"^\w+\.\d+\.", "", key) for key in flatten(record)}
     for item in items_of(root):
         for name, hint in hints_of(item).items():
@@ -133,7 +134,7 @@ def keys_of(root: type, record: Mapping[str, Any], kinds: Kinds) -> set[str]:
 
 
 def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str, kinds: Kinds) -> None:
-    """Set one value in a JSON record of the type `kind`. The value is checked against the type of its field."""
+    """Set one value in a JSON record of type `kind`. The value is checked against the type of its field."""
     name, rest = names[0], names[1:]
     item = item_of(kind)
     if item and item in kinds and not name.isdigit():
@@ -194,16 +195,16 @@ def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
 
 
 def words_of(value: Any) -> Sequence[str] | None:
-    """Return the names in a value for a list of kinds, or None if the value contains entries instead of names."""
+    """Return the names of kinds in a value. If the value contains entries instead of names, return None."""
     words = (value,) if isinstance(value, str) else value
     names = isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
     return words if names and (words or isinstance(value, Words)) else None
 
 
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
-    """Return a list of entries of these kinds, or an empty list if "none" is the only word.
+    """Return entries of the kinds in `words`, or an empty list if "none" is the only word.
 
-    Entries that are already in the list keep their fields.
+    If `before` already has an entry of a kind, it is used with its fields unchanged.
     """
     if not words:
         known = known_kinds(item, kinds)
@@ -225,12 +226,12 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
 
 
 def known_kinds(item: Any, kinds: Kinds) -> str:
-    """Return the names of a union's kinds, as text."""
+    """Return the names of all kinds of a union, separated by commas."""
     return ", ".join(sorted(kinds[item].entries))
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
-    """Change the kind of a record to `name`. If it had another kind, remove its other fields."""
+    """Set the kind of a record to `name`. If the kind changes, remove all other fields."""
     if record["kind"] != name:
         class_of(kind, {"kind": name}, "", kinds)
         record.clear()
@@ -238,7 +239,7 @@ def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> 
 
 
 def convert_value(kind: Any, value: Any, key: str) -> Any:
-    """Return a value for a field of this type, with words parsed and NumPy scalars converted to plain numbers."""
+    """Convert a value for a field of type `kind`: parse words, and turn NumPy scalars into plain numbers."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
     if not isinstance(value, Words):
@@ -273,7 +274,7 @@ def field_options(kind: Any, key: str) -> str:
     item = item_of(kind)
     owner = item or without_none(kind)
     names = [*hints_of(owner)]
-    if getattr(owner, "kind", None) == "":  # the base class of a table's kinds, which have further fields
+    if getattr(owner, "kind", None) == "":  # a union's base class; each of its kinds has further fields
         names = ["kind", *names]
     return ", ".join(option_of(f"{key}.0.{name}" if item else f"{key}.{name}") for name in names)
 

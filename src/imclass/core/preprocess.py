@@ -22,10 +22,10 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Colour mode, resize rule, crop and channel order. Mean and std are buffers of the network instead.
+    """The colour mode, resize rule, crop and channel order. Mean and std are stored as buffers of the network.
 
     `resize` is "shorter" (scale the shorter side to `scale`, the papers' Q, and keep the aspect ratio), "squash"
-    (resize the whole image to size x size) or "none". A centre crop of `size` follows.
+    (resize the whole image to size x size) or "none". A centre crop of size x size pixels follows.
     """
 
     size: Annotated[int, AtLeast(1)] = 224
@@ -52,7 +52,7 @@ class Preprocess:
         return 1 if self.colour == "grey" else 3
 
     def __call__(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w c"]:
-        """Return the network's view of one image, channels last."""
+        """Preprocess one image for the network, with channels on the last axis."""
         return self.crop(self.apply_resize(self.convert_colour(self.limit_aspect(image))))
 
     def limit_aspect(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
@@ -75,7 +75,10 @@ class Preprocess:
         return image if self.channels == "rgb" else np.ascontiguousarray(image[:, :, ::-1])
 
     def apply_resize(self, image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w C"]:
-        """Return the image resized by the `resize` rule, before the crop. When shrinking, Pillow antialiases."""
+        """Return the image resized according to `resize`, before the crop.
+
+        Pillow antialiases images that it shrinks.
+        """
         height, width = image.shape[:2]
         if self.resize == "squash":
             return self.resize_to(image, self.size, self.size)

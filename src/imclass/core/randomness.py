@@ -1,9 +1,9 @@
 """Random choices about samples, as pure functions of seed, epoch, sample and purpose.
 
 They come from a counter-based hash in the manner of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC
-2011). There is no state to save. A sample therefore does not depend on the number of workers or processes, or on
-whether a run was resumed. The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014),
-applied once for each word of the counter.
+2011). There is no state to save. The choices for a sample therefore do not depend on the number of workers or
+processes, or on whether the run was resumed. The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood,
+OOPSLA 2014), applied once for each word of the counter.
 """
 
 import hashlib
@@ -17,14 +17,17 @@ FIRST_MULTIPLIER, SECOND_MULTIPLIER, WORD_MASK = 0xBF58476D1CE4E5B9, 0x94D049BB1
 
 
 def mix(z: UInt64[np.ndarray, "*any"]) -> UInt64[np.ndarray, "*any"]:
-    """Apply SplitMix64's finaliser, a bijection on 64-bit words. Each input bit flips about half of the output bits."""
+    """Apply SplitMix64's finaliser, a bijection on 64-bit words.
+
+    Changing one input bit changes about half of the output bits.
+    """
     z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST_MULTIPLIER)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND_MULTIPLIER)
     return z ^ (z >> np.uint64(31))
 
 
 def mix_word(z: int) -> int:
-    """Apply the function of `mix` to one word. This is much faster than `mix` with an array of one word."""
+    """Compute `mix` for one word. This is much faster than calling `mix` with an array of one word."""
     z = (z ^ (z >> 30)) * FIRST_MULTIPLIER & WORD_MASK
     z = (z ^ (z >> 27)) * SECOND_MULTIPLIER & WORD_MASK
     return z ^ (z >> 31)
@@ -50,7 +53,7 @@ class Draws:
         return Draws(self.seed, self.epoch, f"{self.scope}{scope}.")
 
     def bits(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> UInt64[np.ndarray, "N"]:
-        """Return 64 random bits for each sample, independent of the order of `ids` and of earlier calls."""
+        """Return 64 random bits for each sample. They do not depend on the order of `ids` or on earlier calls."""
         key = int.from_bytes(hashlib.sha256(f"{self.scope}{stream}".encode()).digest()[:8], "little")
         state = 0
         for word in (key, self.seed, self.epoch, repeat):
@@ -58,7 +61,7 @@ class Draws:
         return mix(mix(ids.astype(np.uint64) + np.uint64((state + int(GOLDEN_GAMMA)) & WORD_MASK)) + GOLDEN_GAMMA)
 
     def uniform(self, ids: Int64[np.ndarray, "N"], stream: str, repeat: int = 0) -> Float64[np.ndarray, "N"]:
-        """Return a number in [0, 1) for each sample, made from the upper 53 of its random bits."""
+        """Return a number in [0, 1) for each sample, made from the upper 53 of its 64 random bits."""
         return (self.bits(ids, stream, repeat) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def order(self, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
@@ -70,5 +73,5 @@ class Draws:
 
 
 def part_seed(seed: int, step: int, part: int) -> int:
-    """Return the dropout seed for one part of one step, in [0, 2**63)."""
+    """Return the seed in [0, 2**63) for the dropout in one part of one step."""
     return int(Draws(seed, step).bits(np.array([part], np.int64), "model")[0] >> np.uint64(1))

@@ -40,7 +40,7 @@ DEFAULT_ARITHMETIC = Arithmetic()
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device, threads and arithmetic of a run, resolved once, saved in checkpoints and restored when it resumes."""
+    """The device, threads and arithmetic of a run, saved in checkpoints and restored when the run resumes."""
 
     device: str = "cpu"
     threads: int = 1
@@ -52,12 +52,12 @@ class Runtime:
 
 
 def resolve_runtime(device: str) -> Runtime:
-    """Return the runtime on the named device. Raise `UserError` if the device is not available."""
+    """Return the runtime for a --device value. Raise `UserError` if the device is not available."""
     return Runtime(device_of(device), torch.get_num_threads())
 
 
 def device_of(name: str) -> str:
-    """Return the PyTorch device for cpu, cuda, cuda:N, mps or auto (CUDA if available, else the CPU)."""
+    """Return the PyTorch device for `name`: cpu, cuda, cuda:N, mps, or auto (CUDA if available, else the CPU)."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, colon, number = name.partition(":")
@@ -80,7 +80,7 @@ def apply_runtime(runtime: Runtime) -> None:
     On a CPU the kernels of these networks are deterministic anyway, and requesting determinism would cost a second of
     import time.
     """
-    torch.set_num_threads(runtime.threads)  # the number decides the order of summation, and so the bits of results
+    torch.set_num_threads(runtime.threads)  # decides the order of summation, and so the exact bits of results
     torch.set_flush_denormal(True)
     keep_memory()
     if runtime.device.startswith("cuda"):
@@ -89,7 +89,7 @@ def apply_runtime(runtime: Runtime) -> None:
 
 
 def keep_memory() -> bool:
-    """Make glibc keep freed memory until the process ends; return False with any other C library.
+    """Make glibc keep freed memory until the process ends. With any other C library, return False.
 
     By default glibc returns large blocks to the system. When such a block is allocated again, each of its pages costs a
     page fault: many thousands in each step of a network with large feature maps.
@@ -121,7 +121,7 @@ class Processes:
     count: int = 1
 
     def share(self, n: int) -> range:
-        """Return this process's range of the n items. The ranges of all processes cover each item exactly once."""
+        """Return this process's share of n items, as a range. Together, the shares cover each item exactly once."""
         return range(n * self.rank // self.count, n * (self.rank + 1) // self.count)
 
     def gather_objects(self, mine: Any) -> list[Any]:
@@ -156,7 +156,7 @@ def check_launched() -> None:
 
 @contextlib.contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Connect the processes started by torchrun, with the gloo backend, for the duration of a block."""
+    """Connect the processes started by torchrun, with the gloo backend, until the block ends."""
     if world_size() == 1:
         yield Processes()
         return

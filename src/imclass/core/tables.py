@@ -20,26 +20,26 @@ class Plugin:
     """A plugin file: its module, or the problem that prevented its import."""
 
     path: Path
-    digest: str  # SHA-256 of its content
+    digest: str  # SHA-256 of the file's content
     module: types.ModuleType | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Plugins:
-    """All plugin files, in order."""
+    """The plugin files, in the order in which they were loaded."""
 
     files: tuple[Plugin, ...] = ()
 
 
 def no_explanation(name: str) -> str:
-    """Return "": by default a table has no special explanation for an unknown name."""
+    """Return "", so that a table uses its default message for an unknown name."""
     return ""
 
 
 @dataclass(frozen=True)
 class EntryTable:
-    """A table of entries of one kind, such as all networks, keyed by name.
+    """A table of entries of one kind, such as networks, keyed by name.
 
     `failures` describes the modules that could not be imported.
     """
@@ -51,7 +51,7 @@ class EntryTable:
     explain: Callable[[str], str] = no_explanation  # returns the message for an unknown name, or "" for the default
 
     def __getitem__(self, name: str) -> Any:
-        """Return an entry. For an unknown name, raise a `UserError` with the nearest name and the failed imports."""
+        """Return an entry. For an unknown name, raise a `UserError` that suggests a name and lists failed imports."""
         if name in self.entries:
             return self.entries[name]
         if explanation := self.explain(name):
@@ -60,7 +60,7 @@ class EntryTable:
         raise UserError(f"no {self.what} is named {name!r}{suggestion(name, self.entries)}{failed}")
 
     def plugin_digests(self, name: str) -> dict[str, str]:
-        """Return {"network mine": digest} if a plugin defines the entry, else an empty dictionary."""
+        """Return {"network mine": digest} if a plugin defines the entry "mine", else an empty dictionary."""
         return {f"{self.what} {name}": self.digests[name]} if name in self.digests else {}
 
 
@@ -110,7 +110,7 @@ def load_plugins(folders: Sequence[Path]) -> Plugins:
 
 
 def plugin_files(folders: Sequence[Path]) -> list[Path]:
-    """Return the Python files in the folders, in order. Raise `UserError` for a folder that does not exist."""
+    """Return the Python files in the folders, sorted by name. Raise `UserError` for a folder that does not exist."""
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--plugins {folder} is not a folder; give a folder with Python files")
@@ -118,9 +118,9 @@ def plugin_files(folders: Sequence[Path]) -> list[Path]:
 
 
 def load_plugin(path: Path) -> Plugin:
-    """Return a plugin. Execute its file unless this process has already executed one with this path and content.
+    """Import a plugin file, unless this process has already imported it with the same content.
 
-    A second execution would create the plugin's classes again, and existing instances would not belong to the new ones.
+    A second import would create the plugin's classes again, and existing instances would not belong to the new classes.
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()

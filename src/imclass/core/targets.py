@@ -1,6 +1,6 @@
 """Targets of images: one class per image, any number of classes per image, or class fractions.
 
-Targets contain NumPy arrays in data sets and tensors in a loss.
+Targets contain NumPy arrays in a data set and tensors in a loss.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class OneOf:
     labels: Int64[np.ndarray, "N"] | Int64[Tensor, "N"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
+    counted: ClassVar[str] = "top1"  # the measure for which `count_correct` counts images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,7 +41,7 @@ class OneOf:
         return np.asarray(self.labels)
 
     def on_device(self, device: str | torch.device) -> "OneOf":
-        """Return these targets for a loss: the labels are a tensor on a device."""
+        """Return the targets with the labels as a tensor on `device`, for use in a loss."""
         return OneOf(torch.as_tensor(self.labels).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
@@ -49,12 +49,12 @@ class OneOf:
         return np.bincount(self.numpy(), minlength=classes).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each of the `classes` classes."""
+        """Return, for each of the `classes` classes, the positions of its images."""
         order = np.argsort(self.numpy(), kind="stable")
         return np.split(order, np.searchsorted(self.numpy()[order], np.arange(1, classes)))
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each class. A split takes the same fraction of each of these groups."""
+        """Return, for each class, the positions of its images. A split takes the same fraction of every class."""
         return self.by_class(classes)
 
     def label_texts(self, classes: tuple[str, ...]) -> list[str]:
@@ -66,7 +66,7 @@ class OneOf:
         return class_weights[torch.as_tensor(self.labels)]
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return the number of images whose label has the highest score. Labels and scores must be on one device."""
+        """Count the images whose label has the highest score. Labels and scores must be on the same device."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())
 
 
@@ -74,13 +74,13 @@ class OneOf:
 class AnyOf:
     """Any number of classes per image.
 
-    `marks` is 1 if an image has a class, 0 if it does not, and -1 if the image is not annotated for the class.
+    An entry of `marks` is 1 if the image has the class, 0 if not, and -1 if the image is not annotated for it.
     """
 
     marks: Int8[np.ndarray, "N K"] | Int8[Tensor, "N K"]
 
     link: ClassVar[Link] = "sigmoid"
-    counted: ClassVar[str] = "exact"  # the name of the measure that `count_correct` counts
+    counted: ClassVar[str] = "exact"  # the measure for which `count_correct` counts images
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -92,7 +92,7 @@ class AnyOf:
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "AnyOf":
         """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
 
-        If classes are merged, the new class is 1 if any of them is 1, else 0 if any of them is 0, else -1. Classes
+        If several classes become one, its entry for an image is the largest of theirs. The entries of new classes
         whose indices are not in `new_numbers` are -1.
         """
         marks = np.full((len(self), classes), -1, np.int8)
@@ -105,7 +105,7 @@ class AnyOf:
         return np.asarray(self.marks)
 
     def on_device(self, device: str | torch.device) -> "AnyOf":
-        """Return these targets for a loss: `marks` is a tensor on a device."""
+        """Return the targets with `marks` as a tensor on `device`, for use in a loss."""
         return AnyOf(torch.as_tensor(self.marks).to(device))
 
     def counts(self, classes: int) -> Int64[np.ndarray, "K"]:
@@ -113,7 +113,7 @@ class AnyOf:
         return np.count_nonzero(self.numpy() == 1, axis=0).astype(np.int64)
 
     def by_class(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
-        """Return the positions of the images in each of the `classes` classes."""
+        """Return, for each of the `classes` classes, the positions of its images."""
         return [np.flatnonzero(column == 1) for column in self.numpy().T]
 
     def strata(self, classes: int) -> list[Int64[np.ndarray, "_"]]:
@@ -145,7 +145,7 @@ class Soft:
     rows: Float32[np.ndarray, "N K"] | Float32[Tensor, "N K"]
 
     link: ClassVar[Link] = "softmax"
-    counted: ClassVar[str] = "top1"  # the name of the measure that `count_correct` counts
+    counted: ClassVar[str] = "top1"  # the measure for which `count_correct` counts images
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -157,7 +157,7 @@ class Soft:
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "Soft":
         """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
 
-        If classes are merged, their fractions are added.
+        If several classes become one, their fractions are added.
         """
         rows = np.zeros((len(self), classes), np.float32)
         for k, new in enumerate(new_numbers.tolist()):
@@ -169,7 +169,7 @@ class Soft:
         return np.asarray(self.rows)
 
     def on_device(self, device: str | torch.device) -> "Soft":
-        """Return these targets for a loss: the class fractions are a tensor on a device."""
+        """Return the targets with the class fractions as a tensor on `device`, for use in a loss."""
         return Soft(torch.as_tensor(self.rows).to(device))
 
     def image_weights(self, class_weights: Float[Tensor, "K"]) -> Float[Tensor, "N"]:
@@ -177,7 +177,7 @@ class Soft:
         return torch.as_tensor(self.rows).to(class_weights.dtype) @ class_weights
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
-        """Return the number of images whose class with the largest fraction has the highest score."""
+        """Return the number of images for which the class with the largest fraction has the highest score."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.rows).argmax(1)).sum())
 
 

@@ -5,11 +5,11 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-NEAREST_CUTOFF = 0.63  # difflib's ratio is higher for typing errors, and lower for "finetune" and "features"
+NEAREST_CUTOFF = 0.63  # difflib's ratio is higher for typos, and lower for "finetune" and "features"
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return an ending for a message about a wrong name: "; did you mean 'x'?", a list of at most 40 names, or ""."""
+    """Return text to end a message about a wrong name: "; did you mean 'x'?", a list of at most 40 names, or ""."""
     known = sorted(names)
     bare = {word.lstrip("-"): word for word in known}  # leading dashes would make any two options seem similar
     close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=NEAREST_CUTOFF)
@@ -20,7 +20,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 
 
 def nfc_form(name: str) -> str:
-    """Return a name in Unicode NFC, the composed form, so that names survive copying between file systems."""
+    """Return a name in Unicode NFC, the composed form. Some file systems store names in another form."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -53,7 +53,7 @@ MAX_NAME_COLUMNS = 32  # terminal columns for a class name
 
 
 def measure_title(measure: str) -> str:
-    """Return a measure's name for display: "top-1" for "top1"."""
+    """Return a measure's name for display, such as "top-1" for "top1"."""
     return dict(MEASURE_TITLES).get(measure, measure)
 
 
@@ -78,9 +78,9 @@ def pad_text(text: str, wide: int) -> str:
 
 
 def shorten_name(name: str, max_columns: int = MAX_NAME_COLUMNS) -> str:
-    """Return a class name that is safe for a terminal. If it is too long, an ellipsis replaces the middle.
+    """Return a class name that is safe for a terminal. If the name is too long, an ellipsis replaces its middle.
 
-    The ends are kept because class names often differ only there.
+    Both ends are kept because class names often differ only there.
     """
     name = printable_text(name)
     cut = name

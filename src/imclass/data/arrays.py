@@ -17,7 +17,7 @@ from imclass.data.names import ids_of
 
 @dataclass(frozen=True, eq=False)
 class ArrayDataset:
-    """One split, as a `Dataset`, with images that all have the same size."""
+    """An implementation of `Dataset` for one split whose images all have the same size."""
 
     array: UInt8[np.ndarray, "N H W C"]
     targets: Targets
@@ -31,7 +31,7 @@ class ArrayDataset:
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, "N"]:
-        """The id of each image: the hash of its name."""
+        """The id of each image: a hash of its name."""
         return ids_of([self.name(i) for i in range(len(self))])
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class ArrayDataset:
         return self.array[i]
 
     def name(self, i: int) -> str:
-        """Return the split and the image's position in it, such as "train/00042"."""
+        """Return the name of an image, which consists of its split and its position: "train/00042"."""
         return f"{self.split}/{i:05d}"
 
     @cached_property
@@ -50,7 +50,7 @@ class ArrayDataset:
         return contents_of_array(self.array)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Hash each image's pixels with SHA-256 on the first call, and return the first 64 bits of each digest."""
+        """Return the first 64 bits of the SHA-256 of each image's pixels. They are computed on the first call."""
         return self.hashes
 
     def digest(self) -> str:
@@ -65,7 +65,8 @@ def check_arrays(array: Any, targets: Targets, classes: Sequence[str]) -> None:
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape[1:]:
         shape = " x ".join(map(str, array.shape))
         raise UserError(
-            f"the array is {shape} of {array.dtype}; it must be uint8, N x height x width x 1 or 3 channels"
+            f"the array has the shape {shape} and the type {array.dtype}; it must have the shape "
+            "N x height x width x channels, with 1 or 3 channels, and the type uint8"
         )
     if len(targets) != len(array):
         raise UserError(f"there are {len(array):,} images and {len(targets):,} targets; give one target for each image")
@@ -74,6 +75,6 @@ def check_arrays(array: Any, targets: Targets, classes: Sequence[str]) -> None:
     if isinstance(targets, OneOf):
         wrong = values[(values < 0) | (values >= k)]
         if wrong.size:
-            raise UserError(f"label {wrong[0]} is out of range for {k} classes; labels must be 0 to {k - 1}")
+            raise UserError(f"label {wrong[0]} is out of range for {k} classes; labels must be between 0 and {k - 1}")
     elif values.shape[1] != k:
-        raise UserError(f"the marks have {values.shape[1]} columns for {k} classes; give one column for each class")
+        raise UserError(f"the targets have {values.shape[1]} columns for {k} classes; give one column for each class")

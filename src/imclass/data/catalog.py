@@ -26,7 +26,7 @@ def dataset_table(context: Context | None = None) -> EntryTable:
 
 
 def open_split(data: str, split: str, context: Context, cut: Cut = DEFAULT_CUT) -> Dataset:
-    """Return one split of `data`. The split "all" contains every image of a folder or table without splits.
+    """Return one split of `data`. If `data` has no splits of its own, "all" contains every image.
 
     If the data set or the split does not exist, raise a `UserError` that suggests the nearest name.
     """
@@ -48,7 +48,8 @@ class OpenData:
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
         """Return the splits.
 
-        Data without splits is split by the rule and seed of `cut`. A validation split is then taken from train.
+        Data without splits is split by the rule and seed in `cut`. If `cut` asks for a validation split, it is then
+        taken from train.
         """
         if cut not in self.cuts:
             uncut = self.uncut_splits(cut)
@@ -57,7 +58,7 @@ class OpenData:
         return self.cuts[cut]
 
     def take(self, split: str, cut: Cut = DEFAULT_CUT) -> Dataset:
-        """Return one split. The split "all" contains every image of a folder or table without splits.
+        """Return one split. If the data has no splits of its own, "all" contains every image.
 
         If the split does not exist, raise a `UserError` that suggests the nearest name.
         """
@@ -72,7 +73,7 @@ class OpenData:
 
 
 def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
-    """Return one of the splits of `data`.
+    """Return one split of `data`.
 
     If the split does not exist, raise a `UserError` that suggests the nearest name.
     """
@@ -83,10 +84,10 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 
 
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
-    """Return the splits of the data set named `data` or, if no set has that name, of the folder or table at that path.
+    """Return the splits of the data set named `data`. If there is none, `data` is the path of a folder or table.
 
-    Files are listed once. Data without splits is split by the rule and seed of `cut`. A validation split is then taken
-    from train, as in `with_validation`.
+    The files are listed once. Data without splits is split by the rule and seed in `cut`. If `cut` asks for a
+    validation split, `with_validation` then takes it from train.
     """
     return OpenData(data, context).splits(cut)
 
@@ -129,14 +130,14 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
 
 
 def is_for_paths(name: str, entry: DatasetEntry) -> bool:
-    """Return whether an entry reads the user's own files. Such an entry is opened by a path, not by its name."""
+    """Return whether an entry reads the user's own files, which are opened by path and not by the entry's name."""
     return name == FOLDER_ENTRY or bool(entry.suffix)
 
 
 def canonical_name(data: str, context: Context) -> str:
     """Return the canonical form of a data set's name or of a path: "photos" for "photos/" and for "./photos".
 
-    If a path looks like the name of a data set, its "./" is kept, so that the path is not mistaken for the data set.
+    A path that would equal the name of a data set begins with "./", so that it is not mistaken for that name.
     """
     entries = dataset_table(context).entries
     if data in entries:
@@ -158,10 +159,7 @@ def check_data_name(data: str) -> str:
 
 
 def shadowed_folder_note(data: str, context: Context) -> tuple[str, ...]:
-    """Return a note if a folder has the same name as the data set `data`.
-
-    The note says that the folder is not read.
-    """
+    """Return a note if there is a folder with the name of the data set `data`, because such a folder is not read."""
     if data == FOLDER_ENTRY or data not in dataset_table(context).entries or not Path(data).is_dir():
         return ()
     return (f"{data} means the data set, so the folder {data} is not read; to read the folder, give ./{data}",)
@@ -174,7 +172,7 @@ def is_path(data: str) -> bool:
 
 
 def check_not_idx(path: Path) -> None:
-    """Raise `UserError` if `path` is a folder of IDX files. The message names the store folders for such files."""
+    """Raise `UserError` if `path` is a folder of IDX files. The message names the right folders in the store."""
     names = [file.name for file in path.glob("*-ubyte*")] if path.is_dir() else []
     if names:
         raise UserError(

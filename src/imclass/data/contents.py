@@ -1,4 +1,4 @@
-"""Content hashes of images (the first 64 bits of their SHA-256), and the digest of a split, which uses these hashes."""
+"""Content hashes of images (the first 64 bits of their SHA-256), and digests of splits, computed from the hashes."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads costs m
 
 
 def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return the first 64 bits of each file's SHA-256. For an unreadable file, its refusal code is hashed instead.
+    """Return the first 64 bits of each file's SHA-256. If a file cannot be read, its refusal code is hashed instead.
 
     A file whose digest is in `kept` is not read. Each new digest that may be kept is added to `kept`.
     """
@@ -58,7 +58,7 @@ def contents_of_array(array: UInt8[np.ndarray, "N H W C"]) -> UInt64[np.ndarray,
 
 
 def digest_words(digests: Iterable[bytes]) -> UInt64[np.ndarray, "N"]:
-    """Return the first 64 bits of each digest as a number."""
+    """Return the first 64 bits of each digest as an integer."""
     return np.frombuffer(b"".join(digest[:8] for digest in digests), ">u8").astype(np.uint64)
 
 
@@ -72,7 +72,7 @@ def digest_of(dataset: Dataset) -> str:
     return total.hexdigest()
 
 
-# The content hashes of files without readable content: the hash of an empty file, and those of the codes below.
+# The content hashes that mean "no content": that of an empty file, and those of files refused with the codes below.
 UNREADABLE_CONTENTS = digest_words(
     hashlib.sha256(code).digest() for code in (b"", b"missing", b"unreadable", b"not-a-file")
 )

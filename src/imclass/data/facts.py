@@ -15,13 +15,13 @@ from imclass.core.model_file import tensors_digest
 
 
 def mean_image(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C H W"]:
-    """Return the mean of all views, in [0, 1]. Raise `UserError` if `views` is empty."""
+    """Return the mean of all views, scaled to [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     return torch.from_numpy(np.ascontiguousarray((total / (255 * count)).transpose(2, 0, 1), np.float32))
 
 
 def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor, "C 1 1"]:
-    """Return the mean of all pixels in all views, in [0, 1]. Raise `UserError` if `views` is empty."""
+    """Return the mean of all pixels in all views, scaled to [0, 1]. Raise `UserError` if `views` is empty."""
     total, count = sum_views(views)
     height, width, channels = total.shape
     mean = total.sum(axis=(0, 1)) / (255 * count * height * width)
@@ -29,7 +29,7 @@ def mean_colour(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float32[Tensor
 
 
 def sum_views(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> tuple[Int64[np.ndarray, "H W C"], int]:
-    """Return the sum and the number of all views. Raise `UserError` if `views` is empty.
+    """Return the sum of all views and their number. Raise `UserError` if `views` is empty.
 
     The sums are integers, so the result does not depend on the order or the sizes of the arrays. Only one array is in
     memory at a time.
@@ -57,7 +57,7 @@ def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
     """Return the tensors written by `write_facts`. Raise `UserError` if the file is missing, damaged or changed."""
     fix = "restore the file from a copy, or train again with another --out"
     if not path.is_file():
-        raise UserError(f"{path} is missing; it contains the mean of the training images; {fix}")
+        raise UserError(f"{path}, which contains the mean of the training images, is missing; {fix}")
     try:
         facts = safetensors.torch.load(path.read_bytes())
     except Exception as error:  # safetensors documents no list of the errors that a damaged file raises

@@ -1,8 +1,8 @@
 """Batches of augmented training views. Views that do not fit in memory are decoded in advance by threads.
 
-The contents of batch k of an epoch depend only on (seed, epoch, k), and not on the number of workers or on where an
-epoch is resumed. A refused image is reported and left out: its part of the batch becomes smaller, and the other images
-stay the same.
+The contents of batch k of an epoch depend only on (seed, epoch, k). They do not depend on the number of workers
+or on where an epoch is resumed. A refused image is reported and left out: its part of the batch becomes smaller, and
+the other images stay the same.
 """
 
 import contextlib
@@ -44,12 +44,12 @@ class Part:
     targets: StepTargets
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
-    refused: tuple[Refused, ...] = ()  # images that are missing from the part
+    refused: tuple[Refused, ...] = ()  # images left out of the part
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The parts of one batch from which this process learns."""
+    """Those parts of a batch from which this process learns."""
 
     parts: Mapping[int, Part]  # keyed by number, ascending
     count: int  # parts of the step, including the parts of other processes
@@ -69,8 +69,8 @@ class Batch:
 class Views:
     """Views of some images.
 
-    `good` is true where an image could be decoded. `images` contains only the views of these images, and `refused`
-    contains the other images, keyed by position or, within an epoch, by ticket.
+    `good` is true for each image that could be decoded. `images` contains only the views of these images, and `refused`
+    describes the others, keyed by position or, within an epoch, by ticket.
     """
 
     images: UInt8[np.ndarray, "_ _ _ _"]
@@ -87,17 +87,17 @@ class KeptViews:
 
     @cached_property
     def rows(self) -> Int64[np.ndarray, "N"]:
-        """The row of each position's view in `views.images`. The row is meaningful only for a good image."""
+        """The row in `views.images` of each image's view. The rows of refused images are meaningless."""
         return np.cumsum(self.views.good, dtype=np.int64) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Loader:
-    """A loader of batches from one split. The last batch of an epoch may be smaller; it is not dropped.
+    """A loader of batches from one split. The last batch of an epoch may be smaller, but it is not dropped.
 
-    Views at the network's input size are kept if they need at most `memory_mib` MiB, unless each epoch crops the source
-    images anew. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The results do not depend
-    on `workers`.
+    Views at the network's input size are kept in memory if they need at most `memory_mib` MiB, unless each epoch crops
+    the source images anew. Images are decoded by `workers` threads, or by the caller if `workers` is 0. The
+    results do not depend on `workers`.
     """
 
     dataset: Dataset
@@ -107,7 +107,7 @@ class Loader:
     batch: int
     seed: int
     parts: int = 1  # logical parts of a batch; a batch with too few images has fewer
-    pairs: bool = False  # whether a part needs at least two images, because the network has batch norm
+    pairs: bool = False  # whether each part needs at least two images, for batch norm
     workers: int = 0
     memory_mib: int = 2048
     balanced: bool = False  # whether all classes are equally frequent in an epoch
@@ -132,7 +132,7 @@ class Loader:
 
     @cached_property
     def kept(self) -> KeptViews:
-        """The preprocessed views of all images, N H W C. Images are decoded once, on first access."""
+        """The preprocessed views of all images, N H W C. The images are decoded once, on first access."""
         everything = np.arange(len(self.dataset))
         sizes = np.zeros((len(everything), 2), np.int64)
         if self.ready_array is not None:
@@ -148,7 +148,7 @@ class Loader:
         return other
 
     def forget(self) -> None:
-        """Free the kept views. The images are decoded again when views are needed."""
+        """Discard the kept views. If views are needed later, the images are decoded again."""
         self.__dict__.pop("kept", None)
 
     @property
@@ -157,7 +157,7 @@ class Loader:
         return self.preprocess.size, self.preprocess.size, self.preprocess.w_in
 
     def views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
-        """Yield the preprocessed views of all images in the data set's order, as N H W C arrays of at most one batch.
+        """Yield the preprocessed views of all images in the data set's order, in N H W C arrays of up to one batch.
 
         Refused images are left out. The arrays may share the data set's memory and must not be modified.
         """
@@ -259,7 +259,7 @@ class Loader:
         return attempt(self.dataset, view, ticket % len(self.dataset))
 
     def parts_of(self, views: Views, share: PartTickets) -> Mapping[int, Part]:
-        """Return the parts of a batch as slices of its views."""
+        """Divide the views of a batch into the batch's parts. The images of a part are a slice of `views.images`."""
         images = torch.from_numpy(views.images)
         parts: dict[int, Part] = {}
         start = at = 0  # the part's first row in `images`, and its first position in the batch

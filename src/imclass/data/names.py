@@ -1,4 +1,4 @@
-"""Rules for the names of images, hidden files and split folders, and the ids of images."""
+"""Rules for the names of images, hidden files and split folders, and ids computed from the names of images."""
 
 import hashlib
 import re
@@ -36,7 +36,7 @@ LARGEST_ID = (1 << 63) - 1  # ids have 63 bits, so that they fit in int64 and ar
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether to skip a file or folder because of its name.
+    """Return whether files and folders with this name are skipped.
 
     Names that begin with a dot are skipped, and so are names that operating systems use, such as "Thumbs.db".
     """
@@ -49,7 +49,7 @@ def is_url(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file has the extension of an image format."""
+    """Return whether a file name has the extension of an image format."""
     return PurePath(name).suffix[1:].lower() in IMAGE_SUFFIXES
 
 
@@ -60,7 +60,7 @@ def split_of(name: str) -> str | None:
 
 
 def is_split_like(name: str) -> bool:
-    """Return whether the name of a folder suggests a split but may also be a class: "seg_train", "fold 3"."""
+    """Return whether the name of a folder suggests a split, even if it could also be a class: "seg_train", "fold 3"."""
     return SPLIT_LIKE.search(name.casefold()) is not None
 
 
@@ -78,7 +78,7 @@ def ids_of(names: Sequence[str]) -> Int64[np.ndarray, "N"]:
 
 
 def count_suffixes(files: Iterable[str]) -> str:
-    """Count files by extension, most frequent first, as text such as "40 .ppm, 1 without an extension"."""
+    """Return how often each file extension occurs, most frequent first: "40 .ppm, 1 without an extension"."""
     counts = Counter(PurePath(file).suffix.lower() or "without an extension" for file in files)
     items = [f"{n:,} {suffix}" for suffix, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     return ", ".join(items[:5]) + (f" and {len(items) - 5} other kinds" if len(items) > 5 else "")

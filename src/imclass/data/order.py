@@ -26,8 +26,8 @@ def cut_batches(order: Int64[np.ndarray, "N"], batch: int, pairs: bool) -> list[
 def divide_batch(positions: Int64[np.ndarray, "N"], parts: int, pairs: bool) -> list[Int64[np.ndarray, "_"]]:
     """Divide the positions in a batch into logical parts, with sizes as in NumPy's `array_split`.
 
-    There are `parts` parts, or fewer if there are too few images: each part has at least one image, or at least two if
-    `pairs` is set. There is always at least one part.
+    There are `parts` parts, or fewer if a part would otherwise have no image, or only one image when `pairs` is set.
+    There is always at least one part.
     """
     limit = len(positions) // 2 if pairs else len(positions)
     number = max(1, min(parts, limit))

@@ -15,7 +15,7 @@ from imclass.data.threads import attempt
 def check_learnable(training: Dataset) -> None:
     """Raise `UserError` unless there are at least two classes and each class with images has a readable image.
 
-    The images of a class are decoded only until one can be read.
+    The images of a class are decoded only until one of them can be read.
     """
     if len(training.classes) == 1:
         raise UserError(single_class_problem(training))
@@ -35,9 +35,10 @@ def check_scorable(held_out: Sequence[Dataset]) -> None:
 
 
 def single_class_problem(training: Dataset) -> str:
-    """Return a message that one class is not enough.
+    """Return the message for data with only one class.
 
-    If the folder of this class has several subfolders, they may be the classes. The message then suggests that folder.
+    If the folder of that class has several subfolders, these may be the real classes, so the message suggests giving
+    that folder.
     """
     (name,) = training.classes
     path = training.origin.path
@@ -60,7 +61,9 @@ def check_any_readable(dataset: Dataset, positions: Int64[np.ndarray, "N"], prob
             return
         refused.append(item)
     if not refused:
-        raise UserError(f"{problem}: it has no images, because none is held out from a class with only one; add images")
+        raise UserError(
+            f"{problem}: it has no images, because none is held out from a class that has only one image; add images"
+        )
     first = printable_text(str(refused[0]))
     why = f"none of its {len(refused):,} images can be read (the first: {first})"
     raise UserError(f"{problem}: {why}; replace the images, or remove the folder")

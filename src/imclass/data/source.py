@@ -37,7 +37,7 @@ class DatasetEntry:
     splits: tuple[str, ...] = ("train", "test")
     licence: str = ""
     get: Callable[[DataLocation], None] | None = None  # downloads the data set; None: nothing to download
-    suffix: str = ""  # extension of the user files to read, such as ".csv"; their paths then select the entry
+    suffix: str = ""  # extension of the user's files that the entry reads, such as ".csv"
 
 
 @dataclass(frozen=True, eq=False)

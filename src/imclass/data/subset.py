@@ -1,4 +1,4 @@
-"""Subsets of a data set as splits. The validation split is a fraction of train, chosen by a hash of names."""
+"""Splits that are subsets of a data set, such as a validation split taken from train by a hash of names."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ VALIDATION = "validation"
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """One split, as a `Dataset`, with the images at some positions of another data set."""
+    """An implementation of `Dataset` with the images at some positions of another data set."""
 
     base: Dataset
     positions: Int64[np.ndarray, "N"]
@@ -76,7 +76,7 @@ class Subset:
 def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     """Return the splits after moving the fraction `cut.validation` of train to a "validation" split.
 
-    The fraction is taken from each class, by the same rule that chooses the test split of a folder without splits. A
+    The fraction is taken from each class, by the same rule as the test split of a folder without splits. A
     class with one image stays in train. If the data already has a validation split, that split is renamed to "test".
     Raise `UserError` if the data also has a test split.
     """
@@ -86,7 +86,10 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
     if VALIDATION in splits:
         if "test" in bases:
             path = splits["train"].origin.path
-            raise UserError(f"{path} has a validation split, so none can be taken from train; drop --validation")
+            raise UserError(
+                f"{path} has a validation and a test split, so no validation split can be taken from train; "
+                "drop --validation"
+            )
         bases = {"test": VALIDATION, **bases}
     names = ("train", VALIDATION, *bases)
     mask = cache(lambda: validation_mask(splits["train"], cut))
@@ -100,7 +103,7 @@ def with_validation(splits: LazySplits, cut: Cut) -> LazySplits:
 
 
 def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
-    """Return a mask of the training images to hold out for validation."""
+    """Return a mask of the training images that are held out for validation."""
     mask = np.zeros(len(train), bool)
     for positions in train.targets.strata(len(train.classes)):
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
@@ -111,8 +114,8 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
     """Return the positions of the fraction `share` of the names with the lowest hashes of (seed, name).
 
-    If there are two or more names, at least one is taken, but never all. The choice depends on the names and not on
-    their positions, so few of the existing images move to another split when images are added.
+    If there are two or more names, at least one of them is taken, but never all. The choice depends on the names
+    and not on their positions, so few of the existing images move to another split when images are added.
     """
     order = sorted(range(len(names)), key=lambda i: rank(names[i], seed))
     return order[: min(max(1, round(share * len(names))), len(names) - 1)]

@@ -1,4 +1,4 @@
-"""Work done by threads, with results in order. Threads suffice because Pillow decodes and resizes without the GIL."""
+"""Work done by threads, with results in order. Threads run in parallel because Pillow releases the GIL."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
-    """Yield `map(function, items)`, computed by `workers` threads at most `ahead` items in advance.
+    """Yield the results of `map(function, items)`, computed by `workers` threads at most `ahead` items in advance.
 
     If `workers` is 0, the caller's thread computes the results. If the function fails for an item, the exception is
-    raised when that item's result is due. If the consumer stops early, waiting items are dropped. When `close` returns,
-    all threads have ended.
+    raised when that item's result is due. If the consumer stops early, waiting items are dropped. When the
+    generator is closed, it waits until all threads have ended.
     """
     if workers == 0:
         yield from map(function, items)

@@ -25,7 +25,7 @@ MAX_TUPLES = 60_000
 MAX_MEMO_INDEX = 1 << 20
 TUPLE_OPCODES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 PUT_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
-# Extension codes may be resolved from a cache, which bypasses `find_class`. Frozen sets, like tuples, can be nested in
+# Extension codes may be resolved from a cache, which bypasses `find_class`. Like tuples, frozen sets can be nested in
 # keys.
 BARRED_OPCODES = ("EXT1", "EXT2", "EXT4", "FROZENSET")
 
@@ -56,7 +56,7 @@ class Dtype:
 
 
 class Array:
-    """The stand-in for an array. `_reconstruct` creates it, and a BUILD instruction fills it."""
+    """The stand-in for a NumPy array. `_reconstruct` creates it, and a BUILD instruction fills it."""
 
     __slots__ = ("values",)
 
@@ -74,7 +74,7 @@ class Array:
 
 
 class Reconstruct:
-    """The stand-in for NumPy's `_reconstruct`. It makes an empty array."""
+    """The stand-in for NumPy's `_reconstruct`. It returns an `Array` without values."""
 
     __slots__ = ()
 
@@ -107,9 +107,10 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def unpickle(content: bytes, path: Path) -> dict[str, Any]:
-    """Return the entries of a pickled dictionary. Each entry that is an array is returned as a UInt8 array.
+    """Return the entries of a pickled dictionary. Its arrays become NumPy arrays of unsigned bytes.
 
-    Python 2 strings become bytes, except for the keys. Raise a `UserError` that names `path` for any other content.
+    Python 2 strings become text in keys and bytes elsewhere. If the pickle contains anything else, raise a `UserError`
+    that names `path`.
     """
     try:
         check_instructions(content, path)
@@ -129,7 +130,7 @@ def unpickle(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def check_instructions(content: bytes, path: Path) -> None:
-    """Raise `UserError` if the instructions may use too much memory or stack, even if all names are allowed."""
+    """Raise `UserError` if instructions could bypass `find_class` or use too much memory or stack."""
     tuples = 0
     for code, argument, _ in pickletools.genops(content):
         tuples += code.name in TUPLE_OPCODES
@@ -142,7 +143,7 @@ def check_instructions(content: bytes, path: Path) -> None:
 
 
 def pickle_refusal(path: Path, why: str) -> UserError:
-    """Return the error for a pickle that contains more than data."""
+    """Return the error for a pickle that contains anything but data."""
     return UserError(
         f"{path} was refused, and nothing in it was run: {printable_text(why)}. Use a file from a source you trust"
     )

@@ -1,4 +1,4 @@
-"""A read-only walk through folders of images that records the paths it skips."""
+"""A read-only walk through folders of images. The paths that it skips are recorded."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from imclass.data.names import count_suffixes, is_hidden, is_image
 
 @dataclass
 class Walk:
-    """A walk through the folder `root`, with the paths that it skipped, relative to `root`."""
+    """A walk through the folder `root`. Its lists contain the skipped paths, relative to `root`."""
 
     root: Path
     hidden: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Walk:
     def folders(self, relative: str) -> list[str]:
         """Return the names of the folders in `relative`, except hidden folders and runs.
 
-        The paths of all entries that are left out are recorded.
+        The paths of all other entries are recorded as skipped.
         """
         found = []
         for entry in list_folder(self.root / relative):
@@ -75,7 +75,7 @@ class Walk:
         return [run for run in self.runs if run.startswith(f"{relative}/")]
 
     def notes(self) -> tuple[str, ...]:
-        """Return a note for each kind of path that was skipped, with the first few paths."""
+        """Return a note for each kind of skipped path, with the first few paths of that kind."""
         kinds = (
             ("hidden files or folders", self.hidden),
             ("files or folders outside the class folders", self.outside),
@@ -90,7 +90,7 @@ class Walk:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether this is a folder or a link to one. A broken link is not a folder."""
+    """Return whether an entry is a folder or a link to one. A broken link is not a folder."""
     try:
         return entry.is_dir()
     except OSError:
@@ -98,7 +98,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a training run of imclass, finished or not, according to its `config.json`."""
+    """Return whether, according to its `config.json`, a folder is a training run (finished or not)."""
     try:
         config = folder / "config.json"
         return config.is_file() and has_mark(config, b'"format"') and has_mark(config, b'"training": {')
@@ -107,7 +107,7 @@ def is_run(folder: Path) -> bool:
 
 
 def join_path(folder: str, name: str) -> str:
-    """Return the path of `name` in `folder`, relative to the root. The root itself is ""."""
+    """Return the path of `name` in `folder`, relative to the root. For the root itself, `folder` is ""."""
     return f"{folder}/{name}" if folder else name
 
 

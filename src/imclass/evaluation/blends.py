@@ -1,4 +1,4 @@
-"""Blends: plans to fuse rows with weights and a temperature. A blend can also build the equivalent ensemble."""
+"""Blends: plans for the weighted fusion of result rows. A blend can also build the equivalent ensemble."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from imclass.evaluation.results import ResultRow, check_images
 
 @dataclass(frozen=True)
 class RowSource:
-    """The model and protocol that produce one row.
+    """The model and protocol that produce one result row.
 
-    With protocol "", the images are prepared by the model's `preprocess`.
+    If the protocol is "", the model's `preprocess` prepares the images.
     """
 
     model: str
@@ -38,7 +38,7 @@ def member_nets(member: EnsembleMember) -> list[Net]:
 
 @dataclass(frozen=True)
 class Blend:
-    """A plan to fuse rows with weights and a temperature."""
+    """A plan for the fusion of result rows: which rows to fuse, their weights, and a temperature."""
 
     name: str  # of the fused row
     places: tuple[int, ...]  # positions of the rows to fuse
@@ -66,7 +66,10 @@ class Blend:
         return ResultRow(self.name, evaluation, chosen[0].images, fused)
 
     def ensemble(self, sources: Sequence[RowSource]) -> Ensemble:
-        """Return the ensemble that gives the fused row's scores. `sources` has one entry for each row, fused or not."""
+        """Return the ensemble that gives the fused row's scores.
+
+        `sources` has an entry for every row, not only for those at `places`.
+        """
         members = zip((sources[i].member for i in self.places), self.weights, strict=True)
         return Ensemble(
             tuple(EnsembleMember(m.classifier, m.protocol, weight) for m, weight in members), self.temperature
@@ -74,9 +77,9 @@ class Blend:
 
 
 def blend_weights(trials: Sequence[ResultRow], n: int) -> tuple[float, ...]:
-    """Return the weights of `n` rows: fitted to `trials` if there are any, otherwise equal.
+    """Return weights for `n` rows, fitted to `trials` if there are any. Otherwise all weights are equal.
 
-    `trials` are the same rows on the validation split.
+    `trials` are the same rows, scored on the validation split.
     """
     return fit_weights([row.evaluation for row in trials]) if trials else (1 / n,) * n
 

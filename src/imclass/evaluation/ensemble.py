@@ -121,7 +121,7 @@ class EnsembleMember:
 def protocol_fields(protocol: Any) -> dict[str, Any]:
     """Return the fields of a protocol that are stored in a model file.
 
-    The name, the description and fields that JSON cannot represent are not stored.
+    The name, the description, and any field that JSON cannot represent are left out.
     """
     if not dataclasses.is_dataclass(protocol) or isinstance(protocol, type):
         return {}
@@ -143,16 +143,16 @@ class Ensemble:
     """A `Classifier` that averages the probabilities of its members, which all have the same class names.
 
     A member may itself be an ensemble. The classes are in the first member's order. The weighted mean of the
-    probabilities is returned as scores, which are divided by `temperature`. An ensemble of one member, with a
-    temperature fitted to held-out images, is a calibrated version of that member. Equal weights give the mean in
-    section 4.4 of Simonyan and Zisserman, ICLR 2015.
+    probabilities is converted to scores, which are divided by `temperature`. An ensemble of one member, with a
+    temperature fitted to held-out images, is a calibrated version of that member. Equal weights give the mean described
+    in section 4.4 of Simonyan and Zisserman, ICLR 2015.
     """
 
     members: tuple[EnsembleMember, ...]
     temperature: float = 1.0
-    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability to predict each class; 0.5 if empty
+    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability at which each class is predicted
     trained: Provenance | None = None
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries that made the ensemble
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries used to make the ensemble
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -160,12 +160,12 @@ class Ensemble:
             raise UserError("an ensemble needs at least one member")
         check_weights([member.weight for member in self.members])
         if not 0 < self.temperature < math.inf:
-            raise UserError(f"an ensemble's temperature is {self.temperature}; it must be a positive number")
+            raise UserError(f"the ensemble's temperature is {self.temperature}; it must be a positive number")
         join_members([member.classes for member in self.members])
         check_links([member.link for member in self.members])
 
     def __repr__(self) -> str:
-        """Return a summary line, then a line with the weight, classifier and protocol of each member."""
+        """Return a summary line, followed by the weight, classifier and protocol of each member."""
         lines = [f"Ensemble of {len(self.members)}, {len(self.classes):,} classes, temperature {self.temperature:g}"]
         for member in self.members:
             protocol = f", protocol {member.protocol.name}" if member.protocol else ""
@@ -196,7 +196,10 @@ class Ensemble:
         return replace(self, members=tuple(member.rename(names) for member in self.members))
 
     def networks(self) -> dict[str, NetworkBacked]:
-        """Return the networks keyed by name. If member 2 is an ensemble, its first network is named "2.0"."""
+        """Return the members' networks keyed by name.
+
+        If the member at position 2 is an ensemble, the name of its first network is "2.0".
+        """
         return prefix_names(member.networks() for member in self.members)
 
     def protocols(self) -> dict[str, ViewProtocol]:
@@ -225,14 +228,14 @@ class Ensemble:
         )
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
-        """Return the members' weighted mean probabilities as float32 scores that are divided by the temperature."""
+        """Return the weighted mean of the members' probabilities as float32 scores, divided by the temperature."""
         scores = [m.classify(images)[:, order] for m, order in zip(self.members, self.orders, strict=True)]
         return mean_posterior(scores, [member.weight for member in self.members], self.temperature, self.link)
 
 
 def prefix_names(each: Iterable[Mapping[str, T]]) -> dict[str, T]:
-    """Merge the mappings, with the position of its mapping added to each name.
+    """Merge the mappings, and prefix each name with the position of its mapping.
 
-    The name "0" in mapping 2 becomes "2.0", and the empty name becomes "2".
+    In the mapping at position 2, the name "0" becomes "2.0", and an empty name becomes "2".
     """
     return {f"{i}.{name}".removesuffix("."): value for i, one in enumerate(each) for name, value in one.items()}

@@ -20,17 +20,17 @@ from imclass.evaluation.measures.single_label import IMAGES_PER_CHUNK, posterior
 from imclass.models.scores import posterior, scores_of
 from imclass.models.thresholds import probabilities
 
-MAX_ROUNDS = 10_000  # the most rounds in `fit_weights`
+MAX_ROUNDS = 10_000  # the limit for `fit_weights`
 
 
 def mean_posterior(
     scores: Sequence[Float[Tensor, "N K"]], weights: Sequence[float], temperature: float = 1.0, link: Link = "softmax"
 ) -> Float[Tensor, "N K"]:
-    """Return the weighted mean of the probabilities as scores that are divided by the temperature.
+    """Return the weighted mean of the probabilities as scores, divided by the temperature.
 
     The mean is computed in float64. The weights need not add up to 1. A class to which every member assigns probability
-    0 keeps a finite score. Under the "sigmoid" link, the mean probability of "no" is computed separately, because 1
-    minus "yes" would round away the differences between probabilities near 1, and thus the ranking of the images.
+    0 keeps a finite score. With the "sigmoid" link, the mean probability of "no" is computed separately, not as 1 minus
+    that of "yes". Otherwise, rounding would make probabilities near 1 equal, and their images could not be ranked.
     """
     check_weights(weights)
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -53,15 +53,15 @@ def check_weights(weights: Sequence[float]) -> None:
     """Raise `UserError` if a weight is negative or not finite, or if all weights are 0."""
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         shown = ", ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"the weights of an ensemble are {shown}; all must be at least 0, and at least one above 0")
+        raise UserError(f"the ensemble's weights are {shown}; none may be below 0, and at least one must be above 0")
 
 
 def check_links(links: Sequence[Link]) -> None:
-    """Raise `UserError` if some members predict one label per image and others any number of labels."""
+    """Raise `UserError` if some members predict one label per image and others predict any number."""
     if len(set(links)) > 1:
         raise UserError(
             f"members 1 and {links.index('softmax' if links[0] == 'sigmoid' else 'sigmoid') + 1} of an ensemble "
-            "have different links: one predicts one class for each image, the other any number; "
+            "have different links: one predicts a single class for each image, the other any number of classes; "
             "fuse models with the same link"
         )
 
@@ -78,8 +78,8 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
         except UserError:
             first, other = [c for c in classes[0] if c not in names], [c for c in names if c not in classes[0]]
             raise UserError(
-                f"members 1 and {i} of an ensemble have different classes: only member 1 has "
-                f"{list_names(first) or 'none'}, only member {i} has {list_names(other) or 'none'}; "
+                f"members 1 and {i} of an ensemble have different classes (only in member 1: "
+                f"{list_names(first) or 'none'}; only in member {i}: {list_names(other) or 'none'}); "
                 "fuse models with the same classes"
             ) from None
     return orders
@@ -88,7 +88,7 @@ def join_members(classes: Sequence[tuple[str, ...]]) -> list[Int64[Tensor, "K"]]
 def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperature: float = 1.0) -> Evaluation:
     """Return the evaluation of an `Ensemble`, computed from its members' scores without running a model.
 
-    Raise `UserError` unless the evaluations cover the same images and class names.
+    Raise `UserError` unless the evaluations have the same images, labels and class names.
     """
     first, orders = evaluations[0], join_evaluations(evaluations)
     link = first.targets.link
@@ -103,7 +103,7 @@ def fuse(evaluations: Sequence[Evaluation], weights: Sequence[float], temperatur
 def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K"]]:
     """Return the positions of the first evaluation's classes in each evaluation's list of classes.
 
-    Raise `UserError` unless all evaluations cover the same images with the same labels.
+    Raise `UserError` unless all evaluations have the same class names, and the same images with the same labels.
     """
     first = evaluations[0]
     orders = join_members([evaluation.classes for evaluation in evaluations])
@@ -111,12 +111,12 @@ def join_evaluations(evaluations: Sequence[Evaluation]) -> list[Int64[Tensor, "K
     for i, (other, order) in enumerate(zip(evaluations, orders, strict=True), 1):
         if not np.array_equal(first.ids, other.ids):
             raise UserError(
-                f"scores 1 and {i} are for different images ({len(first.ids):,} and {len(other.ids):,}, "
+                f"results 1 and {i} are for different images ({len(first.ids):,} and {len(other.ids):,}, "
                 f"{len(np.intersect1d(first.ids, other.ids)):,} in both); evaluate both on the same --data and --split"
             )
         joined = first.targets.renumber(order.numpy(), len(other.classes))
         if not np.array_equal(joined.numpy(), other.targets.numpy()):
-            raise UserError(f"scores 1 and {i} have different labels for the same images; evaluate both again")
+            raise UserError(f"results 1 and {i} have different labels for the same images; evaluate both again")
     return orders
 
 
@@ -139,10 +139,10 @@ def fit_weights(evaluations: Sequence[Evaluation]) -> tuple[float, ...]:
 
 
 def target_probabilities(evaluation: Evaluation, order: Int64[np.ndarray, "K"]) -> Float64[np.ndarray, "_"]:
-    """Return the probability of each image's true class, or 1e-30 if it is lower.
+    """Return the probability of each image's true class, but at least 1e-30.
 
-    If images may have several labels, return the probability of each known label (yes or no) instead. `order` gives the
-    positions of the classes in the evaluation.
+    If images may have several labels, return the probability of each known label (yes or no) instead. `order` is this
+    evaluation's entry in the result of `join_evaluations`.
     """
     if isinstance(evaluation.targets, AnyOf):
         marks, chances = evaluation.targets.numpy()[:, order], probabilities(evaluation.scores)[:, order]

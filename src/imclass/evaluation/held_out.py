@@ -21,7 +21,7 @@ class ModelOrigin:
 
     model: str
     trained: Provenance = Provenance()
-    recognises: bool = False  # its file records the training images, so `leaks` can leave those out
+    recognises: bool = False  # its file records the training images, so that `leaks` can leave them out
 
     @property
     def data(self) -> DataFacts:
@@ -39,7 +39,7 @@ class ModelOrigin:
         return replace(self.cut, validation=0.0)
 
     def open(self, data: OpenData, split: str) -> Dataset:
-        """Return a split of `data`, divided like the model's data.
+        """Return a split of `data`, which is divided in the same way as the model's data.
 
         A validation split is set aside only if `data` is the model's data.
         """
@@ -48,7 +48,10 @@ class ModelOrigin:
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
-        """Return how to split `data`: like the model's data, but without a validation split if `data` is other data."""
+        """Return how to split `data`: in the same way as the model's data.
+
+        A validation split is set aside only if `data` is the model's data.
+        """
         if not self.cut.validation:
             return self.cut
         present = data.splits(self.without_validation)
@@ -67,13 +70,13 @@ class ModelOrigin:
         return self.trained.data is not None and training.origin.path == self.data.path
 
     def has_same_content(self, training: Dataset) -> bool:
-        """Return whether a training split has the same content as the model's, even if the paths differ."""
+        """Return whether a training split has the same content as the model's training data. The paths may differ."""
         return self.trained.data is not None and training.digest() == self.data.digest
 
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """A split to score, with the reason for its choice."""
+    """A split to score, and why it was chosen."""
 
     dataset: Dataset
     scope: str  # a phrase that says what the split is and why it was chosen
@@ -99,16 +102,16 @@ def choose_split(
         if not has_same_images(first.dataset, choice.dataset):
             raise UserError(
                 f"{one.model} and {other.model} have different held-out images: {first.scope}; {choice.scope}. Choose "
-                "--data that neither was trained on, or train both with the same --split-seed, or on a folder with "
-                "train/ and test/"
+                "--data that neither was trained on, or train both either with the same --split-seed or on a folder "
+                "that has train/ and test/"
             )
     return replace(first, known=tuple(known), source=source)
 
 
 def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
-    """Return the validation split for fitting, from the same data as the chosen split.
+    """Return the validation split to fit to, from the same data as the chosen split.
 
-    Results are never reported on validation images used for fitting. `asked` names the fitting options in messages.
+    Results are never reported on images used for fitting. `asked` names the fitting options in messages.
     Raise `UserError` if the data has no validation split, if the chosen split contains the validation images, or if the
     models were trained with different validation images.
     """
@@ -125,7 +128,7 @@ def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
     if chosen.dataset.split in (VALIDATION, "all"):
         fix = f"train with --validation 0.1 to have images to fit to, or leave out {asked}"
         if "test" in chosen.dataset.splits:
-            fix = "report another split with --split test"
+            fix = "score another split with --split test"
         raise UserError(
             f"split {chosen.dataset.split} of {chosen.data} contains the validation images, "
             f"which are needed for {asked}; {fix}"
@@ -153,9 +156,9 @@ def model_origins(name: str, model: Classifier) -> list[ModelOrigin]:
 
 
 def relation_to_training(known: ModelOrigin) -> str:
-    """Return how data relates to the model's training data, unless it is known to be the same, as a phrase."""
+    """Return a remark about data that is not known to be the model's training data, or "" if none is needed."""
     if known.recognises:
-        return ""  # each image that the model was trained on is recognised
+        return ""  # `leaks` recognises each image that the model was trained on
     if known.trained.data is None:
         return " (the model does not record which images it was trained on)"
     return " (not the data that the model was trained on)"
@@ -188,12 +191,12 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of `source`, or None if the choice requires a closer look at the data.
+    """Return the held-out split of `source` if it can be chosen without reading the images, otherwise None.
 
-    A split is returned only if `source` comes with splits and its path differs from that of the model's data. `source`
-    may still be a copy of that data, but finding out would require reading the whole training split. A copy matters if
-    the held-out images may have been used to choose the weights, or if the model does not record its training images.
-    In these two cases the result is also None.
+    This requires that `source` comes with splits, and that the model's data has another path. The two may still be
+    copies of the same data, but only reading the whole training split would show that. A copy matters if the held-out
+    images may have been used to choose the weights, or if the model does not record its training images. In both cases,
+    the result is None.
     """
     whole = source.take("train", known.without_validation)
     if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
@@ -205,7 +208,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 
 def held_out_split(training: Dataset) -> str | None:
-    """Return the name of the split for scoring: test if there is one, otherwise validation, otherwise None."""
+    """Return the name of the split to score: test if there is one, otherwise validation, otherwise None."""
     return next((split for split in ("test", VALIDATION) if split in training.splits), None)
 
 
@@ -225,7 +228,7 @@ def find_training_data(known: list[ModelOrigin], context: Context) -> str:
 
 
 def training_warning(known: ModelOrigin, source: OpenData) -> str:
-    """Return a warning if the model was trained on the training split of this data, otherwise ""."""
+    """Return a warning if the model was trained on the training split of `source`, otherwise ""."""
     training = known.open(source, "train")
     was_trained_here = known.has_same_path(training) or known.has_same_content(training)
     return ", which includes images that the model was trained on" if was_trained_here else ""

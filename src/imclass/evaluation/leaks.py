@@ -22,20 +22,20 @@ NO_IDS = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class SiftedSplit:
-    """The images of a split to score, with a record of the training images found in the split."""
+    """The images to score in a split, with a record of the training images found in it."""
 
     dataset: Dataset
     left_out: int = 0  # training images that are not scored
     included: Int64[np.ndarray, "n"] = field(default_factory=lambda: NO_IDS)  # ids of training images that are scored
 
     def with_counts(self, evaluation: Evaluation) -> Evaluation:
-        """Return the evaluation with two counts added: the training images left out, and the training images scored."""
+        """Return the evaluation with the numbers of training images that were left out and that were scored."""
         included = int(np.isin(evaluation.ids, self.included).sum())
         return replace(evaluation, total=evaluation.total + self.left_out, left_out=self.left_out, trained_on=included)
 
 
 def sift(dataset: Dataset, classifiers: Iterable[Classifier], trained: TrainedPolicy) -> SiftedSplit:
-    """Return the images of a split to score. `trained` says whether to include the classifiers' training images.
+    """Return the images to score in a split. `trained` says whether to include the classifiers' training images.
 
     Raise `UserError` if no image remains. The images are read only if a classifier records its training images.
     """

@@ -1,4 +1,4 @@
-"""Scoring of a request: rows for all models and protocols from one pass over the images, then fused rows."""
+"""Scoring of a request: a row for each model and protocol from one pass over the images, then the fused rows."""
 # Tested in tests/app/verbs/test_evaluate.py
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from imclass.store.context import Context
 
 FIT_THRESHOLDS = "--thresholds fit"
 AS_TRAINED = "as trained"  # shown if no protocol is specified
-ONE_ROW_MESSAGE = "{} needs a single result; specify one --protocol, and one model or --weights mean or fit"
+ONE_ROW_MESSAGE = "{} needs a single result; specify one --protocol, and either one model or --weights mean or fit"
 
 Weighting: TypeAlias = Literal["mean", "fit", "none"]
 
@@ -40,7 +40,7 @@ class Progress(Protocol):
         """Receive a description of what is about to be scored: the images and the protocol."""
 
     def count(self, what: str, done: int, total: int) -> None:
-        """Receive how many of the `total` images in the split `what` have been scored."""
+        """Receive progress: `done` of the `total` images in split `what` have been scored."""
 
 
 class SilentProgress:
@@ -78,18 +78,18 @@ class Request:
 
     @property
     def fit_options(self) -> str:
-        """Return the options in use that require fitting on the validation split, joined for messages."""
+        """Return the options in use that need a validation split to fit to, joined by "and"."""
         options = {"--weights fit": self.weights == "fit", "--temperature": self.temperature}
         options[FIT_THRESHOLDS] = self.thresholds == "fit"
         return " and ".join(option for option, given in options.items() if given)
 
     @property
     def has_many_results(self) -> bool:
-        """Return whether there will be several rows that are not fused into a single result."""
+        """Return whether there are several results: for several protocols, or for several models that are not fused."""
         return len(self.protocols) > 1 or (len(self.order) > 1 and self.weights == "none")
 
     def check(self) -> None:
-        """Raise `UserError` for invalid options and combinations, before any image is scored."""
+        """Raise `UserError` for an invalid option or combination of options, before any image is scored."""
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "0 or more threads")
         require(self.trained in get_args(TrainedPolicy), "trained", repr(self.trained), "leave-out or include")
@@ -109,18 +109,20 @@ class Request:
             raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
         if self.fit_options:
             raise UserError(
-                f"{self.fit_options} needs a validation split; pass the name or the folder of data that has one"
+                f"a validation split is needed for {self.fit_options}; pass the name or folder of data that has one"
             )
 
     def check_saved(self, first: str) -> None:
         """Raise `UserError` for options that do not work with saved scores. `first` names the first score file."""
         if self.fit_options:
-            raise UserError(f"{first} has no scores for the validation split to fit to; pass the model instead")
+            raise UserError(
+                f"{first} has no scores for the validation split, which fitting needs; pass the model instead"
+            )
         if len(self.protocols) > 1:
             raise UserError(f"{first} contains scores for only one protocol; use a single --protocol with saved scores")
         models = len(self.order) > len(self.saved)
         if not models and (any(self.protocols) or self.data is not None or self.split):
-            raise UserError(f"{first} has been scored already, so leave out --data, --split and --protocol")
+            raise UserError(f"{first} contains finished scores, so leave out --data, --split and --protocol")
 
     def check_savable(self) -> None:
         """Raise `UserError` unless the last row's models can be saved in one file."""
@@ -159,10 +161,12 @@ def select_protocols(
 
 
 def parse_scales(scales: Any) -> tuple[int, ...]:
-    """Return the scales in text such as "256,384,512" or in a list. Raise `UserError` for anything else."""
+    """Return the scales in text such as "256,384,512", or in a list. Raise `UserError` for anything else."""
     words = scales.split(",") if isinstance(scales, str) else [str(side) for side in scales]
     if not words or not all(word.isdecimal() for word in words):
-        raise UserError(f"--scales is {scales!r}; it must be whole numbers of pixels, separated by commas: 256,384,512")
+        raise UserError(
+            f"--scales is {scales!r}; it must be whole numbers of pixels, separated by commas, such as 256,384,512"
+        )
     return tuple(int(word) for word in words)
 
 
@@ -176,9 +180,9 @@ def row_sources(request: Request) -> list[RowSource]:
 
 
 def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) -> EnsembleMember:
-    """Return a model with a protocol as a member of an ensemble.
+    """Return an ensemble member that tests a model with a protocol.
 
-    Raise a `UserError` with the model's name if the model cannot be tested with a protocol.
+    Raise `UserError` if the model cannot be tested with a protocol. The message begins with the model's name.
     """
     try:
         return EnsembleMember(classifier, protocol)
@@ -187,7 +191,7 @@ def member_of(name: str, classifier: Classifier, protocol: ViewProtocol | None) 
 
 
 def sift_images(chosen: SplitChoice, request: Request) -> SiftedSplit:
-    """Return the images of the chosen split to score: normally, those that no model was trained on.
+    """Return the images to score in the chosen split: normally those that no model was trained on.
 
     Images that a model was trained on are included if the user asks for them or for the training split. They are also
     included if the split was published with its data set, because the papers scored such splits in full.
@@ -238,7 +242,7 @@ class Scoring:
 
 
 def plan_blends(rows: Sequence[ResultRow], trials: Sequence[ResultRow], request: Request) -> list[Blend]:
-    """Return a blend of the rows of each protocol, then a calibrated blend if the request asks for one.
+    """Return the blends that the request asks for: one for each protocol, and then a calibrated one.
 
     `trials` are the same rows on the validation split. The weights and the temperature are fitted to them.
     """
@@ -284,7 +288,7 @@ def score(request: Request, context: Context, progress: Progress) -> Scoring:
         return Scoring((), (), tuple(sources))
     for row in request.saved:
         check_targets(request, row.evaluation.targets)
-    if request.saved:  # `Request.check` allows only one protocol, so each row has its model's name
+    if request.saved:  # `Request.check` allows only one protocol, so each row is named after its model
         rows = sorted([*rows, *request.saved], key=lambda row: request.order.index(row.name))
     blends = plan_blends(rows, trials, request)
     rows = [*rows, *(blend.fuse_rows(rows) for blend in blends)]
@@ -311,7 +315,7 @@ def fit_row_thresholds(row: ResultRow, trial: ResultRow) -> ResultRow:
 
 
 def check_targets(request: Request, targets: Targets) -> None:
-    """Raise `UserError` for options that do not work with the images' kind of labels."""
+    """Raise `UserError` for options that do not work with the kind of labels that the images have."""
     for option, fix in request.single_label_uses.items():
         labels_of(targets, option, fix)
     if request.thresholds == "fit":

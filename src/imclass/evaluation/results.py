@@ -48,7 +48,7 @@ def image_names(dataset: Dataset, evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Write the record and the scores of every image to `path`. If writing fails, an existing file stays unchanged.
+    """Write the scores of every image and the record to `path`. If writing fails, an existing file stays unchanged.
 
     The counts and `refused_files` in the record are replaced by those of the evaluation.
     """
@@ -98,7 +98,7 @@ def read_scores(path: Path) -> SavedScores:
 
 
 def check_uncompressed(path: Path) -> None:
-    """Raise `ValueError` if an array is compressed, because a small file could expand to more than fits in memory."""
+    """Raise `ValueError` if an array is compressed. A small file could then expand to more than fits in memory."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > path.stat().st_size:
@@ -182,7 +182,7 @@ def read_row(path: Path) -> ResultRow:
 def check_images(rows: Sequence[ResultRow]) -> None:
     """Raise `UserError` if the names of the images in a row differ from those in the first row.
 
-    Rows with different numbers of images are reported by `fuse`.
+    Rows with different numbers of images pass this check, because `fuse` rejects them.
     """
     first = rows[0]
     for row in rows[1:]:

@@ -20,7 +20,7 @@ from imclass.evaluation.measures.by_targets import check_link, evaluation_of
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context, find_in
 
-MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends when its decoded images reach this size, at any batch size
+MAX_CHUNK_BYTES = 256 * 2**20  # a chunk ends when its decoded images reach this size, even if the batch is not full
 # The largest batch for protocols that may score a hundred views of each image. Progress is reported after each batch,
 # and a larger batch could take minutes.
 MULTI_VIEW_BATCH = 28
@@ -38,7 +38,7 @@ def view_protocols(context: Context | None = None) -> EntryTable:
 
 
 def protocol_flaw(name: str, protocol: object) -> str:
-    """Return why an entry is not a protocol with this name, or "" if it is one."""
+    """Return what is wrong with the entry for a protocol, or "" if it is valid."""
     if not isinstance(protocol, ViewProtocol):
         return f"protocol {name}: it must have name, scales_for(preprocess) and check(classifier), and be callable"
     return "" if protocol.name == name else f"protocol {name}: its name is {protocol.name!r}; it must be {name!r}"
@@ -77,12 +77,12 @@ def evaluate_each(
 ) -> list[Evaluation]:
     """Return an `Evaluation` for each member, from one pass over the split that decodes each image once.
 
-    Labels are matched to each member's classes by name; `mapping` translates the data's names to the model's. A refused
+    Labels are matched to each member's classes by name; `mapping` translates the data's names to the models'. A refused
     image is left out and listed in the result. If `strict` is set, `UserError` is raised instead. `report(done, total)`
     is called after each batch of this process's images. `watch()` is called before each image or batch, and may raise
-    `Interrupted`, which also ends the decoding threads. Neither callbacks nor `workers` affect the results. `batch` and
-    the number of processes may change log-scores by about 1e-5 of their scale, because they change the order in which a
-    network adds numbers. The first process returns all results, and the others return an empty list.
+    `Interrupted`, which also ends the decoding threads. The callbacks and `workers` do not affect the results. `batch`
+    and the number of processes may change log-scores by about 1e-5 of their scale, because they change the order in
+    which a network adds numbers. The first process returns all results, and the others return an empty list.
     """
     require(batch >= 1, "batch", batch, "at least 1")
     path, targets = dataset.origin.path, dataset.targets
@@ -131,7 +131,7 @@ def join_scores(scores: Sequence[Float[np.ndarray, "_ K"]]) -> Float[np.ndarray,
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """A few consecutive images, scored or refused."""
+    """The results for consecutive images, each of which was scored or refused."""
 
     kept: Int64[np.ndarray, "n"]  # positions of the scored images in the data set
     scores: list[Float[np.ndarray, "n _"]]  # of these images, an array for each member
@@ -148,7 +148,7 @@ def score_share(
     strict: bool,
     watch: Watch | None = None,
 ) -> ScoredChunk:
-    """Score the images at `positions` as one chunk. Only one batch of images is in memory at a time."""
+    """Score the images at `positions`, and return one chunk. Only one batch of images is in memory at a time."""
     kept: list[int] = []
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
@@ -179,7 +179,7 @@ def score_chunks(
 ) -> Iterator[ScoredChunk]:
     """Score the images at `positions` in order, and yield them in chunks.
 
-    If the images are an array and need no preprocessing, slices of the array are scored without any work per image.
+    If the images are an array and need no preprocessing, slices of the array are scored directly.
     """
     array = dataset.array
     networks = [direct_network(member, array) for member in members] if array is not None else [None]
@@ -218,7 +218,7 @@ def direct_network(member: EnsembleMember, array: UInt8[np.ndarray, "N H W C"]) 
 def image_chunks(
     dataset: Dataset, positions: range, batch: int, workers: int, watch: Watch = continue_scoring
 ) -> Generator[list[tuple[int, Image | BadImage]], None, None]:
-    """Yield positions and decoded images in order, in lists of at most `batch`, or fewer if the images are large."""
+    """Yield positions and decoded images in order. A list has at most `batch` images, and fewer if they are large."""
     chunk: list[tuple[int, Image | BadImage]] = []
     held = 0
     with contextlib.closing(decode_in_order(dataset, np.arange(positions.start, positions.stop), workers)) as items:
@@ -245,7 +245,7 @@ def check_any_scored(kept: int, refused: list[Refused], dataset: Dataset) -> Non
 
 
 def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"], dataset: Dataset) -> None:
-    """Raise `UserError` naming the first image whose scores contain a NaN or an infinity."""
+    """Raise `UserError` if any scores contain NaN or infinity. The message names the first image with such scores."""
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):
         name = printable_text(dataset.name(int(kept[wrong[0]])))

@@ -39,7 +39,7 @@ def read_classifier(path: str | Path, context: Context | None = None) -> Classif
 def unpack(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None = None, setup: NetworkSetup = keep_engine
 ) -> Classifier:
-    """Return the classifier whose `pack` returned these tensors and header. `path` names their file in messages."""
+    """Return the classifier whose `pack` returned these tensors and header. `path` is the file named in messages."""
     if header.kind not in UNPACKERS:
         known = list_names(tuple(UNPACKERS))
         raise UserError(
@@ -62,7 +62,7 @@ def unpack_network(
 def unpack_ensemble(
     tensors: Tensors, header: ModelHeader, path: Path, context: Context | None, setup: NetworkSetup
 ) -> Ensemble:
-    """Return the ensemble stored in a file, including its members."""
+    """Return the ensemble stored in a file, with its members."""
     body, found = header.body_of(EnsembleBody, path), view_protocols(context)
     members = []
     for i, member in enumerate(body.members):
@@ -75,7 +75,7 @@ def unpack_ensemble(
 
 
 def protocol_of(member: MemberBody, found: EntryTable, path: Path) -> ViewProtocol | None:
-    """Return a member's protocol, with the field values recorded for the member."""
+    """Return a member's protocol with the field values in the model file, or None if the member has no protocol."""
     if not member.protocol:
         return None
     try:

@@ -22,7 +22,7 @@ MAX_NAMES = 6  # a message lists at most this many names
 
 @dataclass(frozen=True)
 class Beginning:
-    """A record of which weights a network received from another network, and which stay random.
+    """A record of the weights that a network received from another network, and of those that remain random.
 
     `fresh` includes the tensors that received the rows of only some classes.
     """
@@ -46,7 +46,7 @@ class Beginning:
 
 
 def shortlist(names: tuple[str, ...]) -> str:
-    """Return the first few names, safe to print in a terminal, and the number of the others."""
+    """Return the first few names as text that is safe to print, followed by the number of names left out."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(map(printable_text, names[:MAX_NAMES])) + more
 
@@ -58,7 +58,7 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
     row per class, the rows of the classes that both classifiers have are copied. If `how` is "first-and-last", the
     first four convolutions and all fully connected layers are copied. If it is "fresh", nothing is copied.
 
-    Raise a `UserError` before any change if `how` is not "fresh" and there is nothing to copy.
+    Raise a `UserError` before any change if `how` is not "fresh" and nothing can be copied.
     """
     ours, theirs = classifier.network.state_dict(), source.network.state_dict()
     match how:
@@ -96,14 +96,14 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
 
 
 def class_axes(ours: Network, theirs: Network) -> dict[str, int]:
-    """Return a mapping from tensor name to class axis, for the tensors of either network with one entry per class."""
+    """Return the class axis of each tensor with one entry per class in either network, keyed by tensor name."""
     return {**theirs.class_tensors(), **ours.class_tensors()}
 
 
 def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
     """Return the names of the tensors that have one entry per class in both networks.
 
-    A layer is left out if one of its tensors has different shapes in the two networks, not counting the class axis.
+    A layer is left out if one of its tensors differs between the networks in the length of any axis but the class axis.
     """
     mine, other = ours.state_dict(), theirs.state_dict()
     axes = {name: axis for name, axis in ours.class_tensors().items() if theirs.class_tensors().get(name) == axis}
@@ -113,7 +113,7 @@ def shared_class_tensors(ours: Network, theirs: Network) -> list[str]:
 
 
 def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Mapping[int, int]:
-    """Return a mapping from class index in `classifier` to class index in `source`, for the classes that both have."""
+    """Return, for each class that both classifiers have, its index in `source`, keyed by its index in `classifier`."""
     # Reversed, so that the first of several source classes with the same key is used.
     places = {class_key(name): i for i, name in reversed(list(enumerate(source.classes)))}
     names = map(class_key, classifier.classes)
@@ -121,7 +121,7 @@ def class_pairs(classifier: NetworkClassifier, source: NetworkClassifier) -> Map
 
 
 def has_same_shape_except(ours: Tensor | None, theirs: Tensor | None, axis: int) -> bool:
-    """Return whether both tensors exist and have the same shape, not counting the length of `axis`."""
+    """Return whether both tensors exist and have the same shape, except for the length of `axis`."""
     if ours is None or theirs is None or ours.dim() != theirs.dim():
         return False
     return all(a == b for i, (a, b) in enumerate(zip(ours.shape, theirs.shape, strict=True)) if i != axis)
@@ -152,7 +152,7 @@ def first_and_last_tensors(classifier: NetworkClassifier, source: NetworkClassif
 
 
 def layers_in(network: Network, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """Return the name and module of each layer of one type in `features` and then in `head`."""
+    """Return the name and module of each layer of type `kind`: first those in `features`, then those in `head`."""
     parts = {"features": network.features, "head": network.head}
     named = [(f"{part}.{name}", m) for part, layers in parts.items() for name, m in layers.named_modules()]
     return [(name, layer) for name, layer in named if isinstance(layer, kind)]

@@ -46,7 +46,7 @@ def networks(context: Context | None = None) -> EntryTable:
 
 
 def weights_hint(name: str) -> str:
-    """Return advice if `name` has the form NETWORK:WEIGHTS; otherwise return ""."""
+    """Return a hint if `name` has the form NETWORK:WEIGHTS, and "" otherwise."""
     network, colon, _ = name.partition(":")
     if not colon:
         return ""
@@ -75,7 +75,8 @@ class NetworkBody:
 class NetworkClassifier:
     """A convolutional network as a `Classifier`. The network can be rebuilt from `name` and `row`.
 
-    `engine` computes the scores. The default engine runs `network` in float32. `with_network` replaces both.
+    `engine` computes the scores. The default engine runs `network` in float32. `with_network` replaces both the network
+    and the engine.
     """
 
     name: str
@@ -118,7 +119,7 @@ class NetworkClassifier:
         return replace(self, classes=rename_classes(self.classes, names))
 
     def networks(self) -> dict[str, "NetworkClassifier"]:
-        """Return this classifier under the empty name, since it has only one network."""
+        """Return a dictionary that contains only this classifier, with the empty string as its key."""
         return {"": self}
 
     def protocols(self) -> dict[str, ViewProtocol]:
@@ -292,7 +293,7 @@ def load_network_classifier(path: str | Path, context: Context | None = None) ->
 
 
 def model_path(path: str | Path) -> Path:
-    """Return the path of the model file: `path` itself, or the model file in it if `path` is a directory."""
+    """Return the path of the model file, which is `path` or, if `path` is a directory, the model file in it."""
     path = Path(path)
     return path / "model.safetensors" if path.is_dir() else path
 
@@ -332,7 +333,10 @@ def restore_classifier(
 
 
 def check_tensors(classifier: NetworkClassifier, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Store a mean image in the network, if there is one, and raise a `UserError` unless all tensors match."""
+    """Check that the tensors match the network, and store their mean image, if any, in the network.
+
+    Raise a `UserError` if a tensor is missing, is unknown, or has a different shape or type.
+    """
     mean, size = tensors.get("mean"), classifier.network.size
     if mean is not None and mean.shape == (classifier.preprocess.w_in, size, size):
         classifier.network.mean = mean  # the mean image of the training data

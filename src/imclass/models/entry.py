@@ -36,7 +36,8 @@ class ForeignNetwork:
 def foreign_name_hint(name: str, entries: Mapping[str, "NetworkEntry"]) -> str:
     """Return a message if `name`, such as vgg16, is another library's name for one of our networks.
 
-    Case, dashes and underscores are ignored. Return "" for any other name, and if one of our own networks has the name.
+    Case, dashes and underscores are ignored. Return "" for any other name, and also for the name of one of our own
+    networks.
     """
     wanted = plain_name(name)
     if any(plain_name(ours) == wanted for ours in entries):

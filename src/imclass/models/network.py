@@ -99,9 +99,9 @@ class Network(nn.Module):
         return slide_head(self.head, self.features(self.prepare(images)))
 
     def class_tensors(self) -> Mapping[str, int]:
-        """Return a mapping from tensor name to class axis, for the tensors with one entry per class.
+        """Return the class axis of each tensor with one entry per class, keyed by the tensor's name.
 
-        These are the weight and bias of the last layer with weights in the head and in each auxiliary head.
+        These are the weight and bias of the last convolution or linear layer in the head and in each auxiliary head.
         """
         heads: dict[str, nn.Module] = {"head": self.head} | {f"sides.{name}": side for name, side in self.sides.items()}
         return {name: 0 for part, head in heads.items() for name in last_tensors(part, head)}

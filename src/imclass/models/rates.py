@@ -53,7 +53,8 @@ def layer_rates(network: nn.Module, rates: Mapping[str, float]) -> LayerRates:
     factors = {name: factor_of(name.rpartition(".")[0], rates) for name, _ in network.named_parameters()}
     if not any(factors.values()):
         raise UserError(
-            "--rates freezes every layer, so nothing would learn. Give at least one layer a factor above 0, such as 1"
+            "--rates freezes every layer, so nothing would be trained. Give at least one layer a factor above 0, "
+            "such as 1"
         )
     leaves = [(name, layer) for name, layer in network.named_modules() if not any(True for _ in layer.children())]
     return LayerRates(network, factors, tuple(layer for name, layer in leaves if factor_of(name, rates) == 0))

@@ -1,7 +1,7 @@
 """Scores and the probabilities that they represent.
 
-Under the link "softmax", scores are log-scores, and the probabilities of the classes add up to 1. Under "sigmoid",
-scores are logits, and each class has an independent probability.
+Under the link "softmax", scores are unnormalised log-probabilities, and the probabilities of the classes add up to 1.
+Under "sigmoid", scores are logits, and each class has an independent probability.
 """
 
 from collections.abc import Sequence

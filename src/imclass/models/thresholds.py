@@ -1,4 +1,4 @@
-"""The thresholds that decide which classes an image has, and functions that fit them."""
+"""Probability thresholds that determine which classes are predicted for an image, and functions that fit them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def present_classes(
 def precision_recall(
     scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m"], Float[np.ndarray, "m"]]:
-    """Return the precision, the recall and the score for each distinct score, in descending order of score.
+    """Return the precision and recall at each distinct score, and these scores, in descending order of score.
 
     For each score, the images with at least that score count as predicted positive. At least one image must be
     positive.
@@ -67,9 +67,10 @@ def precision_recall(
 def fit_thresholds(scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"]) -> tuple[float, ...]:
     """Return, for each class, the threshold that maximises F1 on these images.
 
-    Results must be reported on other images. A threshold lies halfway between two logits, or just below the lowest one.
-    If several thresholds have the same F1, the highest is returned. The threshold of a class without positive images is
-    0.5. Images that are not annotated for a class are ignored for that class.
+    The thresholds fit these images, so results must be reported on other images. A threshold lies halfway between two
+    logits, or just below the lowest one. If several thresholds share the best F1, the highest of them is returned. The
+    threshold of a class without positive images is 0.5. Images that are not annotated for a class are ignored for that
+    class.
     """
     thresholds = []
     for column, column_marks in zip(scores.T, marks.T, strict=True):

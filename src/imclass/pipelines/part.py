@@ -70,7 +70,7 @@ class PipelinePart:
         """Return the learned arrays. Raise `UserError` if the part has not been fitted."""
         missing = [name for name in self.learned if not hasattr(self, name)]
         if missing:
-            raise UserError(f"the part {self.kind} has no {missing[0]}, because it is not fitted; call fit first")
+            raise UserError(f"the part {self.kind} has no {missing[0]}, because it has not been fitted; call fit first")
         return {name: np.asarray(getattr(self, name)) for name in self.learned}
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
@@ -89,7 +89,7 @@ class Feature(PipelinePart):
 
     @abstractmethod
     def transform(self, x: Any) -> Any:
-        """Return the input of the next part, for training images and for any other images."""
+        """Transform `x` into the input of the next part, in training as well as in prediction."""
 
 
 class Scorer(PipelinePart):
@@ -116,7 +116,7 @@ class LinearScorer(Scorer):
 
     @abstractmethod
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
-        """Return weights and biases that apply to the input without standardising it."""
+        """Return the weights and biases to apply to input that has not been standardised."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class PartBody:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineBody:
-    """The body of a model file, from which the pipeline is rebuilt. Tensors of part 2 have the prefix "2."."""
+    """The body of a pipeline's model file. The tensors of the part at position 2 have names that begin with "2."."""
 
     parts: tuple[PartBody, ...]
 
@@ -45,10 +45,10 @@ class Pipeline:
 
     parts: tuple[PipelinePart, ...]
     classes: tuple[str, ...]
-    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability that predicts a class; empty: 0.5 each
+    thresholds: tuple[float, ...] = ()  # for "sigmoid": the lowest probability at which each class is predicted
     trained: Provenance | None = None
     contents: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # of training images
-    versions: dict[str, str] = field(default_factory=dict)  # of the libraries with which the pipeline was fitted
+    versions: dict[str, str] = field(default_factory=dict)  # of the libraries used to fit the pipeline
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class Pipeline:
         return replace(self, classes=rename_classes(self.classes, names))
 
     def members(self) -> dict[str, Classifier]:
-        """Return the classifiers in the parts. For example, "0.eyes" is the "eyes" member of part 0."""
+        """Return the classifiers in the parts. For example, "0.eyes" is the "eyes" member of the first part."""
         return {f"{i}.{name}": held for i, part in enumerate(self.parts) for name, held in part.members().items()}
 
     @property
@@ -119,7 +119,7 @@ class Pipeline:
         return {}
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of the pipeline, then of its members."""
+        """Return the provenance of the pipeline, then that of each model in its members."""
         return (self.trained, *chain.from_iterable(member.lineage() for member in self.members().values()))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:

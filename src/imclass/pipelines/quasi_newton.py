@@ -1,9 +1,9 @@
 """Minimisation of penalised logistic losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
 
-Rows are in principal-axis coordinates, where the second derivative is nearly diagonal. Its approximate diagonal
-scales each estimate of the inverse, so tens of iterations are enough. Scores are linear in the weights, so the line
-search needs no further products with the rows. Several fits to the same rows, which weight the images differently, run
-together, because reading the rows takes most of the time.
+The features are in principal-axis coordinates, where the matrix of second derivatives is nearly diagonal. Its
+approximate diagonal scales each estimate of its inverse, so a few dozen iterations are enough. Scores are linear in the
+weights, so the line search needs no further products with the features. Several fits to the same features, each with
+different weights for the images, run together, because reading the features takes most of the time.
 """
 # Tested in tests/pipelines/parts/test_logistic.py
 
@@ -53,7 +53,7 @@ class LogisticLoss:
         return (errors.flatten(0, 1) @ self.rows).unflatten(0, errors.shape[:2])
 
     def curvature(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
-        """Return an approximate diagonal of the second derivative.
+        """Return an approximate diagonal of the matrix of second derivatives.
 
         The second derivatives of the losses with respect to the scores are replaced by their mean in each fit.
         """
@@ -71,9 +71,9 @@ def minimise(
 ) -> Float[Tensor, "F K E"]:
     """Return the weights of each fit at the minimum of its objective.
 
-    The objective is the sum of the losses weighted by `shares`, plus the squared weights divided by 2 `strength`. A fit
-    ends when a step to the minimum of the approximating parabola would reduce the objective by less than `gap`
-    times its value.
+    The objective is the sum of the losses weighted by `shares`, plus the sum of the squared weights divided by twice
+    the `strength`. A fit ends when a step to the minimum of the approximating parabola would reduce the objective by
+    less than `gap` times its value.
     """
     ridge = torch.full_like(loss.rows[0], 1 / strength)
     ridge[-1] = 0  # biases are not penalised
@@ -100,7 +100,7 @@ def minimise(
             if not high.any():
                 break
             length = torch.where(high, length / 2, length)
-        active &= ~high  # a fit that no step improves is at its minimum, to rounding
+        active &= ~high  # a fit that no step improves is at its minimum, up to rounding
         length = torch.where(active, length, 0)
         step = length[:, None, None] * step
         weights, scores, before = weights + step, scores + length[:, None, None] * along, slope
@@ -110,7 +110,7 @@ def minimise(
 
 
 def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, scale: Tensor) -> Tensor:
-    """Return the product of the estimated inverse second derivative and a gradient (the two-loop recursion)."""
+    """Return the estimated inverse of the second-derivative matrix times a gradient (the two-loop recursion)."""
     result, factors = slope, []
     for step, change in reversed(history):
         factor = quotient(inner(step, result), inner(step, change))

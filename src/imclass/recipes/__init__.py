@@ -1,1 +1,1 @@
-"""Recipes: functions that return a complete config. Each file contains one family and its `RECIPES` table."""
+"""Recipes: functions that each return a complete config. Each file has a `RECIPES` table with one family."""

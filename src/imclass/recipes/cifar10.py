@@ -1,4 +1,4 @@
-"""Recipes for CIFAR-10: from PaddlePaddle's book, from papers, and the best one known to us for a single epoch."""
+"""Recipes for CIFAR-10: from PaddlePaddle's book, from a paper, and our best for a single epoch."""
 # Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Model, Stage, Training
@@ -20,9 +20,9 @@ RAW_STD = (1 / 255, 1 / 255, 1 / 255)  # dividing by this restores the range 0 t
 def cifar10_vgg(epochs: int = 300) -> Training:
     """Train VGG with batch norm and dropout as in PaddlePaddle's book of 2016. Published test error: 8.54%.
 
-    `imclass train cifar10-vgg`. The settings are momentum 0.9, learning rate 0.1 divided by 10 every 5,000,000 images
-    (100 epochs), weight decay 5e-4, pixels from 0 to 255 minus the mean image, and horizontal flips. The book states
-    the rate and the decay for losses summed over the batch of 128 instead of averaged.
+    `imclass train cifar10-vgg`. The settings are momentum 0.9, a learning rate of 0.1 divided by 10 every 5,000,000
+    images (100 epochs), weight decay 5e-4, pixels from 0 to 255 minus the mean image, and horizontal flips. The book
+    writes 0.1 / 128 and 0.0005 * 128, because its loss is summed over the batch instead of averaged.
     """
     schedule = DiscreteExponential(rate=0.1, factor=0.1, every=5_000_000)
     stage = Stage(
@@ -40,7 +40,7 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Training:
     """Train the ResNet of He et al. 2015, section 4.2. Published test errors: 8.75% at depth 20, 7.51% at 32.
 
     `imclass train cifar10-resnet`, or `imclass train cifar10-resnet --model.network resnet-cifar-56`. The settings are
-    shortcuts without parameters, 64,000 steps of 128 images, learning rate 0.1 divided by 10 at steps 32,000 and
+    shortcuts without parameters, 64,000 steps of 128 images, a learning rate of 0.1 divided by 10 at steps 32,000 and
     48,000, weight decay 1e-4, momentum 0.9, 4 pixels of padding, horizontal flips, and subtraction of the mean image.
     The paper holds out 5,000 images for validation, but this recipe trains on all 50,000. Our test error at depth 20 is
     8.48% (one run, seed 0, bf16; docs/book.md shows its curve).
@@ -57,9 +57,9 @@ def cifar10_resnet(depth: int = 32, epochs: int = 164) -> Training:
 def cifar10_resnet_adam(epochs: int = 1) -> Training:
     """Train the ResNet from the quick start in PaddlePaddle's book. Published test accuracy: 60% after one epoch.
 
-    `imclass train cifar10-resnet-adam`. The settings are as published: 32 layers with projections, Adam at rate 1e-3,
-    batches of 128, pixels in [0, 1], and no augmentation. Our test accuracy is 53.6% (mean of seeds 0, 1, 2;
-    standard deviation 2.8) in 82 to 89 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16.
+    `imclass train cifar10-resnet-adam`. The settings are as published: 32 layers with projection shortcuts, Adam
+    with rate 1e-3, batches of 128, pixels in [0, 1], and no augmentation. Our test accuracy is 53.6% (mean of seeds 0,
+    1, 2; standard deviation 2.8) in 82 to 89 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16.
     """
     stage = Stage(epochs=epochs, batch=128, optimiser=Adam(), schedule=Constant(rate=1e-3))
     return Training(
@@ -68,7 +68,7 @@ def cifar10_resnet_adam(epochs: int = 1) -> Training:
 
 
 def cifar10_resnet_quick(epochs: int = 1) -> Training:
-    """Train the network from the book's quick start for one epoch, with flips and a rate that rises, then falls to 0.
+    """Train the network from the book's quick start for one epoch, with flips and a learning rate that rises and falls.
 
     `imclass train cifar10-resnet-quick`. Our test accuracy is 67.75% (mean of seeds 0, 1, 2; standard deviation
     0.40) in 92 to 95 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16. No setting was tuned on CIFAR-10.

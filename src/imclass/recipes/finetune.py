@@ -1,4 +1,4 @@
-"""Recipes for your own photos, one folder per class, that begin from a trained network."""
+"""Recipes that adapt a trained network to your own photos, one folder per class."""
 
 from imclass.core.config import Model, Stage, Training
 from imclass.core.preprocess import Preprocess
@@ -17,9 +17,9 @@ def finetune(data: str = "photos", init: str = INIT, epochs: int = 10) -> Traini
     """Fit a new last layer of a trained network by logistic regression, then train all layers.
 
     `imclass train finetune --data DIR`. The last layer is fitted to features that are computed once. Then all layers
-    are trained with small learning rates, on random crops and horizontal flips. A fifth of the training photos is used
-    to choose the weights. The weights after the first stage may be chosen as well. If a class has fewer than five
-    training photos, only the last layer is fitted.
+    are trained with small learning rates, on random crops and horizontal flips. A fifth of the training photos is held
+    out to choose the best weights, which may be those after the first stage. If a class has fewer than five training
+    photos, only the last layer is fitted.
 
     The learning rates, crop areas and patience are initial choices that were not tuned.
 

@@ -1,1 +1,1 @@
-"""Use of trained classifiers: predictions and layer outputs."""
+"""Predictions and layer outputs of trained classifiers."""

@@ -46,7 +46,7 @@ def layer_outputs(
             outputs.append(output_of(classifier, module, to_batch(views)).numpy())
     if not outputs:
         first = f"{refused[0].path}: {refused[0].detail}"
-        raise UserError(f"none of the {len(files)} files could be used. The first one: {first}")
+        raise UserError(f"could not use any file ({len(files)} refused). The first one: {first}")
     return LayerOutputs(name, np.concatenate(outputs), tuple(paths), tuple(refused))
 
 
@@ -56,6 +56,6 @@ def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
     if first.ndim != 3:
         raise UserError(
             f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image instead of maps; "
-            "--grid needs a convolution, pooling or activation before the head"
+            "--grid needs a convolution, pooling or activation layer before the head"
         )
     return np.asarray(first)

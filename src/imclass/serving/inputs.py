@@ -1,4 +1,4 @@
-"""Images from a user: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
+"""Images given by the user: files, folders and patterns, and in Python also bytes, arrays and Pillow images."""
 
 import glob
 import os
@@ -23,7 +23,7 @@ IMAGE_KINDS = "a path, the bytes of an image file, a uint8 array of height x wid
 
 @dataclass(frozen=True)
 class Files:
-    """Image files. Iteration yields each path as a string and as a `Path`."""
+    """Image files. Iteration yields each path as a pair: a string and a `Path`."""
 
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)  # one sentence for each kind of file ignored in folders
@@ -36,13 +36,13 @@ class Files:
 
 
 def gather_files(named: Sequence[str]) -> Files:
-    """Return the files found at the paths and patterns in `named`. A folder stands for its images, sorted.
+    """Return the files found at the paths and patterns in `named`. A folder is replaced by the images in it, sorted.
 
     Links to folders are followed. A folder that cannot be read is included, so that it is reported as refused. Raise
     `UserError` if no files are found.
     """
     if not named:
-        raise UserError("specify at least one image file or folder, after the model")
+        raise UserError("specify at least one image file or folder after the model")
     paths: list[str] = []
     notes: list[str] = []
     for place in (place for name in named for place in expand_path(name)):
@@ -60,13 +60,13 @@ def gather_files(named: Sequence[str]) -> Files:
 def expand_path(name: str) -> list[str]:
     """Return the files and folders that match a path or pattern.
 
-    The longest leading part that is an existing folder is taken literally, so that folder names may contain brackets.
-    Raise `UserError` if nothing matches.
+    The longest leading part of the path that is an existing folder is taken literally, because its name may contain
+    brackets. Raise `UserError` if nothing matches.
     """
     if not name:
         raise UserError("a path is empty; specify image files or folders")
     if is_url(name):
-        raise UserError(f"{name} is a URL; download the image and give the path of the file")
+        raise UserError(f"{name} is a URL; download the image and give the path to the file")
     path = Path(name)
     if os.path.isdir(name) or os.path.lexists(path):
         return [name]
@@ -79,11 +79,11 @@ def expand_path(name: str) -> list[str]:
 
 
 def name_images(images: Any) -> Iterable[tuple[str, Any]]:
-    """Return pairs of a name and an image. Unnamed images are called "image 0", "image 1" and so on.
+    """Return (name, image) pairs. Unnamed images are called "image 0", "image 1" and so on.
 
-    `images` is one image, one path or pattern, an array with four axes, or an iterable of images, paths and pairs of a
-    name and an image. The path of a folder stands for the images in it. Raise `UserError` for anything else, and for a
-    single path that does not exist.
+    `images` is one image, one path or pattern, an array with four axes, or an iterable of images, paths and pairs. A
+    folder is replaced by the images in it. Raise `UserError` for anything else, and for a single path that does not
+    exist.
     """
     if isinstance(images, Files):
         return images
@@ -97,7 +97,7 @@ def name_images(images: Any) -> Iterable[tuple[str, Any]]:
 
 
 def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a name and an image for each item. A folder stands for the images in it."""
+    """Yield the name and the image for each item. A folder is replaced by the images in it."""
     for i, item in enumerate(images):
         if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
             name, image = item
@@ -114,7 +114,7 @@ def name_items(images: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the items after loading their Pillow images. Otherwise, two threads might load the same image at once."""
+    """Yield the items with their Pillow images loaded, because two threads must not load the same image at once."""
     for name, source in images:
         if not isinstance(source, Pillow.Image):
             yield name, source
@@ -127,7 +127,7 @@ def load_pillow_images(images: Iterable[tuple[str, Any]]) -> Iterator[tuple[str,
 
 
 def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
-    """Return the pixels of an image of any kind. If it cannot be used, raise `BadImage` with the image's `name`."""
+    """Return the pixels of an image in any accepted form. If it cannot be used, raise `BadImage` with its `name`."""
     if isinstance(source, bytes | bytearray | memoryview):
         return decode(bytes(source), name, max_pixels)
     if isinstance(source, str | Path):
@@ -138,14 +138,14 @@ def image_of(source: Any, name: str, max_pixels: int | None = None) -> Image:
         raise BadImage("no-image", name, f"this is {describe_type(source)}; give {IMAGE_KINDS}")
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] not in (1, 3) or source.size == 0:
         shape = " x ".join(map(str, source.shape)) or "a single value"
-        wanted = "it must be uint8, height x width x 1 or 3 channels"
+        wanted = "it must be uint8, height x width x channels, with 1 or 3 channels"
         raise BadImage("no-image", name, f"the array is {shape} of {source.dtype}; {wanted}")
     return source
 
 
 def describe_type(value: Any) -> str:
-    """Describe the type of a value, as in "of the type list"."""
-    return "nothing" if value is None else f"of the type {type(value).__name__}"
+    """Describe the type of a value, such as "of type list"."""
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its pixels or the reason to refuse it
@@ -154,7 +154,7 @@ NamedImage: TypeAlias = tuple[str, Image | BadImage]  # an image's name, and its
 def decode_images(
     images: Iterable[tuple[str, Any]], workers: int, max_pixels: int | None = None
 ) -> Generator[NamedImage, None, None]:
-    """Yield the names and decoded images in order. A refused image is replaced by a `BadImage`."""
+    """Yield the names and decoded images in order, with a `BadImage` in place of an image that cannot be used."""
 
     def decode_item(item: tuple[str, Any]) -> NamedImage:
         name, source = item

@@ -1,4 +1,4 @@
-"""Prediction of the classes of images, in order. A bad image is reported and does not affect the others."""
+"""Prediction of the classes of images, in order. An image that cannot be used does not affect the others."""
 
 import contextlib
 import html
@@ -52,10 +52,11 @@ def predict(
 ) -> Iterator[Prediction]:
     """Yield a `Prediction` for each named image, in order, with at most `top` classes, the most probable first.
 
-    By default, a prediction has at most five classes. If images may have several labels, it has all predicted classes,
-    possibly none. An image is the bytes or the path of an image file, a uint8 array (H W C) with 1 or 3 channels, or a
-    Pillow image. Images are taken from `images` when needed and decoded in `workers` threads. An image that cannot be
-    used is refused. Raise `UserError` for an invalid `top`, `batch` or `workers` before the first image is read.
+    By default, a prediction has at most five classes. If images may have several labels, it has all classes that the
+    model predicts, possibly none. An image is the bytes or the path of an image file, a uint8 array (H W C) with 1 or 3
+    channels, or a Pillow image. Images are taken from `images` when needed and decoded in `workers` threads. An image
+    that cannot be used is refused. Raise `UserError` for an invalid `top`, `batch` or `workers` before the first image
+    is read.
     """
     if top is not None:
         check_number("top", top, 1, "a whole number of classes, at least 1")
@@ -66,7 +67,7 @@ def predict(
 
 
 def check_number(name: str, value: Any, minimum: int, wanted: str) -> None:
-    """Raise `UserError` unless a value is a Python or NumPy integer and at least `minimum`."""
+    """Raise `UserError` if a value is not a Python or NumPy integer, or is less than `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
@@ -110,7 +111,7 @@ def classify_images(classifier: Classifier, images: Sequence[Image], top: int | 
         return [outcome for image in images for outcome in classify_images(classifier, [image], top)]
     if not torch.isfinite(scores).all():
         raise UserError(
-            "the model's scores are not finite: its training diverged or its weights are damaged. Train again with a "
+            "the model's scores are not finite: training diverged or the weights are damaged. Train again with a "
             "lower learning rate, or use another model"
         )
     return [tuple(row) for row in name_classes(classifier, scores, top)]

@@ -1,1 +1,1 @@
-"""The store of data and weights, downloads into it, and safe unpacking of untrusted archives."""
+"""The store for data and weights, downloads into it, and safe unpacking of untrusted archives."""

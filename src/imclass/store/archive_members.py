@@ -1,8 +1,8 @@
-"""The members of an untrusted archive, read in order. Formats are tar (plain, gzip, bzip2 or xz) and zip.
+"""The members of an untrusted archive, read in order. Archives are tar (plain, gzip, bzip2 or xz) or zip files.
 
 Tar archives are parsed here because the standard library's `tarfile` reads headers of any length into memory and
 accepts many kinds of members that do not belong in a data set. The entries of a zip archive are read with `zipfile`
-and checked here. Sizes in headers are never trusted: limits apply to the bytes that have been read.
+and checked here. Sizes in headers are never trusted: limits apply to the number of bytes that were actually read.
 """
 
 import bz2
@@ -62,7 +62,7 @@ def read_members(archive: Path, max_read: int) -> Iterator[ArchiveMember]:
 
 
 def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
-    """Return a stream of the decompressed content of a file. `start`, its first bytes, determines the compression."""
+    """Return a stream of a file's decompressed content. The first bytes, `start`, show how it is compressed."""
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(file)
     if start.startswith(b"BZh"):
@@ -73,7 +73,7 @@ def decompress(file: io.BufferedReader, start: bytes) -> io.BufferedIOBase:
 
 
 def zip_members(archive: Path, file: io.BufferedReader) -> Iterator[ArchiveMember]:
-    """Yield the members of a zip archive after checking all entries. The CRC of a member is checked when it is read."""
+    """Yield the members of a zip archive after checking all entries. Reading a member verifies its CRC."""
     with zipfile.ZipFile(file) as zip_file:
         entries = zip_file.infolist()
         end = 0
@@ -130,7 +130,7 @@ class Stream:
                     yield block
 
     def read_extension(self, size: int) -> bytes:
-        """Return the content of an extension of `size` bytes. Raise `ValueError` if the extension is too large."""
+        """Return the content of a header extension of `size` bytes. Raise `ValueError` if it is too large."""
         if size > MAX_EXTENSION_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         return b"".join(self.blocks(size))
@@ -170,7 +170,7 @@ def tar_header(header: bytes) -> tuple[bytes, int]:
 
 
 def tar_number(text: bytes, base: int) -> int:
-    """Parse a number of at most 20 digits. An empty field means 0. Raise `ValueError` for anything else."""
+    """Parse a number of at most 20 digits. Empty text means 0. Raise `ValueError` for anything else."""
     if not re.fullmatch(rb"[0-7]{0,20}" if base == 8 else rb"[0-9]{0,20}", text):
         raise ValueError("a field of a header is not a number")
     return int(text or b"0", base)
@@ -185,7 +185,7 @@ def tar_name(header: bytes) -> bytes:
 def pax_records(content: bytes) -> dict[str, bytes]:
     """Parse the "LENGTH KEY=VALUE\\n" records of a pax header (POSIX.1-2001).
 
-    Return those with the path, the size and, under the key "sparse", any GNU record for a sparse file.
+    Return only the path, the size and, under the key "sparse", any GNU record of a sparse file.
     """
     records: dict[str, bytes] = {}
     while content:
@@ -203,7 +203,7 @@ def pax_records(content: bytes) -> dict[str, bytes]:
 def guard_reads(archive: Path, items: Iterable[T]) -> Iterator[T]:
     """Yield the items. If reading the archive fails, raise a `UserError` that describes the failure.
 
-    Errors raised by the consumer between two items are not affected.
+    Errors in the code that uses the items are not affected.
     """
     try:
         yield from items

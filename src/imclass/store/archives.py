@@ -1,4 +1,4 @@
-"""Safe unpacking of untrusted archives. Only plain files and folders are unpacked, and either all of them or none."""
+"""Safe unpacking of untrusted archives. Only plain files and folders are unpacked: either all of them or none."""
 
 import contextlib
 import os
@@ -28,12 +28,12 @@ SLACK_BYTES = 1 << 20  # bytes allowed in a tar stream besides the files' conten
 
 
 def extract(archive: Path, target: Path, max_bytes: int, max_files: int) -> list[Path]:
-    """Unpack an archive into the folder `target` and return the paths of the files, in the order of the archive.
+    """Unpack an archive into the folder `target` and return the paths of the files, in the archive's order.
 
-    A new `target` appears only when it is complete. If `target` exists, the archive's top-level entries are added to
-    it, and none of them may exist already. At most `max_bytes` bytes, `max_files` files and `max_files` folders are
-    written. Raise `UserError` if the archive is damaged or too large, or contains anything but plain files and folders
-    inside `target`. In that case, nothing is left on disk.
+    A new `target` appears only once it is complete. If `target` exists, the archive's top-level entries are added to
+    it, and none of them may exist there already. At most `max_bytes` bytes, `max_files` files and `max_files` folders
+    are written. Raise `UserError` if the archive is damaged or too large, or contains anything but plain files and
+    folders inside `target`. If unpacking fails, nothing is left on disk.
     """
     new = not os.path.lexists(target)
     if not new and not target.is_dir():
@@ -70,7 +70,7 @@ def archive_size(archive: Path) -> int:
 
 @contextlib.contextmanager
 def scratch_folder(place: Path) -> Iterator[Path]:
-    """Create a temporary folder in `place` for the duration of a block. Remove it and its contents afterwards."""
+    """Create a temporary folder in `place`. Remove it with its contents when the `with` block ends."""
     folder = Path(tempfile.mkdtemp(prefix=".unpacking.", suffix=".part", dir=place))
     try:
         folder.chmod(0o755)
@@ -80,7 +80,7 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> None:
-    """Rename `folder` to `target` if `target` is `new`; otherwise move the entries of `folder` into `target`."""
+    """Rename `folder` to `target` if `new` is set; otherwise move the entries of `folder` into `target`."""
     pairs = [(folder, target)] if new else [(entry, target / entry.name) for entry in sorted(folder.iterdir())]
     for _, final in pairs:
         if os.path.lexists(final):
@@ -94,7 +94,7 @@ def move_into_place(archive: Path, folder: Path, target: Path, new: bool) -> Non
 
 @dataclass
 class MemberWriter:
-    """A writer of archive members to an empty, private folder. It records every name that it creates."""
+    """A writer that unpacks archive members into an empty, private folder. It records every name that it creates."""
 
     archive: Path
     folder: Path
@@ -118,7 +118,7 @@ class MemberWriter:
             self.write(self.folder.joinpath(*parts), member)
 
     def safe_parts(self, member: ArchiveMember) -> tuple[str, ...]:
-        """Split a member's name into its parts. Raise `UserError` if it is not a safe relative path on every system."""
+        """Split a member's name into its parts. Raise `UserError` unless the name is safe on every system."""
         name = member.name
         if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
             raise refusal(self.archive, name, "is not a relative path")
@@ -146,7 +146,7 @@ class MemberWriter:
         self.folder.joinpath(*parts).mkdir()
 
     def claim(self, parts: tuple[str, ...], name: str) -> None:
-        """Reserve a name. Raise `UserError` if it has already been reserved, even in another case or Unicode form."""
+        """Reserve a name. Raise `UserError` if it is already reserved, even in a different case or Unicode form."""
         other = self.spelling.setdefault(tuple(unicodedata.normalize("NFC", p).casefold() for p in parts), parts)
         if other is not parts:
             raise refusal(self.archive, name, f"would overwrite '{'/'.join(other)}'")

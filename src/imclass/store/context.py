@@ -27,9 +27,9 @@ def open_context(
     plugins: Location | Sequence[Location] = (),
     max_megapixels: float | None = None,
 ) -> Context:
-    """Return a context with a store, by default the user's, and the plugins from the given folders.
+    """Return a context with a store (by default the user's) and the plugins from the given folders.
 
-    Image files with more than `max_megapixels` million pixels, by default 50, are refused.
+    Image files with more than `max_megapixels` million pixels (by default 50) are refused.
     """
     in_range = max_megapixels is None or 0 < max_megapixels < math.inf
     require(in_range, "max_megapixels", max_megapixels, "a number above 0")

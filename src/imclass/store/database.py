@@ -11,9 +11,9 @@ LOCK_TIMEOUT = 1.0  # seconds to wait for another process that has locked the fi
 
 @contextlib.contextmanager
 def open_database(path: Path, make: bool = False) -> Iterator[sqlite3.Connection | None]:
-    """Yield a connection, or None if the file does not exist. With `make`, create the file if the folder is writable.
+    """Yield a connection, or None if the file does not exist. With `make`, a missing file is created if possible.
 
-    An SQLite error ends the block and is suppressed. A damaged file is removed.
+    An SQLite error ends the `with` block and is suppressed. A damaged file is removed.
     """
     if make:
         with contextlib.suppress(OSError):

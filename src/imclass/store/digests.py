@@ -67,5 +67,5 @@ def real_stamp(file: str | Path) -> Stamp:
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:
-    """Return whether the stamp `before`, taken before a file was read, reliably identifies the content read."""
+    """Return whether the stamp taken before a file was read reliably identifies the content that was read."""
     return real_stamp(file) == before and time.time_ns() - before[2] >= SETTLING_NS

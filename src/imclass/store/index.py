@@ -1,4 +1,4 @@
-"""Plain JSON values kept in the store. A value is valid until one of the files that it was computed from changes.
+"""Plain JSON values kept in the store. A value is valid until a file on which it depends changes.
 
 Table entries are defined in files that import PyTorch, and this import takes seconds. With an index, the entries can
 be listed without importing PyTorch. An index is only a copy. If it is missing, damaged or out of date, reading it

@@ -1,7 +1,7 @@
 """Rows of numbers computed from images, such as the features of a network, with the images' content hashes as keys.
 
-Like every index, a file of rows can be rebuilt. Each write is a transaction, so killing the process loses at most the
-last write.
+Like every index, a file of rows can be rebuilt. Each write is a transaction, so if the process is killed, at most
+the last write is lost.
 """
 
 import zlib

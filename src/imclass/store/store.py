@@ -27,7 +27,7 @@ DownloadProgress = Callable[[int, int], None]  # called with the bytes received 
 class Download:
     """A file that belongs in the store: its path there, its URL, and its expected digest and size.
 
-    For some published files, the size is unknown, and the SHA-256 is unknown or only its first digits are known.
+    For some published files, the size or the SHA-256 is unknown, or only the first digits of the SHA-256 are known.
     """
 
     path: str  # relative to the store
@@ -39,7 +39,7 @@ class Download:
 
     @property
     def title(self) -> str:
-        """Return the name of the file in messages."""
+        """Return the name by which messages refer to the file."""
         return self.name or self.path
 
     def matches(self, digest: str) -> bool:
@@ -72,7 +72,7 @@ class Store:
         target = self.path_inside(download.path)
         if not os.path.lexists(target):
             if self.offline or not download.url:
-                why = "--offline forbids a download" if download.url else "it cannot be downloaded directly"
+                why = "--offline forbids downloading it" if download.url else "it cannot be downloaded directly"
                 raise UserError(
                     f"{download.title} is not in the store, and {why}. {manual_instructions(download, target)}"
                 )
@@ -117,7 +117,7 @@ def ignore_progress(held: int, size: int) -> None:
 
 
 def manual_instructions(download: Download, target: Path) -> str:
-    """Return the last sentence of every failure message, which describes how to get the file by hand."""
+    """Return instructions for getting the file by hand. Every failure message ends with them."""
     action = f"save {download.url}" if download.url else f"save {download.source}"
     facts = []
     if download.size is not None:
@@ -180,7 +180,7 @@ def space_advice(download: Download, target: Path, error: OSError) -> str:
 
 @contextlib.contextmanager
 def lock_part(part: Path, waiting: Callable[[int], None]) -> Iterator[io.BufferedRandom]:
-    """Open `part`, creating it if needed, and lock it for the duration of a block. Remove it afterwards if it is empty.
+    """Open or create `part`, and lock it until the `with` block ends. If the file is then empty, remove it.
 
     While another process holds the lock, `waiting` is called with the current size of the file.
     """
@@ -216,7 +216,7 @@ def is_at(file: io.BufferedRandom, path: Path) -> bool:
 def publish(transfer: Transfer, target: Path, download: Download) -> None:
     """Complete the transfer, verify its SHA-256 and rename the file to `target`.
 
-    Remove the file and raise `TransferError` if its SHA-256 is not the expected one.
+    If the SHA-256 is not the expected one, remove the file and raise `TransferError`.
     """
     part = part_path(target)
     before = transfer.held

@@ -133,7 +133,7 @@ class Transfer:
             held += len(block)
             if held > size:
                 self.restart()
-                raise TransferError(f"the server sends more than the expected {size:,} bytes")
+                raise TransferError(f"the server sent more than the expected {size:,} bytes")
             self.file.write(block)
             self.report(held, size)
         if held < size:
@@ -160,12 +160,12 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def secure_opener(context: ssl.SSLContext) -> urllib.request.OpenerDirector:
-    """Return an opener that takes proxies from the environment and trusts the certificates in `context`."""
+    """Return an opener that uses the proxies set in the environment and trusts the certificates in `context`."""
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), SecureRedirects())
 
 
 def connection_failure(error: Exception) -> TransferError:
-    """Return the error for a broken connection. Its `retry` depends on the cause."""
+    """Return the error for a failed connection. Its `retry` depends on the cause."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         why = printable_text(cause.verify_message)

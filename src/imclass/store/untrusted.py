@@ -1,4 +1,4 @@
-"""Limits for unpacking untrusted files, and the errors raised while reading damaged files."""
+"""Limits for unpacking untrusted files, and the errors that reading damaged files may raise."""
 # Tested in tests/store/test_archive_members.py
 # Tested in tests/models/foreign/test_readers.py
 

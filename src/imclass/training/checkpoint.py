@@ -2,7 +2,7 @@
 
 The order matters and is tested against simulated power losses (Pillai et al., OSDI 2014): sync every file, sync the
 folder that lists them, rename it, then sync its parent. The SHA-256 digests in the manifest reveal damage that
-happens later, on disk or during copying. If a checkpoint is damaged, the one before it is used.
+occurs later, on disk or during copying. If a checkpoint is damaged, the one before it is used.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Checkpoints:
     def save(self, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
         """Write a checkpoint durably under `name`, and return its path. Names must sort by age.
 
-        If an `OSError` is raised, earlier checkpoints are intact.
+        If an `OSError` is raised, earlier checkpoints are still intact.
         """
         self.folder.mkdir(exist_ok=True)  # without parents, so that a run's folder is not recreated after it was moved
         final, working = self.folder / name, self.folder / f".{name}.part"
@@ -61,7 +61,7 @@ class Checkpoints:
             for file, content in contents.items():
                 write_durably(working / file, content)
             sync_folder(working)
-            shutil.rmtree(final, ignore_errors=True)  # an existing one is damaged: runs resume from intact ones
+            shutil.rmtree(final, ignore_errors=True)  # if it exists, it is damaged: a run resumes from intact ones
             os.rename(working, final)
             sync_folder(self.folder)
         except OSError:

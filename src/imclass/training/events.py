@@ -1,4 +1,4 @@
-"""Training events: immutable values that a run passes to everything that watches it."""
+"""Training events: immutable values that a run passes to all objects that watch it."""
 # Tested in tests/training/test_loop.py
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class RunPosition:
 
 @dataclass(frozen=True)
 class EpochStart:
-    """The beginning of an epoch, or its continuation after a resume (`at.batch` > 0)."""
+    """The beginning of an epoch, or its continuation if the run was resumed (`at.batch` > 0)."""
 
     at: RunPosition
     epochs: int  # of the run
@@ -51,7 +51,7 @@ class FeatureBatch:
     """Progress of a solver: the features of one batch of training images have been computed and stored."""
 
     at: RunPosition
-    done: int  # images with features, including those of earlier runs, and refused images
+    done: int  # images that have features, even from earlier runs, or were refused
     total: int  # training images
     images: int  # in this batch
     seconds: float
@@ -65,7 +65,7 @@ class Solved:
     at: RunPosition
     solver: str  # its kind
     images: int  # the number of images that it was fitted to
-    facts: Mapping[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}; 0 folds: no cross-validation
+    facts: Mapping[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}; without cross-validation, 0 folds
 
 
 @dataclass(frozen=True)

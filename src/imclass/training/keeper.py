@@ -60,7 +60,7 @@ class Keeper:
         return Saved(state.at, path, problem)
 
     def with_provenance(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
-        """Return the classifier with the record of its training, to be saved in the model file."""
+        """Return the classifier with the provenance that its model file will record."""
         scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,

@@ -57,7 +57,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
         if isinstance(event, NonFinite) and event.action == "stop":
             keeper.stopped = True
             return
-        # Every process must call this after every step, since a checkpoint and a stop need all of them.
+        # Every process must call `agree` after every step, so that all of them save or stop at the same step.
         due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())
         if due or stop:
             yield keeper.save(leg, state)
@@ -91,7 +91,7 @@ def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> St
 def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Score the watched splits.
 
-    If a stop is requested before a split is scored completely, its scores are discarded and the state is saved.
+    If a stop is requested while a split is being scored, the scores of that split are discarded and the state is saved.
     """
     for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
@@ -105,7 +105,7 @@ def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Choose the weights to keep, and score each split that has not been scored with these weights.
 
-    Nothing is saved here. If a run stops during this function, the function is repeated on resume.
+    No state is saved here. A run that is stopped here calls this function again when it resumes.
     """
     state.choose()
     for split in leg.held_out:

@@ -46,7 +46,7 @@ def isolate_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
 def moments(layers: Sequence[_BatchNorm], share: float) -> list[Tensor]:
     """Return the means and variances of the last forward pass, multiplied by `share`.
 
-    `share` is the number of images in the part, divided by the number of images in the step.
+    `share` is the number of images in the part divided by the number of images in the step.
     """
     return [
         buffer * share for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None

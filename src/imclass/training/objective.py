@@ -1,4 +1,7 @@
-"""The loss and gradients of a step. Each part has its own random state, and the parts are added in a fixed order."""
+"""The loss and gradients of a step.
+
+Each part of a step has its own random state, and the gradients of the parts are added in a fixed order.
+"""
 
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -48,7 +48,7 @@ def live_tensors(optimiser: Optimizer) -> list[Tensor]:
 
 
 def state_tensors(network: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return momenta, step counts and other state as tensors named "optimiser.PARAMETER.KEY".
+    """Return an optimiser's momenta, step counts and other state as tensors named "optimiser.PARAMETER.KEY".
 
     Most of the state exists only after the first step. Raise `UserError` if some of the state is not a tensor, because
     a checkpoint cannot store it.

@@ -1,4 +1,4 @@
-"""Division of a step among processes. The parts of a step are added in a fixed order, whichever process computes them.
+"""Division of a step among processes. The order in which its parts are added is the same for any number of processes.
 
 Floating-point addition is not associative, so parts are always added along one binary tree over their numbers. A block
 of parts is divided at the largest power of two below its length. The tree over five parts is the tree over six without
@@ -33,7 +33,7 @@ class Group(Protocol):
         ...
 
     def combine(self, folded: Mapping[range, T]) -> T | None:
-        """Return the sum of the parts of all processes along the tree, or `None` if there are no parts."""
+        """Return the sum of all processes' parts, added along the tree, or `None` if there are no parts."""
         ...
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
@@ -78,7 +78,7 @@ def are_halves(left: range, right: range) -> bool:
 
 
 def sum_blocks(folded: Mapping[range, T]) -> T | None:
-    """Return the sum of folded blocks along the tree."""
+    """Return the sum of folded blocks, added along the tree."""
 
     def node(start: int, stop: int) -> T | None:
         block = folded.get(range(start, stop))

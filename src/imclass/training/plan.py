@@ -1,4 +1,4 @@
-"""The plan of a run. Each stage is resolved to a leg, with its network, images and preprocessing."""
+"""The plan of a run: a leg for each stage, with the network, images and preprocessing that the stage uses."""
 
 import contextlib
 import re
@@ -26,7 +26,7 @@ from imclass.models.rates import layer_rates
 from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
-# A stage's options.
+# Options that belong to a stage. `in_stage` adds the stage's number to them.
 STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
 SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
 
@@ -87,7 +87,8 @@ class Leg:
     def watched_splits(self) -> tuple[str, ...]:
         """Return the splits to score after each epoch.
 
-        This is the validation split, whose scores decide which weights are kept. Without one, all splits are scored.
+        This is the validation split, whose scores decide which weights are kept. If there is no validation split, all
+        held-out splits are scored.
         """
         return (VALIDATION,) if VALIDATION in self.held_out else self.held_out
 
@@ -123,7 +124,7 @@ class Splits:
 
 
 def resolve_models(config: Training, context: Context) -> Training:
-    """Return the config with the row of each model completed from the entry of its network."""
+    """Return the config with each model's row completed from the entry of the model's network."""
     stages = tuple(replace(s, model=resolve_model(s.model, context) if s.model else None) for s in config.stages)
     return replace(config, model=resolve_model(config.model, context), stages=stages)
 
@@ -177,7 +178,7 @@ def plan(
 def in_stage(number: int, name: str) -> Iterator[None]:
     """Add the stage's name to the message of a `UserError`, and its number to the options in the message.
 
-    Errors of the first stage are left unchanged.
+    Errors in the first stage are left unchanged.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """An epoch in which a solver fits the last layer to the features of the training images.
 
-Features are always computed in the same batches, and each batch is saved in the store at once. A run that was stopped
-or killed can therefore resume with exactly the same features. Other runs with the same images and weights read the
-features from the store.
+Features are always computed in the same batches, and each batch is saved in the store as soon as it is computed. A run
+that was stopped or killed can therefore resume with exactly the same features. Other runs with the same images and
+weights read the features from the store.
 """
 
 import contextlib
@@ -71,7 +71,7 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
 
 
 class FeatureTable:
-    """The features of a leg's training images with the current weights. `compute` adds the missing ones."""
+    """The features of a leg's training images, for the current weights. `compute` adds the missing ones."""
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state

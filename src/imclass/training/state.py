@@ -32,7 +32,7 @@ EPOCH_SUMS = ("main", "total", "correct", "images", "refused")  # summed over th
 
 @dataclass
 class State:
-    """Everything that changes during training. `enter` creates the parts that belong to the current leg."""
+    """Everything that changes during training. `enter` creates what belongs to the current leg."""
 
     runtime: Runtime
     seed: int = 0
@@ -63,7 +63,7 @@ class State:
     def enter(self, leg: Leg) -> None:
         """Begin a leg, or resume it from `checkpoint` if one is set.
 
-        A leg that begins takes over the weights of the previous leg, if there is one, but not its optimiser, history or
+        A new leg takes over the weights of the previous leg, if there is one, but not its optimiser, history or
         best weights.
         """
         classifier = leg.make()
@@ -104,7 +104,7 @@ class State:
         return model | optimiser_state.state_tensors(self.learner.network, self.learner.optimiser)
 
     def record(self) -> dict[str, Any]:
-        """Return the rest of the state as values that can be written as JSON."""
+        """Return the part of the state that is not in `tensors`, as values that can be written as JSON."""
         return {
             "at": to_json(self.at),
             "first": to_json(self.first),
@@ -137,7 +137,7 @@ class State:
         optimiser_state.restore_state(self.learner.network, self.learner.optimiser, tensors)
 
     def position(self, leg: Leg) -> Position:
-        """Return the position in the leg, as the leg's schedule needs it."""
+        """Return the position in the leg, in the form that schedules take."""
         done = self.at.step - self.first.step
         return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
 
@@ -147,9 +147,9 @@ class State:
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
-        """Step the optimiser. Return the name of the first value found that is not finite, or "".
+        """Take an optimiser step. Return the name of the first value that is not finite, or "" if all are finite.
 
-        This may be the loss, a gradient or a tensor changed by the step. If every image of the step was refused,
+        The value may be the loss, a gradient or a tensor changed by the step. If every image of the step was refused,
         `gradients` is None and nothing changes.
         """
         learner = self.learner

@@ -89,7 +89,7 @@ MISTAKES = {
     # classes
     "train mnist-lenet --data ./single": ["only 'cat'", "two classes"],
     "train mnist-lenet --data ./twins": ["'Cat' and 'cat' differ only in case"],
-    "train mnist-lenet --data ./gap": ["the class folders 'dog' of gap have no images"],
+    "train mnist-lenet --data ./gap": ["the class folders 'dog' in gap have no images"],
     "train mnist-lenet --data ./untaught": ["wolf", "is not in"],
     "evaluate model.safetensors --data birds": ["Not in the model: 'hen', 'owl'", "--classes"],
     "evaluate model.safetensors --data birds --classes notes.txt": ["--classes notes.txt", "JSON object"],
@@ -132,7 +132,7 @@ MISTAKES = {
     f"{DRY} --device tpu": ["--device tpu is not a device", "cuda"],
     # config
     "train --config nowhere.json": ["--config nowhere.json", "No such file"],
-    "train --config notes.txt": ["--config notes.txt", "JSON", "give a run or its config.json"],
+    "train --config notes.txt": ["--config notes.txt", "JSON", "pass a run or its config.json"],
     "train --resume begun": ["unknown option --resume: the same command resumes"],
     "train --recipe mnist-lenet": ["unknown option --recipe: the recipe's name comes first"],
     "train --config deep.json": ["--config deep.json", "JSON"],

@@ -263,7 +263,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
         ("--pretrained", "unknown option --pretrained: --init sets the model"),
         ("--weights x.pth", "unknown option --weights: --init sets the model"),
         ("--rates.hed 0", "--rates.hed matches no layer of the network; did you mean 'head'?"),
-        ("--rates.* 0", "--rates freezes every layer, so nothing would learn"),
+        ("--rates.* 0", "--rates freezes every layer, so nothing would be trained"),
         ("--rates.head x", "--rates.head is 'x'; it must be a finite number"),
         ("--rates.head -1", "--rates.head is -1.0; it must be a number of at least 0"),
         ("-b 8", "unknown option -b: options begin with two dashes"),

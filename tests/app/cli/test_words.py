@@ -95,7 +95,7 @@ def test_options_fill_the_fields_of_their_types() -> None:
         (
             PredictArguments,
             ["run", "-x"],
-            "unknown option -x: options begin with two dashes, as in --data; if it is a file, write it as ./-x",
+            "unknown option -x: options begin with two dashes, as in --data; to pass a file with this name, write ./-x",
         ),
         (TrainArguments, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
     ],

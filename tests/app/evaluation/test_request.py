@@ -81,7 +81,7 @@ def test_data_may_be_a_dataset(place: Path) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another split": ({"data": arrays(), "split": "train"}, "the data is the split 'test'"),
-    "to fit": ({"data": arrays(), "temperature": True}, "--temperature needs a validation split"),
+    "to fit": ({"data": arrays(), "temperature": True}, "a validation split is needed for --temperature"),
     "workers": ({"data": "pets", "workers": -1}, "--workers is -1"),
     "batch": ({"data": "pets", "batch": 0}, "--batch is 0"),
     "device": ({"data": "pets", "device": "tpu"}, "--device tpu is not a device"),

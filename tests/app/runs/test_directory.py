@@ -156,7 +156,7 @@ def test_a_second_process_is_refused(pets: Path, tmp_path: Path) -> None:
     next(iter(first))
     before = (run.folder / "config.json").read_text()
     with pytest.raises(
-        UserError, match=r"another process is training in .*; wait until it ends, or choose another --out"
+        UserError, match=r"another process is training in .*; wait until it has finished, or choose another --out"
     ):
         next(iter(begin(pets, run.folder)))
     with pytest.raises(UserError, match="another process is training"):

@@ -97,7 +97,7 @@ def test_a_picture_or_a_report_that_cannot_be_written_ends_no_run(
     errors = capsys.readouterr().err.splitlines()
     notes = [line for line in errors if line.startswith("note: ") and " (" in line]
     assert len(notes) == 2 - once and all("No space left" in note for note in notes)
-    assert notes[0].startswith("note: curves.png failed (")
+    assert notes[0].startswith("note: drawing curves.png failed (")
     assert all(f"try again with: imclass report {run}" in note for note in notes[1:])
     assert digest(run) == whole and not (run / "curves.png").exists() and (run / "report.html").exists() == once
     assert (tmp_path / "counted" / "curves.png").exists()

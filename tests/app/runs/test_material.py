@@ -104,7 +104,7 @@ def test_a_tree_s_validation_split_is_reported_if_it_has_no_test_split(
     make_splits(train=20, val=5)
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
     printed = capsys.readouterr()
-    assert "pets has a validation split but no test split: that split is reported as test" in printed.err
+    assert "pets has a validation split but no test split: the validation split is reported as test" in printed.err
     assert "25% of train is held out for validation" in printed.err
     assert "test: top-1" in printed.out and scorings()[-1] == (2, "test")
     page = Path("run/report.html").read_text()
@@ -127,7 +127,7 @@ def test_a_tree_with_both_keeps_them(capsys: pytest.CaptureFixture[str]) -> None
     recipe = "train careful --plugins plugins --data pets --batch 8 --epochs 1 --out careful"
     assert main(shlex.split(recipe)) == 0
     errors = capsys.readouterr().err
-    assert "pets comes with a validation split: that split is used instead of the recipe's 25% of train" in errors
+    assert "pets comes with a validation split, which is used instead of the recipe's 25% of train" in errors
     record = json.loads(Path("careful/config.json").read_text())
     assert record["training"]["validation"] == 0.0 and scorings("careful") == [(0, "validation"), (1, "test")]
     assert main(shlex.split(recipe)) == 0  # it is the same run
@@ -178,7 +178,8 @@ def test_a_recipe_s_batch_is_reduced_to_few_images_and_a_user_s_is_not(capsys: p
         capsys, "mnist-lenet"
     )
     assert main(shlex.split("train mnist-lenet --data pets --batch 17 --dry-run")) == 2
-    assert "--batch 17 is more than the 16 training images; choose a smaller batch" in capsys.readouterr().err
+    message = "--batch 17 is larger than the number of training images (16); choose a smaller batch"
+    assert message in capsys.readouterr().err
     assert main(shlex.split("train mnist-lenet --data pets --stages.0.batch 17 --dry-run")) == 2
     assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --out few")) == 0
     record = json.loads(Path("few/config.json").read_text())
@@ -195,8 +196,8 @@ def test_choices_that_are_likely_to_give_poor_results_are_noted(capsys: pytest.C
     assert "warm-up" not in notes(capsys, f"{long} 4")
     assert "warm-up" not in notes(capsys, f"{long} 13 --schedule.warmup-share 0.3")
     few = (
-        "16 training images are few for random weights. Start from trained weights with --init googlenet:bvlc, "
-        "other weights from `imclass weights`, or one of your models"
+        "16 training images are few for a network with random weights. Start from trained weights with "
+        "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
     )
     assert few in notes(capsys, long.removesuffix(" --schedule.warmup"))
     assert main(shlex.split("train mnist-lenet --dry-run")) == 0

@@ -79,7 +79,7 @@ def test_python_takes_the_keys_of_the_command_line() -> None:
         ({"epochs": 1.5}, "--epochs is 1.5; it must be a whole number"),
         ({"epochs": "1"}, "--epochs is '1'; it must be a whole number"),
         ({"batch": 8.0}, "--batch is 8.0; it must be a whole number"),
-        ({"optimiser": {"name": "adam"}}, "--optimiser lacks the field 'kind'; there are: adam, sgd"),
+        ({"optimiser": {"name": "adam"}}, "--optimiser lacks the field 'kind'; choose one of: adam, sgd"),
         ({"model": "resnet-18"}, "--model is 'resnet-18'; it must be an object with the fields of Model: network"),
         ({"schedule.rat": 1}, "Cosine has no field 'schedule.rat'; did you mean 'rate'?"),
         ({"model.width": 1}, "lenet-5 has no field 'width'; did you mean 'widths'?"),

@@ -129,7 +129,7 @@ def test_saved_scores_may_replace_a_model(tmp_path: Path, capsys: pytest.Capture
         (["a.npz", "absent"], "absent"),
         (["a.npz", "b.npz", "--list", "-1"], "--list is -1; it must be 0 or more images"),
         (["a.npz", "b.npz", "--protocol", "center,dense"], "names several protocols"),
-        (["a.npz", "b.npz", "--data", "pets"], "has been scored already"),
+        (["a.npz", "b.npz", "--data", "pets"], "contains finished scores"),
         (["a.npz", "text.npz"], "text.npz is not a valid score file"),
         (["a.npz", "other.npz"], "have different classes"),
     ],

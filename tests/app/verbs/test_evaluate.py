@@ -278,7 +278,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "save here": (("a.safetensors", *PETS, "--save", "./a.safetensors"), "--save a.safetensors already exists"),
     "one file twice": (
         ("a.safetensors", *PETS, "--plot", "p.png", "--reliability", "p.png"),
-        "two of the arguments point to p.png; give each its own file",
+        "two arguments name the same file, p.png; choose a different file for each",
     ),
     "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "use photo.npz"),
     "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),
@@ -314,7 +314,7 @@ SCORED = (
     (("--weights", "fit"), "has no scores for the validation split"),
     (("--temperature",), "has no scores for the validation split"),
     (("--save", "x.safetensors"), "contains scores, so --save has no model"),
-    (("--protocol", "flip"), "has been scored already"),
+    (("--protocol", "flip"), "contains finished scores"),
     (("--protocol", "flip,center"), "contains scores for only one protocol"),
 )
 

@@ -97,7 +97,7 @@ def test_names_are_kept_in_their_composed_form(tmp_path: Path, capsys: pytest.Ca
         ("--rename cat --out n.safetensors", "--rename cat does not have the form OLD=NEW"),
         ("--rename cat= --out n.safetensors", "--rename cat= does not have the form OLD=NEW"),
         ("--rename cat=x --rename cat=y --out n.safetensors", "--rename cat=y: class 'cat' is given two new names"),
-        ("--rename cat=x", "--rename writes a copy of MODEL and does not change MODEL; specify the copy with --out"),
+        ("--rename cat=x", "--rename does not change MODEL but writes a copy; choose the file for the copy with --out"),
         ("--out n.safetensors", "--out n.safetensors requires --rename OLD=NEW; pass the new names"),
         ("--rename cat=x --out m.safetensors", "--out m.safetensors already exists"),
         ("--rename cat=x --out n.pth", "the file name must end in .safetensors"),

@@ -126,7 +126,7 @@ def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr(geometry, "measure", fail)
     assert len(text(capsys, "models")) == 1 + len(FEW)
     assert main(["models", "lenet-5"]) == 2
-    assert "cannot be built and measured: AssertionError: measured" in capsys.readouterr().err
+    assert "cannot be built: AssertionError: measured" in capsys.readouterr().err
 
 
 def test_describing_one_network_does_not_list_the_others(
@@ -166,6 +166,6 @@ def test_a_network_that_cannot_be_described_is_noted_and_the_others_listed(
 def test_a_network_that_cannot_be_built_is_a_user_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "unlucky.py").write_text(BROKEN)
     assert main(["models", "unlucky", "--plugins", str(tmp_path)]) == 2
-    assert "network unlucky cannot be built and measured: ZeroDivisionError: no luck" in capsys.readouterr().err
+    assert "network unlucky cannot be built: ZeroDivisionError: no luck" in capsys.readouterr().err
     assert main(["models", "sizeless", "--plugins", str(tmp_path)]) == 2
     assert "imclass: the row of sizeless has no native height and width" in capsys.readouterr().err

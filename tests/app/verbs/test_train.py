@@ -48,7 +48,7 @@ def test_refused_training_images_are_counted_again_when_the_run_is_finished(
 
 def test_removing_the_checkpoints_of_a_finished_run_is_noted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split("train mnist-lenet --data pets --epochs 1 --batch 8 --out")
-    note = "note: the checkpoints of the finished run were removed; --keep-checkpoints keeps them"
+    note = "note: the checkpoints of the finished run were removed; to keep them, pass --keep-checkpoints"
     for out, more in (("removing", []), ("keeping", ["--keep-checkpoints"])):
         capsys.readouterr()
         assert main([*words, out, *more]) == 0

@@ -37,7 +37,7 @@ def test_the_size_of_a_stream_that_is_larger_than_its_boxes_is_read_from_its_hea
 def test_a_pillow_without_avif_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
     with pytest.raises(
-        BadImage, match="built without AVIF; install one that supports it: pip install --upgrade pillow"
+        BadImage, match="built without AVIF support; install one that has it: pip install --upgrade pillow"
     ) as bad:
         decode(avifs()["plain.avif"][0], "a.avif")
     assert (bad.value.code, bad.value.path) == ("unsupported", "a.avif")
@@ -90,7 +90,7 @@ class TestLimits:
         assert decode(long, max_pixels=60_000_000).shape == (1, 16_385, 3)
         monkeypatch.setattr(images, "MAX_FILE_BYTES", 100)
         (tmp_path / "a.jpg").write_bytes(bytes(150))
-        with pytest.raises(BadImage, match=r"150 bytes; at most 100 are read; set --max-megapixels above 50"):
+        with pytest.raises(BadImage, match=r"150 bytes, but at most 100 are read; set --max-megapixels above 50"):
             read_image_file(tmp_path / "a.jpg")
         assert len(read_image_file(tmp_path / "a.jpg", max_pixels=75_000_000)) == 150
 

@@ -342,7 +342,7 @@ class TestMistakes:
         tree(tmp_path, *number_files("a", "b"), "c/readme.txt")
         (tmp_path / "d").mkdir()
         text = message(tmp_path)
-        assert f"the class folders 'c', 'd' of {tmp_path} have no images, only other files (1 .txt); the" in text
+        assert f"the class folders 'c', 'd' in {tmp_path} have no images, only other files (1 .txt); the" in text
 
     def test_classes_with_files_of_other_formats(self, tmp_path: Path) -> None:
         tree(tmp_path, "train/a/1.svg", "train/a/2.svg", "train/b/1.SVG", "test/a/1.svg", "notes.md")

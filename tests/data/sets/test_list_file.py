@@ -67,10 +67,13 @@ def test_the_splits_are_those_of_a_table(tmp_path: Path) -> None:
         ("a.png 0\n\nx.png 1\n", "line 3: the file {folder}/x.png does not exist; correct or remove the line"),
         ("a.png 0\nb.png 1\n./a.png 1\n", "train_list.txt, line 3: a.png is already on line 1; keep one line"),
         ("a.png cat\nb.png Cat\nc.png dog", "line 2: label 'Cat' differs from 'cat' on line 1 only in case or spaces"),
-        ("a.png 0\nb.png 0\n", "train_list.txt: a classifier needs at least two classes, but the labels name '0'"),
+        (
+            "a.png 0\nb.png 0\n",
+            "train_list.txt: a classifier needs at least two classes, but the labels found are: '0'",
+        ),
         ("\n", "train_list.txt has no rows; add a line for each image"),
         ("/data/a.png 0\n", "line 1: /data/a.png is an absolute path; give it relative to {folder}"),
-        (b"\xff\xfe", "train_list.txt is not text in UTF-8; save it as UTF-8"),
+        (b"\xff\xfe", "train_list.txt is not UTF-8 text; save it as UTF-8"),
     ],
 )
 def test_a_mistake_gives_one_message(text: str | bytes, words: str, tmp_path: Path) -> None:

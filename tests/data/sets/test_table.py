@@ -49,7 +49,7 @@ def test_the_column_labels_holds_any_number_of_labels(tmp_path: Path) -> None:
     assert np.array_equal(whole[3], picture(0)) and whole.digest() == open_csv(table(tmp_path, SEVERAL))["all"].digest()
     assert whole.origin.name == "photos.csv" and whole.origin.path == str(tmp_path / "photos.csv")
     assert "1 of 4 images have no label" in whole.origin.notes
-    assert "1 labels were not judged and count neither as right nor as wrong" in whole.origin.notes
+    assert "1 labels were not annotated and count neither as right nor as wrong" in whole.origin.notes
 
 
 def test_commas_between_labels_are_noted(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ HEAD = "image,labels\n"
     [
         ("", "line 1: it has no columns; the first line must contain image and label"),
         ("file,tags\na.png,cat\n", "line 1: the columns are 'file', 'tags'; the first line must contain"),
-        ("image,label,labels\n", "line 1: the columns label and labels both occur; keep one"),
+        ("image,label,labels\n", "line 1: there are both a label and a labels column; keep one"),
         ("image,image,labels\n", "line 1: the column 'image' occurs twice"),
         (HEAD, "has no rows; add a line for each image"),
-        (HEAD + "a.png,cat\n", "needs at least two classes, but the labels name 'cat'"),
+        (HEAD + "a.png,cat\n", "needs at least two classes, but the labels found are: 'cat'"),
         (HEAD + "a.png,cat;dog\n\nz.png,cat\n", "line 4: the file .*z.png does not exist; correct"),
         (HEAD + "a.png,cat;dog\nsub\\d.png,cat\n", "line 3: the file .* does not exist; write the path with /"),
         (HEAD + "a.png,cat,dog\n", "line 2: the header has 2 columns, but this line has 3; put several labels"),
@@ -161,7 +161,7 @@ HEAD = "image,labels\n"
             "image,labels,split\na.png,cat;dog,train\nb.png,dogs,test\n",
             "line 3: no image of the split train has the label 'dogs'; did you mean 'dog'",
         ),
-        ("image,labels\na.png,caf\u00e9;tea\n".encode("latin-1"), "is not text in UTF-8; save it as CSV UTF-8"),
+        ("image,labels\na.png,caf\u00e9;tea\n".encode("latin-1"), "is not UTF-8 text; save it as CSV UTF-8"),
     ],
 )
 def test_a_mistake_gives_one_message_that_names_file_and_line(text: str | bytes, words: str, tmp_path: Path) -> None:

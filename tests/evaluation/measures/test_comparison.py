@@ -89,11 +89,11 @@ def test_other_orders_of_classes_do_not_matter() -> None:
 
 def test_other_classes_no_common_image_and_duplicates_are_refused() -> None:
     a = named_scores("run-a", [0], [0], ["1"])
-    with pytest.raises(UserError, match="only run-a has 'cow', only b has 'doe', 'elk'"):
+    with pytest.raises(UserError, match="only in run-a: 'cow'; only in b: 'doe', 'elk'"):
         pair_images(a, named_scores("b", [0], [0], ["1"], ("ant", "bee", "doe", "elk")))
     with pytest.raises(UserError, match="no image in common: '1' of run-a is not among the 1 images of b"):
         pair_images(a, named_scores("b", [0], [0], ["2"]))
-    with pytest.raises(UserError, match="b has the image '1' twice"):
+    with pytest.raises(UserError, match="b contains the image '1' twice"):
         pair_images(a, named_scores("b", [0, 1], [0, 0], ["1", "1"]))
 
 

@@ -219,7 +219,7 @@ def test_the_fine_stride_is_that_of_the_layers_before_the_pooling(name: str, coa
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet-cifar-20", "no pooling of stride 2 or more"),
+        ("resnet-cifar-20", "no pooling layer of stride 2 or more"),
         ("small-resnet", "some data bypasses the last pooling"),
         ("inception-v3", "some data bypasses the last pooling"),
     ],

@@ -86,7 +86,7 @@ def test_a_wrong_file_is_refused_and_left_unchanged(tmp_path: Path) -> None:
 
 def test_without_network_or_address_the_error_names_the_path_for_the_file(tmp_path: Path) -> None:
     where = f"as {tmp_path}/weights/resnet-18/{FILE.file} .its SHA-256 begins with {DIGEST[:8]}."
-    with pytest.raises(UserError, match=f"--offline forbids a download. By hand: save {FILE.url} {where}"):
+    with pytest.raises(UserError, match=f"--offline forbids downloading it. By hand: save {FILE.url} {where}"):
         obtain_file(FILE, Store(tmp_path, offline=True))
     with pytest.raises(
         UserError, match=r"cannot be downloaded directly. By hand: save BVLC's .*bvlc_googlenet_fp16.npz"

@@ -38,11 +38,11 @@ def test_scales_for_a_protocol_without_them_are_refused() -> None:
 
 @pytest.mark.parametrize("scales", [(), (0,), (256, -1)])
 def test_empty_and_non_positive_scales_are_refused(scales: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"--scales is .*; it must be one or more sides in pixels"):
+    with pytest.raises(UserError, match=r"--scales is .*; it must be one or more lengths in pixels"):
         replace_scales(DENSE, scales)
 
 
 def test_a_scale_below_the_native_size_is_refused() -> None:
     check_scales("dense", (224, 225), Preprocess())
-    with pytest.raises(UserError, match=r"protocol dense: Q is 223 pixels; .* native size 224"):
+    with pytest.raises(UserError, match=r"protocol dense: Q is 223 pixels; .* at least 224"):
         check_scales("dense", (256, 223), Preprocess())

@@ -169,7 +169,7 @@ def test_a_class_with_one_image_is_refused(link: str) -> None:
     labels[:] = 0
     labels[4] = 1
     targets = OneOf(labels) if link == "softmax" else AnyOf(np.eye(2, dtype=np.int8)[labels])
-    with pytest.raises(UserError, match=r"class number \d has \d training images.*needs at least 2 of both"):
+    with pytest.raises(UserError, match=r"needs at least 2 training images.*class number \d, there are \d with it"):
         Logistic().fit(x, targets, 2)
 
 

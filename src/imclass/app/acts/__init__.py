@@ -1,1 +1,1 @@
-"""The work of `imclass data` and `imclass weights`. Their lists are made elsewhere, without importing PyTorch."""
+"""The actions of `imclass data` and `imclass weights`. Lists are made elsewhere, without importing PyTorch."""

@@ -1,4 +1,4 @@
-"""The work of the verb `data`: fetch, check and export data sets."""
+"""The actions of `imclass data`: fetching, checking and exporting data sets."""
 # Tested in tests/app/verbs/test_data.py
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def fetch_dataset(name: str, context: Context) -> dict[str, Any]:
     source: DatasetEntry = dataset_table(context)[name]
     if source.get is None:
         raise UserError(
-            f"{name} cannot be downloaded; either it needs no download, or it must be copied "
+            f"{name} cannot be downloaded; it either needs no download or must be copied "
             f"into {context.store.folder} by hand ({source.summary})"
         )
     source.get(DataLocation(context.store))
@@ -45,7 +45,7 @@ def fetch_dataset(name: str, context: Context) -> dict[str, Any]:
 
 
 def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int = 0) -> dict[str, Any]:
-    """Decode every image of every split. Report unusable images, and any problem that prevents training."""
+    """Decode every image of every split. Return a record with image counts, unusable images, and other problems."""
     cut = Cut(seed=split_seed)
     splits = open_splits(name, context, cut)
     first = take_split(splits, "train", name)
@@ -72,7 +72,7 @@ def audit_dataset(name: str, context: Context, split_seed: int = 0, workers: int
 
 
 def split_problem(opened: Sequence[Dataset]) -> str:
-    """Return the reason why the first split cannot be used for training or another split cannot be scored, or ""."""
+    """Return what prevents training on the first split or scoring the other splits, or "" if nothing does."""
     try:
         check_learnable(opened[0])
         check_scorable(opened[1:])
@@ -102,7 +102,7 @@ def check_text(record: Mapping[str, Any]) -> str:
 def export_images(
     name: str, out: Path | None, context: Context, split: str = "test", most: int = 100, split_seed: int = 0
 ) -> dict[str, Any]:
-    """Write up to `most` images of a split, balanced across its classes, as OUT/CLASS/INDEX.png files.
+    """Write up to `most` images of a split, balanced across classes, as OUT/CLASS/INDEX.png files.
 
     OUT must be new or empty. The returned record lists the images that could not be read.
     """
@@ -113,7 +113,7 @@ def export_images(
         raise UserError(f"--out {out} already exists; choose a new or empty folder")
     dataset = open_split(name, split, context, Cut(seed=split_seed))
     if out.resolve().is_relative_to(dataset.origin.path):
-        why = f"--out {out} is inside the data folder {dataset.origin.path}, so its images would be read as data"
+        why = f"--out {out} is inside the data folder {dataset.origin.path}, so the exported images would become data"
         raise UserError(f"{why}; choose a folder outside the data folder")
     labels = labels_of(dataset.targets, "an export into a folder for each class", "copy the CSV file's images")
     chosen = balanced_order(labels)[:most].tolist()
@@ -122,7 +122,7 @@ def export_images(
 
 
 def balanced_order(labels: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return the positions of all images in a balanced order: one image from each class in turn."""
+    """Return the positions of all images, in an order that takes one image from each class in turn."""
     order = np.argsort(labels, kind="stable")
     class_start = np.searchsorted(labels[order], labels[order])  # where each image's class begins in that order
     rank = np.arange(len(labels)) - class_start  # the position of each image within its class

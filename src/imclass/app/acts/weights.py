@@ -1,4 +1,4 @@
-"""The work of the verb `weights`: import or verify weights from other libraries, and export or fold models."""
+"""The actions of `imclass weights`: importing and verifying weights, and exporting and folding models."""
 # Tested in tests/app/verbs/test_weights.py
 
 import json
@@ -23,13 +23,13 @@ from imclass.models.foreign.export import export_bytes, export_network
 from imclass.models.foreign.matching import TensorMatch
 from imclass.store.context import Context
 
-FORMATS = (".safetensors", ".pth", ".pt")  # file extensions that `export` writes
+FORMATS = (".safetensors", ".pth", ".pt")  # file extensions accepted by `export`
 
 
 def import_file(
     file: Path, network: str, out: Path, context: Context, options: ImportOptions, classes: Path | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Convert another library's weight file to a model file. Return a description as a record and as text."""
+    """Convert another library's weight file into a model file. Return a description as a record and as text."""
     check_target(out, "--out", ".safetensors")
     names = read_class_names(classes) if classes else None
     options = replace(options, classes=names, known_classes=default_names(network, context))
@@ -92,12 +92,12 @@ def fold_model(
 
 
 def round_values(values: Sequence[float]) -> list[float]:
-    """Return up to three values, rounded to four decimal places. The other values of a mean image are left out."""
+    """Return at most three values, rounded to four decimal places, because a mean image has too many to print."""
     return [round(v, 4) for v in values[:3]]
 
 
 def fit_record(match: TensorMatch) -> dict[str, Any]:
-    """Return a tensor match as a JSON record."""
+    """Return a JSON record that says how well the tensors of a file match a network."""
     record = asdict(match)
     fields = ("network", "row", "classes", "missing", "extra", "wrong", "notes")
     summary = {"loads": match.is_complete, "fit": len(match.pairs), "library": match.naming}
@@ -126,6 +126,6 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def default_names(network: str, context: Context | None = None) -> Mapping[int, Sequence[str]]:
-    """Return default class names, keyed by number of classes: those of CIFAR-10 if the network accepts its images."""
+    """Return default class names by number of classes: CIFAR-10's if the network accepts CIFAR images, else none."""
     entry: NetworkEntry = networks(context)[network]
     return {10: CIFAR10.classes} if (native_size(entry.row, network), entry.w_in) == (32, 3) else {}

@@ -12,10 +12,11 @@ from imclass.core.text import printable_text
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a verb: a record for `--json`, a text for people, the exit code, and notes for standard error.
+    """The result of a verb: a record for `--json`, text for people, an exit code, and notes for standard error.
 
-    `last` writes files. It is called after the answer has been printed, so that the answer appears even if the disk is
-    full. A verb that prints its output while it runs returns an answer with neither a record nor a text.
+    `last` is a function that writes the verb's files. It is called after the answer has been printed, so that the
+    answer appears even if the disk is full. If a verb prints its output while it runs, its answer has no record and
+    no text.
     """
 
     record: Any = None
@@ -41,7 +42,7 @@ def print_answer(answer: Answer, as_json: bool) -> int:
 
 
 def print_json(record: Any) -> None:
-    """Print one JSON record on standard output."""
+    """Print a record as JSON on standard output."""
     print(json.dumps(record, indent=2))
 
 

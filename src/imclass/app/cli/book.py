@@ -11,7 +11,7 @@ STEPS_PER_LINE = 100  # steps
 
 
 class BookLog:
-    """A log in the format of the event handler in the chapter "Image classification" of the PaddlePaddle book.
+    """A training log in the format used in the image classification chapter of the PaddlePaddle book.
 
     As in the book, the number after "Pass" is the step, and the number after "Batch" is the epoch. Both are counted
     from 0. Cost and accuracy are for one batch. Problems are printed on separate lines.
@@ -51,7 +51,7 @@ class BookLog:
 
 
 def book_step(event: StepEnd) -> str:
-    """Return the text for a step: a line for the first of every hundred steps in an epoch, a dot for the others."""
+    """Return the text for a step: a line for the first of every hundred steps in an epoch, and a dot for the others."""
     step = event.at.batch - 1
     if step % STEPS_PER_LINE:
         return "."
@@ -60,7 +60,7 @@ def book_step(event: StepEnd) -> str:
 
 
 def book_test(event: Evaluated) -> str:
-    """Return the line for a split that was scored after an epoch, with numbers to two significant digits."""
+    """Return a line with the loss and the main measure of a split after an epoch, to two significant digits."""
     result = event.result
     loss, share = result.measures["loss"], result.measures[result.main]
     name = "Acc" if result.main == "top1" else measure_title(result.main)

@@ -1,4 +1,4 @@
-"""Checks of options that are common to several verbs, made before any work is done."""
+"""Checks and conversions of options shared by several verbs. They run before any work is done."""
 # Tested in tests/app/cli/test_main.py
 
 import json
@@ -11,7 +11,7 @@ from imclass.store.store import Store, open_store
 
 
 def context_of(common: CommonArguments, max_megapixels: float | None = None) -> Context:
-    """Return the context specified by the options: the store, the plugins, and the maximum size of an image."""
+    """Return the context that the options specify: the store, the plugins, and the maximum size of an image."""
     return open_context(store_of(common), common.plugins, max_megapixels)
 
 
@@ -21,12 +21,12 @@ def store_of(common: CommonArguments) -> Store:
 
 
 def check_workers(workers: int) -> None:
-    """Raise `UserError` for a negative number of decoding threads."""
+    """Raise `UserError` if the number of decoding threads is negative."""
     require(workers >= 0, "workers", workers, "0 or more threads")
 
 
 def read_class_mapping(path: Path | None) -> dict[str, str] | None:
-    """Read a class mapping from a JSON file. Return None if there is no file to read."""
+    """Read a mapping of class names from a JSON file. Return None if `path` is None."""
     if path is None:
         return None
     if not path.is_file():
@@ -36,5 +36,7 @@ def read_class_mapping(path: Path | None) -> dict[str, str] | None:
     except (OSError, ValueError, RecursionError):
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
-        raise UserError(f'--classes {path} must contain a JSON object of class names, such as {{"puppy": "dog"}}')
+        raise UserError(
+            f'--classes {path} must contain a JSON object that maps class names, such as {{"puppy": "dog"}}'
+        )
     return mapping

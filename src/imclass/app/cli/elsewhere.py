@@ -25,7 +25,7 @@ VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "version": "imclass --version prints the version",
     }
 )
-# For verbs that accept a model. Config fields have a separate table in app/runs.
+# For verbs that take a MODEL. The fields of a config have a separate table in app/runs.
 OPTIONS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "pretrained": "MODEL may be NETWORK:WEIGHTS, which `imclass weights` lists",

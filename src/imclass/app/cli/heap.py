@@ -11,7 +11,7 @@ def share_heap() -> bool:
 
     By default, glibc gives each thread its own heap. Memory freed in one heap is not reused by other threads. In a run
     on a folder of photos, the heaps of the decoding threads hold as much as 150 MB of unused memory. Call this function
-    before any thread starts, because threads do not change their heap later.
+    before any thread starts, because threads never switch heaps.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return bool(mallopt and mallopt(ARENA_MAX, 1))

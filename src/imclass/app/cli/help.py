@@ -20,9 +20,9 @@ from imclass.core.override import EMPTY_LIST_WORD
 from imclass.core.tables import EntryTable
 from imclass.training.kinds import kind_tables
 
-MIN_HELP_COLUMNS, WIDEST = 40, 100  # narrowest and widest help, in columns
+MIN_HELP_COLUMNS, WIDEST = 40, 100  # minimum and maximum width of the help, in columns
 FIELD_COLUMN = 45  # where the comments on a recipe's fields begin
-MIN_TEXT_COLUMNS = 30  # columns; a text that has less room next to its option goes below the option
+MIN_TEXT_COLUMNS = 30  # columns; if a text has less room next to its option, it is printed below
 MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
@@ -48,7 +48,7 @@ def overview() -> str:
 
 
 def verb_help(verb: str, kind: type) -> str:
-    """Return the help text for a verb, with a line for each of its arguments."""
+    """Return the help text for a verb, with a line for each argument."""
     syntax = syntax_of(kind)
     positional = {argument.label: brief(argument) for argument in syntax.positional}
     options = {option.label: brief(option) for option in syntax.options}
@@ -61,7 +61,7 @@ def verb_help(verb: str, kind: type) -> str:
 
 
 def brief(argument: Argument) -> str:
-    """Return the first sentence of an argument's text, followed by the argument's default."""
+    """Return the first sentence of an argument's text, followed by the default value if there is one."""
     return f"{argument.summary} (default: {argument.default})" if argument.default else argument.summary
 
 
@@ -81,7 +81,7 @@ def help_row(label: str, text: str, column: int) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """Return a description, wrapped to the width of the terminal except for indented paragraphs."""
+    """Return a description with each paragraph wrapped to the terminal's width, unless it is indented."""
     return "\n\n".join(
         textwrap.indent(textwrap.dedent(part), "  ") if part.startswith(" ") else wrap_text(part)
         for part in text.split("\n\n")
@@ -117,7 +117,7 @@ def is_coloured() -> bool:
 
 
 def explain(verb: str, words: Sequence[str]) -> None:
-    """Print the help of a verb. For `train` with a recipe, also print every field of the recipe's config."""
+    """Print the help for a verb. For `train` with a recipe, also print every field of the recipe's config."""
     lines: list[str] = []
     if verb == "train":
         arguments, _ = parse(TrainArguments, [word for word in words if word not in ("-h", "--help")], "imclass train")
@@ -138,12 +138,12 @@ def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
 
 
 def kind_lines(table: EntryTable) -> list[str]:
-    """Return a line for each field of every kind in a table."""
+    """Return a line for each field of each kind in a table, such as "pad.pixels"."""
     return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
 
 def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
-    """Yield a pair for each field of a config: the option with its value, and the comment on the field in the code."""
+    """Yield two texts for each field of a config: the option with its value, and the field's comment in the code."""
     single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
         unset = key in ("recipe", "split.kind") or key.startswith("model.row") or (single and key == "stages.0.name")
@@ -160,9 +160,9 @@ def find_item(values: tuple[Any, ...], name: str) -> Any:
 
 
 def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
-    """Return the comment on a field in the code, or "" if there is none. `names` is the path to the field.
+    """Return the comment that follows a field in the source code, or "" if there is none.
 
-    For a field named `kind`, return a list of all kinds instead.
+    `names` is the path to the field. For a field named `kind`, return the names of all kinds instead.
     """
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)

@@ -1,4 +1,4 @@
-"""Lists of entries, built from the tables or read from an index in the store. The index needs no PyTorch."""
+"""Lists of entries, built from tables or read from an index in the store. Reading an index needs no PyTorch."""
 
 import json
 import platform
@@ -40,7 +40,7 @@ def describe_entries(
 ) -> Listing:
     """Return a listing of all entries.
 
-    The row of an entry is its name plus `row(name, entry)`. Its details are `detail(name, entry)`.
+    An entry's row contains its name and the items of `row(name, entry)`. Its details are `detail(name, entry)`.
     """
     rows, details, failures = [], {}, list(found.failures)
     for name, entry in found.entries.items():
@@ -55,7 +55,7 @@ def describe_entries(
 
 
 def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context], Listing]) -> Listing:
-    """Return the listing built by `make`, or the stored listing if no file of the package or the plugins has changed.
+    """Return the stored listing if no file of the package or the plugins has changed. Otherwise, call `make`.
 
     Rows may depend on any file of the package, so all files are checked, which takes a few milliseconds. A listing with
     failures is not stored, because it depends on the installed libraries.
@@ -71,7 +71,7 @@ def cached_listing(verb: str, common: CommonArguments, make: Callable[[Context],
 
 
 def listing_index(verb: str, common: CommonArguments) -> Index:
-    """Return the index for the list of a verb with the given plugins."""
+    """Return the index that stores a verb's list. There is a separate index for each set of plugins."""
     files = [*sorted(PACKAGE_FOLDER.rglob("*.py")), *plugin_files(common.plugins)]
     version = f"imclass {installed_version('imclass')}, Python {platform.python_version()}"
     return open_index(open_store(common.store), verb, [PACKAGE_FOLDER, *common.plugins], files, version)
@@ -91,9 +91,9 @@ def listing_answer(
 ) -> Answer:
     """Return an answer with a table of all entries, or with the details of the entry called `name`.
 
-    Raise `UserError` for an unknown name. The message suggests a similar name, or one of the `acts`, which are words
-    that may be used instead of a name. `columns` returns the part of a row to show in the table. The JSON record
-    contains the entire row.
+    `acts` are words that users may write in place of a name, such as "get". Raise `UserError` for an unknown name; the
+    message suggests a similar name or act. `columns` returns the part of a row that the table shows. The JSON record
+    contains entire rows.
     """
     notes = failure_notes(found.failures)
     if name is None:

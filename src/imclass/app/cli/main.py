@@ -1,7 +1,7 @@
 """The entry point of the command line: parse the words, run a verb, and print any failure as one message.
 
-Exit codes: 0 done; 1 done, but some inputs were refused; 2 a user error; 70 a bug in imclass; 75
-interrupted: progress is saved, and the same command resumes.
+The exit codes are 0 (done), 1 (done, but some inputs were refused), 2 (a user error), 70 (a bug in imclass) and 75
+(interrupted; the same command resumes a training run).
 """
 
 import atexit
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with safe_streams(), interrupt_at_signals():
         try:
             code = dispatch(words)
-            sys.stdout.flush()  # here, where errors from a full disk or a closed pipe are handled
+            sys.stdout.flush()  # here, so that errors from a full disk or a closed pipe are caught below
         except KeyboardInterrupt as error:  # `Interrupted` is a subclass with a message
             code = print_error(f"{str(error) or 'interrupted'}. To resume: imclass {shlex.join(words)}", INTERRUPTED)
         except BrokenPipeError:
@@ -98,7 +98,7 @@ def explain_failure(error: Exception) -> int:
 
 
 def issues_url_text() -> str:
-    """Return a phrase that names the place to report a bug, such as the Issues URL in the package's metadata."""
+    """Return a phrase that says where to report a bug: at the Issues URL in the package's metadata, if there is one."""
     try:
         urls = dict(url.split(", ", 1) for url in metadata.metadata("imclass").get_all("Project-URL", []))
     except metadata.PackageNotFoundError:
@@ -132,7 +132,7 @@ def dispatch(words: Sequence[str]) -> int:
         hint = f": {VERBS_ELSEWHERE[verb]}" if verb in VERBS_ELSEWHERE else suggestion(verb, VERBS)
         raise UserError(f"unknown verb {verb!r}{hint}")
     if any(word in ("-h", "--help") for word in rest):
-        from imclass.app.cli.help import explain  # not above, because most commands need no help
+        from imclass.app.cli.help import explain  # imported here, because most commands print no help
 
         explain(verb, rest)
         return DONE
@@ -140,7 +140,7 @@ def dispatch(words: Sequence[str]) -> int:
         if wait_for_first():
             return USER_ERROR
         check_single_process()
-        from imclass.app.cli.options import read_train  # not above, so that help is printed at once
+        from imclass.app.cli.options import read_train  # imported here, so that help is printed at once
 
         return run_verb("train", read_train(rest))
     arguments, others = parse(VERBS[verb], rest, f"imclass {verb}", OPTIONS_ELSEWHERE)
@@ -152,7 +152,7 @@ def dispatch(words: Sequence[str]) -> int:
 def run_verb(verb: str, arguments: Any) -> int:
     """Run a verb and print its answer.
 
-    The verbs are not imported at the top of this file. The imports would be circular, and would load PyTorch.
+    The verb is imported here, because an import at the top of this file would be circular and would load PyTorch.
     """
     answer: Answer = import_module(f"imclass.app.verbs.{verb}").run(arguments)
     return print_answer(answer, arguments.common.json)

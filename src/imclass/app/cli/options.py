@@ -32,13 +32,13 @@ class TrainRequest:
 
 
 def read_train(words: Sequence[str]) -> TrainRequest:
-    """Parse `RECIPE [options]`."""
+    """Parse the words that follow `imclass train`."""
     arguments, choices = parse(TrainArguments, words, "imclass train")
     context = context_of(arguments.common)
     if arguments.recipe is None and arguments.config is None:
-        check_fields(key for key in choices if key in ("recipe", "resume"))  # better than "RECIPE is missing"
+        check_fields(key for key in choices if key in ("recipe", "resume"))  # clearer than "RECIPE is missing"
     training, execution = base_configs(arguments, context)
-    from imclass.app.runs.configure import override_config  # not above, because it imports torch
+    from imclass.app.runs.configure import override_config  # here, because it imports torch
 
     changes = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
     try:
@@ -50,7 +50,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 
 
 def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training, Execution]:
-    """Return the configs to which the options are applied: those of the recipe, or those in the --config file."""
+    """Return the configs to which the options are applied. They come from --config or, without it, from the recipe."""
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
         from imclass.training.kinds import kind_tables
@@ -58,7 +58,7 @@ def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training,
         training, execution = read_config(arguments.config, kind_tables(context))
         if arguments.recipe not in (None, training.recipe):
             why = f"--config {arguments.config} belongs to the recipe {training.recipe!r}, not {arguments.recipe!r}"
-            raise UserError(f"{why}; pass that recipe, or drop --config")
+            raise UserError(f"{why}; leave out either RECIPE or --config")
         return training, execution
     if arguments.recipe is None:
         raise UserError("RECIPE is missing; run imclass train RECIPE [options]. `imclass recipes` lists the recipes")

@@ -1,6 +1,6 @@
-"""Progress of scoring and training on standard error.
+"""Progress of evaluation and training, shown on standard error.
 
-Training shows loss, accuracy, images per second, data wait and time left.
+During training, it includes the loss, accuracy, images per second, time spent waiting for images, and time left.
 """
 
 import math
@@ -26,13 +26,13 @@ from imclass.training.events import (
     StepEnd,
 )
 
-WIDE_TERMINAL = 110  # minimum columns for a bar with the rate and the data wait
+WIDE_TERMINAL = 110  # minimum columns for a bar that shows the rate and the waiting time
 
 
 class EvaluationProgress:
     """The progress of an evaluation: notes and, on a terminal, a bar with the image count, rate and time left.
 
-    As a context manager, it removes the bar on exit.
+    When used as a context manager, it removes the bar on exit.
     """
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class EvaluationProgress:
 class EpochSums:
     """Sums over the steps that this process has run in the current epoch.
 
-    If the process resumed in the middle of the epoch, earlier steps are not included.
+    If training was resumed in the middle of the epoch, earlier steps are not included.
     """
 
-    counted: str = "top1"  # the measure that `correct` counts
+    counted: str = "top1"  # the name of the measure for the fraction of correct images
     images: int = 0
     computed: int = 0  # the number of images whose features were computed
     correct: int = 0
@@ -105,7 +105,7 @@ class EpochSums:
 
     @property
     def means(self) -> str:
-        """The means over the images processed so far, as text."""
+        """The mean loss and measure over the images processed so far, as text."""
         n = max(1, self.images)
         return means_text(self.main / n, {self.counted: self.correct / n}, self.total / n)
 
@@ -120,7 +120,7 @@ class EpochSums:
 
 
 def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
-    """Return the means of an epoch as text."""
+    """Return the mean loss and measures of an epoch as text."""
     more = f" (+ {total - main:.4f} auxiliary)" if total != main else ""
     shares = [f"{measure_title(name)} {100 * share:.2f}%" for name, share in measures.items()]
     return "  ".join([f"loss {main:.4f}{more}", *shares])
@@ -133,10 +133,10 @@ def measure_text(split: str, measures: Mapping[str, float], main: str) -> str:
 
 
 def unpaired_lines(event: StepEnd) -> Iterator[str]:
-    """Yield a line that lists the images left out of a step, if any. Each was alone in its part of the batch."""
+    """Yield a line that lists any images left out of a step because each was alone in its part of the batch."""
     if event.alone:
         names = printable_text(", ".join(event.alone))
-        yield f"step {event.at.step:,}: left out, because batch norm needs two images in a part: {names}"
+        yield f"step {event.at.step:,}: left out, because batch norm needs two images in each part of a batch: {names}"
 
 
 class RefusalLines:
@@ -222,7 +222,7 @@ class TrainingProgress:
             case NonFinite():
                 names = printable_text(", ".join(event.names[:10]))
                 self.print_line(f"step {event.at.step:,}: {event.what} is not finite; images: {names}")
-            case Saved(problem=problem) if bool(problem) != self.unsaved:  # printed once while the disk stays full
+            case Saved(problem=problem) if bool(problem) != self.unsaved:  # printed only when this changes
                 self.unsaved = bool(problem)
                 failed = f"no checkpoint could be written ({problem}); training continues"
                 self.print_line(f"step {event.at.step:,}: {failed if problem else 'checkpoints can be written again'}")
@@ -247,8 +247,8 @@ class TrainingProgress:
     def epoch_line(self, event: EpochEnd) -> str:
         """Return the line for a finished epoch.
 
-        If the terminal is too narrow, the data wait is omitted first, then the rate. The rate and the time left
-        are unknown, and are omitted, if this process resumed after the last step of the epoch.
+        If the terminal is too narrow, the waiting time is left out first, then the rate. If training was resumed after
+        the last step of the epoch, both are unknown, as is the time left, and none of the three is shown.
         """
         sums = self.sums
         means = means_text(event.main, event.measures, event.total)

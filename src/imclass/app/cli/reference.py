@@ -41,7 +41,7 @@ A MODEL is the folder of a run, of one of its legs (`RUN/legs/NN-NAME`) or of a 
 
 
 def reference() -> str:
-    """Return the text of the page."""
+    """Return the text of docs/commands.md."""
     contents = [f"- [`imclass {verb}`](#imclass-{verb}): {syntax_of(kind).summary}." for verb, kind in VERBS.items()]
     common = "\n".join(["## Options of every verb\n", *map(item, syntax_of(CommonArguments).options)])
     verbs = [verb_section(verb, kind) for verb, kind in VERBS.items()]
@@ -57,7 +57,7 @@ def verb_section(verb: str, kind: type) -> str:
 
 
 def argument_list(title: str, arguments: Sequence[Argument]) -> list[str]:
-    """Return a heading and a list of arguments, or an empty list if there are no arguments."""
+    """Return a heading and a Markdown list of the arguments, or [] if there are no arguments."""
     return [f"{title}:", "\n".join(map(item, arguments))] if arguments else []
 
 
@@ -68,7 +68,7 @@ def item(argument: Argument) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Return a paragraph of a description. Wrap it unless it is indented."""
+    """Return a paragraph of a description, wrapped unless it is indented."""
     return text if text.startswith(" ") else wrap_markdown(quote_options(" ".join(text.split())))
 
 

@@ -10,7 +10,7 @@ CLEAR_LINE = "\r\x1b[2K"  # go to the first column and erase the line
 
 
 class LossyStream:
-    """A text stream that discards all text after a failure, so that a lost progress line does not end training."""
+    """A text stream that discards all text after a write has failed, so that the failure does not end training."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -19,7 +19,7 @@ class LossyStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text. If that fails, discard all further text."""
+        """Write text. If that fails, discard all further text."""
         try:
             self.stream.write(text)
         except OSError:
@@ -32,7 +32,7 @@ class LossyStream:
 
 
 def flush(stream: Any) -> None:
-    """Flush a stream, and silence it if it cannot be written to."""
+    """Flush a stream. If it cannot be written to, silence it."""
     try:
         stream.flush()
     except OSError:
@@ -42,7 +42,7 @@ def flush(stream: Any) -> None:
 def interject(line: str) -> None:
     """Write a line to standard error without buffering. Signal handlers may call this function even during a `print`.
 
-    On a terminal, the line replaces the progress bar at the cursor, and the bar is redrawn below.
+    On a terminal, the line overwrites the progress bar, which is then redrawn on the next line.
     """
     with contextlib.suppress(OSError, AttributeError):  # stderr may be closed, or not a file, as in notebooks
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
@@ -58,16 +58,16 @@ def silence(stream: Any) -> None:
 
 
 def reopen_closed() -> None:
-    """Open the null device for each closed standard stream. Otherwise a file opened later could receive the output."""
+    """Open the null device in place of each closed standard stream, so that no other file receives its output."""
     handle = os.open(os.devnull, os.O_RDWR)
     while handle <= 2:
-        handle = os.dup(handle)  # the lowest number that is free
+        handle = os.dup(handle)  # the lowest free number
     os.close(handle)
 
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[None]:
-    """Make `print` work within a block even if streams are closed, stderr fails, or file names are not valid text."""
+    """Make `print` work within the block even if streams are closed, stderr fails, or a file name is not valid text."""
     reopen_closed()
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))

@@ -1,6 +1,6 @@
-"""The syntax of a verb, with one record per argument, for the parser, the help and the reference.
+"""The syntax of a verb: one record per argument, used by the parser, the help and the reference.
 
-The first sentence of an argument's text is its short help.
+The first sentence of an argument's text is also its short description in the help.
 """
 # Tested in tests/app/cli/test_help.py
 
@@ -23,10 +23,11 @@ TYPES = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text
 
 @dataclass(frozen=True)
 class Arg:
-    """An annotation of a field, with texts for the help.
+    """An annotation on the field of an argument, with texts for the help.
 
-    `value` is the placeholder for the argument's value. `default` describes a default of None. `text` describes an
-    argument that is common to several verbs; other arguments are described below their field.
+    `value` is the placeholder for the argument's value. `default` is the default shown in the help if the field's
+    default is None. `text` describes an argument shared by several verbs; the string below a field describes any other
+    argument.
     """
 
     value: str = ""
@@ -37,9 +38,9 @@ class Arg:
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a verb, as described in its help."""
+    """An argument of a verb, as described in the verb's help."""
 
-    name: str  # "--batch", or "" for a positional one
+    name: str  # "--batch", or "" for a positional argument
     value: str  # "N", or "" for a flag
     type: str
     choices: tuple[str, ...]
@@ -71,12 +72,12 @@ class Syntax:
         return " ".join(self.about.split("\n\n")[0].split()).split(". ")[0].rstrip(".")
 
     def usage(self, verb: str) -> str:
-        """Return the command in one line."""
+        """Return the usage line of the verb, such as "imclass info MODEL [options]"."""
         return " ".join(["imclass", verb, *(argument.label for argument in self.positional), "[options]"])
 
 
 def mark_of(hint: Any) -> Arg:
-    """Return the `Arg` of a type hint, or an empty `Arg` if there is none."""
+    """Return the `Arg` in a type hint, or an empty `Arg` if there is none."""
     return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Arg)), Arg())
 
 
@@ -96,7 +97,7 @@ def syntax_of(kind: type) -> Syntax:
 
 
 def argument(field: dataclasses.Field[Any], hint: Any, mark: Arg, text: str) -> Argument:
-    """Return the record for one field."""
+    """Return the `Argument` for a field."""
     plain = scalar(hint)
     choices = tuple(map(str, typing.get_args(plain))) if typing.get_origin(plain) is Literal else ()
     name = "" if mark.positional else f"--{field.name.rstrip('_').replace('_', '-')}"
@@ -114,9 +115,9 @@ def scalar(hint: Any) -> Any:
 
 
 def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
-    """Return a class's docstring and the texts below its fields, read from the source code.
+    """Return a class's docstring and the text below each of its fields.
 
-    The class itself has no docstring under `python -OO`.
+    Both are read from the source code, because classes have no docstrings under `python -OO`.
     """
     module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
@@ -131,7 +132,7 @@ def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
 FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
 EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
 
-# Arguments that several verbs share, with their texts.
+# Arguments shared by several verbs, with their texts.
 MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
 ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
 PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."

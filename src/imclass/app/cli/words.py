@@ -20,7 +20,7 @@ BARE_OPTION = re.compile(r"([a-z][\w.-]*)=(.+)", re.IGNORECASE)  # as in other t
 
 
 def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the positional words, and a pair for each option: its key, and the words up to the next option.
+    """Return the positional words, and a pair for each option: its key and the words up to the next option.
 
     Words between "--key=value" and the next option are positional, and so are all words after "--". A leading "~" is
     expanded to the home folder, because the shell does not expand it in "--out=~/run".
@@ -33,7 +33,7 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
             return [*positions, *words[i + 1 :]], options
         if SHORT_OPTION.match(word):
             why = f"unknown option {word}: options begin with two dashes, as in --data"
-            raise UserError(f"{why}; if it is a file, write it as ./{word}")
+            raise UserError(f"{why}; to pass a file with this name, write ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
             key = name if NAME_KEY.fullmatch(name) else name.replace("-", "_")
@@ -50,9 +50,9 @@ def parse(
     """Return the arguments of a verb as an instance of `kind`, and the options that are not fields of `kind`.
 
     An option of `kind` takes at most one word, and a flag takes none. Further words are positional. "--no-X" sets X to
-    false. Raise a `UserError` for a missing or unexpected word, and for an option in `elsewhere`, which maps other
-    tools' options to advice. Options are checked before positional words. Otherwise, the message for "--model M" would
-    be that MODEL is missing.
+    false. Raise `UserError` for a missing or unexpected word, and for any option in `elsewhere`, a table that maps the
+    options of other tools to advice. Options are checked before positional words, so that "--model M" is reported as an
+    unknown option rather than as a missing MODEL.
     """
     hints = option_hints(kind)
     values: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def parse(
 
 
 def check_position(word: str) -> None:
-    """Raise `UserError` for an option without dashes, such as "epochs=3", unless a file has that name."""
+    """Raise `UserError` if a word is an option without dashes, such as "epochs=3", and no file has that name."""
     pair = BARE_OPTION.fullmatch(word)
     if pair and not os.path.lexists(word):
         option = f"--{pair[1].replace('_', '-')} {pair[2]}"
@@ -87,7 +87,7 @@ def check_position(word: str) -> None:
 
 
 def fill_arguments(kind: type, positions: Sequence[str], values: dict[str, Any], program: str) -> Any:
-    """Return an instance of `kind`, filled with the positional words and the values of options."""
+    """Return an instance of `kind`, with its fields set from the positional words and the options."""
     left, hints, made = list(positions), typing.get_type_hints(kind, include_extras=True), {}
     for field in dataclasses.fields(kind):
         name, mark = field.name.rstrip("_"), mark_of(hints[field.name])
@@ -120,6 +120,6 @@ def option_hints(kind: type) -> dict[str, Any]:
 
 
 def option_error(key: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown option. Its message suggests a similar known option, if there is one."""
+    """Return the error for an unknown option. The message suggests a similar known option, if there is one."""
     option, *options = map(option_of, (key, *known))
     return UserError(f"unknown option {option}{suggestion(option, options)}")

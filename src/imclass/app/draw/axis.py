@@ -1,4 +1,4 @@
-"""Axes with ticks at round numbers, which are the same in PNGs and reports."""
+"""Axes with ticks at round numbers, for PNGs and for reports."""
 
 # Tested in tests/app/draw/test_curves.py
 

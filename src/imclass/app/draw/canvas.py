@@ -1,6 +1,6 @@
-"""The canvas of every picture: matplotlib, without pyplot.
+"""Pictures drawn by matplotlib, without pyplot.
 
-Pictures are written atomically, and contain a mark which says that imclass drew them.
+Pictures are written atomically, and contain a mark by which imclass recognises them as its own.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def import_matplotlib() -> None:
 
 @contextlib.contextmanager
 def quiet_matplotlib() -> Iterator[None]:
-    """Silence matplotlib's warnings while the block runs: they concern the user's settings, which are not used here."""
+    """Silence matplotlib's warnings within the block. They concern the user's settings, which are not used here."""
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Confusion matrices, drawn as PNGs, and the contents that these share with reports."""
+"""Confusion matrices. `matrix_view` returns what PNGs and reports both show; `confusion_png` draws a PNG."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class MatrixView:
     pixels: UInt8[np.ndarray, "k k 4"]  # cells as RGBA: correct blue, errors orange, with ink as opacity
     block: int  # classes per side of a cell
     counts: Sequence[Sequence[str]]  # text of each cell; empty for more than `COUNTS_LIMIT` classes
-    labels: Mapping[int | float, str]  # of rows and columns, keyed by position from 1: names, or round numbers
+    labels: Mapping[int | float, str]  # for rows and columns, keyed by position from 1: names or round numbers
     turned: bool  # whether labels are too long to fit side by side above columns
 
 
@@ -62,9 +62,9 @@ def matrix_view(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Mat
 def ink(shares: Float[np.ndarray, "K K"], block: int) -> Float[np.ndarray, "k k"]:
     """Return the darkness of each cell, from 0 (no images) to 1 (a class without errors, or the most frequent error).
 
-    An error is fully dark only if its share is at least 10%. Darkness is proportional to the square root of the
-    share, which keeps rare errors visible. Each square of `block` x `block` shares becomes one cell, which shows the
-    largest of them.
+    An error is fully dark only if its share of a class is at least 10%. Darkness is proportional to the square root of
+    the share, so that rare errors stay visible. Each square of `block` x `block` shares becomes one cell, which shows
+    the largest share.
     """
     padded = np.pad(shares, (0, -len(shares) % block))
     k = len(padded) // block

@@ -1,4 +1,4 @@
-"""Learning curves, drawn as PNGs, and the contents that these share with reports."""
+"""Learning curves. `panels` returns what PNGs and reports both show; `curves_png` draws a PNG."""
 
 import itertools
 import math
@@ -44,7 +44,7 @@ def panels(history: Rows, parts: Rows = ()) -> tuple[Panel, Panel]:
     `history` has one record per epoch, with the keys `epoch`, `SPLIT_loss`, and `SPLIT_error` or `SPLIT_map` (in
     [0, 1]), where `SPLIT` is train, validation or test. The values of a split that was not evaluated in an epoch are
     absent or None. `parts` may contain such records for parts of epochs. If it does, the training curve is drawn from
-    these.
+    them.
     """
     what, name = ("map", "mean average precision (%)") if any(map(has_map, history)) else ("error", "error (%)")
     right = panel(history, parts, what, name, 100.0, "{} {:.2f}%")
@@ -82,7 +82,7 @@ def points(rows: Rows, key: str, scale: float) -> list[Point]:
 
 
 def epochs_of(history: Rows, parts: Rows) -> PlotAxis:
-    """Return the epoch axis. With `parts`, it starts at 0 and includes an unfinished epoch."""
+    """Return the epoch axis. If there are `parts`, it starts at 0 and includes an unfinished epoch."""
     epochs = [row["epoch"] for row in history] or [1]
     if not parts:
         return integer_axis(epochs[0], epochs[-1])

@@ -1,4 +1,4 @@
-"""Feature maps as one grid."""
+"""Grids of feature maps."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH
 
     The borders are to the right of and below each tile. All maps share one scale, from the smallest value (black) to
     the largest (white), so that they can be compared. If all values are equal, the maps are black. Tiles without a map
-    are white. An optional last axis (the colours of filters) is kept. Raise a `UserError` if the maps are empty or a
+    are white. If there is a last axis for colours, it is kept. Raise a `UserError` if the maps are empty or a
     value is not finite.
     """
     if maps.size == 0 or not np.isfinite(maps).all():
@@ -40,7 +40,7 @@ def map_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH
 
 
 def grid_png(maps: Float[np.ndarray, "N H W"], path: Path) -> None:
-    """Write the grid of maps as a PNG at least `MIN_GRID_WIDTH` pixels wide. Each value becomes a square of pixels."""
+    """Write feature maps as a grid in a PNG, enlarged so that it is at least `MIN_GRID_WIDTH` pixels wide."""
     picture = map_grid(maps)
     times = math.ceil(MIN_GRID_WIDTH / picture.shape[1])
     metadata = PngImagePlugin.PngInfo()

@@ -9,7 +9,7 @@ from imclass.evaluation.measures.calibration import Reliability
 
 
 def reliability_png(bins: Reliability, path: Path) -> None:
-    """Draw the accuracy in each confidence bin, and below it the fraction of the images in each bin.
+    """Draw two charts: the accuracy in each confidence bin and, below it, the fraction of images in each bin.
 
     A diagonal shows the accuracy of a perfectly calibrated model. The gaps between accuracy and mean confidence are
     hatched. Weighted by the fractions of images, the gaps add up to the calibration error.

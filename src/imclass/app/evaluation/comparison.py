@@ -1,4 +1,4 @@
-"""A comparison of two models on the same images: their rows, the paired test, and the images on which they differ."""
+"""Comparisons of two models on the same images: their rows, a paired test, and the images on which they differ."""
 # Tested in tests/app/verbs/test_compare.py
 
 from dataclasses import asdict, dataclass, field
@@ -47,11 +47,11 @@ class Contrast:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Return up to `list` images whose prediction or rank differs, largest difference in rank first."""
+        """Return up to `list` images whose prediction or rank differs. The largest differences in rank come first."""
         return changes(self.pairs, self.list)
 
     def record(self) -> dict[str, Any]:
-        """Return the comparison as JSON: accuracies in [0, 1], and their difference B - A."""
+        """Return the comparison as a JSON record: both accuracies in [0, 1], and the difference B - A."""
         sides = {side: {"name": row.name, **to_json(row.facts)} for side, row in (("a", self.a), ("b", self.b))}
         verdict = {"could_be_chance": self.comparison.is_chance, "changed": [asdict(change) for change in self.changes]}
         return sides | to_json(self.comparison) | verdict
@@ -68,7 +68,7 @@ def contrast_rows(a: ResultRow, b: ResultRow, max_images: int) -> Contrast:
 
 
 def check_comparison(protocol: Any, max_images: int) -> None:
-    """Raise `UserError` for more than one protocol, or a negative number of images."""
+    """Raise `UserError` if several protocols are given or `max_images` is negative."""
     require(max_images >= 0, "list", max_images, "0 or more images")
     if isinstance(protocol, str) and "," in protocol:
         raise UserError(f"--protocol {protocol} names several protocols; a comparison needs exactly one")

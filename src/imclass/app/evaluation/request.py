@@ -1,4 +1,4 @@
-"""Conversion of a user's arguments (paths or classifiers, protocol names, options) into an evaluation request."""
+"""Conversion of the user's arguments (paths or classifiers, protocol names, options) into an evaluation request."""
 # Tested in tests/app/evaluation/test_request.py
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from imclass.evaluation.results import is_scores_file, read_row
 from imclass.store.context import Context
 
 BOTH_ADVICE = "imclass evaluate A B --weights none shows the average precision of both"
-# Uses of a result that need one label per image, each with its name in messages and what to do instead.
+# Uses of a result that need one label per image. Each has a name and advice for the error message.
 SINGLE_LABEL_USES: Mapping[str, tuple[str, str]] = {
     **{use: (f"--{use}", "leave it out") for use in ("changed", "plot", "reliability", "table", "mistakes")},
     "temperature": ("--temperature", "leave it out"),
@@ -34,10 +34,10 @@ def open_request(
     uses: Sequence[str] = (),
     **options: Any,
 ) -> Request:
-    """Return a request with its models and saved scores loaded. Raise `UserError` for arguments that conflict.
+    """Return a request with its models and saved scores loaded. Raise `UserError` if arguments conflict.
 
     `models` is one or more `Evaluable`s, `uses` lists what the result will be used for, and `options` are other fields
-    of a `Request`. Everything that can be checked without a model is checked before one is loaded.
+    of a `Request`. Everything that can be checked without a model is checked before any model is loaded.
     """
     given = models_by_name(models)
     if not isinstance(data, str | Path | Dataset | None):
@@ -76,24 +76,24 @@ def open_request(
 
 
 def models_by_name(models: Any) -> Mapping[str, Path | Classifier]:
-    """Return the models keyed by name: the path as given, or the network or type of a classifier in memory.
+    """Return the models, keyed by name: a path or, for a classifier in memory, the name of its network or type.
 
     A number is added to a classifier's name if the name is already taken. Raise `UserError` if there are no models, if
     a model is given twice, or if an item is not a model.
     """
     items = [models] if isinstance(models, str | Path | Classifier) else list(models)
     if not items:
-        raise UserError("specify a MODEL: a run's directory, a model file, or a file of saved scores")
+        raise UserError("specify a MODEL: a run's folder, a model file, NETWORK:WEIGHTS, or a file of saved scores")
     found: dict[str, Path | Classifier] = {}
     for model in items:
         if isinstance(model, str | Path):
             path = Path(model).expanduser()
             if str(path) in found:
-                raise UserError(f"{path} is given twice; give each model once")
+                raise UserError(f"{path} is given twice; specify each model once")
             found[str(path)] = path
         elif isinstance(model, Classifier):
             if any(other is model for other in found.values()):
-                raise UserError("a model is given twice; give each model once")
+                raise UserError("a model is given twice; specify each model once")
             name = str(getattr(model, "name", type(model).__name__.lower()))
             number = sum(1 for other in found if other.partition(" ")[0] == name)
             found[f"{name} {number + 1}" if number else name] = model

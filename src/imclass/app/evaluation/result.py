@@ -36,7 +36,7 @@ class Result:
     """The result of an evaluation: a row for each model and protocol, then one for each fusion.
 
     The measures, pictures and files describe the last row. `print(result)` prints what `imclass evaluate` prints, and a
-    notebook shows a result as tables and a confusion matrix. Under torchrun only the first process has rows.
+    notebook shows a result as tables and a confusion matrix. Under torchrun, only the first process has rows.
     """
 
     rows: tuple[ResultRow, ...]
@@ -75,7 +75,7 @@ class Result:
         Up to `most` changed images are listed.
         """
         if not self.rows:
-            raise UserError("under torchrun only the first process has rows; call compare only in that process")
+            raise UserError("under torchrun, only the first process has rows; call compare only in that process")
         return contrast_rows(self.rows[0], self.rows[-1], most)
 
     def record(self, most: int = 0) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Result:
         return texts.rows_text(self.rows, self.rank_changes(most) if most else None)
 
     def table(self, name: str, form: papers.Format = "text") -> str:
-        """Return a paper's table (VGG's "3" to "7", or "resnet") with these rows next to the published ones."""
+        """Return a table from the VGG paper ("3" to "7") or of residual networks ("resnet"), with these rows added."""
         measured = []
         for row in self.rows:
             where = f"{row.facts.data} {row.facts.split}"
@@ -103,7 +103,7 @@ class Result:
         return path
 
     def reliability(self, path: str | Path) -> Path:
-        """Draw a reliability diagram (accuracy against confidence) of the last row, and save it as a PNG file."""
+        """Draw a reliability diagram (accuracy against confidence) for the last row, and save it as a PNG file."""
         path, last = writable_path(path, ".png", is_our_picture), self.evaluation
         reliability_png(reliability(last.scores, labels_of(last.targets, "--reliability")), path)
         return path

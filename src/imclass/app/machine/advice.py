@@ -34,7 +34,7 @@ class StoreState:
 def problems(
     libraries: Sequence[Library], torch: Torch | str, limits: Limits, store: StoreState, variables: Mapping[str, str]
 ) -> list[Problem]:
-    """Return all problems, most serious first."""
+    """Return all problems, with the most serious first."""
     return [
         *library_problems(libraries),
         *torch_problems(torch, limits, variables),
@@ -54,7 +54,7 @@ def library_problems(libraries: Sequence[Library]) -> Iterator[Problem]:
 
 
 def torch_problems(torch: Torch | str, limits: Limits, variables: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield problems that prevent PyTorch from working or from using the machine's full speed."""
+    """Yield problems that prevent PyTorch from working or from running at full speed."""
     if isinstance(torch, str):
         yield Problem(f"torch cannot be imported ({torch})", "reinstall it: pip install --force-reinstall torch")
         return
@@ -71,7 +71,7 @@ def torch_problems(torch: Torch | str, limits: Limits, variables: Mapping[str, s
 
 
 def store_problems(store: StoreState) -> Iterator[Problem]:
-    """Yield problems that prevent files from being stored."""
+    """Yield problems with the store: no write access, or too little free space."""
     if not store.writable:
         fix = "make it writable, or choose another folder with --store or IMCLASS_STORE"
         yield Problem(f"the store {store.folder} cannot be written to", fix)
@@ -93,7 +93,7 @@ def variable_problems(variables: Mapping[str, str]) -> Iterator[Problem]:
 def describe_store(folder: Path) -> StoreState:
     """Return the state of a store.
 
-    If the folder does not exist yet, access and free space are those of its nearest existing parent.
+    If the folder does not exist yet, its nearest existing parent determines write access and free space.
     """
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

@@ -1,7 +1,7 @@
 """Processor, memory and container limits, from /proc and /sys on Linux and from sysctl on macOS.
 
 Tests can pass another folder as the root of the file system. If a file is missing or cannot be read, the result is None
-or an empty value, so that unusual machines can be described, too.
+or an empty value, so that unusual machines can be described too.
 """
 
 import os
@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a container or service: cores, possibly a fraction, and memory in bytes. None means no limit."""
+    """The limits of a container or service: cores (possibly a fraction) and memory in bytes. None means no limit."""
 
     cores: float | None
     memory: int | None
@@ -66,7 +66,7 @@ def read_processor(root: Path = ROOT, system: str = sys.platform) -> Processor:
 
 
 def linux_processor(cpuinfo: str) -> tuple[str, set[str]]:
-    """Return the model and flags of the first processor in /proc/cpuinfo. On Arm, flags are called "Features"."""
+    """Return the model and flags of the first processor in /proc/cpuinfo. Arm flags are listed as "Features"."""
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo, re.MULTILINE)
     return model[1].strip() if model else "", set(flags[1].split()) if flags else set()
@@ -103,7 +103,7 @@ def read_memory(root: Path = ROOT, system: str = sys.platform) -> Memory:
 
 
 def read_limits(root: Path = ROOT) -> Limits:
-    """Return the strictest limits among the control group of this process and all groups that contain it.
+    """Return the strictest limits set by this process's control group and by all groups that contain it.
 
     Control groups have two versions. In version 2, there is a single tree of groups. In version 1, there is a tree for
     each kind of resource. A machine may use both.
@@ -122,12 +122,12 @@ def read_limits(root: Path = ROOT) -> Limits:
             for folder in folders_up(root / "sys/fs/cgroup/memory", group):
                 sizes += parse_number(file_text(folder, "memory.limit_in_bytes"))
     total = read_memory(root, "linux").total
-    sizes = [size for size in sizes if total is None or size < total]  # version 1 writes "no limit" as 2^63 - 4096
+    sizes = [size for size in sizes if total is None or size < total]  # version 1 reports 2^63 - 4096 for "no limit"
     return Limits(min(quotas, default=None), min(sizes, default=None))
 
 
 def control_groups(listing: str) -> Iterator[tuple[list[str], PurePosixPath]]:
-    """Yield the controllers and the group path of each line in /proc/self/cgroup; cgroup v2 lists no controllers."""
+    """Yield the controllers and the group's path for each line of /proc/self/cgroup. Version 2 lists no controllers."""
     for line in listing.splitlines():
         _, _, rest = line.partition(":")
         kinds, _, group = rest.partition(":")
@@ -146,7 +146,7 @@ def folders_up(mount: Path, group: PurePosixPath) -> Iterator[Path]:
 
 
 def parse_quota(allowed: str, period: str = "") -> list[float]:
-    """Convert a quota in microseconds per period to a list with the number of cores, or to [] for "max" and -1."""
+    """Return a list with the number of cores that a quota allows, or [] if there is no limit ("max" or -1)."""
     both = [*parse_number(allowed), *parse_number(period)]
     return [both[0] / both[1]] if len(both) == 2 and both[1] else []
 

@@ -18,9 +18,10 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Library:
-    """A dependency, with its required version, such as ">=2", and its installed version.
+    """A dependency, with its required version (such as ">=2") and its installed version.
 
-    `version` is None if the library is not installed. `extra` is "" if imclass requires the library.
+    `version` is None if the library is not installed. `extra` is the extra that includes the library, or "" if imclass
+    always requires the library.
     """
 
     name: str
@@ -95,16 +96,16 @@ def inspect_torch() -> Torch | str:
 
 
 def environment_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment variables that are listed in `VARIABLES` and set."""
+    """Return the variables in `VARIABLES` that are set in the environment."""
     return {name: environment[name] for name in VARIABLES if name in environment}
 
 
 def proxy_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the proxies that are set, without user names and passwords."""
+    """Return the proxies that are set, without user names or passwords."""
     found = {name: environment.get(name) or environment.get(name.upper()) for name in PROXIES}
     return {name: value if name == "no_proxy" else host_of(value) for name, value in found.items() if value}
 
 
 def host_of(url: str) -> str:
-    """Return the host and port of a URL, without user name and password."""
+    """Return the host and port of a URL, without the user name or password."""
     return urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2]

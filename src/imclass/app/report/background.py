@@ -15,7 +15,7 @@ MAX_FILE_ROWS = 200  # maximum number of refused files listed
 
 
 def data_section(m: ReportData) -> Html:
-    """Return the data section: the training or scored data, and the refused files."""
+    """Return the data section: facts about the training data or the scored data, and the refused files."""
     known = m.known
     facts = [("Name", name_element(m.data, 60)), ("Classes", f"{len(m.classes):,}")]
     facts += [(image_label(split), f"{n:,}") for split, n in m.images.items()]
@@ -33,13 +33,13 @@ def data_section(m: ReportData) -> Html:
 
 
 def image_label(split: str) -> str:
-    """Return the label for a split's number of images."""
+    """Return the label for the number of images in a split, such as "Test images"."""
     names = {"train": "Training images", ALL_IMAGES: "Images"}
     return names.get(split, f"{split.capitalize()} images")
 
 
 def refusal_table(refused: Sequence[Refused]) -> Html:
-    """Return a table of the refused files, with the reason for each refusal."""
+    """Return a table of the refused files, with the reason for each."""
     if not refused:
         return element("p", "No files were refused.", class_="small")
     rows = [(name_element(r.path, 72), join_html([r.detail, " (", r.code, ")"])) for r in refused[:MAX_FILE_ROWS]]
@@ -102,7 +102,7 @@ def configuration_section(m: ReportData) -> Html:
 
 
 def option_name(key: str, stages: int) -> str:
-    """Return the command-line option for a key of the configuration."""
+    """Return the name of the command-line option that sets a value of the configuration."""
     key = key.removeprefix("stages.0.") if stages == 1 else key
     return key.replace("model.row.", "model.").replace("_", "-")
 
@@ -117,7 +117,7 @@ def format_value(value: Any) -> str:
 
 
 def environment_section(m: ReportData) -> Html:
-    """Return the environment section: the training hardware, settings and libraries, and the model's size."""
+    """Return the environment section: what the model was trained with, its number of parameters, and its SHA-256."""
     used: list[tuple[str, str]] = []
     if m.run:
         runtime = m.run.runtime

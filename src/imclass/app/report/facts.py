@@ -1,4 +1,4 @@
-"""The contents of a report, gathered from a run's folder, or from a model and the folder with its evaluation."""
+"""The contents of a report, gathered from a run's folder, or from a model and its saved evaluation."""
 # Tested in tests/app/report/test_page.py
 
 import math
@@ -39,7 +39,7 @@ from imclass.training.kinds import kind_tables
 
 @dataclass(frozen=True)
 class EpochCost:
-    """The time spent on one training epoch."""
+    """The time, number of images and learning rate of one training epoch."""
 
     number: int  # from 1
     images: int
@@ -80,20 +80,20 @@ class RunFacts:
     defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None if the recipe is not installed
     runtime: Runtime
     history: Sequence[Mapping[str, int | float]]  # one row per epoch
-    within_epochs: Sequence[Mapping[str, int | float]]  # training rows, at fractions of epochs
+    within_epochs: Sequence[Mapping[str, int | float]]  # rows with training measures, at fractions of epochs
     epochs: Sequence[EpochCost]
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """The contents of a report on a run, or on an evaluated model (then `run` is None)."""
+    """The contents of a report on a run or on an evaluated model. For a model, `run` is None."""
 
     name: str  # the run's name, or the model argument
     network: str
     data: str  # name of the data set, or of the folder without its parents
     classes: tuple[str, ...]
     trained: Provenance
-    versions: Mapping[str, str]  # of the libraries that made the model
+    versions: Mapping[str, str]  # of the libraries with which the model was made
     digest: str  # SHA-256 of the model file
     parameters: int
     size: int  # side of the network's input in pixels; 0 unless the model is a single network
@@ -111,14 +111,14 @@ class ReportData:
 
     @property
     def known(self) -> DataFacts:
-        """Return the model file's facts about the training data."""
+        """Return the facts about the training data that are stored in the model file."""
         return self.trained.data or DataFacts()
 
 
 def gather_run(run: Run, context: Context) -> ReportData:
     """Gather the contents of a report from a finished run's folder, without opening the data.
 
-    Raise a `UserError` for a folder without a finished run.
+    Raise a `UserError` if the folder does not contain a finished run.
     """
     check_finished(run)
     begun, classifier = read_run_record(run.config, kind_tables(context)), load_network(run.model, context)
@@ -185,7 +185,7 @@ def gather_model(
 def image_fields(
     classifier: Classifier, folder: Path, result: Evaluation | None, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the fields of `ReportData` that show images: mistakes, pictures and the first layer."""
+    """Return the fields of `ReportData` for the mistakes, the pictures and the first layer."""
     pictures = read_pictures(folder)
     mistakes = worst_mistakes(result, names) if result else []
     first = names[0] if names and names[0] in pictures else ""
@@ -195,7 +195,7 @@ def image_fields(
 
 
 def last_leg_folder(run: Run) -> Path:
-    """Return the folder of a run's last leg. It is the run's own folder if the run has a single leg."""
+    """Return the folder of a run's last leg. If the run has only one leg, this is the run's own folder."""
     return max((run.folder / "legs").glob("*/"), default=run.folder)
 
 
@@ -208,7 +208,7 @@ def try_read_scores(path: Path) -> tuple[SavedScores | None, str]:
 
 
 def check_finished(run: Run) -> None:
-    """Raise a `UserError` if the folder does not contain a finished run. The message says how to fix this."""
+    """Raise a `UserError` if the folder does not contain a finished run. The message says what to do."""
     if not run.config.is_file():
         parent = run.folder.parent
         runs = [p.parent.name for p in parent.glob("*/config.json")] if parent.is_dir() else []
@@ -222,7 +222,10 @@ def check_finished(run: Run) -> None:
 
 
 def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
-    """Return the recipe's values by dotted key, with its network's complete row. Return None for an unknown recipe."""
+    """Return the values of the config's recipe by dotted key, including all fields of the network's row.
+
+    Return None if the recipe is unknown.
+    """
     found = recipes(context).entries
     if training.recipe not in found:
         return None
@@ -249,7 +252,7 @@ def score_of(split: str, result: Evaluation) -> HeadlineScore:
 
 
 def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
-    """Return the time of each finished epoch, from the steps in the log."""
+    """Return the time, images and learning rate of each finished epoch, computed from the steps in the log."""
     steps: dict[int, list[Mapping[str, Any]]] = {}
     for entry in log:
         if entry["event"] == "step_end":
@@ -280,9 +283,10 @@ def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None
 def view_first_layer(
     classifier: NetworkClassifier, name: str = "", image: UInt8[np.ndarray, "H W C"] | None = None
 ) -> FirstLayer | None:
-    """Return the first convolution's filters and feature maps for an image, or None if they cannot be shown.
+    """Return the filters of the first convolution, and its feature maps for an image.
 
-    `image` is preprocessed as for the network, but in RGB order.
+    `image` is preprocessed for the network, but in RGB order. Without `image`, there are no feature maps. Return None
+    if the layer cannot be shown.
     """
     try:
         layer, module = find_layer(classifier.network, None)
@@ -295,12 +299,12 @@ def view_first_layer(
         view = np.ascontiguousarray(image[:, :, ::-1] if blue_first else image)
         maps = output_of(classifier, module, to_batch(view[None]))[0]
         return FirstLayer(layer, filters, name, image, compact_grid(maps.numpy()))
-    except UserError:  # there is no convolution, the network ignores its output, or a value is not finite
+    except UserError:  # there is no convolution, its output is not used, or a value is not finite
         return None
 
 
 def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[np.ndarray, "..."] | None:
-    """Return filters for greyscale or colour images as one picture, or None for any other number of channels."""
+    """Return filters with one or three channels as one picture. For other numbers of channels, return None."""
     if weights.shape[1] == 1:
         return compact_grid(weights[:, 0])
     if weights.shape[1] != 3:
@@ -309,6 +313,6 @@ def filter_grid(weights: Float[np.ndarray, "n c h w"], channels: str) -> UInt8[n
 
 
 def compact_grid(maps: Float[np.ndarray, "N H W *colours"]) -> UInt8[np.ndarray, "GH GW *colours"]:
-    """Return the grid of `map_grid` without empty rows."""
+    """Return the grid of `map_grid` without its empty rows."""
     rows = math.ceil(len(maps) / (math.isqrt(len(maps) - 1) + 1))
     return map_grid(maps)[: rows * (maps.shape[1] + 1)]

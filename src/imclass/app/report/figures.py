@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 388, 30, 228  # ends of the axes
 
 
 def panel_figure(shown: Panel) -> Html:
-    """Return one panel as a figure, with the last values below it."""
+    """Return a panel as a figure, with the values of the last epoch below the chart."""
     keys = (element("span", line.last, class_=f"key {line.split}") for line in shown.lines)
     label = f"{shown.title} over epochs; last epoch: " + ", ".join(line.last for line in shown.lines)
     lines = (curve(shown, line) for line in shown.lines)
@@ -38,7 +38,7 @@ def axes(shown: Panel) -> Html:
 
 
 def curve(shown: Panel, line: SplitCurve) -> Html:
-    """Return a split's line, broken at gaps, and its dots."""
+    """Return a split's curve: a line that is broken at gaps, and dots."""
     # A piece with a single point is drawn only as a dot.
     pieces = (" ".join(",".join(place(shown, *point)) for point in piece) for piece in line.pieces if len(piece) > 1)
     dots = (place(shown, *point) for point in line.dots)
@@ -76,7 +76,7 @@ def matrix_counts_table(shown: MatrixView, kind: str) -> Html:
 
 
 def matrix_cell(count: str, ink: float, hit: bool) -> Html:
-    """Return a cell with its count, shaded by its ink. A count of 0 leaves the cell empty."""
+    """Return a table cell with a count, shaded according to `ink`. If `count` is empty, so is the cell."""
     if not count:
         return element("td")
     kind = "hit" if hit else "miss"

@@ -21,7 +21,7 @@ MAX_IMAGE_SIDE = 1024  # pixels; larger embedded pictures are shrunk
 
 
 class Html(str):
-    """Markup that is safe to insert unescaped. Only `escape_html`, `element` and literals in this package create it."""
+    """Markup that is safe to insert unescaped. It is created only by this module's functions, or from literals."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ def document(title: str, *body: str) -> Html:
 
 
 def escape_html(text: str) -> Html:
-    """Escape `text` for use between tags and in quotes. Unprintable characters become visible escapes."""
+    """Escape `text` for use in HTML, unless it is `Html` already. Unprintable characters become visible escapes."""
     if isinstance(text, Html):
         return text
     return Html(html.escape(text if text.isprintable() else printable_text(text)))
@@ -60,14 +60,14 @@ def element(tag: str, *inside: str, **attributes: str) -> Html:
 
 
 def join_html(parts: Iterable[str], between: str = "") -> Html:
-    """Join pieces of markup with `between` between them."""
+    """Join pieces of markup, separated by `between`."""
     return Html(escape_html(between).join(map(escape_html, parts)))
 
 
 def name_element(text: str, max_width: int = 40) -> Html:
-    """Return a user-supplied name in an element that isolates its writing direction.
+    """Return a user-supplied name in an element that keeps right-to-left text from affecting the text around it.
 
-    A long name is shortened in the middle, and hovering shows the full name.
+    A long name is shortened in the middle, and the full name is shown when the pointer is over it.
     """
     short, full = shorten_name(text, max_width), printable_text(text)
     return element("bdi", short) if short == full else element("bdi", short, title=full)
@@ -98,10 +98,10 @@ def image_element(pixels: UInt8[np.ndarray, "..."], alt: str, class_: str = "") 
 
 
 def encode_image(image: Image.Image) -> tuple[str, bytes]:
-    """Return the format and the bytes of an image file.
+    """Encode an image as a file, and return the file's format and bytes.
 
-    Small and transparent images are stored losslessly as PNG. Others are stored as JPEG, and shrunk if a side exceeds
-    `MAX_IMAGE_SIDE`.
+    Small and transparent images are stored losslessly as PNG. All others are stored as JPEG and, if a side exceeds
+    `MAX_IMAGE_SIDE`, shrunk first.
     """
     file = io.BytesIO()
     if image.mode == "RGBA" or max(image.size) <= 2 * CRISP_SIDE:

@@ -29,7 +29,7 @@ def is_mistakes(path: Path) -> bool:
 
 
 def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers: int = 0) -> None:
-    """Write a row's mistakes as CSV or HTML, depending on the file extension. With `dataset`, the page shows images."""
+    """Write a row's mistakes as CSV or HTML, depending on the extension. With `dataset`, the page shows the images."""
     found = wrong_images(row.evaluation, row.images)
     if path.suffix.lower() == ".csv":
         with atomic_writer(path) as file:
@@ -39,7 +39,7 @@ def write_mistakes(path: Path, row: ResultRow, dataset: Dataset | None, workers:
 
 
 def as_csv(found: Sequence[WrongImage]) -> str:
-    """Return a line for each mistake. A name that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """Return the mistakes as CSV. A name that a spreadsheet would run as a formula gets a leading apostrophe."""
     text = io.StringIO()
     # All texts are quoted: with minimal quoting, a lone \r in a name would stay unquoted and end the line.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -51,7 +51,7 @@ def as_csv(found: Sequence[WrongImage]) -> str:
 
 
 def as_page(row: ResultRow, found: Sequence[WrongImage], dataset: Dataset | None, workers: int = 0) -> Html:
-    """Return a self-contained HTML page with a thumbnail of each misclassified image."""
+    """Return a self-contained HTML page of the misclassified images. With `dataset`, the page has thumbnails."""
     n = len(row.evaluation.targets)
     lead = f"{len(found):,} of {n:,} images were misclassified. The most confident mistake comes first. Each caption "
     lead += "shows the predicted class with its probability, the true class with its probability and its rank among "

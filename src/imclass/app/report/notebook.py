@@ -24,7 +24,10 @@ MAX_CLASS_ROWS = 100  # classes listed in a table
 
 
 def notebook_html(result: "Result") -> Html:
-    """Return a table of rows and, for a single row, its classes and (if each image has one label) confusion matrix."""
+    """Return a table of the rows.
+
+    A single row is followed by its classes and, if each image has one label, by its confusion matrix.
+    """
     if not result.rows:
         return element("p", "This process has no results; they are in the first process.")
     last = result.evaluation
@@ -38,7 +41,7 @@ def notebook_html(result: "Result") -> Html:
 
 
 def short_row(row: ResultRow) -> tuple[str, ...]:
-    """Return a row's cells: the main measure, its Wilson interval if it is an accuracy, the loss, and counts."""
+    """Return a row's cells: name, main measure, Wilson interval (only for an accuracy), loss and image counts."""
     one = row.evaluation
     share, loss = one.measures[one.main], f"{one.measures['loss']:.4f}"
     low, high = tables.share_interval(one, share)

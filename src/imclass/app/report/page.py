@@ -1,4 +1,4 @@
-"""The page of a report: one self-contained HTML file of sections, without scripts."""
+"""The page of a report: one self-contained HTML file without scripts, divided into sections."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ from imclass.evaluation.measures.single_label import class_rows, confused_pairs
 
 
 def page(material: ReportData) -> Html:
-    """Return the page as a complete file."""
+    """Return the page as the content of an HTML file."""
     title = f"{material.network} on {material.data}"
     shown = [(id_, heading, content) for id_, heading, content in sections(material) if content]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in shown]
@@ -62,7 +62,7 @@ def sections(m: ReportData) -> list[tuple[str, str, Html]]:
 
 
 def headline(m: ReportData) -> Html:
-    """Return the network, its data and the main result."""
+    """Return the headline: the network, the data and the main result."""
     title = element("h1", name_element(m.network), " on ", name_element(m.data, 60))
     begin = element("p", "Model ", name_element(m.name), class_="run")
     if m.run:
@@ -77,7 +77,7 @@ def headline(m: ReportData) -> Html:
 
 
 def result_summary(m: ReportData, score: HeadlineScore) -> Html:
-    """Return the main measure (an accuracy with its interval), counts, loss, and how the weights were chosen."""
+    """Return the main measure, followed by image counts, top-5 accuracy, loss, and how the weights were chosen."""
     images = "images" if score.split == ALL_IMAGES else f"{score.split} images"
     if score.measure == "top1":
         low, high = wilson_interval(round(score.main * score.evaluated), score.evaluated)
@@ -106,14 +106,17 @@ def count_text(m: ReportData, score: HeadlineScore) -> str:
 
 
 def top5_share(m: ReportData, score: HeadlineScore) -> str:
-    """Return the top-5 accuracy, with its interval if there are scores, or "" if it is not meaningful."""
+    """Return the top-5 accuracy, with an interval if there are scores.
+
+    Return "" for multi-label data, and for at most five classes.
+    """
     if score.measure != "top1" or len(m.classes) <= 5:
         return ""
     return top5_text(m.result).removeprefix("top-5 ") if m.result else percent(score.top5)
 
 
 def missing_scores_note(m: ReportData) -> Html:
-    """Return a note if the scores are missing."""
+    """Return a note that says why the scores are missing. Return empty markup if they are available."""
     if not m.problem:
         return Html()
     text = f"The scores of this run cannot be shown: {m.problem}. "
@@ -125,7 +128,7 @@ def missing_scores_note(m: ReportData) -> Html:
 def held_out_note(m: ReportData, split: str) -> str:
     """Return a note on the held-out images.
 
-    It says how they were selected, how many of them the model was trained on, and what they were used for.
+    The note says how they were selected, how many of them the model was trained on, and what they were used for.
     """
     if split == "test":
         use = (
@@ -141,14 +144,14 @@ def held_out_note(m: ReportData, split: str) -> str:
 
 
 def held_out_source(m: ReportData, split: str) -> str:
-    """Return a description of how the held-out images were selected."""
+    """Describe how the held-out images were selected."""
     rule, share = m.known.rule, m.known.cut.validation
     if share and split == VALIDATION:
         return f"{100 * share:g}% of each class, selected by a hash of the image names and excluded from training"
     if rule == "published":
         return f"the {split} images that were published with the data set"
     if rule == "folders":
-        # If `cut.validation` is set and there is no `test` folder, the `validation` folder is the reported test split.
+        # With `cut.validation` and no `test` folder, the `validation` folder is reported as the test split.
         return "the images in the data's held-out folder" if share else f"the images in the data's {split} folder"
     if rule.startswith("hash"):
         return f"a part of each class, selected by a hash of the file names and excluded from training ({rule})"
@@ -186,7 +189,7 @@ def learning_section(m: ReportData) -> Html:
 
 
 def confusion_section(m: ReportData) -> Html:
-    """Return the confusion matrix and the most confused pairs, if each image has one label."""
+    """Return the confusion matrix and the most confused pairs of classes, or empty markup for multi-label data."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     counts = confusion_matrix(m.result)
@@ -200,7 +203,7 @@ def confusion_section(m: ReportData) -> Html:
 
 
 def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str]) -> Html:
-    """Return a table of the most confused pairs."""
+    """Return a table of the most confused pairs of classes."""
     found = confused_pairs(counts, MAX_CONFUSED_PAIRS)
     if not found:
         return element("p", "No image was assigned to a wrong class.")
@@ -218,7 +221,7 @@ def confused_pairs_table(counts: Int64[np.ndarray, "K K"], classes: Sequence[str
 
 
 def classes_section(m: ReportData) -> Html:
-    """Return a table of the classes and their measures, followed by a text that explains the measures."""
+    """Return a table of the classes and their measures, and an explanation of the measures."""
     if m.result is None:
         return Html()
     if not isinstance(m.result.targets, OneOf):
@@ -256,7 +259,10 @@ def count_heads(m: ReportData) -> tuple[str, ...]:
 
 
 def label_table(m: ReportData, result: Evaluation) -> Html:
-    """Return the table and the text for a multi-label result. The class with the lowest average precision is first."""
+    """Return a table of the classes for multi-label data, and an explanation of the measures.
+
+    The class with the lowest average precision comes first.
+    """
     trained = m.counts.get("train")
     rows = sorted(enumerate(label_measures(result)), key=lambda row: math.inf if math.isnan(row[1].ap) else row[1].ap)
     lines = [
@@ -280,7 +286,7 @@ def label_table(m: ReportData, result: Evaluation) -> Html:
 
 
 def mistakes_section(m: ReportData) -> Html:
-    """Return the most confident mistakes, shown as the model saw them, if each image has one label."""
+    """Return the most confident mistakes, shown as the model saw them, or empty markup for multi-label data."""
     if m.result is None or not isinstance(m.result.targets, OneOf):
         return Html()
     if not m.mistakes:
@@ -295,7 +301,7 @@ def mistakes_section(m: ReportData) -> Html:
 
 
 def mistake_figure(one: WrongImage, pixels: UInt8[np.ndarray, "_ _ _"] | None) -> Html:
-    """Return one mistake, with its picture if there is one."""
+    """Return a figure of one mistake: its picture, if there is one, and its caption."""
     picture = Html() if pixels is None else image_element(pixels, f"predicted as {one.predicted}")
     return element("figure", picture, caption(one))
 
@@ -322,7 +328,7 @@ def first_layer_section(m: ReportData) -> Html:
     return join_html([element("div", *figures, class_="inside"), element("p", text, class_="small")])
 
 
-# A section that does not apply is empty.
+# A function returns empty markup if its section does not apply, and the page then omits the section.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
     ("confusion", "Confusion matrix", confusion_section),

@@ -1,4 +1,4 @@
-"""Functions that write reports. A run's report is made from its folder alone. A model is evaluated first."""
+"""Functions that write reports. A run's report is made from its folder alone. Any other model is evaluated first."""
 # Tested in tests/app/report/test_page.py
 
 import re
@@ -37,7 +37,7 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
     """Write a finished run's report to `path` as a self-contained HTML file, and return `path`.
 
     The report is made from the run's folder alone: nothing is scored, and the data is not opened. Raise a `UserError`
-    for a folder without a finished run.
+    if the folder does not contain a finished run.
     """
     write_file(path, page(gather_run(run, context)))
     return path
@@ -46,10 +46,10 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
 def report(
     model: str, data: Any, out: Path | None, context: Context, progress: Progress, protocol: Any = None, **options: Any
 ) -> Path:
-    """Write the report on a run from its folder alone. A model that is not a run is evaluated first.
+    """Write a report on a run or on any other model, and return the path of the report.
 
-    A run is also evaluated if data, a protocol, a split or a class mapping is given, or if training images are to be
-    included.
+    A run is evaluated only if data, a protocol, a split or a class mapping is given, or if training images are to be
+    included. Otherwise, the report is made from the run's folder alone. Any other model is always evaluated.
     """
     terms = (data, protocol, options.get("split"), options.get("mapping"))
     needs_scores = any(value is not None for value in terms) or options.get("trained") == "include"

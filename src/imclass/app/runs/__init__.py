@@ -1,1 +1,1 @@
-"""Training runs: their configuration, preparation, directories, signals and resuming."""
+"""Training runs: how they are configured, prepared, stored, interrupted and resumed."""

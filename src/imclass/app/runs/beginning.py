@@ -1,4 +1,4 @@
-"""Initialisation of a run with the network, preprocessing and weights of the model given by `init`."""
+"""Initialisation of a run from the model given by `init`: its network, preprocessing and weights."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class InitModel:
 
     @property
     def ancestor(self) -> Ancestor:
-        """Return this model's description for the model files of runs that begin from it."""
+        """Return the description of this model that is stored in the model files of runs that begin from it."""
         return Ancestor(
             model=self.name,
             digest=self.digest,
@@ -67,15 +67,15 @@ def open_init(training: Training, context: Context) -> InitModel | None:
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
-            f"{digest[:12]}. To begin from the current model, leave out --init-digest, or configure the run again"
+            f"now {digest[:12]}. To begin from the current model, leave out --init-digest, or configure the run again"
         )
     return InitModel(name, classifier, digest, tuple(notes))
 
 
 def stored_weights_text(name: str, context: Context) -> str:
-    """Return a line that says which published weights the store contains instead of `name`.
+    """Return a line that says that the store does not contain the published weights `name`, and what it does contain.
 
-    Return "" if `name` is in the store, or does not name published weights.
+    Return "" if the store contains them, or if there are no published weights of this name.
     """
     file = PUBLISHED_WEIGHTS.get(name)
     if file is None or stored_file(file, context.store) is not None:
@@ -90,8 +90,7 @@ def stored_weights_text(name: str, context: Context) -> str:
 def adopt(training: Training, context: Context) -> Training:
     """Return a config with the network, row, normalisation and preprocessing of the model given by `init`.
 
-    A config that contains the model's digest has already adopted them. It is returned unchanged, so that later changes
-    are kept.
+    A config with an `init_digest` has already adopted these. It is returned unchanged, so that later changes are kept.
     """
     source = None if training.init_digest else open_init(training, context)
     if source is None:
@@ -108,7 +107,7 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
 
 
 def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Create the first leg's network, initialised from the source if there is one. Return all legs, and notes."""
+    """Create the network of the first leg, and initialise it from `source`, if given. Return all legs, and notes."""
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
@@ -118,18 +117,18 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:
-    """Return the content hashes of all images on which the run's weights are trained.
+    """Return the content hashes of all images that the run's weights are trained on.
 
-    These are its training images and, if the run uses the source's weights, the source's training images.
+    These are the run's training images and, if the run begins from the source's weights, the source's training images.
     """
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
 
 
 def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
-    """Return the means of the training data that the legs subtract, one for each `preprocess`.
+    """Return the means that the legs subtract from images, keyed by `mean_name`.
 
-    If the source's mean image has the right shape, it is used, and no new mean image is computed.
+    If the source has a mean image of the right shape, that image is used, and no new one is computed.
     """
     facts: dict[str, Tensor] = {}
     given = source.mean_image if source is not None else None
@@ -146,14 +145,14 @@ def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]
 
 
 def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, ...]:
-    """Return the legs, each with the mean that it subtracts and pads with."""
+    """Return the legs, each with the mean that it subtracts from images and uses as padding."""
     return tuple(leg.with_mean(facts[name]) if (name := mean_name(leg)) else leg for leg in legs)
 
 
 def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean among the facts, or "" if the leg has no mean.
+    """Return the name of a leg's mean in the file of facts, or "" if the leg does not compute a mean.
 
-    Legs that have the same kind of mean and the same `preprocess` share one name.
+    Legs with the same kind of mean and the same `preprocess` share a name.
     """
     kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
     if not kind:

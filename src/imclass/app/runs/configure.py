@@ -20,7 +20,7 @@ from imclass.models.classifier import networks
 from imclass.store.context import Context, find_in, open_context
 from imclass.training.kinds import kind_tables
 
-STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys of a stage's model and preprocess
+STAGE_KEY = re.compile(r"stages\.(\d+)\.(model|preprocess)\.")  # keys within a stage's `model` or `preprocess`
 
 
 def recipes(context: Context | None = None) -> EntryTable:
@@ -29,7 +29,7 @@ def recipes(context: Context | None = None) -> EntryTable:
 
 
 def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
-    """Return a recipe's config with the given choices: parameters of its function, or dotted keys of the config."""
+    """Return a recipe's config with the given choices: parameters of the recipe's function, or dotted keys."""
     if isinstance(recipe, Training):
         return override_config(recipe, choices, context)
     make = recipes(context)[recipe]
@@ -39,23 +39,23 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
     training = make(**values)
     if not isinstance(training, Training):
         raise UserError(
-            f"the recipe {recipe!r} returns {type(training).__name__} and not a Training; correct the recipe's function"
+            f"the recipe {recipe!r} returns {type(training).__name__}, not a Training; correct the recipe's function"
         )
     return override_config(training, choices, context)
 
 
 def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
-    """Return a config with new values at dotted keys. Fields of the network's row are directly under "model.".
+    """Return a config with new values at dotted keys. A field of the network's row has a key such as "model.dropout".
 
-    If the network is changed, the row becomes the new network's row in the table. If `init` names a model, the config
-    first adopts its network and preprocessing, and is then changed. If a stage has no `model` or `preprocess` of its
-    own, a change to one of its fields is made in a copy of the run's.
+    If the network is changed, the row is taken from the table of networks. If `init` names a model, the config first
+    adopts that model's network and preprocessing, and is then changed. If a stage uses the `model` or `preprocess` of
+    the whole run, a change to a field for this stage gives the stage its own copy.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     init = convert_value(str, changes.get("init", training.init), "init")
-    if isinstance(init, str):  # any other value is rejected below, like an invalid value for any field
+    if isinstance(init, str):  # other values are rejected below, like invalid values for other fields
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
@@ -69,7 +69,7 @@ def override_stages(training: Training, changes: dict[str, Any], context: Contex
     """Return a config with new values in the `model` and `preprocess` of its stages."""
     stages = list(training.stages)
     places = {(int(match[1]), match[2]) for match in map(STAGE_KEY.match, changes) if match}
-    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects missing stages
+    for i, field in sorted(place for place in places if place[0] < len(stages)):  # `override` rejects unknown stages
         value = getattr(stages[i], field) or getattr(training, field)
         if field == "model":
             value, changes = resolve_row_changes(value, f"stages.{i}.model", changes, context)
@@ -80,10 +80,9 @@ def override_stages(training: Training, changes: dict[str, Any], context: Contex
 def resolve_row_changes(
     model: Model, prefix: str, changes: Mapping[str, Any], context: Context | None
 ) -> tuple[Model, dict[str, Any]]:
-    """Return the model with the chosen network, and the changes with the fields of its row moved under "row.".
+    """Return the model with the chosen network, and the changes with "row." inserted in the keys of the network's row.
 
-    `prefix` is the model's dotted key. If the network is changed, the row is reset to the new network's row in the
-    table.
+    `prefix` is the model's dotted key. If the network is changed, the values of the old network's row are dropped.
     """
     changed, common = dict(changes), hints_of(Model)
     network = str(convert_value(str, changed.get(f"{prefix}.network", model.network), f"{prefix}.network"))

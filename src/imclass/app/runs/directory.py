@@ -61,7 +61,7 @@ class Run:
 
     @property
     def has_work(self) -> bool:
-        """Return whether the directory contains results. If so, the configuration can no longer change."""
+        """Return whether the directory contains a model or checkpoints. If so, the configuration may not change."""
         return self.is_finished or (self.folder / "checkpoints").is_dir()
 
     def checkpoints(self, keep: int) -> Checkpoints:
@@ -76,7 +76,7 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UserError(
-                    f"another process is training in {self.folder}; wait until it ends, or choose another --out"
+                    f"another process is training in {self.folder}; wait until it has finished, or choose another --out"
                 ) from None
             yield
 
@@ -89,13 +89,13 @@ class Run:
         counts: Mapping[str, list[int]] = MappingProxyType({}),
         images: Mapping[str, int] = MappingProxyType({}),
     ) -> "Plan":
-        """Return the new content of config.json, and the recorded runtime and facts.
+        """Return the new content of config.json, and the runtime and facts recorded earlier.
 
         Raise `UserError` if the directory contains other files, or the results of another run.
 
         `default` is the network's row in the table of networks. `counts` has the number of images in each class of each
-        split, and `images` has each split's total. If an image may have several labels or none, the total is not the
-        sum of the counts.
+        split. `images` has the total of each split, which may differ from the sum of its counts if an image may have
+        several labels or none.
         """
         record = {
             "format": CONFIG_FORMAT,
@@ -123,7 +123,7 @@ class Run:
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
-        """Write config.json and the facts about the data to the directory. Do nothing if it already has results."""
+        """Write config.json and the facts about the data. Do nothing if the directory already contains results."""
         if self.has_work:
             return
         try:
@@ -133,10 +133,12 @@ class Run:
                 record = plan.record | {"facts": digest, "runtime": to_json(used)}
                 write_file(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
-            raise UserError(f"--out {self.folder} cannot be written to: {error.strerror}; choose another one") from None
+            raise UserError(
+                f"--out {self.folder} cannot be written to: {error.strerror}; choose another --out"
+            ) from None
 
     def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
-        """Raise a `UserError` with a list of differences if the directory's run differs from the new one."""
+        """Raise a `UserError` that lists the differences if the run in the directory differs from the new run."""
         if not lines and before.digest != data.digest:
             lines = [f"the content of the data {data.path}: images were added, removed or changed"]
         plugins = [] if execution.plugins_changed else before.plugin_changes(data.plugins)
@@ -155,7 +157,7 @@ class Run:
             )
 
     def location_notes(self, data: Dataset) -> tuple[str, ...]:
-        """Return a note if the run is inside the data folder. Raise `UserError` if it is in the folder of a class."""
+        """Return a note if the run is in the data folder. Raise `UserError` if the run is in the folder of a class."""
         folder, root = self.folder.resolve(), Path(data.origin.path)
         if not folder.is_relative_to(root):
             return ()
@@ -173,7 +175,7 @@ class Run:
         return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
 
     def truncate_log(self, checkpoint: Checkpoint | None) -> None:
-        """Remove from the log an incomplete last line, and all records that were written after `checkpoint`.
+        """Remove an incomplete last line from the log, and all records that were written after `checkpoint`.
 
         If there is no checkpoint, the run starts over: the log is emptied, and the files of an earlier attempt are
         removed.
@@ -189,7 +191,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of a new config.json and, if the run was begun earlier, its recorded runtime and facts."""
+    """The content of a new config.json and, if the run was begun earlier, the runtime and facts recorded then."""
 
     record: dict[str, Any]
     runtime: Runtime | None = None
@@ -222,8 +224,8 @@ class RunRecord:
     def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
         """Return a line for each field of this record's config that differs from `training`.
 
-        A field that the network's row did not have when the run began gets its value from `default`. The device and
-        precision in `training` are compared with those that the run uses, and "auto" matches any.
+        If a field was added to the network's row after the run began, its value is taken from `default`. The device and
+        precision in `training` are compared with those that the run uses, and "auto" matches every value.
         """
         model = self.training.model
         row = {**default, **model.row} if model.network == training.model.network else model.row
@@ -253,7 +255,7 @@ def init_changes(before: Training, after: Training) -> list[str]:
 
 
 def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage with the same rates in another order. The order matters: the last match wins."""
+    """Return a line for each stage whose rates differ only in order. The order matters: the last match applies."""
     pairs = enumerate(zip(before.stages, after.stages, strict=False))
     return [
         f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
@@ -265,7 +267,7 @@ def rate_order_changes(before: Training, after: Training) -> list[str]:
 def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
     """Read a run's config.json. Raise `UserError` if the file is not a valid config.json."""
     unreadable = UserError(
-        f"{file} is not a run's config in format {CONFIG_FORMAT}, which this version of imclass reads; "
+        f"{file} is not a run's config in the format that this version of imclass reads ({CONFIG_FORMAT}); "
         "train again with another --out"
     )
     try:
@@ -287,7 +289,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
 
 
 def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
-    """Read a run's config from its directory, its config.json, or a file that contains only a `Training`.
+    """Read the config of a run from a directory, from a config.json, or from a file that contains only a `Training`.
 
     If the config is invalid, raise a `UserError` that names the file and the offending key.
     """
@@ -303,13 +305,13 @@ def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
         raise UserError(f"--config {file} cannot be read: {error.strerror}; pass a run's directory") from None
     except (ValueError, RecursionError) as error:
         why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise UserError(f"--config {file} cannot be read as JSON: {why}; give a run or its config.json") from None
+        raise UserError(f"--config {file} cannot be read as JSON: {why}; pass a run or its config.json") from None
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
 
 
 def log_lines(log: Path) -> list[str]:
-    """Return the complete lines of a log, each a JSON object."""
+    """Return the complete lines of a log, each of which is a JSON object."""
     kept = []
     for line in log.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):

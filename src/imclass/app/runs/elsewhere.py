@@ -1,4 +1,4 @@
-"""Names of config fields in other tools, each with a hint about what to use in imclass."""
+"""Names of config fields in other tools, each with a hint that says what to use in imclass."""
 # Tested in tests/app/cli/test_options.py
 
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 from imclass.core.errors import UserError
 
-AUGMENT_HINT = "--augment lists the kinds of augmentation in order, such as --augment area flip, or none"
+AUGMENT_HINT = "--augment sets the kinds of augmentation in order, such as --augment area flip, or --augment none"
 AREA_HINT = (
-    "--augment.area.area sets the fraction of an image that a random crop covers, --augment.area.aspect its shape"
+    "--augment.area.area sets the fraction of an image that a random crop covers, and --augment.area.aspect the shape"
 )
 BALANCE_HINT = "--balance weights gives rare classes more weight in the loss, and --costs.CLASS 5 sets a class's factor"
 DATA_HINT = "--data sets the training data, such as a folder with one folder of images per class"
@@ -27,14 +27,14 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "augmentation": AUGMENT_HINT,
         "augmentations": AUGMENT_HINT,
         "auto_augment": AUGMENT_HINT,
-        "batch_size": "--batch sets the number of images in a step",
-        "bs": "--batch sets the number of images in a step",
+        "batch_size": "--batch sets the number of images per step",
+        "bs": "--batch sets the number of images per step",
         "class_weight": BALANCE_HINT,
         "class_weights": BALANCE_HINT,
         "cos_lr": "--schedule.kind cosine decays the learning rate along a cosine",
         "data_dir": DATA_HINT,
         "data_path": DATA_HINT,
-        "dropout": "--model.dropout sets it, for networks with dropout",
+        "dropout": "--model.dropout sets the dropout of networks that have it",
         "early_stopping": "--patience sets the number of evaluations without improvement after which training stops",
         "finetune": INIT_HINT,
         "fliplr": FLIP_HINT,
@@ -47,16 +47,16 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "img_size": SIZE_HINT,
         "imgsz": SIZE_HINT,
         "input_size": SIZE_HINT,
-        "label_smoothing": "the loss is the cross-entropy, without label smoothing",
+        "label_smoothing": "imclass does not support label smoothing",
         "learning_rate": RATE_HINT,
         "lr": RATE_HINT,
         "lr0": RATE_HINT,
         "model": "--model.network sets the network, and --init the model whose weights training starts from",
-        "momentum": "--optimiser.momentum sets it",
+        "momentum": "--optimiser.momentum sets the momentum",
         "name": OUT_HINT,
-        "nb_classes": "the names of the folders are the classes",
-        "num_classes": "the names of the folders are the classes",
-        "no_aug": "--augment none leaves images unchanged",
+        "nb_classes": "the data determines the classes",
+        "num_classes": "the data determines the classes",
+        "no_aug": "--augment none turns augmentation off",
         "num_workers": "--workers sets the number of threads that decode images",
         "opt": "--optimiser.kind sets the optimiser",
         "optim": "--optimiser.kind sets the optimiser",
@@ -74,17 +74,17 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "random_resized_crop": AREA_HINT,
         "ratio": AREA_HINT,
         "recipe": "the recipe's name comes first: imclass train RECIPE",
-        "resume": "the same command resumes where it stopped; --init RUN starts a new run from a finished one",
+        "resume": "the same command resumes an unfinished run; --init RUN starts a new run from a finished one",
         "save_dir": OUT_HINT,
-        "save_period": "--save-every sets the seconds between two checkpoints",
+        "save_period": "--save-every sets the number of seconds between checkpoints",
         "sched": "--schedule.kind sets the schedule",
         "schedule.name": "--schedule.kind sets the schedule",
         "scheduler": "--schedule.kind sets the schedule",
-        "smoothing": "the loss is the cross-entropy, without label smoothing",
+        "smoothing": "imclass does not support label smoothing",
         "val_split": VALIDATION_HINT,
         "validation_split": VALIDATION_HINT,
         "warmup_epochs": "--schedule.warmup sets the number of steps over which the learning rate rises",
-        "weight_decay": "--optimiser.weight-decay sets it",
+        "weight_decay": "--optimiser.weight-decay sets the weight decay",
         "weights": INIT_HINT,
     }
 )

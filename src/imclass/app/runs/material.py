@@ -33,12 +33,12 @@ from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import Leg, in_stage
 
-# A run that begins from random weights and has fewer training images than this prints a warning. The recipe `folder`,
-# with a few hundred photos of five classes, yields a network whose predictions are correct about half the time.
+# If a run begins from random weights and has fewer training images than this, a warning is printed. For example, with
+# a few hundred photos of five classes, the network of the recipe `folder` is right only about half the time.
 FEW_IMAGES = 1_000
 VERY_UNEVEN = 5.0  # if the largest class has at least this many times the images of the smallest, a note is printed
 
-MIN_VALIDATED = 5  # training images that each class needs before some are held out for validation
+MIN_VALIDATED = 5  # minimum number of training images per class if some are held out for validation
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,8 @@ class TrainingData:
 def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
     """Open the data that a config names. Return the config, adapted to this data, and the opened data.
 
-    The data's name is normalised. If the data has its own validation and test splits, these are used: a recipe's
-    `validation` is then set to 0, and a `validation` chosen by the user raises `UserError`. Data
-    that does not suit the config also raises `UserError`.
+    If the data has its own validation and test splits, these are used: a recipe's `validation` is then set to 0, and a
+    `validation` chosen by the user raises `UserError`. Data that does not suit the config also raises `UserError`.
     """
     unread = shadowed_folder_note(config.data, context)
     uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
@@ -90,25 +89,26 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
 
 
 def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with a suitable `validation`, and a note on how the data's own validation split is used."""
+    """Return the config with a suitable `validation`, and a note on the use of the data's own validation split."""
     if not config.validation or VALIDATION not in uncut:
         return config, ()
     if "test" not in uncut:
         splits = f"{config.data} has a validation split but no test split"
-        use = f"that split is reported as test, and {100 * config.validation:g}% of train is held out for validation"
+        held_out = f"{100 * config.validation:g}% of train is held out for validation"
+        use = f"the validation split is reported as test, and {held_out}"
         return config, (f"{splits}: {use}",)
     if "validation" in given:
         problem = f"{config.data} comes with a validation split and a test split"
         raise UserError(f"{problem}, so --validation {config.validation:g} cannot be used; leave it out")
-    use = f"that split is used instead of the recipe's {100 * config.validation:g}% of train"
-    return replace(config, validation=0.0), (f"{config.data} comes with a validation split: {use}",)
+    use = f"used instead of the recipe's {100 * config.validation:g}% of train"
+    return replace(config, validation=0.0), (f"{config.data} comes with a validation split, which is {use}",)
 
 
 def settle_stages(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Remove validation and all stages but the first if a class has too few images. Return the config and notes.
+    """Remove validation and all stages but the first if a class has too few images. Return the config, and notes.
 
-    This is done only for a recipe that holds out images for validation and begins with a solver, because a solver needs
-    no validation.
+    Nothing is removed unless the recipe holds out images for validation and begins with a solver, which needs no
+    validation.
     """
     first = config.stages[0]
     if not config.validation or "validation" in given or first.kind != "solve" or len(config.stages) == 1:
@@ -175,7 +175,7 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
     images = len(legs[0].loader.dataset)
     if images < FEW_IMAGES and not config.init:
         yield (
-            f"{images:,} training images are few for random weights. Start from trained weights with "
+            f"{images:,} training images are few for a network with random weights. Start from trained weights with "
             "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
         )
 
@@ -229,7 +229,8 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
         return
     images = len(splits["train"])
     if stage.batch > images:
-        raise UserError(f"--batch {stage.batch} is more than the {images} training images; choose a smaller batch")
+        problem = f"--batch {stage.batch} is larger than the number of training images ({images})"
+        raise UserError(f"{problem}; choose a smaller batch")
     schedule = stage.descent[1]
     if schedule.needs_validation:
         option = f"--schedule.kind {schedule.kind}"
@@ -239,7 +240,7 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
         return
     if VALIDATION not in splits:
         raise UserError(
-            f"{option} needs a validation split, and {data} has only {', '.join(splits)}; "
+            f"{option} needs a validation split, but {data} has only {', '.join(splits)}; "
             "hold out part of train with --validation 0.1, or leave out the option"
         )
 

@@ -13,16 +13,16 @@ from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier
 
 PROBE_IMAGES = 32  # images in the training step of a probe
-SOLVER_PROBE_IMAGES = 8  # if the run begins with a solver, which takes only seconds
+SOLVER_PROBE_IMAGES = 8  # the same if the run begins with a solver, which takes only seconds
 
 
 def choose_runtime(
     config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the runtime to use, and a note if it was chosen by a probe.
+    """Return the runtime to use, and a note if its precision was chosen by a probe.
 
-    A recorded runtime is used again. Otherwise, a precision set in the config is used. If the config says "auto",
-    the fastest is found by a probe.
+    A recorded runtime is used again. Otherwise, the precision is that of the config or, if that is "auto", the fastest
+    that a probe finds.
     """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
@@ -42,12 +42,12 @@ def choose_runtime(
 
 
 def first_part(loader: Loader) -> Part:
-    """Return the first part with images in the first epoch."""
+    """Return the first non-empty part of a batch in the first epoch."""
     return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:
-    """Describe the measurements of a probe in words."""
+    """Describe the measurements of a probe."""
     return "; ".join(
         f"{t.arithmetic} {images / t.seconds:,.0f} images/s, scores within {t.difference:.1g}" for t in trials
     )

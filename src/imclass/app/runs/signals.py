@@ -22,7 +22,7 @@ Acknowledge = Callable[[str], None]
 class StopRequest:
     """A request to stop a run, made by a signal.
 
-    The run sets `started` once it has something new to save. Until then the first signal ends the run immediately.
+    The run sets `started` when it has something new to save. Until then, even the first signal ends the run at once.
     """
 
     requested_at: float | None = None
@@ -66,8 +66,8 @@ def listen_for_signals(
 def interrupt_at_signals() -> Iterator[None]:
     """Raise `Interrupted` on Ctrl-C, SIGTERM and SIGHUP while the block runs.
 
-    Python's `KeyboardInterrupt` is not enough for Ctrl-C: if it passes through `exec`, as may happen while dataclasses
-    are created, the signal kills Python even if the exception is caught.
+    Python's `KeyboardInterrupt` is not enough for Ctrl-C: if that exception passes through `exec`, as may happen while
+    dataclasses are created, the signal kills Python even if the exception is caught.
     """
     last = -REPEAT_SECONDS
 
@@ -86,8 +86,8 @@ def interrupt_at_signals() -> Iterator[None]:
 def handle_signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Make `answer` the handler of the signals that end a run, for the duration of the block.
 
-    A signal that is already ignored stays ignored, as `nohup` and shells with background jobs require. Outside the main
-    thread, where Python cannot set handlers, nothing changes.
+    A signal that is already ignored stays ignored, as `nohup` and background jobs require. Outside the main thread,
+    where Python cannot set handlers, nothing changes.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     handled = [s for s in STOP_SIGNALS if in_main_thread and signal.getsignal(s) is not signal.SIG_IGN]

@@ -6,7 +6,7 @@ import time
 
 from imclass.core.errors import Interrupted, UserError
 
-PRINT_SECONDS = 10.0  # torchrun ends all processes as soon as one ends, so the others let the first one print
+PRINT_SECONDS = 10.0  # torchrun ends all processes as soon as one ends, so the others wait until the first has printed
 
 
 def check_single_process() -> None:
@@ -19,7 +19,7 @@ def check_single_process() -> None:
 
 
 def wait_for_first() -> bool:
-    """Give the first process time to print its message. Return False in the first process, and True in all others."""
+    """Wait in all processes but the first, so that the first can print its message. Return whether this one waited."""
     if is_multiprocess() and os.environ.get("RANK", "0") != "0":
         with contextlib.suppress(Interrupted):  # torchrun stops the others with SIGTERM; one message is enough
             time.sleep(PRINT_SECONDS)

@@ -1,4 +1,4 @@
-"""Training runs. A run is first checked and prepared, and then performed as an iterator of events."""
+"""Training runs. A run is first checked and prepared. Then an iterator performs it and yields events."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -45,7 +45,7 @@ MAX_VIEWS = 256  # per batch; on a CPU, smaller batches of large views are as fa
 
 @dataclass(frozen=True)
 class Job:
-    """A run that has passed every check, and can begin or be resumed."""
+    """A run that has passed all checks and is ready to begin or to be resumed."""
 
     run: Run
     config: Training
@@ -77,10 +77,10 @@ class Job:
     def optional_consumers(self, keeper: Keeper) -> list[Consumer]:
         """Return the writers of scores and pictures, whose failures do not end training."""
         consumers: list[Consumer] = [
-            OptionalConsumer("scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))
+            OptionalConsumer("saving the scores", lambda: Scores(keeper, self.legs, self.held_out, self.config))
         ]
         if self.execution.pictures:
-            consumers.append(OptionalConsumer("pictures", self.pictures))
+            consumers.append(OptionalConsumer("saving the pictures", self.pictures))
         return consumers
 
 
@@ -92,7 +92,7 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> Job:
-    """Check and prepare a run, so that it can begin or be resumed. Raise `UserError` if anything is invalid.
+    """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
     If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
     keys may be adapted to the data.
@@ -133,7 +133,7 @@ def prepare(
 
 
 def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, balanced: bool) -> SplitScorer:
-    """Return a function that scores a split, and counts how many of its images the weights were trained on.
+    """Return a function that scores a split, and counts the scored images that the weights were trained on.
 
     If `balanced` is true, the main measure is the balanced accuracy.
     """
@@ -167,8 +167,8 @@ def perform(
         runtime.apply_runtime(job.runtime)
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
-        watching += [OptionalConsumer("TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
-        watching += [OptionalConsumer("curves.png", lambda: Curves(job.run)), *consumers]
+        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [OptionalConsumer("drawing curves.png", lambda: Curves(job.run)), *consumers]
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
@@ -192,13 +192,13 @@ def perform(
 
 
 def complete_pictures(job: Job) -> None:
-    """Write the pictures of a finished run if its process was killed before it wrote them."""
+    """Write the pictures of a finished run if the process was killed before writing them."""
     if not job.execution.pictures or (job.run.folder / PICTURES).is_dir():
         return
     try:
         job.pictures().write(job.keeper().model_of(job.legs[-1]).parent)
     except Exception as error:  # pictures are optional, so no failure may end the command
-        note_failure("pictures failed", error, "the report will have no pictures")
+        note_failure("saving the pictures failed", error, "the report will have no pictures")
 
 
 def counts_of(data: TrainingData) -> tuple[dict[str, list[int]], dict[str, int]]:
@@ -214,6 +214,6 @@ def class_counts(dataset: Dataset) -> Int64[np.ndarray, "K"]:
 
 
 def last_checkpoint_note(checkpoints: Checkpoints) -> str:
-    """Return a sentence about the checkpoint to resume from, or "" if there is none."""
+    """Return a note that names the last checkpoint, or "" if there is none."""
     names = checkpoints.names()
     return f"the last checkpoint is {names[-1]}" if names else ""

@@ -1,4 +1,4 @@
-"""Records as text, in aligned columns or on lines."""
+"""Records as text: in aligned columns, or with one value per line."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ MIN_TEXT_COLUMNS = 24  # minimum width of readable text
 
 
 def text_table(rows: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
-    """Return rows as aligned columns. The last column is wrapped if it does not fit in a terminal `width` columns wide.
+    """Return rows as aligned columns. If a line is longer than `width`, its last cell is wrapped.
 
-    If there is too little room next to the other columns, the last column goes below them, indented.
+    If there is too little room next to the other cells, the last cell begins on the next line, indented.
     """
     if not rows:
         return "none"
@@ -37,7 +37,7 @@ def align_line(line: Sequence[str], wide: Sequence[int], width: int) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Return a value as the text of a table cell. Integers from 1900 to 2099 are taken to be years and get no comma."""
+    """Return a value as the text of a table cell. Integers from 1900 to 2099 are treated as years and get no comma."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 1900 <= value < 2100 else f"{value:,}"
     if isinstance(value, Mapping):

@@ -11,8 +11,8 @@ from imclass.evaluation.results import ResultRow
 
 
 def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[Change, ...]) -> str:
-    """Return both accuracies, their difference with its interval, the test, a verdict, and changed images, as text."""
-    # Adding 0.0 turns -0.0, which would print as "-0.00", into 0.0.
+    """Return a comparison as text: accuracies, difference, significance test, verdict, and changed images."""
+    # Adding 0.0 turns -0.0 into 0.0, so that "-0.00" is never printed.
     difference, low, high = (100 * share + 0.0 for share in (found.difference, *found.interval))
     lines = [
         *accuracy_lines(a, b, found),
@@ -27,7 +27,7 @@ def comparison_text(a: ResultRow, b: ResultRow, found: Comparison, moved: tuple[
 
 
 def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line for each model: its name, and its accuracy on the images that both scored, with an interval."""
+    """Return a line for each model: its name, and its accuracy with an interval, on the images scored by both."""
     names = [
         printable_text(f"{side}  {row.name} ({row.facts.tested.protocol or AS_TRAINED})")
         for side, row in (("A", a), ("B", b))
@@ -40,7 +40,7 @@ def accuracy_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
 
 
 def pairing_lines(a: ResultRow, b: ResultRow, found: Comparison) -> list[str]:
-    """Return a line with the numbers of compared and left-out images, and a line with both scopes if they differ."""
+    """Return a line with the numbers of compared and left-out images and, if the data differs, a line that says so."""
     alone = [f"{n:,} only in {side}" for n, side in ((found.only_a, "A"), (found.only_b, "B")) if n]
     left_out = f"; left out: {', '.join(alone)}" if alone else ""
     lines = [f"{found.images:,} images in both, matched by name and class{left_out}"]
@@ -63,7 +63,7 @@ def verdict(found: Comparison) -> str:
 
 
 def change_lines(found: Comparison, moved: tuple[Change, ...]) -> list[str]:
-    """Return a heading, then a table of the images with a changed prediction or rank of the true class."""
+    """Return a heading and a table of the images in `moved`, or an empty list if there are none."""
     if not moved:
         return []
     head = (

@@ -25,12 +25,12 @@ from imclass.evaluation.measures.single_label import (
 
 MAX_MATRIX_CLASSES = 20  # with more classes, only the most confused pairs are shown
 MAX_CONFUSED_PAIRS = 12
-MAX_REFUSED_FILES = 10  # listed in a summary; the record lists all
+MAX_REFUSED_FILES = 10  # maximum number listed in a summary; the record lists all refused files
 MAX_HEAD_WIDTH = 4  # terminal columns; if a class name is longer, columns are numbered
 
 
 def evaluation_parts(evaluation: Evaluation) -> list[str]:
-    """Return the parts of an evaluation's terminal output."""
+    """Return the paragraphs of an evaluation's terminal output."""
     if isinstance(evaluation.targets, AnyOf):
         return [*labels.label_parts(evaluation), counts_text(evaluation)]
     return [summary_text(evaluation), class_table(evaluation), confusion_table(evaluation)]
@@ -82,7 +82,7 @@ def counts_text(evaluation: Evaluation) -> str:
 
 
 def single_labels(evaluation: Evaluation) -> Int64[np.ndarray, "N"]:
-    """Return the single label of each image."""
+    """Return the label of each image. Raise a `UserError` if an image may have several labels."""
     return labels_of(evaluation.targets, "a confusion matrix")
 
 
@@ -159,7 +159,7 @@ def matrix_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> s
 
 
 def pairs_text(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> str:
-    """Return the most confused pairs of classes, most frequent first."""
+    """Return the most confused pairs of classes as text, with the most frequent errors first."""
     found = confused_pairs(counts, MAX_CONFUSED_PAIRS)
     if not found:
         return "no image was assigned to a wrong class"
@@ -175,7 +175,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON. Accuracies are in [0, 1], and null stands for 0 / 0.
 
     The rows of the confusion matrix are true classes. Intervals are 95% confidence intervals: Wilson for accuracies,
-    bootstrap for the balanced accuracy. With at most five classes, top-5 is 1 by definition and its interval is null.
+    and bootstrap for the balanced accuracy. With at most five classes, top-5 is always 1, and its interval is null.
     `loss` and `nll` are the same number.
     """
     if isinstance(evaluation.targets, AnyOf):
@@ -205,7 +205,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def counts_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the numbers of evaluated and refused images, and the refused files, as JSON."""
+    """Return the numbers of evaluated, refused and left-out images, and the refused files, as JSON."""
     return {
         "evaluated": len(evaluation.targets),
         "refused": len(evaluation.refused),

@@ -19,7 +19,7 @@ def label_measures(evaluation: Evaluation) -> tuple[LabelRow, ...]:
 
 
 def marks(evaluation: Evaluation) -> Int8[np.ndarray, "N K"]:
-    """Return the `marks` of each image."""
+    """Return the `marks` of each image. Raise a `UserError` if each image has one label."""
     return marks_of(evaluation.targets, "a mean average precision")
 
 
@@ -30,7 +30,7 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def label_parts(evaluation: Evaluation) -> list[str]:
-    """Return the summary, then the table of classes."""
+    """Return the summary and the table of classes."""
     rows = label_measures(evaluation)
     return [label_summary(evaluation, rows), class_table(evaluation, rows)]
 
@@ -67,7 +67,7 @@ def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 def label_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON. Measures are in [0, 1], and null stands for 0 / 0.
 
-    `map`, `map11` and `macro` are means over the classes that have images, and `classes_scored` is the number of such
+    `map`, `map11` and `macro` are means over the classes that have images. `classes_scored` is the number of these
     classes.
     """
     rows = label_measures(evaluation)
@@ -85,10 +85,10 @@ def label_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_numbers(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return named numbers with NaN replaced by None."""
+    """Return the numbers, with None in place of NaN."""
     return {name: finite_or_none(value) if isinstance(value, float) else value for name, value in numbers.items()}
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a number, or None for NaN, which JSON does not have."""
+    """Return a number, or None for NaN, which cannot be written in JSON."""
     return None if math.isnan(value) else value

@@ -11,13 +11,13 @@ UNBROKEN = "\u00a0"  # a space at which textwrap does not break
 
 
 def machine_text(record: Mapping[str, Any]) -> str:
-    """Return the lines for each fact, followed by the problems."""
+    """Return the facts about the machine, followed by the problems."""
     lines = [fact_lines(label, text) for label, text in machine_facts(record)]
     return "\n".join([*lines, "", *problem_lines(record["missing"])])
 
 
 def machine_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for each fact."""
+    """Yield a label and its text for each fact."""
     processor, python = record["processor"], record["python"]
     yield "imclass", f"{record['imclass'] or 'not installed'}, Python {python['version']} ({python['executable']})"
     yield "system", record["system"]
@@ -51,7 +51,7 @@ def memory_text(found: Mapping[str, int | None], limit: int | None) -> str:
 
 
 def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for each fact about PyTorch."""
+    """Yield a label and its text for each fact about PyTorch."""
     if "problem" in torch:
         yield "torch", f"cannot be imported: {torch['problem']}"
         return
@@ -63,7 +63,7 @@ def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def library_facts(libraries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for the required libraries, then for the installed and missing ones of each extra."""
+    """Yield a label and its text for the required libraries, then for the libraries of each extra."""
     yield "libraries", join_unbroken(library_text(one) for one in libraries if not one["extra"]) or "unknown"
     for extra in dict.fromkeys(one["extra"] for one in libraries if one["extra"]):
         members = [one for one in libraries if one["extra"] == extra]
@@ -74,7 +74,7 @@ def library_facts(libraries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str,
 
 
 def join_unbroken(items: Iterable[str]) -> str:
-    """Join items with commas so that lines break only between items."""
+    """Join items with commas. Lines can then break only between items."""
     return ", ".join(item.replace(" ", UNBROKEN) for item in items)
 
 
@@ -101,7 +101,7 @@ def problem_lines(problems: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def fact_lines(label: str, text: str) -> str:
-    """Return a label and its text, with later lines indented to the start of the text."""
+    """Return a label and its text. Further lines are indented, so that the text forms a column."""
     shown = UNBROKEN.join(printable_text(part) for part in text.split(UNBROKEN))
     return wrap_lines(label.ljust(LABEL_WIDTH) + shown, " " * LABEL_WIDTH)
 

@@ -1,17 +1,17 @@
-"""Tables of networks, in the layout of a paper's comparison, and of the layers of one network."""
+"""A table of networks, as in a paper that compares them, and a table of the layers of one network."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from imclass.app.text.columns import record_text, text_table
 
-MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # layer kinds that a paper's table omits
+MINOR_LAYERS = ("ReLU", "Dropout", "Flatten", "Identity")  # kinds of layers that are omitted from a table, as in papers
 
 
 def networks_table(records: Sequence[dict[str, Any]]) -> str:
     """Return the records as a table at most 100 characters wide, with published errors in %.
 
-    The protocol used for a published error is in the network's record.
+    The table does not show the protocol used for an error. The records do.
     """
     return text_table(
         [
@@ -36,7 +36,7 @@ def errors_text(published: dict[str, Any] | None) -> str | None:
 
 
 def network_text(record: dict[str, Any]) -> str:
-    """Return a network's facts, then its layers, except those that change neither shape nor cost."""
+    """Return a network's facts, and a table of its layers without activations and other minor layers."""
     facts = {key: value for key, value in record.items() if key != "layers"}
     rows = [layer_row(layer) for layer in record["layers"] if layer["kind"] not in MINOR_LAYERS]
     return record_text(facts) + "\n\n" + text_table(rows)

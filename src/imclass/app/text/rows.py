@@ -12,7 +12,7 @@ from imclass.evaluation.results import ResultRow
 
 
 def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
-    """Return the last row in full and all rows in brief as JSON, with the changed images if given."""
+    """Return the last row in full, all rows in brief and, if given, the changed images, as JSON."""
     last = rows[-1]
     known = tables.evaluation_record(last.evaluation) | {
         "data": last.facts.scope,
@@ -23,7 +23,7 @@ def rows_record(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] 
 
 
 def rows_text(rows: Sequence[ResultRow], changed: Sequence[Mapping[str, Any]] | None = None) -> str:
-    """Return a line for each row, then the last row in full, then the changed images if given."""
+    """Return a line for each row, the last row in full and, if given, the changed images, as text."""
     last = rows[-1].evaluation
     parts = tables.evaluation_parts(last)
     if len(rows) > 1:

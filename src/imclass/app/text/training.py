@@ -10,14 +10,14 @@ from imclass.training.events import NonFinite
 
 
 def stop_message(event: NonFinite, run: Run) -> str:
-    """Return a message that says why training stopped and what to do about it."""
+    """Return a message that says why training stopped and how to continue."""
     names = ", ".join(event.names[:10])
     if len(event.names) > 10:
         names += f" and {len(event.names) - 10} more"
     stopped, fix = "training stopped", "Lower --schedule.rate, or skip such steps with --nonfinite skip"
     if run.has_work:
         stopped += f"; the checkpoints in {run.folder} are from earlier steps"
-        fix += " (with another --out)"
+        fix += ", and choose another --out"
     return f"step {event.at.step:,}: {event.what} is not finite, so {stopped}.\nimages of this step: {names}\n{fix}"
 
 
@@ -41,7 +41,7 @@ def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) ->
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:
-    """Return the numbers of scored and refused images of a split, from its metrics in a model file."""
+    """Return the numbers of scored and refused images of a split, given the split's metrics in a model file."""
     evaluated, total = metrics["evaluated"], metrics["total"]
     kept = f"{evaluated:,} of {total:,} evaluated"
     return f"{kept}, {total - evaluated:,} refused" if evaluated < total else kept

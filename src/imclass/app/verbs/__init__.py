@@ -1,1 +1,1 @@
-"""The command line's verbs, one file each. `run(arguments)` does the work and returns an answer."""
+"""The verbs of the command line, one file each. In each, `run(arguments)` does the work and returns an `Answer`."""

@@ -1,4 +1,4 @@
-"""The verb `compare`: test for a significant difference between two models, or two files of saved scores."""
+"""The verb `compare`: test whether two models, or two files of saved scores, differ significantly."""
 
 from imclass.app import api
 from imclass.app.cli.answer import Answer

@@ -12,7 +12,7 @@ ACTS = ("get", "check", "export")
 
 
 def dataset_listing(context: Context) -> Listing:
-    """Return a list of the data sets, with name, splits, licence, summary, and whether each can be downloaded."""
+    """Return a list of the data sets: their names, splits, licences, summaries, and whether they can be downloaded."""
     from imclass.data.catalog import dataset_table
 
     return describe_entries(
@@ -36,7 +36,7 @@ def run(arguments: DataArguments) -> Answer:
     if name is None:
         raise UserError(f"no data set was specified; run imclass data {arguments.what} NAME")
     check_workers(arguments.workers)
-    from imclass.app.acts import data  # not above, because lists do not need PyTorch
+    from imclass.app.acts import data  # imported here, because lists do not need PyTorch
     from imclass.data.catalog import shadowed_folder_note
 
     context = context_of(arguments.common, arguments.max_megapixels)

@@ -1,4 +1,4 @@
-"""The verb `doctor`: describe the machine, the installation and the store, and list problems with their fixes."""
+"""The verb `doctor`: describe the machine, the installation and the store, and list problems and fixes."""
 
 import platform
 import sys
@@ -47,7 +47,7 @@ def machine_record(store: Path | None) -> dict[str, Any]:
 
 
 def store_state(store: Path | None) -> tuple[StoreState, list[Problem]]:
-    """Return the state of a store, by default the user's store, and any problem that prevents it from being opened."""
+    """Return the state of a store, and a problem if the store cannot be opened. The default is the user's store."""
     try:
         return describe_store(open_store(store).folder), []
     except UserError:  # the store is a file

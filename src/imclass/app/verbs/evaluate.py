@@ -17,7 +17,7 @@ from imclass.core.errors import UserError, require
 from imclass.evaluation.results import is_scores_file
 from imclass.models.classifier import model_path
 
-# Keyed by option: the file extension that the option requires, and whether an existing file may be replaced.
+# The file extension that each option requires, and a function that says whether an existing file may be replaced.
 OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--plot": (".png", is_our_picture),
     "--reliability": (".png", is_our_picture),
@@ -25,12 +25,12 @@ OUTPUT_RULES: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
     "--save": (".safetensors", never_ours),
     "--save-scores": (".npz", is_scores_file),
 }
-# Methods of a result that not every evaluation allows, keyed by the option that calls them.
+# Methods of a result that some evaluations do not allow, keyed by the option that calls them.
 USES = {use: use for use in ("changed", "plot", "reliability", "table", "mistakes")} | {"save": "save_model"}
 
 
 def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> None:
-    """Raise a `UserError` if an output file cannot be written. `files` is keyed by option."""
+    """Raise a `UserError` if a file cannot be written, or if two paths are the same. `files` is keyed by option."""
     mistakes = files["--mistakes"]
     suffix = mistakes.suffix.lower() if mistakes else MISTAKES_SUFFIXES[0]
     require(suffix in MISTAKES_SUFFIXES, "mistakes", mistakes, "a file whose name ends in .csv or .html")
@@ -40,7 +40,7 @@ def check_files(models: Sequence[Path], files: Mapping[str, Path | None]) -> Non
     places = [model_path(path).resolve() for path in paths]
     twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
     if twice is not None and models.count(twice) < 2:  # a repeated model is reported later
-        raise UserError(f"two of the arguments point to {twice}; give each its own file")
+        raise UserError(f"two arguments name the same file, {twice}; choose a different file for each")
 
 
 def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
@@ -59,7 +59,7 @@ def write_files(result: Result, files: Mapping[str, Path | None]) -> None:
 
 
 def run(arguments: EvaluateArguments) -> Answer:
-    """Score models on a split, separately and fused."""
+    """Score each model on a split and, if there are several, all of them fused."""
     require(arguments.changed >= 0, "changed", arguments.changed, "0 or more images")
     files = {
         "--plot": arguments.plot,

@@ -21,7 +21,7 @@ from imclass.evaluation.unpack import save_classifier
 
 
 def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
-    """Return a model's record: its header and file, and the numbers of its parameters and training images."""
+    """Return a model's record: its file, its header, and how many parameters and training images it has."""
     images = classifier.trained_on
     return {
         "file": str(packed.file),
@@ -33,16 +33,18 @@ def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
 
 
 def check_rename(out: Path | None, rename: Sequence[str]) -> None:
-    """Raise a `UserError` if only one of --rename and --out is given, or if the file cannot be written."""
+    """Raise a `UserError` if only one of --rename and --out is given, or if the copy cannot be written."""
     if out is not None and not rename:
         raise UserError(f"--out {out} requires --rename OLD=NEW; pass the new names, or drop --out")
     if rename and out is None:
-        raise UserError("--rename writes a copy of MODEL and does not change MODEL; specify the copy with --out FILE")
+        raise UserError(
+            "--rename does not change MODEL but writes a copy; choose the file for the copy with --out FILE"
+        )
     check_target(out, "--out", ".safetensors")
 
 
 def run(arguments: InfoArguments) -> Answer:
-    """Describe a model file. With `--rename`, write a copy and describe the copy."""
+    """Describe a model file. With `--rename`, write a copy with renamed classes and describe the copy."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
     packed = read_packed(arguments.model, context)

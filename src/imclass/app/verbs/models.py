@@ -1,4 +1,4 @@
-"""The verb `models`: list the networks, or describe one with its layers."""
+"""The verb `models`: list the networks, or describe one network and its layers."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def network_listing(context: Context) -> Listing:
 
 
 def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
-    """Return the row of a network."""
+    """Return a network's row in the list."""
     size = native_size(entry.row, name)
     return {
         "paper": entry.paper,
@@ -34,7 +34,7 @@ def row(name: str, entry: NetworkEntry) -> dict[str, Any]:
 
 
 def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the record of a network, and a line for each network that cannot be used.
+    """Return a network's record, and a message for each module that could not be imported.
 
     `receptive_field` is the receptive field of one position in the last feature maps, in pixels. Raise a `UserError` if
     the network is unknown.
@@ -46,17 +46,15 @@ def network_record(name: str, context: Context) -> tuple[dict[str, Any], tuple[s
 
 
 def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
-    """Build a network and return its measurements. Raise a `UserError` if it cannot be built."""
+    """Build a network and return its size, cost and layers. Raise a `UserError` if it cannot be built."""
     from imclass.models.analysis.geometry import outline
 
     try:
         geometry = outline(entry.build, entry.row, entry.classes, entry.w_in)
     except UserError:
         raise
-    except Exception as error:  # a plugin's network may raise anything
-        raise UserError(
-            f"network {name} cannot be built and measured: {problem_of(error)}; fix the network's file"
-        ) from error
+    except Exception as error:  # a network from a plugin may raise any exception
+        raise UserError(f"network {name} cannot be built: {problem_of(error)}; fix the network's file") from error
     return {
         "parameters": geometry.parameters,
         "macs": geometry.macs,
@@ -69,7 +67,7 @@ def measurements(name: str, entry: NetworkEntry) -> dict[str, Any]:
 
 
 def run(arguments: ModelsArguments) -> Answer:
-    """List the networks, or describe one with its layers."""
+    """List the networks, or describe one network and its layers."""
     if arguments.name is None:
         listing = cached_listing("models", arguments.common, network_listing)
         return Answer(listing.rows, networks_table(listing.rows), notes=failure_notes(listing.failures))

@@ -25,9 +25,10 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def as_csv(prediction: Prediction) -> str:
-    """Return `path,rank,class,probability` lines. Names that look like formulas get a leading apostrophe.
+    """Return a prediction as CSV: a `path,rank,class,probability` line for each class.
 
-    If no class is predicted for an image, its line has empty fields. A refused image has no line.
+    If no class is predicted, there is one line with only the path. For a refused image, there is no line. A name that a
+    spreadsheet would run as a formula gets a leading apostrophe.
     """
     text = io.StringIO()
     # QUOTE_MINIMAL would leave a name with a lone \r unquoted.
@@ -46,7 +47,7 @@ def as_table(prediction: Prediction) -> str:
 
 
 def run(arguments: PredictArguments) -> Answer:
-    """Classify images and print each prediction as soon as it is available. JSON is printed at the end."""
+    """Classify images and print each prediction as soon as it is available. JSON is printed in one piece at the end."""
     if arguments.top is not None and arguments.top < 1:
         raise UserError(f"--top is {arguments.top}; it must be at least 1")
     if arguments.common.json and arguments.format == "csv":

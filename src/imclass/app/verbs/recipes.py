@@ -1,4 +1,4 @@
-"""The verb `recipes`: list the recipes, or describe one with its config."""
+"""The verb `recipes`: list the recipes, or describe one recipe and its config."""
 
 import inspect
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from imclass.store.context import Context
 
 
 def recipe_listing(context: Context) -> Listing:
-    """Return a list of the recipes, with name, network, data set, epochs, and the first line of the docstring."""
+    """Return a list of the recipes: their names, networks, data sets, numbers of epochs, and summaries."""
     from imclass.app.runs.configure import recipes as all_recipes
 
     return describe_entries(all_recipes(context), row, detail)
 
 
 def row(name: str, make: Callable[[], Any]) -> dict[str, Any]:
-    """Return the row of a recipe."""
+    """Return a recipe's row in the list."""
     config = make()
     return {
         "network": config.model.network,

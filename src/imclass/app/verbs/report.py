@@ -1,4 +1,4 @@
-"""The verb `report`: write a report on a run, or on any model."""
+"""The verb `report`: write a report on a run or on any other model."""
 # Tested in tests/app/report/test_page.py
 
 from imclass.app import api

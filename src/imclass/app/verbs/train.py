@@ -31,7 +31,7 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 
 
 def run(request: TrainRequest) -> Answer:
-    """Train, with progress on standard error, and return the result."""
+    """Train, show progress on standard error, and return the result. With `--dry-run`, only return the config."""
     arguments, config = request.arguments, request.training
     run = Run(arguments.out or Path("runs") / config.recipe)
     job = prepare(config, run, request.context, request.execution, dry=arguments.dry_run, given=request.given)
@@ -52,8 +52,12 @@ def run_job(job: Job, style: str) -> None:
         verb = "resuming" if job.checkpoint else "training"
         begin = f" from step {done:,}" if job.checkpoint else ""
         print_line(f"{verb} {config.recipe} on {config.data} in {run.folder}{begin}: {job.runtime}")
-    progress = [] if finished else [OptionalConsumer("the progress", lambda: progress_consumer(style, job.steps, done))]
-    with contextlib.closing(perform(job, progress, interject)) as events:  # removes the bar before a message is printed
+    progress = (
+        []
+        if finished
+        else [OptionalConsumer("showing the progress", lambda: progress_consumer(style, job.steps, done))]
+    )
+    with contextlib.closing(perform(job, progress, interject)) as events:  # closes the bar before a message is printed
         for event in events:
             match event:
                 case NonFinite(action="stop"):
@@ -64,11 +68,11 @@ def run_job(job: Job, style: str) -> None:
                         "free some space and run the same command again"
                     )
     if not finished and not job.execution.keep_checkpoints:
-        print_notes(["the checkpoints of the finished run were removed; --keep-checkpoints keeps them"])
+        print_notes(["the checkpoints of the finished run were removed; to keep them, pass --keep-checkpoints"])
 
 
 def add_report(run: Run, context: Context) -> None:
-    """Write the report on a finished run unless it exists. A failure is only printed, because the run is complete."""
+    """Write the report on a finished run if there is none yet. A failure is printed but does not end the command."""
     page = run.folder / PAGE
     if page.is_file():
         return
@@ -86,7 +90,7 @@ def progress_consumer(style: str, steps: int, done: int) -> Consumer:
 
 
 def run_answer(run: Run, context: Context) -> Answer:
-    """Return the answer for a finished run."""
+    """Return the `Answer` for a finished run: its model, its measures and the refused files."""
     events = [event for event in run.events() if event["event"] in REFUSING_EVENTS]
     refused = {file["path"] for event in events for file in event["refused"]}
     trained = load_network(run.model, context).trained or Provenance()

@@ -15,14 +15,14 @@ ACTS = ("import", "verify", "export", "fold")
 
 
 def weights_listing(context: Context) -> Listing:
-    """Return a list of the published files, with name, accuracy in %, inputs, classes, licence, SHA-256 and URL."""
+    """Return a list of the published files: names, accuracies in %, preprocessing, classes, licences and sources."""
     from imclass.models.foreign import published
 
     return describe_entries(EntryTable("published weight file", dict(published.PUBLISHED_WEIGHTS)), row, detail)
 
 
 def row(name: str, file: Any) -> dict[str, Any]:
-    """Return the row of a published file."""
+    """Return a published file's row in the list."""
     return {
         "top1": file.top1,
         "top5": file.top5,
@@ -35,12 +35,12 @@ def row(name: str, file: Any) -> dict[str, Any]:
 
 
 def detail(name: str, file: Any) -> dict[str, Any]:
-    """Return further details of a published file: its path in the store, and as much of its SHA-256 as is known."""
+    """Return more facts about a published file: its path in the store, and its SHA-256 as far as it is known."""
     return {"file": f"weights/{file.network}/{file.file}", "sha256": file.sha256}
 
 
 def weights_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row to show in the table: few enough to fit in a terminal."""
+    """Return the columns that the table shows for a file, few enough to fit in a terminal."""
     return {key: row[key] for key in ("name", "top1", "top5", "classes", "licence")}
 
 
@@ -60,7 +60,7 @@ def run(arguments: WeightsArguments) -> Answer:
     if file is None:
         wanted = "MODEL" if what in ("export", "fold") else "FILE"
         raise UserError(f"no {wanted.lower()} was specified; run imclass weights {what} {wanted}")
-    from imclass.app.acts import weights  # not above, because lists do not need PyTorch
+    from imclass.app.acts import weights  # imported here, because lists do not need PyTorch
     from imclass.models.foreign.convert import ImportOptions
 
     context, out = context_of(arguments.common), arguments.out

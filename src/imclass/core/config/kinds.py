@@ -12,7 +12,7 @@ Pair: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True)
 class Optimiser(ABC):
-    """A kind of optimiser with its settings. The learning rate belongs to the schedule."""
+    """A kind of optimiser with its settings. The schedule sets the learning rate."""
 
     kind: ClassVar[str] = ""  # its name in the table
 
@@ -26,7 +26,7 @@ class Optimiser(ABC):
 
 @dataclass(frozen=True)
 class Position:
-    """The progress within a stage, on which the learning rate depends."""
+    """The progress of a stage, from which its schedule computes the learning rate."""
 
     step: int  # steps before this one
     samples: int  # images before this step
@@ -37,7 +37,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """The learning rate as a pure function of position and history. Resuming therefore needs no saved state."""
+    """A kind of schedule with its settings.
+
+    The learning rate depends only on these and on the position in the stage. Resuming therefore needs no saved state.
+    """
 
     kind: ClassVar[str] = ""  # its name in the table
     needs_validation: ClassVar[bool] = False
@@ -47,7 +50,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def share_at(self, position: Position) -> float:
-        """Return the fraction of `rate` to use at a position, before warm-up is applied."""
+        """Return the fraction of `rate` to use at a position, without regard to warm-up."""
 
     def warmup_of(self, steps: int) -> int:
         """Return the number of warm-up steps in a stage of `steps` steps."""
@@ -86,7 +89,7 @@ class CrossEntropy(Objective):
     def loss(self, scores: Any, targets: Any) -> Any:
         """Return the negative log-probability of each image's label.
 
-        For class fractions, return the mean over the classes, weighted by the fractions.
+        If the targets are class fractions, return the mean over the classes, weighted by the fractions.
         """
         from torch.nn import functional
 
@@ -131,9 +134,11 @@ class Solver(ABC):
 
 @dataclass(frozen=True)
 class Augment:
-    """A kind of random change to training images, with its settings. Its choices depend only on (seed, epoch, sample).
+    """A kind of random change to training images, with its settings.
 
-    A kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
+    The random choices depend only on (seed, epoch, sample).
+
+    Each kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
     reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
     image at the network's input size (`imclass.data.augment.colour.ColourKind`).
     """
@@ -141,6 +146,6 @@ class Augment:
     kind: ClassVar[str] = ""  # its name in the table
 
     def __init_subclass__(cls) -> None:
-        """Raise `TypeError` for a kind that has both methods or neither."""
+        """Raise `TypeError` if the class has both `windows` and `colour`, or neither."""
         if hasattr(cls, "windows") == hasattr(cls, "colour"):
             raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")

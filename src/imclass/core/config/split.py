@@ -17,7 +17,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule and the seed for splitting data that has no splits, and the fraction to hold out for validation."""
+    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation."""
 
     rule: Share = Share()
     seed: int = 0

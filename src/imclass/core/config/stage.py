@@ -27,9 +27,9 @@ class Model:
     initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: as in the network's paper
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a mean or std on the scale 0 to 255, and for a mean image along with a mean colour."""
+        """Raise `UserError` if `mean` or `std` is not in [0, 1], or if both a mean image and a mean colour are set."""
         both = self.mean_image and self.mean_colour
-        require(not both, f"{at}mean_colour", "true", "false where model.mean-image is true")
+        require(not both, f"{at}mean_colour", "true", "false if model.mean-image is true")
         for name, values in (("mean", self.mean), ("std", self.std)):
             in_range = all(0 <= value <= 1 for value in values)
             wanted = "computed from images in [0, 1]; divide a mean and std for the range 0 to 255 by 255"
@@ -42,12 +42,12 @@ DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "p
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A part of training: either epochs with one optimiser and schedule, or the fit of the last layer by a solver.
+    """A part of training: either epochs of gradient descent, or the fit of the last layer by a solver.
 
     Each stage passes its weights on to the next. A stage of kind "solve" consists of one epoch with one step.
 
     `begin` decides which weights a stage inherits from the preceding stage or, if it is the first stage, from `init`.
-    "continue" inherits all weights of the same name and shape, "fresh" inherits none, and "first-and-last" inherits
+    "continue" inherits all weights with the same name and shape, "fresh" inherits none, and "first-and-last" inherits
     those of the first four convolutions and all fully connected layers (Simonyan and Zisserman, ICLR 2015, section
     3.1).
     """
@@ -70,19 +70,18 @@ class Stage:
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if `name` cannot name a folder, or if a step has more parts than images.
+        """Raise `UserError` if `name` is not a valid folder name, or if a step has more parts than images.
 
-        Also raise it if the fields do not suit the kind of stage: each kind requires its own fields and forbids those
-        of the other kind.
+        Also raise it if a field that this kind of stage requires is missing, or if a field that it forbids is set.
         """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(
             plain,
             f"{at}name",
             repr(self.name),
-            "letters, digits and any of - _ . (no dot first), because it names a folder",
+            "letters, digits, '-', '_' or '.', with no leading dot, because it names a folder",
         )
-        require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch")
+        require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch size")
         needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
         for name in ("optimiser", "schedule", "solver"):
             wanted, found = name in needed, getattr(self, name)
@@ -93,7 +92,7 @@ class Stage:
 
     @staticmethod
     def takes_field(record: Mapping[str, Any], name: str) -> bool:
-        """Return whether the stage described by a JSON record uses a field. If so, an option for all stages sets it."""
+        """Return whether a stage, given as JSON in `record`, uses the field `name`."""
         return name not in (DESCENT_FIELDS if record["kind"] == "solve" else ("solver",))
 
     @property

@@ -20,7 +20,7 @@ Seed: TypeAlias = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 
 @dataclass(frozen=True)
 class Training:
-    """A training run: every setting that affects its result. A recipe returns one.
+    """All settings of a training run that affect its result. A recipe returns an instance.
 
     `device` and `precision` may be "auto". A run resolves them when it begins and stores the result in its `Runtime`.
     """
@@ -48,15 +48,15 @@ class Training:
 
     @property
     def cut(self) -> Cut:
-        """Return how the data is divided into splits."""
+        """Return the settings for splitting the data."""
         return Cut(self.split, self.split_seed, self.validation)
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` for a run without stages, and for a normalisation that does not fit the images."""
+        """Raise `UserError` if there are no stages, or if `mean` or `std` has the wrong number of values."""
         require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std
-        require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "1 value, or 1 per channel")
-        require(len(mean) == len(std), "model.std", std, "as many values as model.mean")
+        require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "one value, or one per channel")
+        require(len(mean) == len(std), "model.std", std, "a list as long as model.mean")
         for name, cost in self.costs.items():
             if not (has_type(float, cost) and cost > 0):
                 raise UserError(f"--costs.{name} is {cost}; it must be above 0")

@@ -19,10 +19,10 @@ MAX_TRIES = 10  # random crops to try before the centre is used
 
 @dataclass(frozen=True)
 class Area(Augment):
-    """A random crop of the source, drawn by area and aspect ratio (GoogLeNet, Szegedy et al. 2014, section 6).
+    """A crop of the source image with a random area, aspect ratio and position (Szegedy et al. 2014, section 6).
 
-    The fraction of the area to keep is drawn uniformly. The logarithm of the aspect ratio is drawn uniformly, so that
-    a ratio and its inverse are equally likely.
+    The fraction of the area to keep is drawn uniformly. The logarithm of the aspect ratio is also drawn uniformly, so
+    that a ratio and its inverse are equally likely.
     """
 
     kind: ClassVar[str] = "area"
@@ -30,7 +30,7 @@ class Area(Augment):
     aspect: Annotated[Pair, Above(0)] = (3 / 4, 4 / 3)  # lowest and highest ratio of the crop's width to its height
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if the low value of a range is above its high value."""
+        """Raise `UserError` if the first value of a range is greater than the second."""
         for name in ("area", "aspect"):
             low, high = getattr(self, name)
             require(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
@@ -39,16 +39,16 @@ class Area(Augment):
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
         """Return the windows after cropping each box at random."""
-        # Images are cropped one at a time, because NumPy's logarithm of a vector may differ in the last bit from that
-        # of a number.
+        # Images are cropped one at a time, because NumPy's logarithm of an array may differ in the last bit from the
+        # logarithm of a single number.
         boxes = [self.crop(box, draws, ids[i : i + 1]) for i, box in enumerate(before.source_boxes(sizes).tolist())]
         return replace(before, boxes=np.array(boxes, np.float64).reshape(-1, 4))
 
     def crop(self, box: Box | list[float], draws: Draws, id: Int64[np.ndarray, "1"]) -> Box:
-        """Return a random part of a box.
+        """Return a random box inside `box`.
 
-        A part that does not fit is drawn again. After 10 tries, the largest centred part with an allowed aspect ratio
-        is used.
+        If the drawn box does not fit, another one is drawn. After 10 tries, the largest centred box with an allowed
+        aspect ratio is returned.
         """
         width, height = box[2] - box[0], box[3] - box[1]
         for trial in range(MAX_TRIES):

@@ -18,7 +18,7 @@ class ColourKind(Protocol):
     kind: ClassVar[str]
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return a view with changed colours. `view` has the network's input size and may be modified."""
+        """Return `view` with changed colours. It has the network's input size and may be modified."""
         ...
 
 
@@ -30,7 +30,7 @@ def is_colour_kind(rule: object) -> TypeGuard[ColourKind]:
 def paint(
     views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Apply the rules that change colours to the views, in order. If there are none, return `views` itself."""
+    """Return the views after applying the colour rules in order. If there are none, return `views` itself."""
     if not any(map(is_colour_kind, rules)):
         return views
     painters = [(rule, scoped) for rule, scoped in scope_draws(rules, draws) if is_colour_kind(rule)]
@@ -42,8 +42,8 @@ def paint(
             changed = rule.colour(view, scoped, id)
             if changed.shape != view.shape or changed.dtype != np.uint8:
                 raise UserError(
-                    f"the augmentation {rule.kind} turned a view of {view.shape} uint8 into {changed.shape} "
-                    f"{changed.dtype}; its `colour` method must keep the shape and the type"
+                    f"the augmentation {rule.kind} turned a view of shape {view.shape} and type uint8 into one of "
+                    f"shape {changed.shape} and type {changed.dtype}; its `colour` method must keep both"
                 )
             view = changed
         painted[k] = view.transpose(2, 0, 1)

@@ -1,6 +1,6 @@
 """Geometric augmentation. Windows are first chosen without touching any pixels, and then applied once.
 
-The same windows produce exactly the same pixels for one decoded image as for a batch of views in memory.
+Applying windows to a batch of views gives exactly the same pixels as applying them to one decoded image at a time.
 """
 
 from collections import Counter
@@ -22,12 +22,12 @@ PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The visible part of each of N images.
+    """The visible parts of N images.
 
-    `boxes` are the parts of the sources to resize to the network's input size: left, top, right and bottom in
-    unrounded pixels. Without boxes, the default preprocessing creates the views. Each window has the size of its view
-    and begins at (top, left), which may lie outside the view. The window is flipped horizontally where `mirrored` is
-    true.
+    `boxes` contains the part of each source image that is resized to the network's input size: left, top, right and
+    bottom, in pixels but not rounded. Without boxes, the default preprocessing creates the views. Each window has the
+    size of its view and begins at (top, left), which may lie outside the view. The windows for which `mirrored` is
+    true are flipped horizontally.
     """
 
     top: Int64[np.ndarray, "N"]
@@ -36,15 +36,15 @@ class Windows:
     boxes: Float64[np.ndarray, "N 4"] | None = None
 
     def move(self, top: Int64[np.ndarray, "N"], left: Int64[np.ndarray, "N"]) -> "Windows":
-        """Return the windows, moved down by `top` pixels and to the right by `left` pixels as seen after mirroring."""
+        """Return the windows after moving them down by `top` and right by `left` pixels, as seen after mirroring."""
         return replace(self, top=self.top + top, left=self.left + np.where(self.mirrored, -left, left))
 
     def mirror(self, mask: Bool[np.ndarray, "N"]) -> "Windows":
-        """Return the windows, with those selected by `mask` flipped once more."""
+        """Return the windows after flipping those selected by `mask`."""
         return replace(self, mirrored=self.mirrored ^ mask)
 
     def source_boxes(self, sizes: Int64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 4"]:
-        """Return the boxes. If there are none, return boxes that cover whole images with these heights and widths."""
+        """Return the boxes or, if there are none, boxes that cover whole images of these heights and widths."""
         if self.boxes is not None:
             return self.boxes
         zeros = np.zeros(len(sizes))
@@ -52,24 +52,24 @@ class Windows:
 
 
 class WindowKind(Protocol):
-    """A kind of augmentation that chooses windows. Whether it sets `boxes` must not depend on the draws."""
+    """A kind of augmentation that chooses windows. Whether it sets `boxes` must not depend on the random draws."""
 
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
     ) -> Windows:
-        """Return new windows computed from `before`. `sizes` are the heights and widths of the sources."""
+        """Return new windows computed from `before`. `sizes` contains the heights and widths of the source images."""
         ...
 
 
 def is_window_kind(rule: object) -> TypeGuard[WindowKind]:
     """Return whether a rule chooses windows."""
-    return hasattr(rule, "windows")  # `isinstance` with a `Protocol` would take longer than the choice itself
+    return hasattr(rule, "windows")  # `isinstance` with a `Protocol` would take longer than choosing the windows
 
 
 def choose(
     sizes: Int64[np.ndarray, "N 2"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> Windows:
-    """Apply the rules in order, and return the windows chosen for images of these heights and widths."""
+    """Apply the rules in order, and return the resulting windows for images of these heights and widths."""
     zeros = np.zeros(len(ids), np.int64)
     windows = Windows(zeros, zeros, zeros.astype(bool))
     for rule, scoped in scope_draws(rules, draws):
@@ -90,12 +90,12 @@ def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augmen
 
 
 def has_source_boxes(rules: Sequence[Augment]) -> bool:
-    """Return whether the rules choose parts of the sources. In that case, views cannot be kept from epoch to epoch."""
+    """Return whether the rules choose parts of the source images. If so, views cannot be kept for the next epoch."""
     return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
 def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
-    """Return the view of an image at the network's input size, without applying its window. `windows` has one entry."""
+    """Return the view of one image, using its box in `windows` if there is one. The window itself is not applied."""
     if windows.boxes is None:
         return preprocess(image)
     left, top, right, bottom = windows.boxes[0].tolist()
@@ -128,5 +128,6 @@ def shift_pixels(
     padded = np.empty((n, channels, height + 2 * pad_y, width + 2 * pad_x), np.uint8)
     padded[:] = fill[:, None, None]
     padded[:, :, pad_y : pad_y + height, pad_x : pad_x + width] = views
-    # One gather over all windows copies whole rows. At MNIST's size it is faster than a loop or torch's gather.
+    # One gather over all windows copies whole rows. For images as small as MNIST's, it is faster than a loop or torch's
+    # gather.
     return sliding_window_view(padded, (height, width), axis=(2, 3))[np.arange(n), :, pad_y + top, pad_x + left]

@@ -1,8 +1,8 @@
 """Parsers for image files. They run before any decoder and determine the format, size and orientation.
 
-Only the data of the first frame is passed to the decoder. Comments, colour profiles, thumbnails, further frames and
-anything after the image never reach it, so neither a broken EXIF block nor a text bomb can prevent or slow down
-decoding. Sizes are read from every header that determines how much memory a decoder allocates.
+The decoder reads only the first frame. Comments, colour profiles, thumbnails and any data after that frame are left out
+wherever the decoder would read them, so decoding is neither prevented by a broken EXIF block nor slowed down by a huge
+text chunk. Sizes are read from every header that determines how much memory a decoder allocates.
 """
 
 import re
@@ -54,7 +54,7 @@ FOREIGN_SIGNATURES = (
 
 
 def parse_container(content: bytes, path: str) -> Container:
-    """Parse an image file. Raise `BadImage` with code "unsupported", "damaged", "too-complex" or "truncated"."""
+    """Parse an image file. Raise `BadImage` with the code "unsupported", "damaged", "too-complex" or "truncated"."""
     form = format_of(content)
     if not form:
         raise BadImage("unsupported", path, f"this is {describe_unreadable(content)}; {READABLE_FORMATS}")
@@ -71,7 +71,7 @@ def format_of(content: bytes) -> str:
 
 
 def describe_unreadable(content: bytes) -> str:
-    """Describe a file that is not a readable image, as in "a PDF document"."""
+    """Return what a file is if it is not a readable image, such as "a PDF document"."""
     found = next((name for at, magic, name in FOREIGN_SIGNATURES if content.startswith(magic, at)), None)
     if found:
         return found
@@ -153,7 +153,7 @@ def parse_png(content: bytes, path: str) -> Container:
 def parse_gif(content: bytes, path: str) -> Container:
     """Parse a GIF up to the end of its first frame.
 
-    The only extension kept is the frame's graphic control extension.
+    Of its extensions, only the graphic control extension of that frame is kept.
     """
     width, height, flags = struct.unpack_from("<6xHHB", content)
     at = 13 + colour_table_bytes(flags)
@@ -175,7 +175,7 @@ def parse_gif(content: bytes, path: str) -> Container:
 
 
 def colour_table_bytes(flags: int) -> int:
-    """Return the size in bytes of the colour table declared by the flags of a GIF."""
+    """Return the size in bytes of the colour table that a GIF's flags declare, or 0 if they declare none."""
     return 3 << ((flags & 7) + 1) if flags & 128 else 0
 
 
@@ -199,7 +199,7 @@ def parse_bmp(content: bytes, path: str) -> Container:
 
 
 def parse_webp(content: bytes, path: str) -> Container:
-    """Parse a WebP. Its width and height are the largest declared by its canvas or any of its images.
+    """Parse a WebP. The width and height are the largest values declared for its canvas or for any image in it.
 
     Its content is kept unchanged, because the decoder stops after the first frame.
     """

@@ -1,7 +1,7 @@
-"""The only decoding function. It turns the bytes or the path of an image file into a pixel array (H W 3).
+"""The only function that decodes images. It turns an image file, given as bytes or as a path, into pixels (H W 3).
 
-Training, evaluation, prediction and serving all read images with it, from any number of threads. It raises `BadImage`
-if an image cannot be used.
+Training, evaluation, prediction and serving all use it, and any number of threads may call it at the same time. It
+raises `BadImage` if an image cannot be used.
 """
 
 import contextlib
@@ -52,17 +52,17 @@ def avif_file(file: io.BytesIO) -> ImageFile.ImageFile:
     """Open an AVIF file as a Pillow image. Raise `ImportError` if Pillow was built without AVIF support."""
     if not AvifImagePlugin.SUPPORTED:
         raise ImportError(
-            "this Pillow was built without AVIF; install one that supports it: pip install --upgrade pillow"
+            "the installed Pillow was built without AVIF support; install one that has it: pip install --upgrade pillow"
         )
     return AvifImagePlugin.AvifImageFile(file)
 
 
 def heic_file(file: io.BytesIO) -> ImageFile.ImageFile:
-    """Open an HEIC file as a Pillow image. Raise `ImportError` if pillow-heif is missing."""
+    """Open an HEIC file as a Pillow image. Raise `ImportError` if pillow-heif is not installed."""
     try:
         plugin = importlib.import_module("pillow_heif")
     except ImportError:
-        raise ImportError("HEIC needs another library; install it with: pip install 'imclass[heic]'") from None
+        raise ImportError("reading HEIC needs another library; install it with: pip install 'imclass[heic]'") from None
     opened: ImageFile.ImageFile = plugin.HeifImageFile(file)
     return opened
 
@@ -90,7 +90,7 @@ def decode(source: Path | bytes, name: str | None = None, max_pixels: int | None
     the path, identifies the image in error messages. An image with more than `max_pixels` pixels (by default
     50 million) is refused.
 
-    Raise `BadImage` with code "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported",
+    Raise `BadImage` with the code "missing", "unreadable", "not-a-file", "too-large", "empty", "unsupported",
     "too-many-pixels", "too-complex", "truncated" or "damaged".
     """
     limit = max_pixels or MAX_PIXELS
@@ -126,7 +126,7 @@ def open_regular(source: Path, name: str | None = None) -> Iterator[io.BufferedR
 
 
 def read_image_file(source: Path, name: str | None = None, max_pixels: int | None = None) -> bytes:
-    """Return the bytes of a regular file. Raise `BadImage` for anything else, or if the file is too large."""
+    """Return the bytes of a file. Raise `BadImage` if it cannot be read, is not a regular file or is too large."""
     with open_regular(source, name) as file:
         size = os.fstat(file.fileno()).st_size
         check_bytes(size, name or str(source), max_pixels or MAX_PIXELS)
@@ -134,7 +134,7 @@ def read_image_file(source: Path, name: str | None = None, max_pixels: int | Non
 
 
 def hash_of(source: Path) -> bytes:
-    """Return the SHA-256 of a regular file of any size. Raise `BadImage` for anything else."""
+    """Return the SHA-256 of a file of any size. Raise `BadImage` if it cannot be read or is not a regular file."""
     with open_regular(source) as file:
         return hashlib.file_digest(file, "sha256").digest()
 
@@ -143,22 +143,26 @@ def check_bytes(size: int, path: str, max_pixels: int) -> None:
     """Raise `BadImage` if a file is too large. The limit in bytes depends on `max_pixels`."""
     largest = max(MAX_FILE_BYTES, MAX_FILE_BYTES * max_pixels // MAX_PIXELS)
     if size > largest:
-        raise BadImage("too-large", path, f"{size:,} bytes; at most {largest:,} are read; {limit_advice(max_pixels)}")
+        raise BadImage(
+            "too-large",
+            path,
+            f"the file has {size:,} bytes, but at most {largest:,} are read; {limit_advice(max_pixels)}",
+        )
 
 
 def limit_advice(max_pixels: int) -> str:
-    """Return advice on raising the limits, for the end of an error message."""
+    """Return the end of an error message, which describes how to raise the limits."""
     return f"set --max-megapixels above {max_pixels / 1e6:g} to allow more"
 
 
 def check_size(width: int, height: int, path: str, max_pixels: int) -> None:
-    """Raise `BadImage` if a side is below one pixel or too long, or if there are more than `max_pixels` pixels."""
+    """Raise `BadImage` if a side has no pixels or too many, or if the image has more than `max_pixels` pixels."""
     if width < 1 or height < 1:
         raise BadImage("damaged", path, f"the header declares {width} x {height} pixels")
     longest = max(MAX_SIDE, MAX_SIDE * max_pixels // MAX_PIXELS)
     if width * height > max_pixels or max(width, height) > longest:
         limits = f"at most {max_pixels:,} in all and {longest:,} per side are decoded; {limit_advice(max_pixels)}"
-        raise BadImage("too-many-pixels", path, f"{width:,} x {height:,} pixels; {limits}")
+        raise BadImage("too-many-pixels", path, f"the image has {width:,} x {height:,} pixels, but {limits}")
 
 
 def decode_container(container: Container, path: str, max_pixels: int) -> Image:
@@ -199,7 +203,7 @@ def pixels_of(picture: Pillow.Image, name: str, max_pixels: int | None = None) -
 
 
 def check_mode(picture: Pillow.Image, path: str) -> None:
-    """Raise `BadImage` for pixels with no standard conversion to 8 bits: floats, 32-bit integers and CIE L*a*b*."""
+    """Raise `BadImage` if pixels have no standard conversion to 8 bits: floats, 32-bit integers or CIE L*a*b*."""
     if picture.mode in ("F", "I", "LAB"):
         kind = {"F": "floating-point numbers", "I": "32-bit or signed integers"}.get(picture.mode, "CIE L*a*b*")
         raise BadImage("unsupported", path, f"its pixels are {kind}; convert the image to 8 or 16 bits per channel")
@@ -225,7 +229,7 @@ def rgb(picture: Pillow.Image) -> Image:
 
 
 def to_eight_bits(deep: UInt16[np.ndarray, "H W"], tags: Mapping[int, Any]) -> UInt8[np.ndarray, "H W"]:
-    """Reduce samples to their upper 8 bits. TIFF tags give the number of bits, such as 12, and whether 0 is white."""
+    """Reduce samples to their upper 8 bits. In a TIFF, `tags` give the number of bits and whether 0 means white."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     levels = (deep >> (bits - 8)).astype(np.uint8)
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels

@@ -1,6 +1,6 @@
 """A parser for AVIF and HEIC files, which consist of ISO/IEC 14496-12 boxes. Sizes are read without decoding.
 
-The primary picture is taken as the first frame. An AVIF decoder allocates memory for the size in the header of the
+The primary picture counts as the first frame. An AVIF decoder allocates memory for the size in the header of the
 AV1 stream (AV1 specification, section 5.5), not for the sizes in the boxes, so both are read. For HEVC streams,
 libheif itself enforces limits.
 """
@@ -18,7 +18,7 @@ GENERAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})  # used by both
 
 
 def heif_kind(content: bytes) -> str:
-    """Return "AVIF" or "HEIC", whichever the file's first specific brand indicates, or "" for any other file."""
+    """Return "AVIF" or "HEIC", according to the first brand that only one of them uses, or "" for other files."""
     if content[4:8] != b"ftyp":
         return ""
     (length,) = struct.unpack_from(">I", content)
@@ -32,7 +32,7 @@ def heif_kind(content: bytes) -> str:
 
 
 def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the boxes between two positions, each as its kind and the beginning and end of its body."""
+    """Yield the kind of each box between two positions, and the positions where its body begins and ends."""
     for _ in range(MAX_PIECES):
         if at + 8 > end:
             return
@@ -43,17 +43,17 @@ def boxes(content: bytes, at: int, end: int, path: str) -> Iterator[tuple[bytes,
             begin += 8
         stop = at + length if length else end
         if stop < begin or stop > end:
-            raise BadImage("truncated", path, f"the {kind.decode('latin-1')!r} box ends beyond the end of the file")
+            raise BadImage("truncated", path, f"the {kind.decode('latin-1')!r} box extends beyond the end of the file")
         yield kind, begin, stop
         at = stop
     raise BadImage("too-complex", path, f"the file has more than {MAX_PIECES:,} boxes")
 
 
 def parse_heif(content: bytes, path: str) -> Container:
-    """Parse an AVIF or HEIC file. Its width and height are the largest in any header.
+    """Parse an AVIF or HEIC file. The width and height are the largest values in any header.
 
-    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture. Otherwise, the
-    animation would be decoded instead of the still picture.
+    The content is kept unchanged, except that an AVIF animation is relabelled as a still picture, because a decoder
+    would otherwise read the animation instead of the primary picture.
     """
     kind = heif_kind(content)
     meta = {k: (a, b) for k, a, b in boxes(content, 0, len(content), path)}.get(b"meta")

@@ -29,7 +29,7 @@ def parse_netpbm(content: bytes, path: str) -> Container:
 
 
 def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]:
-    """Return the pixels of the first image in a file. The size of the image has already been checked."""
+    """Return the pixels of the first image in the file. The size of the image has already been checked."""
     content, height, width = container.content, container.height, container.width
     found = HEADER.match(content)
     kind, at = int(found[1]) if found else 0, found.end() if found else 0
@@ -54,7 +54,7 @@ def decode_netpbm(container: Container, path: str) -> UInt8[np.ndarray, "H W 3"]
 
 
 def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) -> np.ndarray:
-    """Return `count` numbers of type `form` that begin at position `at`."""
+    """Return `count` numbers of type `form`, the first of which is at position `at`."""
     held, needed = max(0, len(content) - at), count * form.itemsize
     if held < needed:
         raise BadImage("truncated", path, f"the PPM has {held:,} bytes of pixels, but its size requires {needed:,}")
@@ -62,7 +62,7 @@ def read_binary(content: bytes, at: int, form: np.dtype, count: int, path: str) 
 
 
 def read_digits(text: bytes, kind: int, count: int, highest: int, path: str) -> Int64[np.ndarray, "N"]:
-    """Return the first `count` numbers of a file in which they are written as decimal text.
+    """Return the first `count` numbers in a text of decimal numbers.
 
     In a PBM, every digit is a number of its own, and 1 means black.
     """

@@ -1,7 +1,7 @@
-"""A parser that reduces TIFF files to their first directory, and a reader for the EXIF orientation.
+"""A parser that reduces TIFF files to their first directory, and a function that reads the EXIF orientation.
 
-The directory is checked, and its metadata is left out. The structure is defined in section 2 of TIFF 6.0 and is also
-used by EXIF. BigTIFF has 8-byte offsets and the version number 43 instead of 42.
+The directory is checked, and its metadata is left out. TIFF files and EXIF blocks have the same structure, which is
+defined in section 2 of TIFF 6.0. BigTIFF has 8-byte offsets and the version number 43 instead of 42.
 """
 # Tested in tests/data/images/test_formats.py
 
@@ -24,7 +24,7 @@ LIST_TAGS = frozenset({258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 53
 
 @dataclass(frozen=True)
 class TiffField:
-    """A field of a directory: its tag, the type and number of its values, and the bytes of the values or offset."""
+    """A field of a directory. `raw` contains either the values or, if they do not fit, their offset in the file."""
 
     tag: int
     kind: int
@@ -37,7 +37,7 @@ class TiffField:
         return self.count * TYPE_BYTES.get(self.kind, 1)
 
     def number(self, order: str) -> int:
-        """Return the value if it is a single integer, else 0."""
+        """Return the value if it is a single integer; otherwise return 0."""
         form = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(self.kind)
         return int(struct.unpack_from(order + form, self.raw)[0]) if form and self.count == 1 else 0
 
@@ -64,7 +64,7 @@ class TiffStructure:
             yield TiffField(*struct.unpack_from(form, block, at + struct.calcsize(count) + struct.calcsize(form) * i))
 
     def directory(self, entries: list[TiffField]) -> bytes:
-        """Return the bytes of a directory that has these fields and is the last one."""
+        """Return the bytes of a directory with these fields, which is marked as the last directory."""
         form = f"{self.order}HH{'Q' if self.big else 'I'}"
         fields = b"".join(struct.pack(form, e.tag, e.kind, e.count) + e.raw for e in entries)
         return struct.pack(f"{self.order}{'Q' if self.big else 'H'}", len(entries)) + fields + bytes(8)
@@ -80,7 +80,7 @@ def tiff_structure(block: bytes) -> TiffStructure | None:
 
 
 def parse_tiff(content: bytes, path: str) -> Container:
-    """Parse a TIFF. Append a new directory that has only the fields needed to decode the first frame."""
+    """Parse a TIFF. Replace its first directory with one that has only the fields needed to decode the first frame."""
     form = tiff_structure(content)
     if form is None:
         raise BadImage("damaged", path, "the TIFF does not begin with its header")
@@ -105,7 +105,7 @@ def parse_tiff(content: bytes, path: str) -> Container:
 def check_entries(entries: list[TiffField], form: TiffStructure, content: bytes, path: str) -> None:
     """Raise `BadImage` for fields with a wrong type or count, and for lists that overlap or lie outside the file.
 
-    A decoder copies every list, so overlapping lists could take many times the file's size in memory.
+    A decoder copies every list, so overlapping lists could take up many times the file's size in memory.
     """
     total = 0  # bytes in all lists
     for entry in entries:

@@ -1,1 +1,1 @@
-"""One file per data set. Each exposes a `DATASETS` table, which is found by scanning this folder."""
+"""Modules that define data sets. Each has a `DATASETS` table, which is found by scanning this folder."""

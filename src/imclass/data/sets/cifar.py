@@ -48,7 +48,7 @@ class BatchFile:
 
 @dataclass(frozen=True)
 class BinaryForm:
-    """Files of records: label bytes, the last of which is the class, then the red, green and blue planes."""
+    """The binary format. Each record has label bytes (the last is the class) and red, green and blue planes."""
 
     label_bytes: int
 
@@ -73,13 +73,13 @@ class BinaryForm:
 
 @dataclass(frozen=True)
 class PickledForm:
-    """Pickled dictionaries: `data` with one row per image (red, green and blue planes), and a list of labels."""
+    """The pickle format: a list of labels, and `data` with one row of red, green and blue planes per image."""
 
     labels: str  # key of the labels
     label_names: str  # key of the class names, in the file that contains them
 
     def max_bytes(self, count: int) -> int:
-        """Return the largest possible size of a file with `count` images. A text pickle may use four bytes for one."""
+        """Return the largest possible size of a file with `count` images. A text pickle may use four bytes to encode one."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:
@@ -104,7 +104,7 @@ class PickledForm:
 
 @dataclass(frozen=True)
 class Edition:
-    """One published form of a data set: its folder in the store, and the archive that contains this folder."""
+    """A published form of a data set, with its folder in the store and the archive that contains this folder."""
 
     folder: str
     archive: str
@@ -152,7 +152,7 @@ class CifarSet:
         return ArrayDataset(array, OneOf(labels), classes, CIFAR_SPLITS, split, origin)
 
     def locate(self, store: Store) -> tuple[Edition, Path]:
-        """Return the first edition in the store and its folder. If necessary, unpack an archive or download one."""
+        """Return the first edition found in the store, and its folder. Unpack or download an archive if necessary."""
         for edition in self.editions:
             folder, archive = self.paths(store, edition)
             if folder.exists():
@@ -171,7 +171,7 @@ class CifarSet:
         return store.path_inside(f"{self.name}/{edition.folder}"), store.path_inside(f"{self.name}/{edition.archive}")
 
     def read_classes(self, edition: Edition, folder: Path) -> tuple[tuple[str, ...], list[str]]:
-        """Return the class names, and a note if the edition's file lists other names than the published ones."""
+        """Return the class names, and a note if the edition's file lists names other than the published ones."""
         path = folder / edition.names
         if not edition.names or not path.exists():
             return self.classes, []
@@ -224,7 +224,7 @@ def decode_text(content: bytes, path: Path) -> str:
 
 
 def is_byte(value: object) -> bool:
-    """Return whether this is an integer that fits in a byte."""
+    """Return whether a value is an integer that fits in a byte."""
     return type(value) is int and 0 <= value < 256
 
 
@@ -237,7 +237,7 @@ def difference_notes(batch: BatchFile, content: bytes) -> list[str]:
 
 
 def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> None:
-    """Raise `UserError` if a label has no class. The message names the first such label."""
+    """Raise `UserError` if a label is not the number of a class. The message names the first such label."""
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         raise UserError(
@@ -247,7 +247,7 @@ def check_labels(labels: Int64[np.ndarray, "N"], path: Path, classes: int) -> No
 
 
 def cifar10_batches(suffix: str, md5: tuple[str, ...]) -> dict[str, tuple[BatchFile, ...]]:
-    """Return the six files of CIFAR-10. The last item of `md5` is for the test file."""
+    """Return the six batch files of CIFAR-10, keyed by split. The last MD5 is that of the test file."""
     train = tuple(BatchFile(f"data_batch_{k + 1}{suffix}", 10_000, md5[k]) for k in range(5))
     return {"train": train, "test": (BatchFile(f"test_batch{suffix}", 10_000, md5[5]),)}
 

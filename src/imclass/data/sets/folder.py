@@ -1,9 +1,9 @@
-"""The user's own images: a folder with one folder per class, possibly inside train, validation and test folders.
+"""The user's own images: one folder per class. The class folders may be inside train, validation and test folders.
 
     tree/cat/1.jpg  tree/dog/2.jpg                    split class by class, by a hash of (split seed, name)
     tree/train/cat/1.jpg  tree/test/dog/2.jpg         split by its folders; also val, dev, Training, test_set ...
 
-The tree is never written to. Class names are in Unicode NFC.
+Nothing is ever written to the tree. Class names are converted to Unicode NFC.
 """
 
 import itertools
@@ -44,7 +44,7 @@ RUNS_FOLDER = "runs"  # where training writes by default
 
 @dataclass(frozen=True, eq=False)
 class FolderDataset:
-    """One split of a tree of image files, as a `Dataset`."""
+    """An implementation of `Dataset` for one split of a tree of image files."""
 
     root: Path  # as the user gave it, for messages
     base: Path  # `root` as an absolute path, which stays valid if the working folder changes
@@ -60,7 +60,7 @@ class FolderDataset:
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, "N"]:
-        """The id of each image: the hash of its name."""
+        """The id of each image: a hash of its name."""
         return ids_of(self.files)
 
     def __len__(self) -> int:
@@ -80,11 +80,11 @@ class FolderDataset:
         return contents_of_files([self.base / file for file in self.files], self.digests)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
-        """Return the first 64 bits of each file's SHA-256. The first call reads all files without a stored digest."""
+        """Return the first 64 bits of each file's SHA-256. The first call reads files whose digest is not stored."""
         return self.hashes
 
     def digest(self) -> str:
-        """Return the SHA-256 of all names, classes and contents. For an unreadable file, its refusal code is hashed."""
+        """Return the SHA-256 of all names, classes and content hashes."""
         return digest_of(self)
 
 
@@ -116,10 +116,10 @@ class Tree:
 
 
 def open_folder(location: DataLocation) -> LazySplits:
-    """Walk once through the tree at `location.path`, and return its splits, with images sorted by name.
+    """Walk through the tree at `location.path` once, and return its splits. Their images are sorted by name.
 
-    A tree without a train folder is split by a hash, and also has the split "all", which contains every image. If there
-    is any mistake in the tree, raise a `UserError` that names the path.
+    A tree without a train folder is split by a hash, and also has the split "all", which contains every image. If the
+    tree contains a mistake, raise a `UserError` that names the path.
     """
     root = check_root(location.path)
     walk = Walk(root)
@@ -160,7 +160,7 @@ def check_root(path: Path | None) -> Path:
             )
         return path
     if path.exists():
-        raise UserError(f"{path} is a file; give a folder with one folder per class, and unpack an archive first")
+        raise UserError(f"{path} is a file; unpack it if it is an archive, and give a folder with one folder per class")
     if is_url(str(path)):
         raise UserError(f"--data {path} is a URL; save the images in a folder with one folder per class")
     siblings = [entry.name for entry in list_folder(path.parent) if is_folder(entry)] if path.parent.is_dir() else []
@@ -172,7 +172,8 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
     named = [name for name in folders if split_of(name)]
     if len(named) == len(folders):
         return bool(named)
-    # Next to folders with other names, "train" may be a class of trains. If it contains folders, those are classes.
+    # Next to folders with other names, "train" may be a class of trains. If it contains folders, it is a split
+    # and these are its classes.
     train = [name for name in named if split_of(name) == "train"]
     return any(is_folder(entry) and not is_hidden(entry.name) for name in train for entry in list_folder(root / name))
 
@@ -180,8 +181,8 @@ def has_parts(root: Path, folders: Sequence[str]) -> bool:
 def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
     """Return the images in each class folder in `relative`. A folder that contains only runs is not a class.
 
-    Raise `UserError` if two folder names mean the same class, or if a folder contains both images and runs: the user's
-    photos cannot be distinguished from pictures that belong to a run.
+    Raise `UserError` if two folder names mean the same class, or if a folder contains both images and runs. In the
+    latter case, the user's photos cannot be distinguished from pictures that belong to a run.
     """
     check_distinct(folders, str(walk.root / relative))
     above = (os.path.realpath(walk.root), os.path.realpath(walk.root / relative))
@@ -200,9 +201,9 @@ def read_part(walk: Walk, relative: str, folders: Sequence[str]) -> TreePart:
 
 
 def split_by_folders(walk: Walk, folders: Sequence[str]) -> Tree:
-    """Return a tree split by its folders.
+    """Return a tree that is divided into splits by its train, validation and test folders.
 
-    Folders with other names are left out, and so are parts without labelled images.
+    Other folders are left out, and so are split folders without images in class folders.
     """
     walk.outside += [f"{name}/" for name in folders if not split_of(name)]
     parts: dict[str, TreePart] = {}
@@ -237,26 +238,24 @@ def part_folders(walk: Walk, name: str, split: str) -> tuple[str, list[str]]:
 
 
 def missing_notes(parts: Mapping[str, TreePart]) -> list[str]:
-    """Return a note for each part that lacks images of some classes."""
+    """Return a note for each part that has no images of some classes."""
     missing = {split: [n for n in parts["train"].files if not part.files.get(n)] for split, part in parts.items()}
     return [f"{split} has no images of {list_names(names)}" for split, names in missing.items() if names]
 
 
 def check_training(part: TreePart, walk: Walk) -> None:
-    """Raise `UserError` unless all training images are in class folders and each class folder has images."""
+    """Raise `UserError` unless the training part has class folders and each of them has images."""
     folder = walk.root / part.folder
     if not part.files:
         if any(is_image(entry.name) for entry in list_folder(folder)):
             raise UserError(f"the images are directly in {folder}; move each into a folder named after its class")
-        raise UserError(
-            f"{folder} has no class folders; create one folder per class and move the images of the class into it"
-        )
+        raise UserError(f"{folder} has no class folders; create one folder per class, and move the images into them")
     if empty := part.empty_classes:
         others = [file.removeprefix(part.folder).lstrip("/").split("/") for file in walk.other]
         counts = count_suffixes(names[-1] for names in others if nfc_form(names[0]) in empty)
         why = f", only other files ({counts}); the extensions of images are {', '.join(IMAGE_SUFFIXES)}"
         raise UserError(
-            f"the class folders {list_names(empty)} of {folder} have no images{why if counts else ''}; "
+            f"the class folders {list_names(empty)} in {folder} have no images{why if counts else ''}; "
             "add images, or remove these folders"
         )
 

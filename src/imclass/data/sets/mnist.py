@@ -1,8 +1,9 @@
 """MNIST (LeCun, Bottou, Bengio and Haffner 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): IDX files.
 
-An IDX file has two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, the length of
-each axis as a big-endian 32-bit number, then the values. Files may be gzipped. Files in the store are not compared with
-the published ones, so that other data sets in this layout can be used. A downloaded file must be the published one.
+An IDX file consists of two zero bytes, a byte for the type (8: unsigned bytes), a byte for the number of axes, the
+length of each axis as a big-endian 32-bit number, and the values. Files may be gzipped. Files in the store are not
+compared with the published ones, so that other data sets in this layout can be used. A downloaded file must be the
+published one.
 """
 
 import gzip
@@ -41,7 +42,7 @@ class MnistSet:
     files: Mapping[str, tuple[int, str]]  # the size in bytes and the SHA-256 of each gzipped file, keyed by stem
 
     def path(self, store: Store, stem: str) -> Path:
-        """Return the path of a file in the store, gzipped or not. Download it if it is missing."""
+        """Return the path of a file in the store, which may be gzipped. If the file is missing, download it."""
         size, sha256 = self.files[stem]
         found = store.find(f"{self.name}/{stem}", f"{self.name}/{stem}.gz")
         return found or store.get(Download(f"{self.name}/{stem}.gz", f"{self.url}{stem}.gz", sha256, size))
@@ -68,11 +69,11 @@ def read_split(images: Path, labels: Path, classes: tuple[str, ...], split: str,
     array, numbers = read_idx(images), read_idx(labels)
     if array.ndim != 3 or not array.size:
         raise UserError(
-            f"{images} contains values of shape {array.shape}, not images; replace it with the data set's file"
+            f"{images} contains an array of shape {array.shape}, not images; replace it with the data set's file"
         )
     if numbers.ndim != 1:
         raise UserError(
-            f"{labels} contains values of shape {numbers.shape}, not labels; replace it with the data set's file"
+            f"{labels} contains an array of shape {numbers.shape}, not labels; replace it with the data set's file"
         )
     if len(array) != len(numbers):
         raise UserError(
@@ -112,7 +113,7 @@ def read_values(file: io.BufferedIOBase, path: Path) -> UInt8[np.ndarray, "..."]
     shape = struct.unpack(f">{head[3]}I", lengths)
     size = math.prod(shape)
     if size > MAX_IDX_BYTES:
-        raise UserError(f"{path} declares {size:,} bytes; at most {MAX_IDX_BYTES:,} are read")
+        raise UserError(f"{path} declares {size:,} bytes, but at most {MAX_IDX_BYTES:,} are read")
     content = bytearray(file.read(size + 1))
     if len(content) != size:
         count = f"more than {size:,}" if len(content) > size else f"{len(content):,}"

@@ -1,4 +1,4 @@
-"""A part of MNIST that is shipped with the package, so that everything can be tried without a download."""
+"""A part of MNIST that is included in the package, so that everything can be tried without a download."""
 # Tested in tests/data/sets/test_mnist.py
 
 from pathlib import Path
@@ -12,7 +12,7 @@ SAMPLE_FOLDER = Path(__file__).parents[1] / "samples" / "mnist"
 
 
 def open_sample(location: DataLocation) -> LazySplits:
-    """Return the splits. The location is ignored, since the files are in the package."""
+    """Return the splits. The location is ignored, because the files are in the package."""
     return LazySplits(MNIST_SPLITS, read_sample)
 
 

@@ -70,10 +70,10 @@ class ImageTable:
 
 
 def open_table(location: DataLocation) -> LazySplits:
-    """Return the splits of the CSV file at `location.path`, with images sorted by name.
+    """Return the splits of the CSV file at `location.path`. Their images are sorted by name.
 
     A file without a `split` column is split by a hash, and also has the split "all", which contains every image. If
-    there is any mistake in the file, raise a `UserError` that names the file and, if possible, the line.
+    the file contains a mistake, raise a `UserError` that names the file and, if possible, the line.
     """
     if location.path is None:
         raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
@@ -103,7 +103,7 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
 
 
 def read_table(path: Path, location: DataLocation) -> ImageTable:
-    """Read a CSV file. Raise `UserError` if it contains any mistake."""
+    """Read a CSV file. Raise `UserError` if it contains a mistake."""
     lines = lines_of(path)
     _, header = next(lines, (1, []))
     columns = [cell.strip().lower() for cell in header]
@@ -122,7 +122,9 @@ def sort_rows(path: Path, unsorted: Iterator[TableRow], is_multi_label: bool) ->
     classes = tuple(sorted({name for row in rows for name in row.marks}))
     if len(classes) < 2:
         names = list_names(classes) or "none"
-        raise UserError(f"{path}: a classifier needs at least two classes, but the labels name {names}; add labels")
+        raise UserError(
+            f"{path}: a classifier needs at least two classes, but the labels found are: {names}; add labels"
+        )
     return ImageTable(path, rows, is_multi_label, classes)
 
 
@@ -139,7 +141,7 @@ def split_by_hash(table: ImageTable, location: DataLocation) -> ImageTable:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line that is not empty. Raise `UserError` if this is not a CSV file."""
+    """Yield the number and the cells of each line that is not empty. Raise `UserError` if the file is not valid CSV."""
     text = text_of(path, "CSV UTF-8")
     first = text.split("\n", 1)[0]
     delimiter = next((separator for separator in SEPARATORS if separator in first), ",")
@@ -157,14 +159,14 @@ def text_of(path: Path, form: str) -> str:
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not text in UTF-8; save it as {form}") from None
+        raise UserError(f"{path} is not UTF-8 text; save it as {form}") from None
     except OSError as error:
         siblings = [file.name for file in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
         raise UserError(f"{path} cannot be read: {error.strerror}{suggestion(path.name, siblings)}") from None
 
 
 def check_header(path: Path, columns: Sequence[str]) -> None:
-    """Raise `UserError` unless the first line contains the required columns."""
+    """Raise `UserError` unless the columns include `image` and either `label` or `labels`, each of them once."""
     fix = "the first line must contain image and label, or image and labels for any number of labels"
     twice = [column for column in KNOWN_COLUMNS if columns.count(column) > 1]
     if twice:
@@ -173,16 +175,18 @@ def check_header(path: Path, columns: Sequence[str]) -> None:
         problem = f"the columns are {list_names(columns)}" if columns else "it has no columns"
         raise UserError(f"{path}, line 1: {problem}; {fix}")
     if {"label", "labels"} <= set(columns):
-        raise UserError(f"{path}, line 1: the columns label and labels both occur; keep one")
+        raise UserError(f"{path}, line 1: there are both a label and a labels column; keep one")
 
 
 def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, list[str]]]) -> Iterator[TableRow]:
-    """Yield the rows of a table. Raise `UserError` if a line does not fit the header."""
+    """Yield the rows of a table. Raise `UserError` if a line contains a mistake."""
     spellings: dict[str, tuple[str, int]] = {}  # the first spelling of each label, and its line
     for line, cells in lines:
         at = f"{path}, line {line}"
         if len(cells) != len(columns):
-            fix = "put several labels into one cell, separated by |, and quote a cell that contains a separator"
+            fix = (
+                "put several labels into one cell, separated by |, and quote any cell that contains a column separator"
+            )
             raise UserError(f"{at}: the header has {len(columns)} columns, but this line has {len(cells)}; {fix}")
         by_name = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if name in KNOWN_COLUMNS}
         marks = marks_in(by_name["labels"], at) if "labels" in by_name else {one_label(by_name["label"], at): 1}
@@ -193,7 +197,7 @@ def image_rows(path: Path, columns: Sequence[str], lines: Iterator[tuple[int, li
 
 
 def image_in(cell: str, folder: Path, at: str) -> str:
-    """Return the path in a cell. Raise `UserError` if it is not the path of a file."""
+    """Return the path in a cell. Raise `UserError` unless it is the path of a file, relative to `folder`."""
     if not cell:
         raise UserError(f"{at}: the image is missing; give its path relative to {folder}")
     if is_url(cell):
@@ -230,7 +234,7 @@ def one_label(cell: str, at: str) -> str:
 
 
 def check_spelling(name: str, line: int, spellings: dict[str, tuple[str, int]], at: str) -> None:
-    """Raise `UserError` if a label differs from an earlier one only in case or spaces."""
+    """Raise `UserError` if a label differs from an earlier one only in case or spacing."""
     earlier, earlier_line = spellings.setdefault(" ".join(name.casefold().split()), (name, line))
     if earlier != name:
         raise UserError(
@@ -288,7 +292,7 @@ def surprise_notes(table: ImageTable) -> Iterator[str]:
     """Yield notes on what may surprise the user, such as labels with commas or images without labels."""
     commas = [name for name in table.classes if "," in name]
     if commas and table.is_multi_label:
-        labels = f"{list_names(commas, 3)} {'are labels' if commas[1:] else 'is one label'}"
+        labels = f"{list_names(commas, 3)} {'are single labels' if commas[1:] else 'is one label'}"
         yield f"{labels}, because labels are separated by ; or | and not by commas"
     for split, positions in table.parts.items():
         if split == ALL_IMAGES:
@@ -302,7 +306,7 @@ def surprise_notes(table: ImageTable) -> Iterator[str]:
         yield f"{unlabelled:,} of {len(table.rows):,} images have no label"
     unjudged = sum(mark < 0 for row in table.rows for mark in row.marks.values())
     if unjudged:
-        yield f"{unjudged:,} labels were not judged and count neither as right nor as wrong"
+        yield f"{unjudged:,} labels were not annotated and count neither as right nor as wrong"
 
 
 DATASETS = {

@@ -1,4 +1,4 @@
-"""Measures of an evaluation. They depend on whether an image has one label or any number of labels."""
+"""Measures of an evaluation, for images with one label each or with any number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,5 +47,5 @@ def check_link(link: Link, targets: Targets, data: str) -> None:
     else:
         why = f"the model predicts any number of classes for an image, but the images of {data} have one each"
     raise UserError(
-        f"{why}; train a model on such data (with --init to start from this model's weights), or choose other --data"
+        f"{why}; train a model on data of this kind (--init starts from this model's weights), or choose other --data"
     )

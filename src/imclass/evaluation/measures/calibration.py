@@ -26,7 +26,10 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Return the expected calibration error: the mean of the bins' gaps, weighted by image count (equation 3)."""
+        """Return the expected calibration error (equation 3).
+
+        This is the mean gap between confidence and accuracy in a bin, with each bin weighted by its number of images.
+        """
         gaps = np.abs(self.confidence - self.accuracy)
         return float(np.nansum(gaps * self.counts) / max(1, self.counts.sum()))
 
@@ -43,13 +46,13 @@ def reliability(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]
 
 
 def fit_temperature(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> float:
-    """Return the temperature from 0.01 to 100 with the lowest cross-entropy (section 4.2). Use validation images.
+    """Return the temperature from 0.01 to 100 that gives the lowest cross-entropy (section 4.2). Use validation images.
 
     Cross-entropy is convex in b = 1 / temperature, so its slope has at most one root. Newton's method finds the root,
-    with a bisection step wherever a Newton step would leave the bracket. Without a root in the range, the result is an
-    end of the range: the lowest temperature if every prediction is correct, the highest if the scores are
-    uninformative. The temperature is 1 if every image has equal scores for all classes. Raise `UserError` if there are
-    no images.
+    with a bisection step wherever a Newton step would leave the bracket. If the range contains no root, the result is
+    an end of the range: the lowest temperature if every prediction is correct, the highest if the scores are
+    uninformative. If every image has equal scores for all classes, the result is 1. Raise `UserError` if there are no
+    images.
     """
     if not len(labels):
         raise UserError("a temperature cannot be fitted without images; use a validation split that has images")
@@ -71,8 +74,8 @@ def loss_derivatives(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray,
     """Return the first and second derivatives, with respect to `b`, of the mean cross-entropy of b * scores.
 
     The derivatives are the means over images of E[s - s_true] and of Var[s]. E and Var are taken over the classes,
-    weighted by their probabilities. The difference is taken before the expectation: if a class is almost
-    certain, E[s] and s_true are nearly equal, and subtracting them would leave only rounding errors.
+    weighted by their probabilities. The difference is taken before the expectation, because E[s] and s_true are nearly
+    equal if a class is almost certain, and subtracting one from the other would leave only rounding errors.
     """
     first = second = 0.0
     for start in range(0, len(scores), IMAGES_PER_CHUNK):

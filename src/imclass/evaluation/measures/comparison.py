@@ -56,7 +56,8 @@ class Pairs:
 class Comparison:
     """The result of the paired test.
 
-    Accuracies are in [0, 1]. `difference` is B - A, and `interval` is its 95% confidence interval.
+    Accuracies are in [0, 1]. `difference` is B's accuracy minus A's, and `interval` is the 95% confidence interval of
+    the difference.
     """
 
     images: int
@@ -128,8 +129,8 @@ def align_classes(a: NamedScores, b: NamedScores) -> Int64[np.ndarray, "K"]:
         only_a = list_names([name for name in classes_a if name not in classes_b])
         only_b = list_names([name for name in classes_b if name not in classes_a])
         raise UserError(
-            f"{a.name} and {b.name} have different classes, so their accuracies cannot be compared: only "
-            f"{a.name} has {only_a or 'none'}, only {b.name} has {only_b or 'none'}. "
+            f"{a.name} and {b.name} have different classes, so their accuracies cannot be compared (only in "
+            f"{a.name}: {only_a or 'none'}; only in {b.name}: {only_b or 'none'}). "
             "Compare models with the same classes"
         )
     return join_classes(classes_a, classes_b)
@@ -141,7 +142,7 @@ def image_keys(named: NamedScores) -> list[tuple[str, str]]:
     found = [(name, classes[k]) for name, k in zip(named.images, labels_in(named).tolist(), strict=True)]
     twice = [key for key, n in Counter(found).items() if n > 1]
     if twice:
-        raise UserError(f"{named.name} has the image {twice[0][0]!r} twice, so images cannot be paired by name")
+        raise UserError(f"{named.name} contains the image {twice[0][0]!r} twice, so images cannot be paired by name")
     return found
 
 
@@ -151,7 +152,7 @@ def labels_in(named: NamedScores) -> Int64[np.ndarray, "N"]:
 
 
 def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
-    """Compare the accuracies by McNemar's exact test, and compute a bootstrap interval for their difference."""
+    """Compare the accuracies with McNemar's exact test, and compute a bootstrap interval for their difference."""
     right_a, right_b = pairs.right_a, pairs.right_b
     gained = right_b.astype(np.int64) - right_a
     a_alone, b_alone = int(np.count_nonzero(gained < 0)), int(np.count_nonzero(gained > 0))
@@ -178,12 +179,13 @@ def compare_pairs(pairs: Pairs, draws: int = 1000, seed: int = 0) -> Comparison:
 
 
 def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
-    """Return the exact two-sided p-value for the numbers of images that only A or only B classifies correctly.
+    """Return the exact two-sided p-value of McNemar's test.
 
-    The p-value is the probability of numbers at least this unequal if each of these images were equally likely to
-    favour A or B. This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference
-    between correlated proportions or percentages", Psychometrika 12, 1947. Only the last division is in
-    floating point, so counts may be of any size.
+    `a_alone` and `b_alone` are the numbers of images that only A or only B classifies correctly. The p-value is the
+    probability that these counts differ at least this much if each of the images is equally likely to favour A or B.
+    This is the binomial form of the test by Q. McNemar, "Note on the sampling error of the difference between
+    correlated proportions or percentages", Psychometrika 12, 1947. Only the last division uses floating point, so the
+    counts may be of any size.
     """
     n, fewer = a_alone + b_alone, min(a_alone, b_alone)
     tail = binomial = 1  # the sum over k <= fewer of the binomial coefficients C(n, k)
@@ -194,7 +196,7 @@ def mcnemar_p_value(a_alone: int, b_alone: int) -> float:
 
 
 def changes(pairs: Pairs, max_images: int) -> tuple[Change, ...]:
-    """Return up to `max_images` images whose prediction or rank differs, largest difference in rank first."""
+    """Return up to `max_images` images whose predictions or ranks differ, largest difference in rank first."""
     differ = (pairs.rank_a != pairs.rank_b) | (pairs.predicted_a != pairs.predicted_b)
     moved = np.where(differ, np.abs(pairs.rank_a - pairs.rank_b), -1)
     order = np.argsort(-moved, kind="stable")[:max_images]

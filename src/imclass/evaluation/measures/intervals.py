@@ -15,8 +15,8 @@ def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Return Wilson's score interval for the proportion of `hits` in `n` independent trials (95% for z = 1.96).
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927. Unlike the
-    textbook interval, it stays inside [0, 1] and has a non-zero width even for 0 or n hits. Without trials the interval
-    is (0, 1).
+    textbook interval, this one stays inside [0, 1] and has a non-zero width even for 0 or n hits. If there are no
+    trials, the interval is (0, 1).
     """
     if n == 0:
         return 0.0, 1.0
@@ -37,7 +37,7 @@ def bootstrap_interval(
 
     B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3. `statistic` receives image
     positions, one row for each draw, and returns one value for each draw. Draws are processed in chunks, so memory use
-    does not grow with the number of draws. Without images the interval is (nan, nan).
+    does not grow with the number of draws. If there are no images, the interval is (nan, nan).
     """
     if n == 0:
         return math.nan, math.nan

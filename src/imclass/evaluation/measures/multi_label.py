@@ -1,9 +1,9 @@
 """Measures for images that may have several labels. Unknown labels (-1 in `marks`) are ignored.
 
-Average precision is computed from the ranking of images by a class's score. Precision is either summed over all steps
-in recall, as in scikit-learn and in PASCAL VOC since 2010, or averaged over the eleven recalls 0, 0.1 ... 1 (M.
-Everingham et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal
-scores share a rank.
+Average precision is computed for each class, from the ranking of the images by their scores for that class. It is
+either the sum, over all ranks, of the precision times the step in recall, as in scikit-learn and in PASCAL VOC since
+2010, or the mean of the precisions at the eleven recalls 0, 0.1 ... 1 (M. Everingham et al., "The PASCAL visual object
+classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal scores share a rank.
 """
 
 import math

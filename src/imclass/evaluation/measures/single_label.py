@@ -91,7 +91,7 @@ def class_rows(confusion: Int64[np.ndarray, "K K"]) -> tuple[ClassRow, ...]:
 def mean_recall(
     hits: Integer[np.ndarray, "*draws K"], support: Integer[np.ndarray, "*draws K"]
 ) -> Float64[np.ndarray, "*draws"]:
-    """Return the mean of hits / support over the classes that have images, each class with equal weight."""
+    """Return the mean of hits / support over the classes that have images, which all have equal weight."""
     shares = hits / np.maximum(support, 1)
     return np.asarray(shares.sum(axis=-1) / np.maximum(np.count_nonzero(support, axis=-1), 1))
 
@@ -110,7 +110,7 @@ def macro_f1(predicted: Int64[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], 
 
 
 def confused_pairs(confusion: Int64[np.ndarray, "K K"], max_pairs: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return the most frequent confusions: true class, predicted class, number of images, size of the true class."""
+    """Return the most frequent confusions as (true class, predicted class, number of images, size of true class)."""
     mistakes, support = confusion - np.diag(confusion.diagonal()), confusion.sum(axis=1)
     worst = [divmod(i, len(confusion)) for i in np.argsort(-mistakes, axis=None, kind="stable")[:max_pairs].tolist()]
     return tuple((t, p, int(mistakes[t, p]), int(support[t])) for t, p in worst if mistakes[t, p])

@@ -92,9 +92,9 @@ class TableLine:
 def render_table(name: str, measured: Sequence[Measurement], form: Format = "text") -> str:
     """Return table `name` ("3" to "7", or "resnet") with all published rows and all measurements.
 
-    A measurement is on the line of the published row with the same networks, protocol, S and Q. If only S or Q differs,
-    the measurement has a separate line below that row. If no row matches, it has a line at the end. Raise `UserError`
-    for an unknown name.
+    A measurement is shown on the line of the published row with the same networks, protocol, S and Q. A measurement
+    with another S or Q has a separate line below that row. A measurement that matches no row has a line at the end.
+    Raise `UserError` for an unknown name.
     """
     if name not in TABLES:
         raise UserError(f"--table {name} is unknown{suggestion(name, TABLES)}")
@@ -113,7 +113,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 
 
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
-    """Return whether the networks, protocol, S and Q match a published row. An unspecified S or Q matches any value."""
+    """Return whether the networks, protocol, S and Q match a published row. A row without S or Q matches any value."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
     open_or_equal = all(
         theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
@@ -199,7 +199,7 @@ def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], 
 
 
 def measurement_note(measured: Measurement) -> str:
-    """Return a note with all details of a measurement, since they do not fit in a table line."""
+    """Return a note with all details of a measurement. They do not fit in a line of the table."""
     sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"

@@ -12,7 +12,7 @@ PAPER = "He et al., CVPR 2016, arXiv:1512.03385"
 
 
 # Q from section 3.4. The "standard" ten crops in that section are those of Krizhevsky et al. 2012, from 256-pixel
-# images. The single crop in the README is from images of the same size.
+# images. The single crop in the README is taken from images of the same size.
 SCALES = {"center": (256,), "tencrop": (256,), "resnet-multiscale": (224, 256, 384, 480, 640)}
 
 

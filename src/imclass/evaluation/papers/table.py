@@ -26,7 +26,8 @@ FUSION_METHODS = {  # the names in the VGG paper's Table 6
 class Net:
     """A trained network, with its training and test scales.
 
-    A scale is the length in pixels to which the shorter side of an image is rescaled. Unknown scales are empty.
+    A scale is the length in pixels to which the shorter side of an image is rescaled. A tuple is empty if its
+    scales are unknown.
     """
 
     network: str  # its name in NETS
@@ -113,5 +114,5 @@ def member_cells(tested: RowSubject) -> tuple[str, ...]:
 
 
 def name_cells(tested: RowSubject) -> tuple[str, ...]:
-    """Return one cell with the user's name for the row and the method. Without a name, the networks are shown."""
+    """Return one cell: the name that the user gave the row (or else its networks), followed by the method."""
     return (f"{tested.name or format_networks(tested)} ({tested.method})",)

@@ -1,7 +1,7 @@
 """Single-view protocols: one view of each image, at the network's native size.
 
-`center` is the standard single-crop test of ImageNet networks: the shorter side is rescaled to Q, and the centre is
-cropped. `resize` keeps the whole image, but not its aspect ratio.
+`center` is the standard single-crop test of ImageNet networks: the shorter side is rescaled to Q, and a centre crop
+is taken. `resize` keeps the whole image, but not its aspect ratio.
 """
 
 from dataclasses import dataclass, replace

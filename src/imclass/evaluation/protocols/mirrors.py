@@ -1,8 +1,8 @@
 """Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by one pixel.
 
 These are levels 1 and 2 of airbench's test-time augmentation (Keller Jordan, arXiv:2404.00498), which averages scores,
-not probabilities. The view is produced by the network's `preprocess`. A shift fills the border by reflection, without
-repeating the edge pixel.
+not probabilities. The flip and the shifts are applied to the view that the network's `preprocess` returns. A shift
+fills the border by reflection, without repeating the edge pixel.
 """
 
 from dataclasses import dataclass
@@ -66,13 +66,13 @@ def mirror_scores(classifier: NetworkBacked, views: ViewBatch) -> Float[Tensor, 
 
 
 def shift_views(views: ViewBatch, by: int) -> ViewBatch:
-    """Shift views by `by` pixels up and left, or down and right if it is negative. Borders are filled by reflection."""
+    """Shift views up and left by `by` pixels, or down and right if `by` is negative. Reflection fills the borders."""
     rows, columns = (reflect_positions(torch.arange(by, side + by), side) for side in views.shape[2:])
     return views[:, :, rows][:, :, :, columns]
 
 
 def reflect_positions(at: Tensor, side: int) -> Tensor:
-    """Reflect positions outside the range 0 ... side - 1 back into it, at the first or last position."""
+    """Reflect positions outside the range 0 ... side - 1 back into it, about the first or last position."""
     return side - 1 - (side - 1 - at.abs()).abs()
 
 

@@ -24,9 +24,9 @@ class OverFeat:
     """Each class's highest probability, averaged over scales and flips (Sermanet et al., ICLR 2014, section 3.3).
 
     For a network with 221-pixel inputs, like the paper's accurate model, the default scales are the shorter sides of
-    the paper's six scales. For other input sizes they are scaled in proportion. The paper also fixes the longer side at
-    each scale; here images keep their aspect ratio. The errors quoted in other papers were measured at four of the
-    scales: `--scales 245,281,389,461`.
+    the paper's six scales. For other input sizes, these lengths are scaled in proportion. The paper also fixes the
+    longer side at each scale; here images keep their aspect ratio. The errors quoted in other papers were measured at
+    four of the scales: `--scales 245,281,389,461`.
     """
 
     scales: tuple[int, ...] = ()
@@ -37,13 +37,13 @@ class OverFeat:
         return self.scales or proportional_scales((245, 281, 317, 389, 425, 461), 221, preprocess.size)
 
     def check(self, classifier: NetworkBacked) -> None:
-        """Raise `UserError` if the classifier is not a single network with pooling, or a Q is below the native size."""
+        """Raise `UserError` if the classifier is not one network with pooling, or a scale is below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         check_maps(with_dense_pooling(classifier), min(sides), (HIGHEST_MAPS,))
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
-        """Return the log-scores of uint8 H W C images. Raise `UserError` if a Q is below the native size."""
+        """Return the log-scores of uint8 H W C images. Raise `UserError` if a scale is below the native size."""
         sides = self.scales_for(classifier.preprocess)
         check_scales(self.name, sides, classifier.preprocess)
         return score_over_scales(with_dense_pooling(classifier), images, sides, (HIGHEST_MAPS,))

@@ -1,1 +1,1 @@
-"""Layer-by-layer analysis and modification of networks: data flow, geometry, activations, surgery."""
+"""Layer-by-layer analysis and modification of networks: data flow, geometry, activations and surgery."""

@@ -78,7 +78,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def layer_hooks(network: nn.Module, recorder: "Recorder") -> Iterator[None]:
-    """Notify the recorder when each module of the network starts and finishes."""
+    """Notify the recorder when each module of the network starts its forward pass and when it finishes."""
     handles = []
     for name, module in network.named_modules():
         handles.append(module.register_forward_pre_hook(lambda _m, _i, name=name: recorder.enter(name)))
@@ -110,7 +110,7 @@ class Recorder(TorchDispatchMode):
         self.running.pop()
 
     def add(self, tensor: Tensor) -> Value:
-        """Return a new value for a tensor. A tensor that is changed in place also receives a new value."""
+        """Record a tensor as a new value, and return the value. A tensor changed in place also becomes a new value."""
         value = Value(self.count, tuple(tensor.shape))
         self.count += 1
         self.values[id(tensor)] = (tensor, value)
@@ -134,7 +134,7 @@ class Recorder(TorchDispatchMode):
 
 
 def run_on_meta(func: Any, args: Any, kwargs: Any) -> Any:
-    """Return the results of an operation on the "meta" device."""
+    """Run an operation on the "meta" device, and return its results."""
     if func is torch.ops.aten.native_batch_norm.default:  # PyTorch's implementation on "meta" is slow
         return torch.empty_like(args[0]), torch.empty(0), torch.empty(0)
     return func(*args, **kwargs)

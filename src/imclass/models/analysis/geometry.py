@@ -1,7 +1,7 @@
-"""Cost and receptive field of each layer of a network, found on the "meta" device without computing the layers.
+"""Cost and receptive field of each layer of a network, derived from shapes alone on the "meta" device.
 
-Position i of a map sees the pixels from jump * i + low to jump * i + high. After a window of k positions at distance d,
-with stride s and padding p, these values are jump' = jump * s, low' = low - jump * p and
+Position i of a map sees the pixels from jump * i + low to jump * i + high. After a window of k positions spaced d
+apart, with stride s and padding p, these values are jump' = jump * s, low' = low - jump * p and
 high' = high + jump * ((k - 1) * d - p). A sum or a concatenation of maps has the lowest `low` and the highest `high` of
 its inputs. (After Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019,
 doi:10.23915/distill.00021.)
@@ -73,7 +73,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The layers of a network in order, and their totals without auxiliary heads.
+    """The layers of a network in order, and totals that exclude auxiliary heads.
 
     `receptive_field` and `stride` are those of the last maps before the head. `activations` counts only the outputs of
     convolutions and linear layers. Radosavovic et al. (CVPR 2020, arXiv:2003.13678) count only those of convolutions.
@@ -97,7 +97,7 @@ def outline(build: Callable[[Any, int, int], Network], row: Any, classes: int, w
 def measure(network: Network) -> Geometry:
     """Return a network's geometry at its native size.
 
-    Raise a `ValueError` for an operation with an unknown effect on the receptive field.
+    Raise a `ValueError` if the effect of an operation on the receptive field is not known.
     """
     steps = flow(network)
     fields = receptive_fields(steps)
@@ -138,7 +138,7 @@ def join_fields(fields: Sequence[Field]) -> Field:
 
 
 def field_of(step: Step, before: Field) -> Field:
-    """Return the receptive field of an operation's output. `before` is the joint field of its inputs."""
+    """Return the receptive field of an operation's output. `before` is the joint receptive field of its inputs."""
     shape, name = step.inputs[0].shape, step.operation
     if name in WINDOWS:
         return through_window(step, before)
@@ -164,7 +164,7 @@ def broadcast_size(values: Sequence[Value]) -> tuple[int, int]:
 
 
 def through_window(step: Step, before: Field) -> Field:
-    """Return the receptive field after a convolution or pooling layer. `before` is that of the layer's input."""
+    """Return the receptive field after a convolution or pooling step. `before` is that of the step's input."""
     kernel = kernel_of(step)
     at, spread = WINDOWS[step.operation]
     stride = height_and_width(step.arguments[at : at + 1], kernel)
@@ -181,17 +181,17 @@ def kernel_of(step: Step) -> tuple[int, int]:
 
 
 def height_and_width(arguments: Sequence[Any], default: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width that an operation's argument contains, or `default`.
+    """Return an operation's argument as a height and a width, or `default` if the argument is missing or empty.
 
-    `arguments` contains only this argument, or nothing if the operation was called without it. The argument may have a
-    single number for both sides, or no number at all.
+    `arguments` contains the argument, or nothing if the operation was called without it. A single number stands for
+    both height and width.
     """
     values = tuple(arguments[0]) if arguments else ()
     return (values[-2:] if len(values) > 1 else values * 2) or default
 
 
 def through_slice(step: Step, before: Field) -> Field:
-    """Return the receptive field after a slice. Only a slice of rows or columns changes it."""
+    """Return the receptive field after a slice. Only slices of rows or columns change it."""
     shape = step.inputs[0].shape
     arguments = dict(zip(("axis", "start", "end", "step"), step.arguments[1:], strict=False))
     axis = arguments.get("axis", 0) % len(shape)
@@ -247,8 +247,8 @@ def layer_of(
 def macs_of(step: Step) -> int:
     """Return the number of multiply-adds in one operation.
 
-    In a convolution, each output value takes one for each weight of a filter. In a matrix product, each output value
-    takes one for each column of the left matrix. Other operations count as 0.
+    For each output value, a convolution performs one multiply-add per weight of a filter, and a matrix product performs
+    one per column of the left matrix. Other operations count as 0.
     """
     size = prod(step.outputs[0].shape)
     if step.operation == "convolution":

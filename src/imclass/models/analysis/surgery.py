@@ -23,8 +23,8 @@ def fold_batch_norms(network: Network) -> Network:
 
     For each channel, W' = W * gamma / sqrt(variance + eps), and b' = (b - mean) * gamma / sqrt(variance + eps) + beta.
     A batch norm is folded if it is the only consumer of the output of a convolution or linear layer. Other batch norms,
-    such as those before the convolutions in pre-activation networks, remain. `batch_norms` lists them. Auxiliary heads,
-    which are used only in training, are left out.
+    such as those before the convolutions in pre-activation networks, remain, and `batch_norms` lists them. Auxiliary
+    heads, which are used only in training, are left out.
     """
     folded = deepcopy(network).eval()
     folded.sides = nn.ModuleDict()
@@ -78,7 +78,7 @@ def absorb(layer: nn.Module, norm: nn.Module) -> None:
 
 
 class FineNetwork(Network):
-    """A network for inference whose maps are `dilation` times finer than its head expects (see `fine_network`)."""
+    """An inference network with maps that are `dilation` times finer than its head expects (see `fine_network`)."""
 
     def __init__(self, network: Network, dilation: int) -> None:
         super().__init__(network.size, network.w_in)
@@ -106,21 +106,21 @@ class FineNetwork(Network):
 
 
 def fine_network(network: Network) -> FineNetwork:
-    """Return a copy for inference with finer `dense` maps. The factor is the stride of the last pooling layer.
+    """Return a copy for inference with `dense` maps that are finer by a factor of the last pooling layer's stride.
 
-    The last pooling layer in `features` runs at stride 1, and later layers are dilated by its former stride. The result
-    combines the offset poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position (i, j)
-    contains the scores of `network` with its last pooling layer shifted by i rows and j columns. `forward` and `embed`
-    return the same results as before. Raise a `UserError` if `features` has no pooling layer with a stride of 2 or
-    more, or if some data bypasses the last one.
+    In the copy, the last pooling layer in `features` has stride 1, and later layers are dilated by its former stride.
+    The result combines the offset poolings of Sermanet et al. (OverFeat, ICLR 2014, section 3.3) in one map: position
+    (i, j) contains the scores of `network` with its last pooling layer shifted by i rows and j columns. `forward` and
+    `embed` return the same results as those of `network`. Raise a `UserError` if `features` has no pooling layer with a
+    stride of 2 or more, or if some data bypasses the last one.
     """
     if isinstance(network, FineNetwork):
-        raise UserError("the network's class maps are already fine")
+        raise UserError("the network's class maps have already been made finer")
     steps = flow(network)
     pools = [step for step in steps if pool_stride(network, step) > 1]
     if not pools:
         raise UserError(
-            "the network has no pooling of stride 2 or more among its features, so its class maps cannot be made finer"
+            "the network's features have no pooling layer of stride 2 or more, so its class maps cannot be made finer"
         )
     copy = FineNetwork(deepcopy(network), pool_stride(network, pools[-1])).eval()
     copy.set_submodule(pools[-1].layer, unstride_pool(pools[-1], network.get_submodule(pools[-1].layer)))
@@ -131,7 +131,7 @@ def fine_network(network: Network) -> FineNetwork:
 
 
 def pool_stride(network: Network, step: Step) -> int:
-    """Return the stride of a pooling layer in `features`, or 1 for any other operation."""
+    """Return the stride of a pooling step in `features`, or 1 for any other step."""
     layer = network.get_submodule(step.layer)
     if not isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or not step.layer.startswith("features."):
         return 1
@@ -139,7 +139,7 @@ def pool_stride(network: Network, step: Step) -> int:
 
 
 def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
-    """Return the pooling layer at stride 1, with padding if its last window crosses the border (`ceil_mode`)."""
+    """Return the pooling layer with stride 1, and with padding if its last window crosses the border (`ceil_mode`)."""
     kernel, stride, padding = (side_of(pool, name) for name in ("kernel_size", "stride", "padding"))
     over = stride * (step.outputs[0].shape[-1] - 1) + kernel - step.inputs[0].shape[-1] - 2 * padding
     if isinstance(pool, nn.MaxPool2d):
@@ -153,16 +153,18 @@ def unstride_pool(step: Step, pool: nn.Module) -> nn.Module:
 
 
 def side_of(layer: nn.Module, name: str) -> int:
-    """Return the value of a layer's option. Raise a `UserError` if height and width have different values."""
+    """Return the single value of a layer's option. Raise a `UserError` if its values for height and width differ."""
     value = getattr(layer, name)
     lengths = {value} if isinstance(value, int) else set(value)
     if len(lengths) > 1:
-        raise UserError(f"the {name} of a pooling layer is {value}, not square, so the class maps cannot be made finer")
+        raise UserError(
+            f"a pooling layer's {name} is {value}; for finer class maps, it must be equal for height and width"
+        )
     return lengths.pop()
 
 
 def max_pool(kernel: int, padding: tuple[int, int], dilation: int = 1) -> nn.Module:
-    """Return a max-pooling layer at stride 1. `padding` is the padding before and after the map on each axis."""
+    """Return a max-pooling layer with stride 1. `padding` is the padding before and after the map on each axis."""
     pool = nn.MaxPool2d(kernel, 1, dilation=dilation)
     # A separate layer pads, since MaxPool2d allows padding of at most half the kernel.
     return nn.Sequential(nn.ConstantPad2d(padding * 2, -torch.inf), pool) if any(padding) else pool
@@ -197,4 +199,4 @@ def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
     except (RuntimeError, ValueError):
         after = None
     if after != tuple(AxisField(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
-        raise UserError(f"some data bypasses the last pooling layer, {name!r}, so the class maps cannot be finer")
+        raise UserError(f"some data bypasses the last pooling layer, {name!r}, so the class maps cannot be made finer")

@@ -1,4 +1,4 @@
-"""Replacement for convolutions whose gradient makes oneDNN write outside its buffer."""
+"""A replacement for convolutions whose gradients make oneDNN write outside a buffer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# The number of channels in an AVX-512 vector register. An AVX2 register has 8, but the rule is the same on every CPU.
+# The number of channels in an AVX-512 vector register. An AVX2 register holds 8, but 16 is used on every CPU.
 REGISTER_CHANNELS = 16
 
 
 class OverflowGuard(TorchFunctionMode):
-    """A mode that replaces `torch.conv2d` by `convolve`, which avoids the faulty kernels."""
+    """A mode that replaces `torch.conv2d` with `convolve`, which avoids the faulty kernels."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -31,11 +31,11 @@ def convolve(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Float[Tensor, "*N D H2 W2"]:
-    """Compute `torch.conv2d` without the kernels that can overflow.
+    """Compute `torch.conv2d` without the kernels that can overflow a buffer.
 
     If `can_overflow` is true, every stride-th position of the input is selected first, and a convolution with stride 1
-    then returns the same numbers. The selection is an average pooling over single positions, which works in either
-    memory order. Slicing would select the same positions, but its gradient would not keep the memory order.
+    then returns the same numbers. The positions are selected by average pooling over single positions, which works in
+    either memory order. Slicing would select the same positions, but its gradient would not keep the memory order.
     """
     if can_overflow(input, weight, stride, padding):
         return torch.conv2d(
@@ -49,9 +49,9 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
 
     The kernels are jit_1x1:avx2, jit_1x1:avx512_core and jit_bf16_1x1:avx512_core of oneDNN 3.12.0, which is in PyTorch
     2.13.0 (oneDNN issue 6035, open in September 2026). In a strided 1 x 1 convolution of channels-last maps, the buffer
-    has room only for the channels of each position, but the kernel writes positions one full register apart. The
+    has room for only the channels of each position, but the kernel writes the positions one full register apart. The
     process then aborts, hangs or silently overwrites other memory. oneDNN's choice of kernel also depends on the height
-    and width of the maps and on the strides. This function ignores these, since the replacement costs nothing.
+    and width of the maps and on the strides. This function does not check these, since the replacement costs nothing.
     """
     if maps.device.type != "cpu" or weight.shape[1] >= REGISTER_CHANNELS or weight.shape[2:].numel() > 1:
         return False
@@ -59,5 +59,5 @@ def can_overflow(maps: Tensor, weight: Tensor, stride: int | Sequence[int], padd
 
 
 def as_sequence(option: int | Sequence[int] | str) -> Sequence[Any]:
-    """Return a convolution's option as a sequence. The option may be a single number for both height and width."""
+    """Return a convolution's option as a sequence. A single number becomes a list with one element."""
     return [option] if isinstance(option, int) else option

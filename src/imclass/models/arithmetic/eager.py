@@ -15,7 +15,10 @@ from imclass.models.network import Network
 
 @dataclass(frozen=True, eq=False)
 class EagerEngine:
-    """An `Engine` that runs the network on its device. Views are converted to the memory order of `arithmetic`."""
+    """An `Engine` that runs `network` on the network's device.
+
+    Views are converted to the memory order of `arithmetic`.
+    """
 
     network: Network
     arithmetic: Arithmetic = DEFAULT_ARITHMETIC
@@ -33,7 +36,7 @@ class EagerEngine:
         return eager_engine(network, self.arithmetic)
 
     def run(self, method: Callable[[Tensor], Tensor], views: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K ..."]:
-        """Call a method of the network without gradients. The network stays in evaluation mode afterwards."""
+        """Call a method of the network without gradients. The network is left in evaluation mode."""
         network = self.network.eval()
         with torch.inference_mode():
             placed = views.to(network.mean.device).contiguous(memory_format=self.arithmetic.memory_format)
@@ -44,8 +47,8 @@ def eager_engine(network: Network, arithmetic: Arithmetic) -> EagerEngine:
     """Convert the network to the memory order of `arithmetic`, and return an engine with this arithmetic.
 
     In bf16, the engine runs a copy of the network. Only the weights of convolutions and linear layers are rounded in
-    the copy, since these dominate memory traffic. The network itself keeps its float32 weights, which are the ones that
-    are saved.
+    the copy, since these weights account for most of the memory traffic. The network itself keeps its float32 weights,
+    and these are the ones that are saved.
     """
     set_memory_format(network, arithmetic)
     if arithmetic.precision != "bf16":

@@ -2,7 +2,7 @@
 
 Weights are always stored in float32. In bf16, convolutions and linear layers use rounded copies, so that saved weights,
 weight decay and sums stay exact. bf16 is tried on the network itself before it is used, because CPUs without bf16
-instructions can be 90 times slower in bf16, and some releases of PyTorch computed some shapes wrongly.
+instructions can be 90 times slower in bf16, and some releases of PyTorch give wrong results for certain shapes.
 """
 
 import copy
@@ -28,13 +28,13 @@ REPEATS = 3
 MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes more than this many times as long as the fastest
 MIN_SPEEDUP = 1.05  # another layout or precision must be this many times as fast as the best so far
 # The largest relative root mean square difference between a candidate's scores and those in float32. In an untrained
-# VGG with sixteen batch-normalised layers, bf16's rounding amounts to 0.1. A wrong kernel differs by about 1.
+# VGG with sixteen batch-normalised layers, rounding to bf16 causes a difference of 0.1, and a wrong kernel about 1.
 MAX_DIFFERENCE = 0.25
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The measurements of one arithmetic."""
+    """The speed and accuracy that were measured for one arithmetic."""
 
     arithmetic: Arithmetic
     seconds: float  # of a training step
@@ -51,10 +51,10 @@ def set_memory_format(network: nn.Module, arithmetic: Arithmetic) -> nn.Module:
 
 
 def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> Any:
-    """Run the network in this arithmetic, and return its outputs.
+    """Run the network with this arithmetic, and return its outputs.
 
-    In training, the outputs include the scores of auxiliary heads. Gradients are computed for the float32 weights, even
-    in bf16.
+    In training mode, the outputs include the scores of auxiliary heads. Gradients are computed for the float32 weights,
+    even in bf16.
     """
     images = images.contiguous(memory_format=arithmetic.memory_format)
     if arithmetic == DEFAULT_ARITHMETIC:
@@ -65,7 +65,7 @@ def forward(network: nn.Module, images: ImageBatch, arithmetic: Arithmetic) -> A
 
 
 def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return a network's outputs as a tuple. In training, it includes the scores of the auxiliary heads."""
+    """Return a network's outputs as a tuple. In training mode, they include the scores of the auxiliary heads."""
     return scores if isinstance(scores, tuple) else (scores,)
 
 
@@ -77,7 +77,8 @@ def probe(
 ) -> tuple[Arithmetic, tuple[Trial, ...]]:
     """Return the fastest candidate with correct scores, and the trials of all candidates.
 
-    Scores are correct if they agree with those in the default arithmetic. The trials run on copies of `network`.
+    Scores are correct if they agree with those computed in the default arithmetic. The trials run on copies of
+    `network`.
     """
     exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
     differences = [relative_rms(trial_scores(network, images, arithmetic), exact) for arithmetic in candidates]
@@ -110,7 +111,7 @@ def relative_rms(scores: Tensor, exact: Tensor) -> float:
 def training_steps(
     network: nn.Module, images: Tensor, labels: Tensor, candidates: Sequence[Arithmetic]
 ) -> list[Callable[[], None]]:
-    """Return one function per candidate, which runs a training step on a copy of `network`.
+    """Return one function per candidate. Each function runs a training step on a copy of `network`.
 
     Candidates with the same memory layout share a copy.
     """
@@ -134,8 +135,8 @@ def race(steps: Sequence[Callable[[], None]]) -> list[float]:
     """Return the shortest duration of each step in seconds, measured in rounds that call every step once.
 
     Other processes may slow the machine for a while. In rounds, this affects all candidates, whereas a candidate
-    measured on its own could be the only one affected. The first round prepares kernels. It counts only for a step that
-    is too slow to be called again.
+    measured on its own could be the only one affected. The first round serves to prepare kernels. Its time counts only
+    for a step that is too slow to be called again.
     """
     first = [time_call(step) for step in steps]
     candidates = [seconds <= MAX_SLOWDOWN * min(first) for seconds in first]

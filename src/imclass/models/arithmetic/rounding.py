@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in bf16 with weights stored in float32, and their gradients."""
+"""Convolutions and linear layers that compute in bf16 with weights stored in float32, and their gradients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ MAX_POSITIONS = 4
 class Bf16Rounding(TorchFunctionMode):
     """A mode in which convolutions and linear layers round their inputs and weights to bf16.
 
-    All other calls, such as normalisation and losses, are unchanged. Gradients are computed for the float32 weights.
+    Other operations, such as normalisation and losses, are unchanged. Gradients are computed for the float32 weights.
     """
 
     def __torch_function__(
@@ -45,8 +45,8 @@ def round_to_bf16(argument: Any) -> Any:
 def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any) -> bool:
     """Return whether a matrix product is the faster way to compute the gradient of the weights.
 
-    This holds for small outputs on a CPU. `options` contains the stride, padding, dilation and groups as `nn.Conv2d`
-    passes them. If the options have another form, return False.
+    This holds for small outputs on a CPU. `options` contains the stride, padding, dilation and groups in the form in
+    which `nn.Conv2d` passes them. For options in any other form, return False.
     """
     if maps.device.type != "cpu" or weight.shape[-1] == 1 or options[2:] != ((1, 1), 1):
         return False
@@ -63,7 +63,7 @@ def has_few_positions(maps: Tensor, weight: Tensor, bias: Tensor | None = None, 
 class SmallMaps(torch.autograd.Function):
     """A convolution that computes the gradient of its weights as a matrix product.
 
-    The two factors are the gradient of the output and the input windows.
+    The two factors are the input windows and the gradient of the output.
     """
 
     @staticmethod
@@ -101,7 +101,7 @@ class SmallMaps(torch.autograd.Function):
 def windows(
     maps: Float[Tensor, "N C H W"], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> Float[Tensor, "N H2 W2 h w C"]:
-    """Return all input windows of a convolution, as a view of the padded maps with channels last."""
+    """Return all input windows of a convolution, as a view of the padded maps with the channels last."""
     (height, width), (down, right), (top, left) = kernel, stride, padding
     padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, left, left, top, top))
     return padded.unfold(1, height, down).unfold(2, width, right).permute(0, 1, 2, 4, 5, 3)

@@ -79,7 +79,7 @@ def convert(
 ) -> tuple[dict[str, Tensor], ModelHeader, TensorMatch]:
     """Convert a weight file to the tensors and header of a model file, and return these and the match.
 
-    Options that are not set are taken from the file's export record, or from the library's convention if there is no
+    Options that are not set are taken from the file's export record, or from the library's defaults if there is no
     record. Raise a `UserError` if the tensors do not fit.
     """
     entry: NetworkEntry = networks(context)[network]
@@ -120,9 +120,10 @@ def describe_match(match: TensorMatch) -> str:
 
 
 def variant_hint(match: TensorMatch, context: Context | None) -> str:
-    """Suggest variants of the network that other libraries have, or return "".
+    """Return a hint that suggests variants of the network, or "" if there is nothing to suggest.
 
-    Variants are suggested only if no tensor in the file fits and no other library has the network itself.
+    A hint is returned only if no tensor in the file fits, and other libraries have variants of the network but not the
+    network itself.
     """
     entries: dict[str, NetworkEntry] = networks(context).entries
     if match.pairs or entries[match.network].foreign:
@@ -134,8 +135,8 @@ def variant_hint(match: TensorMatch, context: Context | None) -> str:
 def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord | None) -> tuple[str, ...]:
     """Return the file's class names.
 
-    They come from the options, else from the export record, else from the known names for this number of classes. Raise
-    a `UserError` unless there is exactly one name per class.
+    The options take precedence over the export record. If neither is given, the known names for this number of classes
+    are used. Raise a `UserError` unless there is exactly one name per class.
     """
     classes = options.classes
     if classes is None and record is not None:

@@ -27,7 +27,7 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """The description of a model that is stored in its export. `inputs` has the format of a `--preprocess` file."""
+    """The record of the model in an export file. `inputs` has the format of a `--preprocess` file."""
 
     network: str
     row: dict[str, Any]
@@ -64,7 +64,7 @@ def export_network(classifier: NetworkClassifier, library: str, context: Context
 
 
 def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, library: str) -> None:
-    """Raise a `UserError` unless the library's network has the same tensors and layers as the classifier's."""
+    """Raise a `UserError` unless the library's network has the same tensors and layers as the classifier's network."""
     foreign, row = entry.foreign[library], row_of(entry, classifier.row, classifier.name)
     theirs = row_of(entry, dict(foreign.row), classifier.name)
     classes, w_in = len(classifier.classes), classifier.preprocess.w_in
@@ -83,15 +83,15 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
 
 
 def layer_steps(network: Network) -> list[Step]:
-    """Return the steps of a network's layers.
+    """Return the steps of a network without those of its input normalisation.
 
-    Steps of the normalisation are left out, since other libraries' networks do not include it.
+    Other libraries' networks do not include this normalisation.
     """
     return [step for step in flow(network) if step.layer]
 
 
 def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
-    """Return the classifier's inputs in the channel order and unit that the library's weights expect."""
+    """Return the classifier's inputs with the channel order and pixel range that the library's weights expect."""
     convention = INPUTS.get(library, {})
     unit = convention.get("unit", 1)
     colour = classifier.preprocess.w_in == 3
@@ -104,7 +104,7 @@ def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
 
 
 def export_bytes(export: Export, extension: str) -> bytes:
-    """Return the export as the bytes of a file with this extension: safetensors or, by default, a PyTorch pickle.
+    """Return the contents of the export file, a PyTorch pickle unless `extension` is ".safetensors".
 
     The record is stored in a part of the file that other libraries ignore.
     """

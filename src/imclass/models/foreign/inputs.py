@@ -84,7 +84,7 @@ class Inputs:
 def inputs_for(
     entry: NetworkEntry, match: TensorMatch, chosen: str | Path | None, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Inputs, str]:
-    """Return the inputs, and a note that identifies them.
+    """Return the inputs that the weights expect, and a note that describes their preprocessing.
 
     Chosen inputs take precedence over recorded ones, and recorded ones over the library's default.
     """
@@ -118,7 +118,7 @@ def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
 
 
 def inputs_from(record: Mapping[str, Any], default: Preprocess, where: str) -> Inputs:
-    """Make inputs from a record of mean, std, unit and fields of `Preprocess`.
+    """Make inputs from a record, which may contain mean, std, unit and fields of `Preprocess`.
 
     Fields of `Preprocess` that the record lacks are taken from `default`. `where` identifies the record in error
     messages.
@@ -152,5 +152,7 @@ def reverse_channels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     name, first = next(((n, t) for n, t in tensors.items() if t.dim() > 1), ("", torch.zeros(0)))
     if first.dim() != 4 or first.shape[1] != 3:
-        raise UserError("the network does not begin with a convolution of three channels, so only the order rgb works")
+        raise UserError(
+            "the network does not begin with a convolution of 3 input channels, so its channel order must be rgb"
+        )
     return {**tensors, name: first.flip(1).contiguous()}

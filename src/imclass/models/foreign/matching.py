@@ -48,7 +48,7 @@ class TensorMatch:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether the file has every tensor of the network and no others."""
+        """Return whether the file has exactly the network's tensors and all of them fit."""
         return not (self.missing or self.extra or self.wrong)
 
 
@@ -59,10 +59,10 @@ def best_match(
     library: str | None = None,
     row: Mapping[str, Any] = NO_FIELDS,
 ) -> TensorMatch:
-    """Return the match of a file's tensors to a network. It may be incomplete.
+    """Return the best match of a file's tensors to a network. The match may be incomplete.
 
-    The names are those of `library` or, if it is None, those under which the most tensors match. `row` contains the
-    fields of the network's row that are already known.
+    The file's tensors are looked up under the names that `library` uses. If it is None, the names under which the most
+    tensors match are used. `row` contains the fields of the network's row that are already known.
     """
     libraries = {NATIVE_NAMING: ForeignNetwork(network, str)} | dict(entry.foreign)
     if library is not None and library not in libraries:
@@ -79,7 +79,8 @@ def match_names(
 ) -> TensorMatch:
     """Match the tensors of a file to those of a network under one library's names.
 
-    The network is built with that library's values in its row, and with the file's numbers of channels and classes.
+    The network is built with that library's values in its row, and with the numbers of channels and classes in the
+    file.
     """
     row = row_of(entry, dict(foreign.row), network)
     outline = meta_tensors(entry, row, entry.classes, entry.w_in)
@@ -112,11 +113,10 @@ def size_in(
     tensors: Mapping[str, Tensor],
     likely: Collection[int],
 ) -> int | None:
-    """Return a number of channels in the file.
+    """Return the file's number of input channels or, if `which` is "last", its number of classes.
 
-    If `which` is "first", this is the number of input channels of the first layer; otherwise, it is the number of
-    outputs of the last layer. Return None if the file lacks that layer's weight, if the weight has a different number
-    of axes from ours, or if the number is not among `likely`.
+    The number is read from the shape of the first or last layer's weight. Return None if the file lacks this weight, if
+    the weight has a different number of axes from ours, or if the number is not among `likely`.
     """
     layers = [name for name, tensor in outline.items() if not name.startswith(SIDES_PREFIX) and tensor.dim() >= 2]
     ours, axis = (layers[0], 1) if which == "first" else (layers[-1], 0)
@@ -127,7 +127,7 @@ def size_in(
 
 
 def drop_sides(entry: NetworkEntry, row: Any) -> tuple[Any, str]:
-    """Return the row with its auxiliary heads turned off, and a note.
+    """Return the row with its auxiliary heads turned off, and a note for the user.
 
     If no field of the row turns them off, return the row unchanged and "".
     """
@@ -174,7 +174,7 @@ def display_name(ours: str, theirs: str) -> str:
 
 
 def mismatch_reason(wanted: Tensor, found: Tensor) -> str:
-    """Return the reason why `found` cannot fill `wanted`, or "" if it can."""
+    """Return the reason why `found` cannot be loaded as `wanted`, or "" if it can."""
     if not has_same_form(wanted, found):
         return f"{describe_tensor(found)} in the file, {describe_tensor(wanted)} in the network"
     if wanted.is_floating_point() != found.is_floating_point() or found.is_complex() or found.is_quantized:

@@ -1,8 +1,8 @@
-"""Reader of PyTorch's pickles, which returns tensors, plain values, and stand-ins for objects of all other classes.
+"""A reader of PyTorch pickles that keeps tensors and plain values, and replaces all other objects with stand-ins.
 
-A pickle may name any class or function and have it called. For each name that PyTorch does not allow, its restricted
-unpickler receives a class from this module instead, whose instances contain only plain values. The named class or
-function is never imported, so it cannot run.
+A pickle may name any class or function and have it called. PyTorch's restricted unpickler allows only some names. In
+place of any other name, it receives a class from this module, whose instances contain only plain values. The named
+class or function is never imported, so it cannot run.
 """
 
 import pickle
@@ -39,7 +39,7 @@ class StandIn:
     """A placeholder for a class that a pickle refers to.
 
     Calling it returns an ordered dictionary, because PyTorch's unpickler can set entries and attributes on such a
-    dictionary. For a NumPy type, whose state is not a dictionary, it returns an empty object.
+    dictionary. For a NumPy type, it returns an empty object, because the type's state is not a dictionary.
     """
 
     original = ""  # the full name of the class
@@ -55,7 +55,7 @@ class StandIn:
 def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
     """Return the content of a PyTorch file, and the names of the classes that were replaced by stand-ins.
 
-    Raise a `UserError` if the file cannot be read, or if its tensors claim more bytes than it has.
+    Raise a `UserError` if the file cannot be read, or if the tensors claim more bytes than the file has.
     """
     try:
         with path.open("rb") as file:
@@ -105,7 +105,7 @@ def load_with_stand_ins(path: Path, **options: Any) -> tuple[Any, tuple[str, ...
 def check_declared(path: Path) -> None:
     """Raise a `UserError` if the tensors in a pickle claim more bytes than the file has.
 
-    This is for the format before PyTorch 1.6. No memory is allocated for the tensors.
+    Only files in the format before PyTorch 1.6 need this check. No memory is allocated for the tensors.
     """
     with FakeTensorMode():
         held, _ = load_with_stand_ins(path)

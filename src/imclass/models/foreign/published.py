@@ -1,10 +1,10 @@
 """Published weight files: the URL, checksum, licence and accuracy of each.
 
-The URLs and the first eight digits of the SHA-256 sums (part of the file names) come from the publishers: torchvision's
-model files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10. The publishers
-also report the accuracies, which were measured on single crops of the ILSVRC 2012 validation images or on the CIFAR-10
-test images. The licences are those of the repositories. torchvision's documentation adds that the terms of the training
-data may also apply.
+The URLs and the first eight digits of the SHA-256 sums, which are part of the file names, come from the publishers:
+torchvision's model files, timm's configurations and results, BVLC's model zoo, and akamaster/pytorch_resnet_cifar10.
+The publishers also report the accuracies, which were measured on single crops of the ILSVRC 2012 validation images or
+on the CIFAR-10 test images. The licences are those of the repositories. torchvision's documentation adds that the terms
+of the training data may also apply.
 """
 
 import ssl
@@ -160,8 +160,9 @@ def obtain_file(
 ) -> Path:
     """Find the file in the store or download it, verify its checksum, and return its path.
 
-    In the store, the file may have its published name or be called NAME.*. During a download, `report(bytes received,
-    bytes in total)` is called. If the download fails, raise a `UserError` that states where to save the file by hand.
+    In the store, the file may have its published name, or NAME (as in `key`) with the extension of any weight file.
+    During a download, `report(bytes received, bytes in total)` is called. If the download fails, raise a `UserError`
+    that states where to save the file by hand.
     """
     download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
     found = stored_file(file, store)
@@ -176,9 +177,10 @@ def obtain_file(
 
 
 def stored_file(file: WeightFile, store: Store) -> Path | None:
-    """Return the path of the file in the store, or None.
+    """Return the path of the file in the store, or None if the store does not have it.
 
-    The file may have its published name or be called NAME.*. It is not verified.
+    The file may have its published name, or NAME (as in `key`) with the extension of any weight file. Its checksum is
+    not verified.
     """
     folder = f"weights/{file.network}"
     extensions = [form for extension in WEIGHT_READERS for form in (extension, extension.upper())]

@@ -1,6 +1,6 @@
 """Readers of weight files from untrusted sources: safetensors, NumPy archives and PyTorch pickles.
 
-No code in a file is run, and the memory that is allocated is limited by the file's size. PyTorch's zip files and
+No code in a file is run, and the size of the file limits how much memory is allocated. PyTorch's zip files and
 safetensors are mapped into memory privately, so that the file on disk never changes.
 """
 
@@ -51,7 +51,7 @@ def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
         raise UserError(f"{path} is not a file; check the path")
     extension = path.suffix.lower()
     if extension not in WEIGHT_READERS:
-        hint = "; convert a caffemodel to an .npz first" if extension == ".caffemodel" else ""
+        hint = "; convert a caffemodel to an .npz file first" if extension == ".caffemodel" else ""
         kind = f"{path.suffix} files" if path.suffix else "files without an extension"
         raise UserError(f"{path}: {kind} cannot be read as weights{suggestion(extension, WEIGHT_READERS)}{hint}")
     if key is not None and WEIGHT_READERS[extension] is not read_state_dict:
@@ -87,7 +87,7 @@ def read_safetensors(path: Path) -> NamedTensors:
 
 
 def read_arrays(path: Path) -> NamedTensors:
-    """Read an .npz archive. Raise a `UserError` if it declares more data than a file of its size can hold."""
+    """Read an .npz archive. Raise a `UserError` if the archive declares more data than its size allows."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -111,15 +111,16 @@ def check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     if total > limit or len(members) > MAX_ARRAYS:
         raise UserError(
             f"{path} is refused and nothing in it was unpacked: it declares {len(members):,} arrays of "
-            f"{total:,} bytes, but a file of its size may have at most {MAX_ARRAYS:,} arrays of {limit:,} bytes"
+            f"{total:,} bytes in total, but a file of its size may have at most {MAX_ARRAYS:,} arrays and {limit:,} "
+            "bytes"
         )
 
 
 def array_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[Tensor, "..."]:
     """Read one array of an archive.
 
-    At most the size that `member` declares is read. Raise a `ValueError` if the array does not contain numbers, or has
-    more or fewer of them than its header declares.
+    Reading stops at the size that `member` declares. Raise a `ValueError` if the array does not contain numbers, or has
+    more or fewer values than its header declares.
     """
     content = archive.read(member)
     shape, by_columns, dtype, start = array_header(io.BytesIO(content))

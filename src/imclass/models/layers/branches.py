@@ -1,6 +1,6 @@
 """Parts of Inception networks: convolutions, chains of layers, and blocks of parallel branches.
 
-A network is written as data: each `LayerSpec` builds a layer once the number of input maps is known.
+A network is described by `LayerSpec`s. Each `LayerSpec` builds a layer once the number of input maps is known.
 """
 
 from collections import OrderedDict
@@ -46,7 +46,7 @@ class Conv:
 
 
 def scale_width(w_out: int, width: float) -> int:
-    """Return `w_out` times `width`, but at least 8, or at least `w_out` if that is less than 8."""
+    """Return `w_out` times `width`, but at least 8 or, if `w_out` is less than 8, at least `w_out`."""
     return max(min(w_out, 8), round(w_out * width))
 
 
@@ -82,12 +82,12 @@ def branches(**parts: Sequence[LayerSpec]) -> LayerSpec:
 
 
 def chain(w_in: int, width: float, *parts: LayerSpec) -> nn.Sequential:
-    """Build layers one after the other, named "0", "1", and so on."""
+    """Build a sequence of layers, named "0", "1", and so on."""
     return stack(w_in, width, {str(i): part for i, part in enumerate(parts)})
 
 
 def stack(w_in: int, width: float, parts: Mapping[str, LayerSpec]) -> nn.Sequential:
-    """Build named layers one after the other."""
+    """Build a sequence of named layers, each built for the number of maps that the previous layer outputs."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, part in parts.items():
         layers[name] = part(w_in, width)

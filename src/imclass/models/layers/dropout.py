@@ -12,12 +12,14 @@ BLOCK_ELEMENTS = 1 << 20  # elements masked at a time, few enough for their rand
 
 
 class Dropout(nn.Dropout):
-    """Dropout (Srivastava et al., JMLR 2014), scaled by 1 / (1 - p) in training, with a mask that is fast on a CPU.
+    """Dropout (Srivastava et al., JMLR 2014) with a mask that is fast to draw on a CPU.
 
-    PyTorch draws a Bernoulli sample for each element from a slow generator, which takes up much of the time of a
-    `vgg-bn-drop` training step. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed
-    still determines the mask. The fast generator provides 16 bits per element, so the rate is accurate to 1/65536.
-    On other devices, PyTorch's own dropout is used.
+    In training, the elements that are not dropped are multiplied by 1 / (1 - p).
+
+    PyTorch draws a Bernoulli sample for each element from a slow generator, which takes up much of a `vgg-bn-drop`
+    training step. Here a single draw from PyTorch's default generator seeds a fast one, so PyTorch's seed still
+    determines the mask. The fast generator provides 16 bits per element, so the rate is accurate to 1/65536. On other
+    devices, PyTorch's own dropout is used.
     """
 
     def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -53,7 +55,7 @@ def apply_mask(
 ) -> Float[Tensor, "*any"]:
     """Return x * scale in the given memory order, with some elements set to 0.
 
-    On average these are `dropped` of every 65536 elements. `seed` determines which ones.
+    On average, `dropped` of every 65536 elements are set to 0. `seed` determines which ones.
     """
     x = x.contiguous(memory_format=order)
     result = torch.empty_like(x)

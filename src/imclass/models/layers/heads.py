@@ -21,7 +21,7 @@ STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, whic
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
     """Return a head's scores at every position of the maps.
 
-    `dilation` is the distance between input positions in the first layer that spans more than one of them.
+    In the first layer of the head that spans several positions, these positions lie `dilation` apart.
     """
     for layer in head:
         if isinstance(layer, nn.Linear):
@@ -100,7 +100,7 @@ def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -
 
 
 def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:
-    """Return the mean of side x side values that lie `dilation` apart, for every position."""
+    """Return, for every position, the mean of side x side values that lie `dilation` apart."""
     kernel = maps.new_full((maps.shape[1], 1, side, side), 1 / side**2)
     return functional.conv2d(maps, kernel, dilation=dilation, groups=maps.shape[1])
 

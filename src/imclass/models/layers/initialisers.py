@@ -16,7 +16,7 @@ def init_he(network: nn.Module) -> None:
 
 
 def init_he_convolutions(network: nn.Module) -> None:
-    """Initialise convolutions like `init_he`. Keep PyTorch's initial linear layers, as in torchvision's ResNet."""
+    """Initialise convolutions like `init_he`. Linear layers keep PyTorch's weights, as in torchvision's ResNet."""
     for layer in weighted_layers(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

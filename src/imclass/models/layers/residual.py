@@ -35,7 +35,7 @@ def shortcut(w_in: int, w_out: int, stride: int, option: ShortcutOption, zeros: 
 class Subsample(nn.Module):
     """The shortcut of option A, which keeps every `stride`-th row and column and adds `added` maps of zeros.
 
-    `before` of the added maps come before the input's maps, and the rest after them.
+    Of the added maps, `before` precede the input's maps, and the rest follow them.
     """
 
     def __init__(self, added: int, stride: int, before: int = 0) -> None:
@@ -139,9 +139,9 @@ def stages(
 
 
 def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
-    """Return the side length of the maps after `stem` and `stages`. Layers of stride 2 are padded and round up.
+    """Return the side length of the maps after `stem` and `stages`. Layers of stride 2 round odd sides up.
 
-    `map_side` would return the same side, but takes seconds for a network with a thousand layers.
+    `map_side` would return the same side, but it takes seconds for a network with a thousand layers.
     """
     if size < 1:
         raise ValueError(f"size is {size}, but the smallest that works is 1")
@@ -149,7 +149,7 @@ def last_side(size: int, stages: int, kernel: Literal[3, 7]) -> int:
 
 
 def foreign_networks(name: str) -> dict[str, ForeignNetwork]:
-    """Return the entries for a network that is called `name` in torchvision and timm."""
+    """Return the counterparts of a network in torchvision and timm, which both call it `name`."""
     return {library: ForeignNetwork(name, torchvision_name) for library in ("torchvision", "timm")}
 
 

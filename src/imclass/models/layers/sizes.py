@@ -1,4 +1,4 @@
-"""The size of the maps that layers produce, and the smallest image that they accept, found on the "meta" device."""
+"""The size of the maps that layers produce, and the smallest image that they accept, computed on the "meta" device."""
 
 from typing import Any
 

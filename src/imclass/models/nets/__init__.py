@@ -1,1 +1,4 @@
-"""Networks. Each file defines the networks of one paper in a table `NETS`, which is found by scanning this folder."""
+"""Networks, one file per paper.
+
+Each file has a table `NETS`. The tables are found by scanning this folder.
+"""

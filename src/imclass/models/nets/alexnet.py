@@ -1,13 +1,13 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks.
 
 Alex Krizhevsky, Ilya Sutskever and Geoffrey Hinton, NIPS 2012, sections 3 and 4.2. `alexnet-2012` is the network in
-this paper. Its convolutions 2, 4 and 5 have two groups (one per GPU), and local response normalisation follows the
-first two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network in Francois
-Fleuret's lecture EE-559 7.2 and in torchvision. It is narrower, and based on Krizhevsky, "One weird trick for
-parallelizing convolutional neural networks", 2014, arXiv:1404.5997.
+this paper. Convolutions 2, 4 and 5 have two groups (one per GPU), and local response normalisation follows the first
+two ReLUs. `alexnet-2012-ungrouped` has the same widths without groups. `alexnet` is the network in Francois Fleuret's
+lecture EE-559 7.2 and in torchvision. It is narrower and is based on Krizhevsky, "One weird trick for parallelizing
+convolutional neural networks", 2014, arXiv:1404.5997.
 
 Deviations:
-- `alexnet-2012` expects 227 x 227 pixels. The paper states 224, but its first convolution is 11x11 with stride 4 and
+- `alexnet-2012` expects 227 x 227 pixels. The paper states 224, but the first convolution is 11x11 with stride 4 and
   has no padding, so it cannot produce the reported 55 x 55 maps from that size.
 - As in the lecture, `alexnet` has dropout before the hidden layers instead of after them, 256 maps in convolution 4,
   and no response normalisation. arXiv:1404.5997 has 384 maps in convolution 4. Krizhevsky's cuda-convnet2 files also

@@ -1,8 +1,8 @@
 """DenseNet: densely connected convolutional networks.
 
 Gao Huang, Zhuang Liu, Laurens van der Maaten and Kilian Weinberger, CVPR 2017, arXiv:1608.06993. The networks for CIFAR
-are those in section 3 and Table 2: plain DenseNets and DenseNet-BCs. Their names contain the depth L and the growth
-rate k. DenseNet-BCs have bottlenecks of 4k maps, and transitions that halve the number of maps. The networks for
+are those in section 3 and Table 2: plain DenseNets and DenseNet-BCs. The names of both contain the depth L and the
+growth rate k. DenseNet-BCs have bottlenecks of 4k maps, and transitions that halve the number of maps. The networks for
 ImageNet are the DenseNet-BCs in Table 1, except that the one with 161 layers comes from the released code.
 
 A transition is a batch norm, a ReLU, a 1x1 convolution and 2x2 average pooling, as in the released code. The paper's
@@ -101,7 +101,7 @@ def activation_layers(number: int, convolution: nn.Conv2d, dropout: float) -> Or
 def transition(w_in: int, w_out: int, dropout: float) -> nn.Sequential:
     """Return the layers between two blocks: BN, ReLU, a 1x1 convolution and 2x2 average pooling.
 
-    There is dropout before the pooling, unless its rate is 0.
+    Dropout precedes the pooling, unless the rate `dropout` is 0.
     """
     layers = OrderedDict(norm=nn.BatchNorm2d(w_in), relu=nn.ReLU(inplace=True))
     layers["conv"] = nn.Conv2d(w_in, w_out, 1, bias=False)
@@ -117,7 +117,7 @@ def torchvision_tensor_name(name: str) -> str:
 
 
 def cifar(depth: int, growth: int, parameters: int, top1: float, bc: bool = False) -> NetworkEntry:
-    """Return the entry for a CIFAR network. `top1` is its error on augmented CIFAR-10 (Table 2).
+    """Return the entry for a CIFAR network. `top1` is the error on CIFAR-10 with augmentation (Table 2).
 
     The network has three blocks of equal depth. Outside the blocks, it has four layers with weights: the first
     convolution, those of the two transitions, and the fully connected layer.

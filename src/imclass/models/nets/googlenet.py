@@ -10,8 +10,9 @@ silent, the network follows BVLC's Caffe model:
 Local response normalisation comes after the first pooling layer and before the second (figure 3). It has AlexNet's
 constants, but BVLC's weights need k = 1 and alpha = 2e-5.
 
-`googlenet-naive` is the same network with the blocks of figure 2a. They have no reductions, and their pooled maps are
-not projected. The paper shows these blocks only to reject them, because the number of maps grows to 4,944.
+`googlenet-naive` is the same network with the blocks of figure 2a. These blocks have no 1x1 reductions, and their
+pooled maps are not projected. The paper shows these blocks only to reject them, because the number of maps grows to
+4,944.
 
 `googlenet-bn` is torchvision's network, which is not in the paper. It has batch norm instead of response normalisation
 and biases, a 3x3 convolution in place of each 5x5, a fourth pooling layer with 2x2 windows, auxiliary heads with

@@ -3,7 +3,7 @@
 Rupesh Kumar Srivastava, Klaus Greff and Juergen Schmidhuber, NIPS 2015, arXiv:1507.06228: the 19-layer convolutional
 network for CIFAR-10, modelled on FitNet-4. Its constants come from the authors' released Caffe files: the widths,
 dropout before each plain 3x3 convolution and before the last layer, and initial gate biases of -2. The network has the
-1x1 convolution and the global average pooling of section 3.3.2. The one in section 3.3.1 (Table 2) has a fully
+1x1 convolution and the global average pooling of section 3.3.2. The network of section 3.3.1 (Table 2) has a fully
 connected layer instead.
 
 Most weights are drawn from N(0, 2 / fan-in), which is what "xavier" means in the released copy of Caffe. Those of the
@@ -72,7 +72,7 @@ class GatedConvolution(nn.Module):
 
 
 def initialise(network: Highway, gate_bias: float) -> None:
-    """Initialise weights as the module docstring describes. Set gate biases to `gate_bias`, other biases to 0."""
+    """Initialise weights as the module docstring describes. Set gate biases to `gate_bias`, and other biases to 0."""
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))

@@ -81,7 +81,7 @@ class InceptionBN(Network):
 
 
 def inception_block(block: Block, projection: int) -> LayerSpec:
-    """Return a block of figure 5. `projection` is the width of its pool projection if the block does not state one.
+    """Return a block of figure 5. `projection` is the width of its pool projection if `block` does not specify one.
 
     A block of stride 2 has no 1x1 branch, and does not project its pooled maps.
     """

@@ -40,7 +40,7 @@ class Row:
 
 
 class Residual(nn.Module):
-    """A residual block, which adds the scaled output of parallel branches and a 1x1 convolution to its input.
+    """A residual block: the output of parallel branches and a 1x1 convolution is scaled and added to the input.
 
     A ReLU follows the addition, except in the last block of the network.
     """

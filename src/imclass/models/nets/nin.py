@@ -7,8 +7,8 @@ with stride 2, and rounds the size of the maps up.
 
 The widths and the initialisation come from the authors' files, because the paper does not state them. `nin-cifar` is
 their cuda-convnet definition for CIFAR-10. All its weights are drawn from N(0, 0.05^2), and dropout follows each
-pooling layer. `nin-imagenet` is their network for ImageNet in Caffe's model zoo. There the weights of three layers have
-a standard deviation of 0.01 instead, and dropout follows only the last pooling layer.
+pooling layer. `nin-imagenet` is their network for ImageNet in Caffe's model zoo. In this network, the weights of three
+layers have a standard deviation of 0.01 instead, and dropout follows only the last pooling layer.
 """
 
 from collections import OrderedDict

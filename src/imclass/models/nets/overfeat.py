@@ -76,7 +76,8 @@ class OverFeat(Network):
 def entry(row: Row, parameters: int, result: PaperResult) -> NetworkEntry:
     """Return a network's entry.
 
-    The small copy for tests needs larger initial weights. With the paper's, its narrow layers would lose the signal.
+    The small copy for tests needs larger initial weights. With the paper's weights, the signal would vanish in its
+    narrow layers.
     """
     return NetworkEntry(
         build=OverFeat, row=row, parameters=parameters, paper="arXiv:1312.6229", year=2013, result=result,

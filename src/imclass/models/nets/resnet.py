@@ -5,7 +5,7 @@ sections 3.3 and 4.1. Shortcuts have option B (projections) unless the name ends
 released models, the first 1x1 convolution of a bottleneck has the stride. In the "-v1.5" rows, which follow torchvision
 and timm instead of a paper, the 3x3 convolution has it. The networks with 18 and 34 layers have no bottlenecks, so they
 need no "-v1.5" rows. The first pooling layer is padded, as in torchvision. In the released models it is not padded, and
-rounds up.
+its output size is rounded up.
 """
 
 from dataclasses import dataclass, replace

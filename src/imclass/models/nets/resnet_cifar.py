@@ -75,7 +75,7 @@ def akamaster_name(n: int, name: str) -> str:
 def entry(row: Row, parameters: int, top1: float | None = None) -> NetworkEntry:
     """Return a network's entry.
 
-    With option A, the entry includes akamaster's network, which adds half of the maps of zeros at each end.
+    With option A, the entry also lists akamaster's network, whose shortcuts add half of the maps of zeros at each end.
     """
     theirs = ForeignNetwork(f"resnet{row.depth}", partial(akamaster_name, (row.depth - 2) // 6), {"zeros": "both"})
     return NetworkEntry(

@@ -5,8 +5,8 @@ multiply-adds, and with changes that cost almost nothing and are known to help:
 - Two 3x3 convolutions of stride 2 replace the 7x7 convolution and the pooling layer. ResNet-C (He et al., CVPR 2019,
   arXiv:1812.01187, section 4.2) has three 3x3 convolutions, only the first with stride 2, and keeps the pooling layer.
 - Average pooling comes before a shortcut's projection, so that no activation is skipped (ResNet-D, the same section).
-- The last BN of each block starts at 0, so that each block starts as the identity (Goyal et al. 2017, arXiv:1706.02677,
-  section 5.1).
+- The scale of the last BN in each block starts at 0, so that each block starts as the identity (Goyal et al. 2017,
+  arXiv:1706.02677, section 5.1).
 
 Among candidates of similar cost, this network processed the most images per second during training in bfloat16.
 """

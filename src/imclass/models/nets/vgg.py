@@ -88,7 +88,7 @@ def feature_names(row: Row) -> dict[str, str]:
 
 
 def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
-    """Return the entries for torchvision and timm, in which the network is called `name`.
+    """Return the counterparts of the network in torchvision and timm, which both call it `name`.
 
     In timm the hidden layers are convolutions.
     """
@@ -107,7 +107,8 @@ def entry(
 ) -> NetworkEntry:
     """Return a network's entry. `theirs` is its name in torchvision and timm.
 
-    The small copy for tests needs larger initial weights. With the paper's, its narrow layers would lose the signal.
+    The small copy for tests needs larger initial weights. With the paper's weights, the signal would vanish in its
+    narrow layers.
     """
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,

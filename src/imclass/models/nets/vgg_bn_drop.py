@@ -3,8 +3,8 @@
 The book's `vgg_bn_drop` is VGG-D (Simonyan and Zisserman, ICLR 2015) for 32 x 32 images: 13 convolutions with biases,
 and three fully connected layers of 512, 512 and 10 units, the second without ReLU. It has 15,254,602 parameters, and
 the book reports an error of 8.54%. Paddle multiplies activations by 1 - p at test time. Here dropout divides them by
-1 - p in training, which is equal in expectation. Convolution weights are drawn from N(0, 2 / fan-in) as in Paddle, but
-fully connected layers have PyTorch's initial weights.
+1 - p in training, which gives the same expected values. Convolution weights are drawn from N(0, 2 / fan-in) as in
+Paddle, but fully connected layers have PyTorch's initial weights.
 """
 
 from dataclasses import dataclass

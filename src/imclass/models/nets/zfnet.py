@@ -1,8 +1,8 @@
 """ZFNet: visualizing and understanding convolutional networks.
 
-Matthew Zeiler and Rob Fergus, ECCV 2014, arXiv:1311.2901, figure 3 and table 2: `zfnet-a` is the network of the figure,
-`zfnet-b` the one in the table with 512, 1024 and 512 maps in layers 3 to 5. The first two pooling layers round up;
-otherwise the maps would not have the sides in the figure: 110, 55, 26, 13 and 6.
+Matthew Zeiler and Rob Fergus, ECCV 2014, arXiv:1311.2901, figure 3 and table 2: `zfnet-a` is the network in the figure,
+and `zfnet-b` is the one in the table with 512, 1024 and 512 maps in layers 3 to 5. The first two pooling layers round
+up; otherwise the maps would not have the side lengths in the figure: 110, 55, 26, 13 and 6.
 
 Deviations, and points that the paper leaves open:
 - The paper states no constants for its contrast normalisation across maps; here they are AlexNet's. As in figure 3, the
@@ -61,7 +61,8 @@ class ZFNet(Network):
 def entry(row: Row, parameters: int, top1: float, top5: float) -> NetworkEntry:
     """Return a network's entry with its errors.
 
-    The small copy for tests needs larger initial weights. With the paper's, its narrow layers would lose the signal.
+    The small copy for tests needs larger initial weights. With the paper's weights, the signal would vanish in its
+    narrow layers.
     """
     return NetworkEntry(
         build=ZFNet, row=row, parameters=parameters, paper="arXiv:1311.2901", year=2013,

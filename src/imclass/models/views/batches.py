@@ -1,4 +1,4 @@
-"""Batches of uint8 views made from images of any size, in bounded memory for any number of images and views."""
+"""Batches of uint8 views of images of any size, limited in bytes so that memory use stays bounded."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -67,7 +67,9 @@ def score_one_view(
     preprocess: Preprocess,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "N K"]:
-    """Return the scores of one view per image, made by `preprocess`. Without images, the tensor is empty.
+    """Return one row of scores per image, from a single view made by `preprocess`.
+
+    If there are no images, return an empty tensor.
 
     `score` maps a batch of views, N C H W, to scores, N K. By default it is `classifier.scores`.
     """

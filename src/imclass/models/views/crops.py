@@ -1,7 +1,7 @@
-"""Geometry of multi-crop protocols: the squares of a rescaled image that they score, in pixels.
+"""Geometry of multi-crop protocols: the squares, in pixels, that are cropped from a rescaled image.
 
-Each rule receives the height and width of the rescaled image, both at least the network's native size, and the native
-size itself. It returns a fixed number of squares in a fixed order. The protocol adds the horizontal flips.
+Each crop rule receives the height and width of the rescaled image, both at least the network's native size, and the
+native size itself. It returns a fixed number of squares in a fixed order. The protocol adds the horizontal flips.
 """
 
 from typing import NamedTuple

@@ -39,14 +39,17 @@ CropRule: TypeAlias = Callable[[int, int, int], Sequence[CropSquare]]
 
 
 def mirror_mean(posteriors: Callable[[Tensor], Tensor], batch: ViewBatch) -> Float64[Tensor, "N K"]:
-    """Return the mean of each view's posterior and that of its horizontal flip."""
+    """Return, for each view, the mean of its posterior and that of its horizontal flip."""
     return (posteriors(batch) + posteriors(batch.flip(3))) / 2
 
 
 def score_over_scales(
     classifier: NetworkBacked, images: ImageSequence, scales: Sequence[int], scorers: Sequence[ViewScorer]
 ) -> Float[Tensor, "N K"]:
-    """Return each image's mean posterior over scales and scorers, as scores. Without images, the tensor is empty."""
+    """Return each image's mean posterior over scales and scorers, as scores.
+
+    If there are no images, return an empty tensor.
+    """
     total = torch.zeros(len(images), len(classifier.classes), dtype=torch.float64)
     for q in scales:
         for owners, window in split_by_bytes(rescale_images(images, classifier.preprocess, q), WINDOW_BYTES):

@@ -18,7 +18,7 @@ def training_scale(preprocess: Preprocess) -> int:
 
 
 def proportional_scales(scales: Sequence[int], native: int, size: int) -> tuple[int, ...]:
-    """Convert scales for a network of `native` pixels to scales for one of `size` pixels, rounding halves up."""
+    """Convert scales for the native size `native` to scales for the native size `size`, rounding halves up."""
     return tuple((2 * q * size + native) // (2 * native) for q in scales)
 
 
@@ -27,7 +27,8 @@ def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -
     for q in scales:
         if q < preprocess.size:
             raise UserError(
-                f"protocol {protocol}: Q is {q} pixels; it must be at least the network's native size {preprocess.size}"
+                f"protocol {protocol}: Q is {q} pixels; it must be at least {preprocess.size}, the network's native "
+                "size"
             )
 
 
@@ -40,7 +41,7 @@ def replace_scales(protocol: ViewProtocol, scales: Sequence[int]) -> ViewProtoco
             "dense or vgg-multicrop"
         )
     if not scales or min(scales) < 1:
-        raise UserError(f"--scales is {text or 'empty'}; it must be one or more sides in pixels, such as 256 384 512")
+        raise UserError(f"--scales is {text or 'empty'}; it must be one or more lengths in pixels, such as 256 384 512")
     instance: Any = protocol  # a frozen dataclass, which the contract's types cannot express
     changed: ViewProtocol = replace(instance, scales=tuple(scales))
     return changed

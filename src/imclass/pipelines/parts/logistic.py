@@ -1,9 +1,9 @@
 """Logistic regression with an L2 penalty, whose strength is chosen by cross-validation.
 
 The objective is that of scikit-learn's LogisticRegression: C times the sum of the losses in nats, plus half of the
-squared weights. Biases are not penalised. If each image has one label, the regression is multinomial, with a weight
-vector for every class. For two classes, the result equals that of scikit-learn's single weight vector at 2C. If images
-may have several labels, there is a binary regression for each class. All of them use the same strength.
+sum of the squared weights. Biases are not penalised. If each image has one label, the regression is multinomial, with a
+weight vector for every class. For two classes, scikit-learn's single weight vector gives the same result at 2C. If
+images may have several labels, there is a binary regression for each class, and all of them use the same strength.
 """
 
 from collections.abc import Mapping
@@ -26,17 +26,17 @@ from imclass.pipelines.solvers.logistic import FOLDS, GRID, LogisticSolver, chec
 # The search ends after this many strengths in a row that are worse than the best, because weak penalties take the most
 # iterations.
 WORSE_IN_A_ROW = 2
-TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # the largest relative distance from the minimum in cross-validation and at the end
+TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # `gap` of `minimise` in cross-validation and in the final fit
 SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
 
 
 @dataclass
 class Logistic(LinearScorer):
-    """Logistic regression on standardised features: multinomial, or binary per class if images have several labels.
+    """Logistic regression on standardised features: multinomial, or binary for each class if images may have several.
 
     `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified
     cross-validation with `folds` folds is chosen. If a class has fewer than `folds` images, there are only as many
-    folds as images of that class. With fewer than two folds, the middle of the grid is used.
+    folds as images of that class. With fewer than two folds, the middle strength is used.
     """
 
     kind: ClassVar[str] = "logistic"
@@ -84,7 +84,7 @@ class Logistic(LinearScorer):
         return self
 
     def set_link(self) -> None:
-        """Set the link to that of the targets to which the part was fitted."""
+        """Set the link that matches the targets to which the part was fitted."""
         self.link = "sigmoid" if self.sigmoid_ else "softmax"
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
@@ -94,12 +94,12 @@ class Logistic(LinearScorer):
 
     def scores(self, x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N K"]:
         """Return the score of each class, which is linear in the features."""
-        self.arrays()  # raises an error if the part is not fitted
+        self.arrays()  # raises an error if the part has not been fitted
         scores: Float[np.ndarray, "N K"] = x @ self.weights_.T + self.biases_
         return scores
 
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
-        """Return weights and biases that apply to features without standardising them."""
+        """Return the weights and biases to apply to features that have not been standardised."""
         self.arrays()
         return self.weights_, self.biases_
 
@@ -145,23 +145,23 @@ def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], F
 
 
 def check_counts(targets: Targets, classes: int, min_images: int) -> None:
-    """Raise `UserError` if fewer than `min_images` images have a class, or if fewer than that lack it."""
+    """Raise `UserError` if fewer than `min_images` images have a class, or if fewer than that do not have it."""
     counts = targets.counts(classes)
     without = (targets.numpy() == 0).sum(0) if isinstance(targets, AnyOf) else len(targets) - counts
     for k in range(classes):
         if min(counts[k], without[k]) < min_images:
             raise UserError(
-                f"class number {k + 1} has {counts[k]} training images, and {without[k]} are without it. Logistic "
-                f"regression needs at least {min_images} of both; add images, or remove the class"
+                f"logistic regression needs at least {min_images} training images with each class, and as many without "
+                f"it. For class number {k + 1}, there are {counts[k]} with it and {without[k]} without it; "
+                "add images, or remove the class"
             )
 
 
 def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:
     """Return the fold of each image. The images of each class are divided equally among the folds.
 
-    There are at most as many folds as images of the rarest class. An image with several classes counts as an
-    image of the rarest of them. Images are shuffled with a fixed seed, because neighbours in a folder are often
-    similar.
+    There are at most as many folds as images of the rarest class. An image with several classes counts as an image of
+    the rarest of them. Images are shuffled with a fixed seed, because neighbours in a folder are often similar.
     """
     counts = targets.counts(classes)
     if isinstance(targets, AnyOf):
@@ -181,8 +181,9 @@ def choose_strength(
 ) -> tuple[float, list[float], Float[Tensor, "1 K E"]]:
     """Return the strength with the lowest loss on held-out folds, the loss at each strength, and weights to start from.
 
-    The weights are near the minimum. Each fit begins from the weights of the previous one, which had a stronger
-    penalty. `shares` contains the factor of each image's loss.
+    The final fit to all images starts from these weights, which are near its minimum. In the same way, each fit here
+    starts from the weights of the previous one, which had a stronger penalty. `shares` contains the factor of each
+    image's loss.
     """
     held = functional.one_hot(torch.from_numpy(groups)).double().T.contiguous()
     losses: list[float] = []

@@ -25,7 +25,7 @@ class NetworkFeatures(Feature):
     layer: Literal["penultimate"] = LAYER
 
     def transform(self, x: Sequence[Image]) -> Float32[np.ndarray, "N D"]:
-        """Return the vectors for images of any size."""
+        """Return the feature vectors of images of any size."""
         embedded = without_last_layer(self.network)
         views = ((i, embedded.preprocess(image)) for i, image in enumerate(x))
         rows = [embedded.scores(to_batch(np.stack(several))) for _, several in split_by_bytes(views)]

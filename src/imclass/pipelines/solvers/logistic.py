@@ -1,4 +1,4 @@
-"""Settings of logistic regression as a solver."""
+"""Settings of the logistic-regression solver."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -16,8 +16,8 @@ class LogisticSolver(Solver):
     """Logistic regression with an L2 penalty. Cross-validation chooses the penalty's strength (`pipelines/parts`)."""
 
     kind: ClassVar[str] = "logistic"
-    grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, ascending; one: use this one
-    folds: Annotated[int, AtLeast(1)] = FOLDS  # of the cross-validation, at most the images of the rarest class
+    grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, in ascending order
+    folds: Annotated[int, AtLeast(1)] = FOLDS  # the most folds in the cross-validation
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
@@ -33,7 +33,7 @@ class LogisticSolver(Solver):
 def check_grid(grid: tuple[float, ...], at: str) -> None:
     """Raise `UserError` for a grid that is empty or not in ascending order."""
     if not grid or list(grid) != sorted(set(grid)):
-        raise UserError(f"--{at}grid is {grid}; give one or more strengths in ascending order")
+        raise UserError(f"--{at}grid is {grid}; specify one or more strengths in ascending order")
 
 
 SOLVERS = {"logistic": LogisticSolver}

@@ -9,7 +9,7 @@ from imclass.core.config import Optimiser
 
 @dataclass(frozen=True)
 class Adam(Optimiser):
-    """PyTorch's Adam. `weight_decay` is added to the gradient, and applies to biases as well."""
+    """PyTorch's Adam. Weight decay is added to the gradient, and applies to biases as well."""
 
     kind: ClassVar[str] = "adam"
     betas: Annotated[tuple[float, float], AtLeast(0), Below(1)] = (0.9, 0.999)

@@ -9,7 +9,7 @@ from imclass.core.config import Optimiser
 
 @dataclass(frozen=True)
 class SGD(Optimiser):
-    """PyTorch's SGD. `weight_decay` is added to the gradient, and applies to biases as well."""
+    """PyTorch's SGD. Weight decay is added to the gradient, and applies to biases as well."""
 
     kind: ClassVar[str] = "sgd"
     momentum: Annotated[float, AtLeast(0), Below(1)] = 0.9

@@ -13,10 +13,10 @@ class DiscreteExponential(Schedule):
 
     kind: ClassVar[str] = "discrete-exponential"
     factor: Annotated[float, Above(0), Below(1)] = 0.1
-    every: Annotated[int, AtLeast(1)]  # images between two decreases
+    every: Annotated[int, AtLeast(1)]  # the number of images between two decreases
 
     def share_at(self, position: Position) -> float:
-        """Return `factor` to the power of the number of decreases so far. There is one after every `every` images."""
+        """Return `factor` to the power of the number of decreases so far: one for every `every` images."""
         return float(self.factor ** (position.samples // self.every))
 
 

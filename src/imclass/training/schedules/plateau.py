@@ -1,4 +1,4 @@
-"""A learning rate that falls when validation no longer improves."""
+"""A learning rate that falls when the results on validation images stop improving."""
 
 import math
 from dataclasses import dataclass

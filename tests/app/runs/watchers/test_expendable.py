@@ -68,10 +68,10 @@ def fail_to_report(patched: pytest.MonkeyPatch) -> None:
 
 
 FAILURES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
-    fail_at_once: "TensorBoard's log failed (",
-    fail_while_seeing: "TensorBoard's log failed (a fault)",
-    fail_to_draw: "curves.png failed (a fault)",
-    fail_to_show: "the progress failed (a fault)",
+    fail_at_once: "writing TensorBoard's log failed (",
+    fail_while_seeing: "writing TensorBoard's log failed (a fault)",
+    fail_to_draw: "drawing curves.png failed (a fault)",
+    fail_to_show: "showing the progress failed (a fault)",
     fail_to_report: "report.html was not written (a fault); try again with: imclass report ",
 }
 

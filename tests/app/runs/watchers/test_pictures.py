@@ -66,9 +66,9 @@ def test_a_failure_of_pictures_is_printed_and_the_run_is_finished(
 
     monkeypatch.setattr(watchers, "write_pictures", fail)
     assert main(TRAIN) == 0
-    assert "note: pictures failed (a fault of ours)" in capsys.readouterr().err
+    assert "note: saving the pictures failed (a fault of ours)" in capsys.readouterr().err
     assert main(TRAIN) == 0
-    assert "pictures failed (a fault of ours); the report will have no pictures" in capsys.readouterr().err
+    assert "saving the pictures failed (a fault of ours); the report will have no pictures" in capsys.readouterr().err
 
 
 def test_the_folder_is_complete_or_missing(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_a_failed_file_is_removed_and_written_again(
     monkeypatch.setattr(watchers, "save_scores", fail_once)
     last = [event for event in run() if isinstance(event, Evaluated)][-1]
     assert_scores("run/scores/test.npz", last.result)
-    assert "scores failed" in capsys.readouterr().err and len(calls) == 4
+    assert "saving the scores failed" in capsys.readouterr().err and len(calls) == 4
 
 
 def test_scores_of_an_earlier_start_are_removed(pets: Path) -> None:

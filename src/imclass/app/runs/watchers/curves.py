@@ -7,11 +7,11 @@ from typing import Any
 from imclass.app.runs.directory import Run
 from imclass.training.events import EpochEnd, Event
 
-POINTS = 60  # approximate number of points in the training curve; from this many epochs on, one per epoch
+POINTS = 60  # approximate number of points in the training curve; if there are more epochs, one point per epoch
 
 
 class Curves:
-    """A consumer that draws `curves.png` at the end of the run, and until then at most once in `every` seconds."""
+    """A consumer that draws `curves.png` during the run, at intervals of at least `every` seconds, and at its end."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
@@ -39,7 +39,7 @@ class Curves:
 def epoch_rows(log: Iterable[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """Return a row for each finished epoch in a log. Losses are in nats, and errors in [0, 1].
 
-    For multi-label data, a row has no errors, but the mean average precision of each held-out split.
+    For multi-label data, a row has the mean average precision of each held-out split instead of errors.
     """
     rows: dict[int, dict[str, int | float]] = {}
     done = set()
@@ -64,7 +64,7 @@ def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
     """Return about `POINTS` rows of training loss and error.
 
     Each epoch is divided into equal parts, and each part has a row with the means over its images. A row's `epoch` is
-    the position of the middle step of its part. For example, 0.5 is halfway through the first epoch.
+    the middle of its part: 0.5 is halfway through the first epoch.
     """
     starts = [entry for entry in log if entry["event"] == "epoch_start"]
     sizes = {entry["epoch"]: entry["batches"] for entry in starts}
@@ -80,7 +80,7 @@ def step_rows(log: Sequence[Mapping[str, Any]]) -> list[dict[str, int | float]]:
 
 
 def mean_row(steps: Sequence[Mapping[str, Any]], size: int, errors: bool) -> dict[str, int | float]:
-    """Return the row for consecutive steps of an epoch that has `size` steps. It has the error if `errors` is true."""
+    """Return the row for consecutive steps in an epoch with `size` steps. It has an error only if `errors` is true."""
     images = sum(step["images"] for step in steps)
     middle = (steps[0]["batch"] - 1 + steps[-1]["batch"]) / 2
     row = {

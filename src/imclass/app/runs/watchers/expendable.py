@@ -1,4 +1,4 @@
-"""Optional consumers of a run: pictures, TensorBoard and progress may fail without ending training."""
+"""Optional consumers of a run, such as pictures, TensorBoard and progress. Training continues if they fail."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from imclass.training.events import Consumer, Event
 
 
 class OptionalConsumer:
-    """A consumer that may fail, even during its creation. The first failure is printed, and training continues."""
+    """A consumer that may fail, even when it is created. The first failure is printed, and training continues."""
 
     def __init__(self, what: str, make: Callable[[], Consumer]) -> None:
         self.what, self.failed = what, False
@@ -31,11 +31,11 @@ class OptionalConsumer:
             act()
         except Exception as error:
             if not self.failed:
-                note_failure(f"{self.what} failed", error, "training continues without it")
+                note_failure(f"{self.what} failed", error, "training continues")
             self.failed = True
 
 
 def note_failure(what: str, error: Exception, consequence: str) -> None:
-    """Print one line with the failure, its cause, and its consequence or fix."""
+    """Print a failure, its cause, and its consequence or fix on one line."""
     why = (str(error) or type(error).__name__).splitlines()[0]
     print(f"note: {what} ({printable_text(why)}); {consequence}", file=sys.stderr)

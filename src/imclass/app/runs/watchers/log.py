@@ -16,7 +16,7 @@ from imclass.training.events import EpochStart, Event, summarise_evaluation
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """Return an event as a flat JSON object: its kind, the position in the run, then the event's fields."""
+    """Return an event as a flat JSON object: its kind, its position in the run, and its fields."""
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
     record: dict[str, Any] = {}
     for f in fields(event):
@@ -31,7 +31,7 @@ def event_record(event: Event) -> dict[str, Any]:
 
 
 class Log:
-    """A consumer that writes one record per event to `log.jsonl`, and flushes it at once so that none is lost."""
+    """A consumer that writes one record per event to `log.jsonl`. Each is flushed at once, so that none is lost."""
 
     def __init__(self, run: Run) -> None:
         self.path = run.log

@@ -39,14 +39,14 @@ class Pictures:
             self.write(event.path.parent)
 
     def write(self, leg: Path) -> None:
-        """Write the pictures, which are chosen by the scores in the folder `leg`."""
+        """Write the pictures of the first image and the worst mistakes, according to the scores in the folder `leg`."""
         split = next((split for split in REPORT_SPLITS if split in self.held_out), None)
         if split is not None:
             saved = read_scores(leg / SCORES / f"{split}.npz")
             write_pictures(self.folder, saved.evaluation, saved.names, self.held_out[split], self.last.preprocess)
 
     def close(self) -> None:
-        """Do nothing, because all pictures are written at once."""
+        """Do nothing, because there is no open file."""
 
 
 def write_pictures(
@@ -91,7 +91,7 @@ def read_pictures(folder: Path) -> dict[str, UInt8[np.ndarray, "_ _ _"]]:
 
 
 def worst_mistakes(result: Evaluation, names: Sequence[str], max_images: int = MAX_MISTAKES) -> list[WrongImage]:
-    """Return the most confident mistakes, or none if an image may have several labels."""
+    """Return the most confident mistakes, or an empty list for multi-label data."""
     return wrong_images(result, names)[:max_images] if isinstance(result.targets, OneOf) else []
 
 

@@ -16,16 +16,16 @@ from imclass.training.keeper import Keeper
 from imclass.training.plan import Leg
 
 SCORES = "scores"  # folder next to a leg's model file
-LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation" has the scores with the best
+LAST_VALIDATION = "validation-last"  # scores with the last weights; "validation" has the scores with the best weights
 
 
 class Scores:
-    """A consumer that writes the scores of each leg's chosen weights on every held-out split to `scores/SPLIT.npz`.
+    """A consumer that writes the scores of every held-out split, with a leg's chosen weights, to `scores/SPLIT.npz`.
 
-    Validation is scored after each epoch. The scores of the best epoch are those of the chosen weights. The scores with
-    the last weights are written to another file. Each file is written before the next checkpoint, so that a resumed run
-    has the files that belong to its checkpoint. If a file cannot be written, it is removed, and writing is tried again
-    at the next event.
+    The validation split is scored after each epoch. The scores of the best epoch are those with the chosen weights. The
+    scores with the last weights are written to another file. Each file is written before the next checkpoint, so that
+    a resumed run has the files that belong to its checkpoint. If a file cannot be written, it is removed, and writing
+    is tried again at the next event.
     """
 
     def __init__(self, keeper: Keeper, legs: Sequence[Leg], held_out: Mapping[str, Dataset], config: Training) -> None:
@@ -68,7 +68,7 @@ class Scores:
 
 
 def score_file_names(event: Evaluated) -> Iterator[tuple[str, str]]:
-    """Yield the name of each score file for an evaluation, with the text to add to the description of the images."""
+    """Yield the name of each score file for an evaluation, and a text to append to the description of the images."""
     if event.split != VALIDATION:
         yield event.split, ""
         return

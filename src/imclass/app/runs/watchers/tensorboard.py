@@ -29,7 +29,7 @@ class TensorBoard:
             self.write(event)
 
     def write(self, event: Any) -> None:
-        """Set the time of a protocol buffer to the current time, and write it."""
+        """Write a TensorBoard event with the current time."""
         event.wall_time = time.time()
         self.records.write(event.SerializeToString())
         self.records.flush()
@@ -47,7 +47,7 @@ class TensorBoard:
                 self.add(event.at.step, {f"{split}/{name}": result.measures[name] for name in (result.main, "loss")})
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Write the values of several curves at one step."""
+        """Write the values of scalars at one step."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -60,7 +60,7 @@ class TensorBoard:
 
 
 def next_name(folder: Path) -> str:
-    """Return a file name with a timestamp that sorts after all existing files, even if the clock was set back.
+    """Return the name of a new file, which sorts after all existing files even if the clock was set back.
 
     TensorBoard reads files in the order of their names, and a file can purge only the records of earlier files.
     """
