@@ -7,7 +7,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from imclass.core.randomness import Draws
-from imclass.data.balance import balanced_order, class_weights, imbalance, is_uneven, repeat_ids
+from imclass.data.balance import order_in_turns, class_weights, imbalance, is_uneven, repeat_ids
 
 SIZES = (15, 6, 2)
 IDS = np.random.default_rng(0).integers(0, 2**63, 23)
@@ -35,7 +35,7 @@ def test_a_set_is_uneven_by_its_largest_and_smallest_class() -> None:
 
 def stream(epochs: int, seed: int = 0) -> list[tuple[int, int]]:
     """Return the positions and repeats of several epochs."""
-    parts = [balanced_order(Draws(seed, epoch), IDS, GROUPS) for epoch in range(epochs)]
+    parts = [order_in_turns(Draws(seed, epoch), IDS, GROUPS) for epoch in range(epochs)]
     return [pair for part in parts for pair in zip(*(array.tolist() for array in part), strict=True)]
 
 
@@ -60,14 +60,14 @@ def test_no_image_repeats_before_its_class_is_used() -> None:
 
 def test_an_epoch_is_a_function_of_the_seed_and_its_number() -> None:
     whole = stream(4)
-    positions, repeats = balanced_order(Draws(0, 3), IDS, GROUPS)
+    positions, repeats = order_in_turns(Draws(0, 3), IDS, GROUPS)
     assert list(zip(positions.tolist(), repeats.tolist(), strict=True)) == whole[69:]
     assert stream(4, seed=1) != whole
 
 
 def test_the_repeats_of_an_image_are_augmented_differently() -> None:
     for epoch in range(4):
-        positions, repeats = balanced_order(Draws(0, epoch), IDS, GROUPS)
+        positions, repeats = order_in_turns(Draws(0, epoch), IDS, GROUPS)
         ids = repeat_ids(IDS[positions], repeats)
         assert len(set(ids.tolist())) == len(ids) == 23 and (ids >= 0).all()
         assert (ids[repeats == 0] == IDS[positions][repeats == 0]).all() and (repeats > 0).any()

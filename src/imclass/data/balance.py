@@ -37,7 +37,7 @@ def class_weights(
     return weights
 
 
-def balanced_order(
+def order_in_turns(
     draws: Draws, ids: Int64[np.ndarray, "N"], groups: Sequence[Int64[np.ndarray, "_"]]
 ) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
     """Return the positions of the images of an epoch in which all classes are equally frequent, and their repeats.

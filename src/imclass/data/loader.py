@@ -25,7 +25,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 from imclass.core.targets import StepTargets
 from imclass.data.augment import colour, window
-from imclass.data.balance import balanced_order, repeat_ids
+from imclass.data.balance import order_in_turns, repeat_ids
 from imclass.data.order import batch_count, cut_batches, divide_batch
 from imclass.data.threads import attempt, map_in_order
 
@@ -201,7 +201,7 @@ class Loader:
         ids = self.dataset.ids
         if not self.balanced:
             return draws.order(ids)
-        positions, repeats = balanced_order(draws, ids, self.dataset.targets.strata(len(self.dataset.classes)))
+        positions, repeats = order_in_turns(draws, ids, self.dataset.targets.strata(len(self.dataset.classes)))
         return positions + len(ids) * repeats
 
     def draw_ids(self, tickets: Tickets) -> Int64[np.ndarray, "_"]:

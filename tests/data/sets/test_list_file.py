@@ -69,7 +69,7 @@ def test_the_splits_are_those_of_a_table(tmp_path: Path) -> None:
         ("a.png cat\nb.png Cat\nc.png dog", "line 2: label 'Cat' differs from 'cat' on line 1 only in case or spaces"),
         (
             "a.png 0\nb.png 0\n",
-            "train_list.txt: a classifier needs at least two classes, but the labels found are: '0'",
+            ".txt: a classifier needs at least two classes, but the labels found are: '0';",
         ),
         ("\n", "train_list.txt has no rows; add a line for each image"),
         ("/data/a.png 0\n", "line 1: /data/a.png is an absolute path; give it relative to {folder}"),

@@ -24,14 +24,15 @@ def stop_message(event: NonFinite, run: Run) -> str:
 def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) -> str:
     """Return a line for each scored split, then the number of refused files and the path of the model file.
 
-    The line of a split in `uneven` contains the balanced accuracy.
+    The lines of the splits in `uneven` contain the balanced accuracy, and so do all lines if it chose the weights.
     """
     lines = []
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", used to choose the weights" if split in record["chosen"] else ""
-        names = [main, *(["balanced"] if split in uneven and "balanced" in result else [])]
+        shown = "balanced" in result and (split in uneven or measure_title("balanced") in record["chosen"])
+        names = [main, *(["balanced"] if shown else [])]
         shares = ", ".join(f"{measure_title(name)} {100 * result[name]:.2f}%" for name in names)
         lines.append(f"{split}{chose}: {shares}, {entropy} {loss}; {counted}")
     refused = len(record["refused"])

@@ -19,7 +19,7 @@ from imclass.data.sets.table import (
     check_spelling,
     image_in,
     sort_rows,
-    split_by_hash,
+    cut_by_hash,
     splits_of,
     surprise_notes,
     text_of,
@@ -35,7 +35,7 @@ def open_list(location: DataLocation) -> LazySplits:
     if location.path is None:
         raise UserError("'list' is a kind of data, not a path; give the path of the file as --data")
     table = sort_rows(location.path, list_rows(location.path), is_multi_label=False)
-    table = split_by_hash(table, location)
+    table = cut_by_hash(table, location)
     return splits_of(replace(table, notes=tuple(surprise_notes(table))), location)
 
 

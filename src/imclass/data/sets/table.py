@@ -111,7 +111,7 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
     table = sort_rows(path, image_rows(path, columns, lines), "labels" in columns)
     ignored = [column for column in columns if column not in KNOWN_COLUMNS]
     notes = [f"columns that are not read: {list_names(ignored)}"] if ignored else []
-    table = split_by_column(table) if "split" in columns else split_by_hash(table, location)
+    table = cut_by_column(table) if "split" in columns else cut_by_hash(table, location)
     return replace(table, notes=(*notes, *surprise_notes(table)))
 
 
@@ -128,12 +128,12 @@ def sort_rows(path: Path, unsorted: Iterator[TableRow], is_multi_label: bool) ->
     return ImageTable(path, rows, is_multi_label, classes)
 
 
-def split_by_column(table: ImageTable) -> ImageTable:
+def cut_by_column(table: ImageTable) -> ImageTable:
     """Return the table with the splits in its rows."""
     return replace(table, parts=parts_by_name(table.path, table.rows), rule="table")
 
 
-def split_by_hash(table: ImageTable, location: DataLocation) -> ImageTable:
+def cut_by_hash(table: ImageTable, location: DataLocation) -> ImageTable:
     """Return the table with splits by a hash of names."""
     share = 100 * location.split.test
     rule = f"hash {100 - share:g}/{share:g}, seed {location.split_seed}"
