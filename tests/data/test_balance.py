@@ -7,7 +7,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from imclass.core.randomness import Draws
-from imclass.data.balance import order_in_turns, class_weights, imbalance, is_uneven, repeat_ids
+from imclass.data.balance import class_weights, imbalance, is_uneven, order_in_turns, repeat_ids
 
 SIZES = (15, 6, 2)
 IDS = np.random.default_rng(0).integers(0, 2**63, 23)

@@ -17,9 +17,9 @@ from imclass.core.text import nfc_form
 from imclass.data.sets.table import (
     TableRow,
     check_spelling,
+    cut_by_hash,
     image_in,
     sort_rows,
-    cut_by_hash,
     splits_of,
     surprise_notes,
     text_of,
