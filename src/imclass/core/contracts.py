@@ -27,7 +27,7 @@ class Origin:
 
     name: str
     path: str
-    rule: str  # the origin of the splits: "published", "folders", or "hash ..." with the seed
+    rule: str  # the origin of the splits: "published", "folders", or "hash ..." or "fold ..." with the seed
     licence: str = ""
     notes: tuple[str, ...] = ()  # one sentence for each kind of file that the listing ignored
 

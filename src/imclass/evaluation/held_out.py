@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imclass.core.codec import to_json
-from imclass.core.config import Cut
+from imclass.core.config import Cut, Fold
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance
@@ -37,6 +37,18 @@ class ModelOrigin:
     def without_validation(self) -> Cut:
         """Return how the model's data was split, but without a validation split."""
         return replace(self.cut, validation=0.0)
+
+    def for_data(self, data: OpenData) -> "ModelOrigin":
+        """Return this origin, but without its fold if `data` has another path than the model's data.
+
+        Other data is then divided as for a model that was not trained on a fold.
+        """
+        if not isinstance(self.cut.rule, Fold) or self.trained.data is None:
+            return self
+        plain = Cut(seed=self.cut.seed)
+        if self.has_same_path(data.take("train", plain)):
+            return self
+        return replace(self, trained=replace(self.trained, data=replace(self.trained.data, cut=plain)))
 
     def open(self, data: OpenData, split: str) -> Dataset:
         """Return a split of `data`, which is divided in the same way as the model's data.
@@ -95,6 +107,7 @@ def choose_split(
     """
     known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
     source = OpenData(data or find_training_data(known, context), context)
+    known = [k.for_data(source) for k in known]
     choices = [(k, choose_model_split(k, source, split)) for k in known]
     held_out = [c for c in choices if c[1].dataset.split != "all"] or choices
     one, first = held_out[0]
@@ -176,7 +189,8 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
         return elsewhere
     first = known.open(source, "train")
     trained_from = known.has_same_path(first) or known.has_same_content(first)
-    if first.origin.rule.startswith("hash") and not trained_from:
+    trained_on_all = known.data.splits == ("train",)  # the folds of a cross-validation leave nothing out
+    if is_divided_here(first) and (trained_on_all or not trained_from):
         every = known.open(source, "all")
         return SplitChoice(every, f"all images of {data}{relation_to_training(known)}", data)
     held_out = held_out_split(first)
@@ -199,12 +213,17 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
     the result is None.
     """
     whole = source.take("train", known.without_validation)
-    if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
+    if not known.recognises or known.has_same_path(whole) or is_divided_here(whole):
         return None
     held_out = held_out_split(whole)
     if held_out is None or (held_out == VALIDATION and VALIDATION in known.trained.chosen):
         return None
     return SplitChoice(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
+
+
+def is_divided_here(training: Dataset) -> bool:
+    """Return whether data without splits was divided by a rule of imclass."""
+    return training.origin.rule.startswith(("hash ", "fold "))
 
 
 def held_out_split(training: Dataset) -> str | None:

@@ -83,13 +83,13 @@ class FeatureTable:
     def compute(self) -> Iterator[FeatureBatch]:
         """Compute the missing features batch by batch, and yield an event after each batch.
 
-        If the features of any image in a batch are missing, the whole batch is computed, because the last digits of an
-        image's features may depend on the other images in the batch.
+        The last digits of an image's features may depend on the other images in the batch. A resumed run has the same
+        features nevertheless, because the features of a batch are stored together.
         """
         leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
         size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
         batches = [range(at, min(at + size, total)) for at in range(0, total, size)]
-        missing = [batch for batch in batches if not all(self.contents[i] in self.known for i in batch)]
+        missing = [new for batch in batches if (new := [i for i in batch if self.contents[i] not in self.known])]
         done = total - sum(map(len, missing))
         embedded = without_last_layer(engine_backed(self.state)) if missing else None
         view = partial(attempt, leg.loader.dataset, leg.preprocess)
@@ -103,16 +103,16 @@ class FeatureTable:
                 yield FeatureBatch(self.state.at, done, total, len(batch), time.monotonic() - began, refused)
                 began = time.monotonic()
 
-    def add(self, batch: range, views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
+    def add(self, batch: list[int], views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
         """Compute and store the features of a batch. Return the refused images."""
         bad = {i: view for i, view in zip(batch, views, strict=True) if isinstance(view, BadImage)}
         good = {i: view for i, view in zip(batch, views, strict=True) if not isinstance(view, BadImage)}
         self.refused |= {i: Refused(view.path, view.code, view.detail) for i, view in bad.items()}
-        if embedded is not None and not all(self.contents[i] in self.known for i in good):
+        good = {i: view for i, view in good.items() if self.contents[i] not in self.known}  # no copies
+        if embedded is not None and good:
             features = embedded.engine.scores(to_batch(np.stack([*good.values()]))).numpy()
-            found = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
+            new = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
             self.check(good, features)
-            new = {content: row for content, row in found.items() if content not in self.known}
             self.rows.write(new)
             self.known |= new
         return tuple(self.refused[i] for i in bad)

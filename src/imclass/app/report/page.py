@@ -17,6 +17,7 @@ from imclass.app.report.background import (
 )
 from imclass.app.report.facts import HeadlineScore, ReportData
 from imclass.app.report.figures import confusion_figure, panel_figure
+from imclass.app.report.folds import folds_section
 from imclass.app.report.markup import (
     Html,
     definition_list,
@@ -155,6 +156,8 @@ def held_out_source(m: ReportData, split: str) -> str:
         return "the images in the data's held-out folder" if share else f"the images in the data's {split} folder"
     if rule.startswith("hash"):
         return f"a part of each class, selected by a hash of the file names and excluded from training ({rule})"
+    if rule.startswith("fold "):
+        return f"one of the folds into which the images were divided, excluded from training ({rule})"
     return rule or "not described"
 
 
@@ -331,6 +334,7 @@ def first_layer_section(m: ReportData) -> Html:
 # A function returns empty markup if its section does not apply, and the page then omits the section.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
+    ("folds", "Folds", folds_section),
     ("confusion", "Confusion matrix", confusion_section),
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),

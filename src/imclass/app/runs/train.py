@@ -91,11 +91,12 @@ def prepare(
     execution: Execution = DEFAULT_EXECUTION,
     dry: bool = False,
     given: Collection[str] = (),
+    preset: runtime.Runtime | None = None,
 ) -> Job:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
     If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
-    keys may be adapted to the data.
+    keys may be adapted to the data. `preset` is the runtime of a new run; by default it is chosen here.
     """
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
@@ -124,7 +125,7 @@ def prepare(
         legs, init_notes = begin_first(with_means(legs, facts), source)
         first = legs[0].make()
         layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
-        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
+        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime or preset
         used, tried = choose_runtime(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)

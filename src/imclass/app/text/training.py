@@ -4,9 +4,14 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from imclass.app.runs.directory import Run
+import numpy as np
+
+from imclass.app.runs.directory import Run, read_run_record
 from imclass.core.text import main_measure, measure_title
+from imclass.data.balance import is_uneven
+from imclass.store.context import Context
 from imclass.training.events import NonFinite
+from imclass.training.kinds import kind_tables
 
 
 def stop_message(event: NonFinite, run: Run) -> str:
@@ -39,6 +44,12 @@ def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) ->
     if refused:
         lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")
     return "\n".join([*lines, f"finished: {record['model']} ({record['chosen']})"])
+
+
+def uneven_splits(run: Run, context: Context) -> list[str]:
+    """Return the splits of a run whose classes have very different numbers of images."""
+    counts = read_run_record(run.config, kind_tables(context)).counts
+    return [split for split, each in counts.items() if is_uneven(np.array(each))]
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:

@@ -5,8 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
-import numpy as np
-
+from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import BookLog
@@ -15,17 +14,16 @@ from imclass.app.cli.progress import TrainingProgress
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import PAGE, write_report
-from imclass.app.runs.directory import Run, read_run_record
+from imclass.app.runs.crossval import CrossValidation, prepare_folds
+from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
-from imclass.app.text.training import stop_message, training_summary
+from imclass.app.text.training import stop_message, training_summary, uneven_splits
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
-from imclass.data.balance import is_uneven
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
-from imclass.training.kinds import kind_tables
 
 REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list refused files
 
@@ -33,8 +31,11 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 def run(request: TrainRequest) -> Answer:
     """Train, show progress on standard error, and return the result. With `--dry-run`, only return the config."""
     arguments, config = request.arguments, request.training
-    run = Run(arguments.out or Path("runs") / config.recipe)
-    job = prepare(config, run, request.context, request.execution, dry=arguments.dry_run, given=request.given)
+    run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
+    how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
+    if arguments.crossval is not None:
+        return cross_validate(prepare_folds(*how), arguments.dry_run, arguments.style)
+    job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
         record = {"training": to_json(job.config), "execution": to_json(job.execution)}
@@ -42,6 +43,17 @@ def run(request: TrainRequest) -> Answer:
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
+
+
+def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
+    """Run all folds of a cross-validation, with progress on standard error, and return the result."""
+    print_notes(crossval.notes)
+    if dry:
+        return Answer(crossval.record, json.dumps(crossval.record, indent=2))
+    run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
+    add_report(crossval.run, crossval.context)
+    record, text, refused = crossval_answer_parts(crossval.run)
+    return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
 def run_job(job: Job, style: str) -> None:
@@ -102,7 +114,6 @@ def run_answer(run: Run, context: Context) -> Answer:
         "metrics": metrics,
         "refused": sorted(refused),
     }
-    counts = read_run_record(run.config, kind_tables(context)).counts
-    uneven = [split for split, each in counts.items() if is_uneven(np.array(each))]
+    uneven = uneven_splits(run, context)
     left_out = any(result["evaluated"] < result["total"] for result in metrics.values())
     return Answer(record, training_summary(record, uneven), SOME_REFUSED if refused or left_out else DONE)

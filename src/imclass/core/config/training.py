@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
 from imclass.core.codec import has_type
-from imclass.core.config.split import Cut, Share
+from imclass.core.config.split import Cut, Share, Split
 from imclass.core.config.stage import Model, Stage
 from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
@@ -30,7 +30,7 @@ class Training:
     stages: tuple[Stage, ...]
     preprocess: Preprocess
     data: str  # a data set's name, a folder with one subfolder per class, a CSV file or a list
-    split: Share = Share()
+    split: Split = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
     balance: Literal["none", "weights", "sampler"] = "none"  # how classes count equally: in the loss, or by repeats

@@ -135,9 +135,7 @@ def cut_by_column(table: ImageTable) -> ImageTable:
 
 def cut_by_hash(table: ImageTable, location: DataLocation) -> ImageTable:
     """Return the table with splits by a hash of names."""
-    share = 100 * location.split.test
-    rule = f"hash {100 - share:g}/{share:g}, seed {location.split_seed}"
-    return replace(table, parts=parts_by_hash(table, location), rule=rule)
+    return replace(table, parts=parts_by_hash(table, location), rule=location.split.text(location.split_seed))
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
