@@ -11,6 +11,7 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import EntryTable
 from imclass.core.text import suggestion
+from imclass.data.relabel import with_classes
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
 from imclass.data.subset import with_fold, with_validation
 from imclass.data.threads import decode_in_order
@@ -48,8 +49,8 @@ class OpenData:
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
         """Return the splits.
 
-        Data without splits is split by the rule and seed in `cut`. If `cut` asks for a validation split, it is then
-        taken from train.
+        Data without splits is split by the rule and seed in `cut`. Then the classes are chosen. If `cut` asks for a
+        validation split, it is then taken from train.
         """
         if cut not in self.cuts:
             uncut = self.uncut_splits(cut)
@@ -65,12 +66,15 @@ class OpenData:
         return take_split(self.uncut_splits(cut) if split == ALL_IMAGES else self.splits(cut), split, self.name)
 
     def uncut_splits(self, cut: Cut) -> LazySplits:
-        """Return the splits as they are before a validation split is taken from train."""
+        """Return the splits with the chosen classes, before a validation split is taken from train."""
         key = replace(cut, validation=0.0)
         if key not in self.uncut:
+            whole = key.of_all_classes
             if isinstance(key.rule, Fold):
-                whole = self.uncut_splits(replace(key, rule=Share()))
-                self.uncut[key] = with_fold(whole, key.rule, key.seed)
+                divided = self.uncut_splits(replace(key, rule=Share()))
+                self.uncut[key] = with_fold(divided, key.rule, key.seed)
+            elif key != whole:
+                self.uncut[key] = with_classes(self.uncut_splits(whole), key, self.name)
             else:
                 self.uncut[key] = open_uncut(self.name, self.context, key)
         return self.uncut[key]
@@ -90,8 +94,8 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
     """Return the splits of the data set named `data`. If there is none, `data` is the path of a folder or table.
 
-    The files are listed once. Data without splits is split by the rule and seed in `cut`. If `cut` asks for a
-    validation split, `with_validation` then takes it from train.
+    The files are listed once. Data without splits is split by the rule and seed in `cut`. Then `with_classes` chooses
+    the classes. If `cut` asks for a validation split, `with_validation` then takes it from train.
     """
     return OpenData(data, context).splits(cut)
 

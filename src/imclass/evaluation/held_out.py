@@ -34,9 +34,9 @@ class ModelOrigin:
         return self.data.cut
 
     @property
-    def without_validation(self) -> Cut:
-        """Return how the model's data was split, but without a validation split."""
-        return replace(self.cut, validation=0.0)
+    def plain_cut(self) -> Cut:
+        """Return how the model's data was split, but with all of its classes and without a validation split."""
+        return replace(self.cut.of_all_classes, validation=0.0)
 
     def for_data(self, data: OpenData) -> "ModelOrigin":
         """Return this origin, but without its fold if `data` has another path than the model's data.
@@ -53,24 +53,39 @@ class ModelOrigin:
     def open(self, data: OpenData, split: str) -> Dataset:
         """Return a split of `data`, which is divided in the same way as the model's data.
 
-        A validation split is set aside only if `data` is the model's data.
+        The model's choice of classes applies, and a validation split is set aside, only if `data` is the model's data.
         """
-        if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
-            return data.take(split, self.without_validation)  # validation images come only from train
+        whole = self.cut_with_validation_in_train(data)
+        if split == "all" or (split == "test" and split in data.splits(whole)):
+            return data.take(split, whole)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
         """Return how to split `data`: in the same way as the model's data.
 
-        A validation split is set aside only if `data` is the model's data.
+        A validation split is set aside, and the model's choice of classes applies, only if `data` is the model's data.
         """
+        whole = self.cut_with_validation_in_train(data)
         if not self.cut.validation:
-            return self.cut
-        present = data.splits(self.without_validation)
-        if VALIDATION in present and "test" in present:
-            return self.without_validation
-        training = data.take("train", self.cut)
-        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.without_validation
+            return whole
+        present = data.splits(whole)
+        if (VALIDATION in present and "test" in present) or not self.is_training_data(data):
+            return whole
+        return self.cut
+
+    def cut_with_validation_in_train(self, data: OpenData) -> Cut:
+        """Return how to split `data` with the model's choice of classes, if it applies, but without validation."""
+        chooses = self.cut != self.cut.of_all_classes
+        return replace(self.cut, validation=0.0) if chooses and self.is_training_data(data) else self.plain_cut
+
+    def is_training_data(self, data: OpenData) -> bool:
+        """Return whether `data` is the model's data, at the same path or elsewhere with the same content."""
+        if self.has_same_path(data.take("train", self.plain_cut)):
+            return True
+        try:
+            return self.has_same_content(data.take("train", self.cut))
+        except UserError:  # it has other classes, or a validation split of its own
+            return False
 
     @property
     def key(self) -> str:
@@ -212,7 +227,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
     images may have been used to choose the weights, or if the model does not record its training images. In both cases,
     the result is None.
     """
-    whole = source.take("train", known.without_validation)
+    whole = source.take("train", known.plain_cut)
     if not known.recognises or known.has_same_path(whole) or is_divided_here(whole):
         return None
     held_out = held_out_split(whole)

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
 from imclass.core.codec import to_json
-from imclass.core.contracts import NetworkBacked, Refused
+from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.targets import Targets, labels_of
@@ -38,6 +39,7 @@ from imclass.training.parallel import Group
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
+LinearModel: TypeAlias = tuple[Float64[np.ndarray, "K D"], Float64[np.ndarray, "K"]]
 GPU_BATCH = 256  # views that a GPU processes at a time
 
 
@@ -59,14 +61,17 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
             break
     if not keeper.stopped:
         kept = table.usable_positions()
-        targets = data.targets[kept]
-        scorer.fit(table.features(kept), targets, len(data.classes), image_weights(leg, targets))
+        numbers = numbers_of_seen(data)
+        targets, classes = data.targets[kept], int(numbers.max()) + 1
+        factors = image_weights(leg, targets)
+        scorer.fit(table.features(kept), targets.renumber(numbers, classes), classes, factors)
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
         return
-    write_last_layer(state.learner.classifier, scorer)
-    count_images(leg, state, table, scorer)
+    model = linear_model_of(state.learner.classifier, scorer, numbers_of_seen(data))
+    write_last_layer(state.learner.classifier, model)
+    count_images(leg, state, table, model)
     yield Solved(state.at, leg.stage.solver.kind, len(table.usable_positions()), scorer.facts())
 
 
@@ -165,19 +170,35 @@ def engine_backed(state: State) -> NetworkBacked:
     return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
 
 
-def write_last_layer(classifier: NetworkClassifier, scorer: LinearScorer) -> None:
-    """Set the weights and biases of the head's last layer to those of a fitted linear model."""
+def numbers_of_seen(data: Dataset) -> Int64[np.ndarray, "K"]:
+    """Return the number of each class among the classes with training images, or -1 for a class without any."""
+    seen = data.targets.counts(len(data.classes)) > 0
+    return np.where(seen, seen.cumsum() - 1, -1)
+
+
+def linear_model_of(
+    classifier: NetworkClassifier, scorer: LinearScorer, numbers: Int64[np.ndarray, "K"]
+) -> LinearModel:
+    """Return the weights and biases for all classes. Those of classes that were not fitted stay as they are."""
     layer = linear_layer(classifier.network.head, classifier.name)
-    weights, biases = (torch.from_numpy(array) for array in scorer.linear_model())
+    weights = layer.weight.detach().cpu().double().flatten(1).numpy()
+    biases = layer.get_parameter("bias").detach().cpu().double().numpy()
+    weights[numbers >= 0], biases[numbers >= 0] = scorer.linear_model()
+    return weights, biases
+
+
+def write_last_layer(classifier: NetworkClassifier, model: LinearModel) -> None:
+    """Set the weights and biases of the head's last layer."""
+    layer = linear_layer(classifier.network.head, classifier.name)
+    weights, biases = map(torch.from_numpy, model)
     with torch.no_grad():
         layer.weight.copy_(weights.view_as(layer.weight))
         layer.get_parameter("bias").copy_(biases)
 
 
-def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScorer) -> None:
+def count_images(leg: Leg, state: State, table: FeatureTable, model: LinearModel) -> None:
     """Advance the state by one step. Record the fitted model's loss and how many images it classifies correctly."""
-    kept = table.usable_positions()
-    weights, biases = scorer.linear_model()
+    kept, (weights, biases) = table.usable_positions(), model
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
     targets = leg.loader.dataset.targets[kept]
     losses, factors = leg.stage.objective.loss(scores, targets.on_device("cpu")), image_weights(leg, targets)

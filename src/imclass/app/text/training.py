@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from imclass.app.runs.directory import Run, read_run_record
-from imclass.core.text import main_measure, measure_title
+from imclass.core.text import main_measure, measure_title, percent
 from imclass.data.balance import is_uneven
 from imclass.store.context import Context
 from imclass.training.events import NonFinite
@@ -40,6 +40,8 @@ def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) ->
         names = [main, *(["balanced"] if shown else [])]
         shares = ", ".join(f"{measure_title(name)} {100 * result[name]:.2f}%" for name in names)
         lines.append(f"{split}{chose}: {shares}, {entropy} {loss}; {counted}")
+        if any(f"{main}_{group}" in result for group in ("old", "new")):
+            lines += [f"{split}, {group} classes: {group_share_text(result, main, group)}" for group in ("old", "new")]
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")
@@ -50,6 +52,12 @@ def uneven_splits(run: Run, context: Context) -> list[str]:
     """Return the splits of a run whose classes have very different numbers of images."""
     counts = read_run_record(run.config, kind_tables(context)).counts
     return [split for split, each in counts.items() if is_uneven(np.array(each))]
+
+
+def group_share_text(metrics: Mapping[str, Any], main: str, group: str) -> str:
+    """Return the main measure over the old or the new classes of a grown model, from its metrics in a model file."""
+    share = metrics.get(f"{main}_{group}")
+    return "no images" if share is None else f"{measure_title(main)} {percent(share)}"
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:

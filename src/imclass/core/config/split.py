@@ -2,7 +2,7 @@
 # Tested in tests/core/test_config.py
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from imclass.core.bounds import Above, AtLeast, Below
@@ -59,8 +59,18 @@ SPLIT_KINDS: Kinds = {Split: EntryTable("split", {kind.kind: kind for kind in (S
 
 @dataclass(frozen=True)
 class Cut:
-    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation."""
+    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation.
+
+    They include the choice of classes, as in `imclass.core.classes.choose_classes`.
+    """
 
     rule: Split = Share()
     seed: int = 0
     validation: float = 0.0
+    classes: tuple[str, ...] = ()  # the items of `Training.classes`
+    old: tuple[str, ...] = ()  # the classes of the model that grows; empty: no model grows
+
+    @property
+    def of_all_classes(self) -> "Cut":
+        """The same rule for data with the classes that it comes with."""
+        return replace(self, classes=(), old=())

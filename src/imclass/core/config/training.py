@@ -35,6 +35,8 @@ class Training:
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
     balance: Literal["none", "weights", "sampler"] = "none"  # how classes count equally: in the loss, or by repeats
     costs: dict[str, float] = field(default_factory=dict)  # factor of the loss of a class's images, keyed by class
+    classes: tuple[str, ...] = ()  # in the order of the outputs: NAME, or OLD=NEW to rename or merge; empty: all
+    grow: bool = False  # add the data's classes to those of the model given by `init`
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
     init_digest: str = ""  # SHA-256 of that model's tensors, computed when the run begins
     seed: Seed = 0
@@ -48,11 +50,12 @@ class Training:
 
     @property
     def cut(self) -> Cut:
-        """Return the settings for splitting the data."""
-        return Cut(self.split, self.split_seed, self.validation)
+        """Return the settings for splitting the data, without the classes of a model that grows."""
+        return Cut(self.split, self.split_seed, self.validation, self.classes)
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if there are no stages, or if `mean` or `std` has the wrong number of values."""
+        """Raise `UserError` without stages or a model to grow, and for a wrong number of values in `mean` or `std`."""
+        require(not self.grow or bool(self.init), "grow", "true", "used with --init MODEL, the model to grow")
         require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std
         require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "one value, or one per channel")
