@@ -84,7 +84,7 @@ def load_sample(leg: Leg, count: int) -> tuple[Batch, float, float]:
 def sample_loader(loader: Loader, count: int) -> Loader:
     """Return a loader of `count` evenly spaced images, which keeps images in memory if `loader` does."""
     memory = loader.memory_mib if loader.in_memory else 0
-    return replace(loader, dataset=spaced_images(loader.dataset, count), batch=count, memory_mib=memory)
+    return replace(loader, dataset=spaced_images(loader.dataset, count), batch=count, memory_mib=memory, balanced=False)
 
 
 def spaced_images(dataset: Dataset, count: int) -> Dataset:

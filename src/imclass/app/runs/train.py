@@ -129,7 +129,7 @@ def prepare(
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
     sifted = {split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}
-    score = scorer(sifted, execution, data.facts.cut.old)
+    score = scorer(sifted, execution, config.balance != "none", data.facts.cut.old)
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
@@ -182,15 +182,20 @@ def measure(
     return Measured(used, resolved, (*tried, *timed))
 
 
-def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, old: Sequence[str] = ()) -> SplitScorer:
+def scorer(
+    held_out: Mapping[str, SiftedSplit], execution: Execution, balanced: bool, old: Sequence[str] = ()
+) -> SplitScorer:
     """Return a function that scores a split, and counts the scored images that the weights were trained on.
 
-    `old` contains the classes that the model had before it grew.
+    If `balanced` is true, the main measure is the balanced accuracy. `old` contains the classes that the model had
+    before it grew.
     """
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         part = held_out[split]
-        return with_old_classes(part.with_counts(score_images(trained, part.dataset, execution, watch)), old)
+        found = part.with_counts(score_images(trained, part.dataset, execution, watch))
+        found = with_old_classes(found, old)
+        return replace(found, main="balanced") if balanced else found
 
     return score
 
