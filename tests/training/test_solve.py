@@ -1,6 +1,7 @@
 """Stages of kind solve: the layer that they write, the features that they store, and how they resume after a kill."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -124,18 +125,46 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
     assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
 
 
-def test_a_batch_with_a_missing_row_is_computed_as_a_whole(photos: Path, tmp_path: Path, context: Context) -> None:
-    """Check that the row gets the same bits again, and that the other rows do not change."""
+def test_a_missing_row_is_computed_again_with_the_same_bits(photos: Path, tmp_path: Path, context: Context) -> None:
+    """Delete rows in the middle, which are then in another batch, at other positions."""
     run(config_of(photos), tmp_path / "one", context)
     (file,) = (tmp_path / "store" / "features").iterdir()
     with sqlite3.connect(file) as database:
         kept = sorted(database.execute("SELECT * FROM rows"))
-        database.execute("DELETE FROM rows WHERE content = ?", kept[0][:1])
+        database.executemany("DELETE FROM rows WHERE content = ?", [row[:1] for row in kept[3:6]])
     events = run(config_of(photos), tmp_path / "two", context)
-    assert [event.images for event in events if isinstance(event, FeatureBatch)] in ([8], [4])
+    assert [event.images for event in events if isinstance(event, FeatureBatch)] == [3]
     with sqlite3.connect(file) as database:
         assert sorted(database.execute("SELECT * FROM rows")) == kept
     assert digest(tmp_path / "two") == digest(tmp_path / "one")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Use two threads, with which the features of a network with fully connected layers depend on the batch size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_bits_do_not_depend_on_what_the_store_has(
+    photos: Path, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let another run store the features of every second image, in other batches, with other images between them."""
+    counts: list[int] = []
+    to_batch = solve.to_batch
+    monkeypatch.setattr(solve, "to_batch", lambda views: (counts.append(len(views)), to_batch(views))[1])
+    other = tree(tmp_path / "other", 5, ("cat", "dog", "emu"), side=14)
+    for file in sorted(photos.rglob("*.png"))[::2]:
+        shutil.copy(file, other / file.parent.name / f"z{file.name}")
+    run(config_of(other), tmp_path / "before", context)
+    events = run(config_of(photos), tmp_path / "after", context)
+    computed = sum(event.images for event in events if isinstance(event, FeatureBatch))
+    assert 15 < computed < 25 and set(counts) == {BATCH}
+    run(config_of(photos), tmp_path / "fresh", open_context(tmp_path / "empty"))
+    assert digest(tmp_path / "after") == digest(tmp_path / "fresh")
 
 
 def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:

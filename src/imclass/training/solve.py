@@ -1,20 +1,21 @@
 """An epoch in which a solver fits the last layer to the features of the training images.
 
-Features are always computed in the same batches, and each batch is saved in the store as soon as it is computed. A run
-that was stopped or killed can therefore resume with exactly the same features. Other runs with the same images and
-weights read the features from the store.
+Each batch of features is saved in the store as soon as it is computed. A run that was stopped or killed resumes with
+these features, and other runs with the same images and weights use them as well. All batches have the same size,
+because the last digits of an image's features may depend on the size of its batch. They do not depend on the other
+images in the batch, so the bits of a run do not depend on which features the store already has.
 """
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import chain, islice
+from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from imclass.core.codec import to_json
 from imclass.core.contracts import NetworkBacked, Refused
@@ -38,6 +39,7 @@ from imclass.training.plan import Leg
 from imclass.training.state import State
 
 GPU_BATCH = 256  # views that a GPU processes at a time
+CPU_BATCH = 64  # the most views that a CPU processes at a time; the last batch is padded, which must not cost much
 
 
 def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
@@ -73,47 +75,50 @@ class FeatureTable:
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state
+        self.size = batch_size(leg, state)
         self.contents = leg.loader.dataset.contents().tolist()
         self.rows = open_rows(leg.context.store, features_key(leg, state))
         self.known = self.rows.read(self.contents)
         self.refused: dict[int, Refused] = {}
 
-    def compute(self) -> Iterator[FeatureBatch]:
-        """Compute the missing features batch by batch, and yield an event after each batch.
+    @cached_property
+    def embedded(self) -> NetworkBacked:
+        """The classifier without its last layer, so that its scores are the features."""
+        return without_last_layer(engine_backed(self.state))
 
-        If the features of any image in a batch are missing, the whole batch is computed, because the last digits of an
-        image's features may depend on the other images in the batch.
-        """
-        leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
-        size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
-        batches = [range(at, min(at + size, total)) for at in range(0, total, size)]
-        missing = [batch for batch in batches if not all(self.contents[i] in self.known for i in batch)]
-        done = total - sum(map(len, missing))
-        embedded = without_last_layer(engine_backed(self.state)) if missing else None
-        view = partial(attempt, leg.loader.dataset, leg.preprocess)
+    def compute(self) -> Iterator[FeatureBatch]:
+        """Compute the missing features batch by batch, and yield an event after each batch."""
+        dataset, total = self.leg.loader.dataset, len(self.contents)
+        missing = [i for i, content in enumerate(self.contents) if content not in self.known]
+        view = partial(attempt, dataset, self.leg.preprocess)
         began = time.monotonic()
         with contextlib.closing(
-            map_in_order(view, chain.from_iterable(missing), leg.loader.workers, ahead=2 * size)
+            map_in_order(view, missing, self.leg.loader.workers, ahead=2 * self.size)
         ) as views:
-            for batch in missing:
-                refused = self.add(batch, list(islice(views, len(batch))), embedded)
-                done += len(batch)
+            for at in range(0, len(missing), self.size):
+                batch = missing[at : at + self.size]
+                refused = self.add(batch, list(islice(views, len(batch))))
+                done = total - len(missing) + at + len(batch)
                 yield FeatureBatch(self.state.at, done, total, len(batch), time.monotonic() - began, refused)
                 began = time.monotonic()
 
-    def add(self, batch: range, views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
-        """Compute and store the features of a batch. Return the refused images."""
+    def add(self, batch: Sequence[int], views: Sequence[ViewResult]) -> tuple[Refused, ...]:
+        """Compute and store the features of the images at the positions in `batch`. Return the refused images."""
         bad = {i: view for i, view in zip(batch, views, strict=True) if isinstance(view, BadImage)}
         good = {i: view for i, view in zip(batch, views, strict=True) if not isinstance(view, BadImage)}
         self.refused |= {i: Refused(view.path, view.code, view.detail) for i, view in bad.items()}
-        if embedded is not None and not all(self.contents[i] in self.known for i in good):
-            features = embedded.engine.scores(to_batch(np.stack([*good.values()]))).numpy()
-            found = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
+        if good:
+            features = self.features_of(np.stack([*good.values()]))
             self.check(good, features)
-            new = {content: row for content, row in found.items() if content not in self.known}
+            new = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
             self.rows.write(new)
             self.known |= new
         return tuple(self.refused[i] for i in bad)
+
+    def features_of(self, views: UInt8[np.ndarray, "n H W C"]) -> Float32[np.ndarray, "n D"]:
+        """Return the features of at most `size` views, which are repeated to fill a batch of `size`."""
+        padded = np.resize(views, (self.size, *views.shape[1:]))
+        return self.embedded.engine.scores(to_batch(padded)).numpy()[: len(views)]
 
     def check(self, positions: Iterable[int], features: Float32[np.ndarray, "n D"]) -> None:
         """Raise `UserError` if any features are not finite. The message names the first image with such features."""
@@ -139,6 +144,11 @@ class FeatureTable:
         return np.stack([self.known[self.contents[i]] for i in positions.tolist()])
 
 
+def batch_size(leg: Leg, state: State) -> int:
+    """Return the number of views in each batch."""
+    return GPU_BATCH if state.runtime.device != "cpu" else min(CPU_BATCH, views_per_batch(leg.preprocess))
+
+
 def features_key(leg: Leg, state: State) -> dict[str, object]:
     """Return everything that determines the exact features, except the images.
 
@@ -152,7 +162,9 @@ def features_key(leg: Leg, state: State) -> dict[str, object]:
         "weights": tensors_digest({name: t for name, t in tensors.items() if not name.startswith("sides.")}),
         "preprocess": to_json(leg.preprocess),
         "layer": LAYER,
+        "batch": batch_size(leg, state),
         "runtime": to_json(state.runtime),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
 
