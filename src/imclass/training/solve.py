@@ -8,7 +8,7 @@ images in the batch, so the bits of a run do not depend on which features the st
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int64, UInt8
 from imclass.core.codec import to_json
 from imclass.core.contracts import NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
-from imclass.core.model_file import tensors_digest
+from imclass.core.model_file import SolvedStage, tensors_digest
 from imclass.core.text import printable_text
 from imclass.data.loader import ViewResult
 from imclass.data.threads import attempt, map_in_order
@@ -67,7 +67,10 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
         return
     write_last_layer(state.learner.classifier, scorer)
     count_images(leg, state, table, scorer)
-    yield Solved(state.at, leg.stage.solver.kind, len(table.usable_positions()), scorer.facts())
+    kind, facts = leg.stage.solver.kind, scorer.facts()
+    choices = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}  # without the losses
+    state.solved = {**state.solved, leg.folder: SolvedStage(solver=kind, images=len(kept), facts=choices)}
+    yield Solved(state.at, kind, len(kept), facts)
 
 
 class FeatureTable:
@@ -92,9 +95,7 @@ class FeatureTable:
         missing = [i for i, content in enumerate(self.contents) if content not in self.known]
         view = partial(attempt, dataset, self.leg.preprocess)
         began = time.monotonic()
-        with contextlib.closing(
-            map_in_order(view, missing, self.leg.loader.workers, ahead=2 * self.size)
-        ) as views:
+        with contextlib.closing(map_in_order(view, missing, self.leg.loader.workers, ahead=2 * self.size)) as views:
             for at in range(0, len(missing), self.size):
                 batch = missing[at : at + self.size]
                 refused = self.add(batch, list(islice(views, len(batch))))
@@ -125,10 +126,9 @@ class FeatureTable:
         for i, row in zip(positions, features, strict=True):
             if not np.isfinite(row).all():
                 name = printable_text(self.leg.loader.dataset.name(i))
-                raise UserError(
-                    f"the features of {name} are not finite, so the last layer cannot be fitted. The weights of the "
-                    "network are damaged, or --precision bf16 is too coarse; use another model, or --precision fp32"
-                )
+                coarse = self.state.runtime.arithmetic.precision == "bf16"
+                fix = "use --precision fp32 and another --out" if coarse else "use another model with --init"
+                raise UserError(f"the features of {name} are not finite, so the last layer cannot be fitted; {fix}")
 
     def usable_positions(self) -> Int64[np.ndarray, "N"]:
         """Return the positions of the images that have features."""

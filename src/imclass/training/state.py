@@ -11,7 +11,7 @@ from torch import Tensor
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Position
 from imclass.core.contracts import Evaluation
-from imclass.core.model_file import without_prefix
+from imclass.core.model_file import SolvedStage, without_prefix
 from imclass.core.runtime import Runtime
 from imclass.core.targets import AnyOf
 from imclass.data.subset import VALIDATION
@@ -45,6 +45,7 @@ class State:
     best_main: float = -1.0  # the best main measure on validation
     thresholds: tuple[float, ...] = ()  # for each class if images may have several; fitted when validation was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep, keyed by split
+    solved: dict[str, SolvedStage] = field(default_factory=dict)  # of all legs, keyed by the leg's folder
     current: Learner | None = None  # of the current leg
 
     def __post_init__(self) -> None:
@@ -111,6 +112,7 @@ class State:
             "best_main": self.best_main,
             "thresholds": list(self.thresholds),
             "metrics": self.metrics,
+            "solved": to_json(self.solved),
             "runtime": to_json(self.runtime),
             "seed": self.seed,
         }
@@ -121,6 +123,7 @@ class State:
         self.first = from_json(RunPosition, record["first"])
         self.totals = dict.fromkeys(EPOCH_SUMS, 0.0) | record["totals"]
         self.metrics = dict(record["metrics"])
+        self.solved = {folder: from_json(SolvedStage, solved) for folder, solved in record["solved"].items()}
         self.history, self.errors = list(record["history"]), list(record["errors"])
         self.best_main, self.thresholds = record["best_main"], tuple(record["thresholds"])
         self.best = without_prefix(checkpoint.tensors, "best.")
@@ -220,7 +223,9 @@ class State:
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)
             self.current = replace(self.learner, classifier=classifier)
 
-    @property
-    def chosen(self) -> str:
+    def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""
-        return f"best on validation ({100 * self.best_main:.2f}%)" if self.best else "last step"
+        if not self.best:
+            return "last step"
+        epoch = self.history.index(max(self.history)) + (0 if leg.stage.keep_start else 1)
+        return f"best on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"

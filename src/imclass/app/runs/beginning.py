@@ -16,10 +16,12 @@ from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.data.facts import mean_colour, mean_image
-from imclass.models.beginning import BeginMode, begin
+from imclass.models.beginning import BeginMode, Beginning, begin, shortlist
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.foreign.published import PUBLISHED_WEIGHTS, stored_file
+from imclass.models.network import Network
 from imclass.store.context import Context
+from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 
 
@@ -63,7 +65,10 @@ def open_init(training: Training, context: Context) -> InitModel | None:
         raise UserError(f"--init: {error}{stored_weights_text(name, context)}") from None
     if classifier.folded:
         raise UserError(f"--init {name} is folded for inference and cannot be trained; use the original model")
-    digest = tensors_digest(classifier.network.state_dict())
+    tensors = classifier.network.state_dict()
+    if wrong := first_nonfinite(tensors.items()):
+        raise UserError(f"--init {name} is damaged: {wrong} has values that are not finite; use another model")
+    digest = tensors_digest(tensors)
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
@@ -73,7 +78,7 @@ def open_init(training: Training, context: Context) -> InitModel | None:
 
 
 def stored_weights_text(name: str, context: Context) -> str:
-    """Return a line that says that the store does not contain the published weights `name`, and what it does contain.
+    """Return a line with the options that use weights at hand, if the store lacks the published weights `name`.
 
     Return "" if the store contains them, or if there are no published weights of this name.
     """
@@ -81,10 +86,11 @@ def stored_weights_text(name: str, context: Context) -> str:
     if file is None or stored_file(file, context.store) is not None:
         return ""
     stored = [key for key, other in PUBLISHED_WEIGHTS.items() if stored_file(other, context.store) is not None]
-    missing = f"\nThe store {context.store.folder} does not contain {name}"
+    mine = "--init MODEL, where MODEL is a run or a model file of yours"
     if not stored:
-        return f"{missing} or any other published weights"
-    return f"{missing}. It contains {', '.join(stored)}, which you can use with --init {stored[0]}"
+        return f"\nThe store {context.store.folder} has no published weights. Run the same command with {mine}"
+    options = [f"--init {key}" for key in stored]
+    return f"\nTo use weights that the store has, run the same command with {', '.join(options)}, or with {mine}"
 
 
 def adopt(training: Training, context: Context) -> Training:
@@ -113,7 +119,21 @@ def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Le
     if source is None:
         return legs, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
+    if legs[0].stage.kind == "solve" and legs[0].stage.begin != "fresh":
+        check_features(first.network, found, source.name)
     return legs, (*source.notes, f"begins from {source.name}: {found}")
+
+
+def check_features(network: Network, found: Beginning, source: str) -> None:
+    """Raise `UserError` unless all layers got their weights from the source, except those with a row per class."""
+    heads = network.class_tensors()
+    fresh = tuple(name for name in found.fresh if name not in heads and not name.startswith("sides."))
+    if fresh:
+        layers = shortlist(tuple(dict.fromkeys(name.rpartition(".")[0] for name in fresh)))
+        raise UserError(
+            f"--init {source} has no weights that fit {layers}, so the solver would be fitted to features of random "
+            "layers. Leave out the options that change the network or the preprocess, or choose another model"
+        )
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from imclass.core import runtime
 from imclass.core.config import Training
-from imclass.data.loader import Loader, Part
+from imclass.core.errors import UserError
+from imclass.data.loader import Loader
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import NetworkClassifier
 
@@ -31,9 +34,8 @@ def choose_runtime(
     if config.precision != "auto":
         chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.DEFAULT_ARITHMETIC
         return replace(used, arithmetic=chosen), ()
-    solves = config.stages[0].kind == "solve"
-    images = first.first_views(SOLVER_PROBE_IMAGES) if solves else first_part(first).images[:PROBE_IMAGES]
-    count, images = len(images), images.to(used.device)
+    images = trial_images(config, first).to(used.device)
+    count = len(images)
     network = copy.deepcopy(classifier.network).to(used.device)
     labels = torch.zeros(count, dtype=torch.int64, device=used.device)  # the time does not depend on their values
     chosen, trials = precision.probe(network, images, labels)
@@ -41,9 +43,17 @@ def choose_runtime(
     return replace(used, arithmetic=chosen), (note,)
 
 
-def first_part(loader: Loader) -> Part:
-    """Return the first non-empty part of a batch in the first epoch."""
-    return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
+def trial_images(config: Training, first: Loader) -> UInt8[Tensor, "N C H W"]:
+    """Return the images for the probe. Raise `UserError` if no training image can be read."""
+    if config.stages[0].kind == "solve":
+        images = first.first_views(SOLVER_PROBE_IMAGES)
+    else:
+        parts = (part.images for batch in first.batches(0) for part in batch.parts.values())
+        images = next((part for part in parts if len(part)), first.first_views(0))[:PROBE_IMAGES]
+    if not len(images):
+        path = first.dataset.origin.path
+        raise UserError(f"no training image of {path} can be read; find out why with: imclass data check {path}")
+    return images
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:

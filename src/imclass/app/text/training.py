@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imclass.app.runs.directory import Run
+from imclass.core.model_file import Provenance
 from imclass.core.text import main_measure, measure_title
 from imclass.training.events import NonFinite
 
@@ -27,7 +28,7 @@ def training_summary(record: Mapping[str, Any]) -> str:
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
-        chose = ", used to choose the weights" if split in record["chosen"] else ""
+        chose = ", used to choose the weights" if Provenance(chosen=record["chosen"]).is_chosen_on(split) else ""
         lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
     refused = len(record["refused"])
     if refused:
