@@ -32,11 +32,12 @@ from imclass.training import solve
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, FeatureBatch, LegEnd, Saved, Solved
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.constant import Constant
-from tests.support.small import tree
+from imclass.training.state import State
+from tests.support.small import provenance, tree
 from tests.support.tolerance import assert_near
 
 SOLVE = Stage(name="probe", kind="solve", solver=LogisticSolver())
-DESCEND = Stage(name="all", batch=8, optimiser=SGD(), schedule=Constant(rate=0.01))
+DESCEND = Stage(name="all", batch=8, optimiser=SGD(), schedule=Constant(rate=0.001))
 BATCH = 8  # views per batch in these tests
 
 
@@ -211,7 +212,11 @@ def killer(times: int) -> Any:
 
 
 def kill_inside(place: str, calls: int, config: Training, out: Path, context: Context) -> None:
-    """Train in a child process that kills itself in the features, in the solver or before the layer is written."""
+    """Train in a child process that kills itself.
+
+    The place is in the features, in the solver, before the layer is written, between the legs, or in a step of the
+    second leg.
+    """
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -225,24 +230,35 @@ def kill_inside(place: str, calls: int, config: Training, out: Path, context: Co
         elif place == "solver":
             fit = Logistic.fit
             Logistic.fit = lambda self, *args: (kill(), fit(self, *args))[1]  # type: ignore[method-assign,assignment]
-        else:
+        elif place == "layer":
             solve.write_last_layer = lambda *args: kill()
+        elif place == "legs":
+            enter = State.enter
+            State.enter = lambda self, leg: (kill(), enter(self, leg))[1]  # type: ignore[method-assign,assignment]
+        else:
+            learn = State.step
+            State.step = lambda self, *args: (kill(), learn(self, *args))[1]  # type: ignore[method-assign,assignment]
         run(config, out, context)
     finally:
         os._exit(1)
 
 
-@pytest.mark.parametrize(("place", "calls"), [("features", 1), ("features", 3), ("solver", 1), ("layer", 1)])
+PLACES = [("features", 1), ("features", 3), ("solver", 1), ("layer", 1), ("legs", 2), ("steps", 6)]
+
+
+@pytest.mark.parametrize(("place", "calls"), PLACES)
 def test_a_run_that_was_killed_ends_with_the_same_bits(
     place: str, calls: int, photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    config = config_of(photos, SOLVE, DESCEND, validation=0.25)
+    config = config_of(photos, SOLVE, replace(DESCEND, epochs=2, keep_start=True), validation=0.25)
     run(config, tmp_path / "whole", open_context(tmp_path / "other"))
     kill_inside(place, calls, config, tmp_path / "run", context)
     events = run(config, tmp_path / "run", context)
     batches = sum(isinstance(event, FeatureBatch) for event in events)
     assert batches == {"features": 5 - calls}.get(place, 0)
     assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+    found, whole = (provenance(tmp_path / name) for name in ("run", "whole"))
+    assert found.solved == whole.solved and found.chosen == whole.chosen
 
 
 @pytest.mark.parametrize("after", [FeatureBatch, Solved, Evaluated])

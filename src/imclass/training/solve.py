@@ -127,7 +127,7 @@ class FeatureTable:
             if not np.isfinite(row).all():
                 name = printable_text(self.leg.loader.dataset.name(i))
                 coarse = self.state.runtime.arithmetic.precision == "bf16"
-                fix = "use --precision fp32 and another --out" if coarse else "use another model with --init"
+                fix = "use --precision fp32" if coarse else "use another model with --init"
                 raise UserError(f"the features of {name} are not finite, so the last layer cannot be fitted; {fix}")
 
     def usable_positions(self) -> Int64[np.ndarray, "N"]:
