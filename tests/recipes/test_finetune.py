@@ -44,9 +44,9 @@ def test_finetune_fits_the_last_layer_then_trains_all(place: Path, capsys: pytes
     probe, whole = (leg.trained.metrics["validation"].numbers["top1"] for leg in legs if leg.trained)
     assert whole >= probe  # the weights of the first leg could be chosen
     trained = provenance(place / "run")
-    (solved,) = trained.solved.values()
-    assert (list(trained.solved), solved.solver, solved.images) == (["01-probe"], "logistic", 39)
-    assert solved.facts.keys() == {"strength", "folds"} and solved.facts["folds"] == 3
+    (chosen,) = trained.solved.values()
+    assert (list(trained.solved), chosen.solver, chosen.images) == (["01-probe"], "logistic", 39)
+    assert chosen.facts.keys() == {"strength", "folds"} and chosen.facts["folds"] == 3
     assert legs[0].trained and legs[0].trained.solved == trained.solved
     assert re.search(
         r"^best on validation \([\d.]+%\), (after epoch [12] of|at the start of) stage all", trained.chosen

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_weights_that_are_not_finite_are_refused(capsys: pytest.CaptureFixture[s
     [("fp32", "use another model with --init"), ("bf16", "use --precision fp32")],
 )
 def test_features_that_overflow_are_refused(precision: str, fix: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The run's folder is made before features are computed, and another model can then be used in it."""
+    """Use another model in the same folder, which is made before features are computed."""
     classifier = save_untrained(Path("large.safetensors"))
     with torch.no_grad():
         for layer in classifier.network.modules():
@@ -160,7 +161,7 @@ def test_photos_that_can_no_longer_be_read_are_refused_before_the_trial(
     def refuse(self: FolderDataset, i: int) -> np.ndarray:
         raise BadImage("unreadable", self.name(i), "the disk was removed")
 
-    def choose(*arguments: object) -> object:
+    def choose(*arguments: Any) -> Any:
         monkeypatch.setattr(FolderDataset, "__getitem__", refuse)
         return trial_images(*arguments)
 

@@ -71,8 +71,9 @@ def test_its_report_and_description_name_the_solver(place: Path, capsys: pytest.
 
 
 def test_it_predicts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = text(capsys, "predict", "one", str(place / "photos" / "emu" / "000.png"), "--top", "1")
-    assert any(f"{name} " in shown for name in CLASSES) and "%" in shown
+    (row,) = json_output(capsys, "predict", "one", str(place / "photos" / "emu" / "000.png"))
+    assert {one["class"] for one in row["classes"]} == set(CLASSES)
+    assert sum(one["probability"] for one in row["classes"]) == pytest.approx(1)
 
 
 def test_it_is_exported_and_imported_with_the_same_scores(
