@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 EVENTS = (
-    "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "LegEnd", "NonFinite", "Saved", "Solved", "StepEnd",
+    "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "FoldEnd", "LegEnd", "NonFinite", "Saved", "Solved",
+    "StepEnd",
 )  # fmt: skip
 HOMES: Mapping[str, str] = MappingProxyType(
     {

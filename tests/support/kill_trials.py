@@ -88,7 +88,7 @@ def finish(configured: Training, out: Path, how: Execution) -> str:
 def keepsakes(out: Path) -> str:
     """Return the SHA-256 over names and bytes of the scores and pictures of a run."""
     total = hashlib.sha256()
-    kept = [*out.rglob("scores/*"), *out.glob("pictures/*")]
+    kept = [*out.rglob("scores/[!.]*"), *out.glob("pictures/[!.]*")]  # without what a killed process had begun to write
     assert len(kept) > 2, kept
     for path in sorted(kept):
         total.update(f"{path.relative_to(out)}\0".encode() + path.read_bytes())

@@ -123,7 +123,7 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
     part = NetworkFeatures()
     part.set_members({"eyes": classifier})
     solver = Logistic(grid=(0.1,)).fit(part.transform(images), targets, 3)
-    solve.write_last_layer(classifier, solver)
+    solve.write_last_layer(classifier, solver.linear_model())
     assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
 
 

@@ -4,7 +4,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from imclass.app.evaluation.request import Evaluable, open_request
 from imclass.app.evaluation.result import Result
 from imclass.app.report import write as pages
 from imclass.app.runs import configure as configurations
+from imclass.app.runs import crossval as folds
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
@@ -45,14 +46,17 @@ def train(
     plugins: Location | Sequence[Location] = (),
     consumers: Sequence[Consumer] = (),
     override: Mapping[str, Any] | None = None,
+    crossval: int | None = None,
     **choices: Any,
 ) -> Iterator[Event]:
     """Train with a recipe or a config, and yield an `Event` for everything that happens.
 
     The run is written to the folder `out`, by default runs/RECIPE. The same call resumes a run that was stopped; a
-    finished run yields nothing. A keyword is a field of `Execution`, or a keyword of `configure`. Each event is passed
-    to the `consumers` before it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while
-    iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise `Interrupted`.
+    finished run yields nothing. With `crossval` = K, the run is a cross-validation: K runs in `folds/`, with a
+    `FoldEnd` after the events of each, and the ensemble of their models. Any other keyword is a field of `Execution`,
+    or a keyword of `configure`. Each event is passed to the `consumers` before it is yielded. A `UserError` for invalid
+    arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise
+    `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)
@@ -62,6 +66,9 @@ def train(
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
     run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
+    if crossval is not None:
+        run = replace(run, folds=crossval)
+        return folds.perform_folds(folds.prepare_folds(config, run, context, execution, given=choices), consumers)
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from imclass.core.codec import to_json
-from imclass.core.contracts import NetworkBacked, Refused
+from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import SolvedStage, tensors_digest
 from imclass.core.text import printable_text
@@ -38,6 +39,7 @@ from imclass.training.parallel import Group
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
+LinearModel: TypeAlias = tuple[Float64[np.ndarray, "K D"], Float64[np.ndarray, "K"]]
 GPU_BATCH = 256  # views that a GPU processes at a time
 CPU_BATCH = 64  # the most views that a CPU processes at a time; the last batch is padded, which must not cost much
 
@@ -60,13 +62,16 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
             break
     if not keeper.stopped:
         kept = table.usable_positions()
-        scorer.fit(table.features(kept), data.targets[kept], len(data.classes))
+        numbers = numbers_of_seen(data)
+        targets = data.targets[kept].renumber(numbers, int(numbers.max()) + 1)
+        scorer.fit(table.features(kept), targets, int(numbers.max()) + 1)
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
         return
-    write_last_layer(state.learner.classifier, scorer)
-    count_images(leg, state, table, scorer)
+    model = linear_model_of(state.learner.classifier, scorer, numbers_of_seen(data))
+    write_last_layer(state.learner.classifier, model)
+    count_images(leg, state, table, model)
     kind, facts = leg.stage.solver.kind, scorer.facts()
     choices = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}  # without the losses
     state.solved = {**state.solved, leg.folder: SolvedStage(solver=kind, images=len(kept), facts=choices)}
@@ -175,19 +180,35 @@ def engine_backed(state: State) -> NetworkBacked:
     return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
 
 
-def write_last_layer(classifier: NetworkClassifier, scorer: LinearScorer) -> None:
-    """Set the weights and biases of the head's last layer to those of a fitted linear model."""
+def numbers_of_seen(data: Dataset) -> Int64[np.ndarray, "K"]:
+    """Return the number of each class among the classes with training images, or -1 for a class without any."""
+    seen = data.targets.counts(len(data.classes)) > 0
+    return np.where(seen, seen.cumsum() - 1, -1)
+
+
+def linear_model_of(
+    classifier: NetworkClassifier, scorer: LinearScorer, numbers: Int64[np.ndarray, "K"]
+) -> LinearModel:
+    """Return the weights and biases for all classes. Those of classes that were not fitted stay as they are."""
     layer = linear_layer(classifier.network.head, classifier.name)
-    weights, biases = (torch.from_numpy(array) for array in scorer.linear_model())
+    weights = layer.weight.detach().cpu().double().flatten(1).numpy()
+    biases = layer.get_parameter("bias").detach().cpu().double().numpy()
+    weights[numbers >= 0], biases[numbers >= 0] = scorer.linear_model()
+    return weights, biases
+
+
+def write_last_layer(classifier: NetworkClassifier, model: LinearModel) -> None:
+    """Set the weights and biases of the head's last layer."""
+    layer = linear_layer(classifier.network.head, classifier.name)
+    weights, biases = map(torch.from_numpy, model)
     with torch.no_grad():
         layer.weight.copy_(weights.view_as(layer.weight))
         layer.get_parameter("bias").copy_(biases)
 
 
-def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScorer) -> None:
+def count_images(leg: Leg, state: State, table: FeatureTable, model: LinearModel) -> None:
     """Advance the state by one step. Record the fitted model's loss and how many images it classifies correctly."""
-    kept = table.usable_positions()
-    weights, biases = scorer.linear_model()
+    kept, (weights, biases) = table.usable_positions(), model
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
     targets = leg.loader.dataset.targets[kept].on_device("cpu")
     loss = leg.stage.objective.loss(scores, targets).mean().item()

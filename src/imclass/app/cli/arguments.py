@@ -69,6 +69,8 @@ class TrainArguments:
     """Folder of the run."""
     config: Annotated[Path | None, Arg("PATH")] = None
     """Run or config.json to read the configuration from. RECIPE may be given too, but must match the configuration."""
+    crossval: Annotated[int | None, Arg("K")] = None
+    """Cross-validate in K folds. Each fold is a run in RUN/folds, and the model is the ensemble of their models."""
     dry_run: bool = False
     """Check everything, print the configuration, and stop. Nothing is written."""
     style: Literal["bar", "book"] = "bar"
