@@ -157,11 +157,11 @@ def test_the_bits_do_not_depend_on_what_the_store_has(
     """Let another run store the features of every second image, in other batches, with other images between them."""
     counts = set()
 
-    def counted(views: np.ndarray) -> torch.Tensor:
+    def count_views(views: np.ndarray) -> torch.Tensor:
         counts.add(len(views))
         return to_batch(views)
 
-    monkeypatch.setattr(solve, "to_batch", counted)
+    monkeypatch.setattr(solve, "to_batch", count_views)
     other = tree(tmp_path / "other", 5, ("cat", "dog", "emu"), side=14)
     for file in sorted(photos.rglob("*.png"))[::2]:
         shutil.copy(file, other / file.parent.name / f"z{file.name}")
