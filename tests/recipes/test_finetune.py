@@ -1,6 +1,7 @@
 """The recipes finetune and probe, run from the command line with a tiny network."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_finetune_fits_the_last_layer_then_trains_all(place: Path, capsys: pytes
     probe, whole = (leg.trained.metrics["validation"].numbers["top1"] for leg in legs if leg.trained)
     assert whole >= probe  # the weights of the first leg could be chosen
     trained = provenance(place / "run")
+    (chosen,) = trained.solved.values()
+    assert (list(trained.solved), chosen.solver, chosen.images) == (["01-probe"], "logistic", 39)
+    assert chosen.facts.keys() == {"strength", "folds"} and chosen.facts["folds"] == 3
+    assert legs[0].trained and legs[0].trained.solved == trained.solved
+    assert re.search(
+        r"^best on validation \([\d.]+%\), (after epoch [12] of|at the start of) stage all", trained.chosen
+    )
     assert trained.recipe["stages"][0]["solver"]["kind"] == "logistic" and trained.init is not None
     solved = [json.loads(line) for line in (place / "run" / "log.jsonl").read_text().splitlines()]
     (solved,) = (event for event in solved if event["event"] == "solved")
@@ -90,13 +98,3 @@ def test_few_photos_of_a_class_leave_only_the_first_stage(place: Path, capsys: p
     note = "few has fewer than 5 training images of 'cat', 'emu', too few to hold out some for validation"
     assert f"{note}, so only the last layer is fitted and all is skipped" in capsys.readouterr().err
     assert not (place / "run" / "legs").exists() and (place / "run" / "model.safetensors").is_file()
-
-
-def test_stored_weights_are_listed_if_a_download_fails(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "finetune", "--data", "photos", "--offline", "--store", "store"]
-    assert main(words) == 2
-    assert "does not contain resnet-50-v1.5:torchvision or any other published weights" in capsys.readouterr().err
-    (place / "store" / "weights" / "googlenet").mkdir(parents=True)
-    (place / "store" / "weights" / "googlenet" / "bvlc.npz").write_bytes(b"")
-    assert main(words) == 2
-    assert "It contains googlenet:bvlc, which you can use with --init googlenet:bvlc" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Stages of kind solve: the layer that they write, the features that they store, and how they resume after a kill."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -22,6 +23,7 @@ from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
+from imclass.models.views.batches import to_batch
 from imclass.pipelines.parts.logistic import Logistic
 from imclass.pipelines.parts.network_features import NetworkFeatures
 from imclass.pipelines.solvers.logistic import LogisticSolver
@@ -31,11 +33,12 @@ from imclass.training import solve
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, FeatureBatch, LegEnd, Saved, Solved
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.constant import Constant
-from tests.support.small import tree
+from imclass.training.state import State
+from tests.support.small import provenance, tree
 from tests.support.tolerance import assert_near
 
 SOLVE = Stage(name="probe", kind="solve", solver=LogisticSolver())
-DESCEND = Stage(name="all", batch=8, optimiser=SGD(), schedule=Constant(rate=0.01))
+DESCEND = Stage(name="all", batch=8, optimiser=SGD(), schedule=Constant(rate=0.001))
 BATCH = 8  # views per batch in these tests
 
 
@@ -143,20 +146,50 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
     assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
 
 
-def test_only_missing_rows_are_computed(photos: Path, tmp_path: Path, context: Context) -> None:
-    """Check that a lost row is computed again, up to the last digits, and that the other rows do not change."""
+def test_a_missing_row_is_computed_again_with_the_same_bits(photos: Path, tmp_path: Path, context: Context) -> None:
+    """Delete rows in the middle, which are then in another batch, at other positions."""
     run(config_of(photos), tmp_path / "one", context)
     (file,) = (tmp_path / "store" / "features").iterdir()
     with sqlite3.connect(file) as database:
         kept = sorted(database.execute("SELECT * FROM rows"))
-        database.execute("DELETE FROM rows WHERE content = ?", kept[0][:1])
+        database.executemany("DELETE FROM rows WHERE content = ?", [row[:1] for row in kept[3:6]])
     events = run(config_of(photos), tmp_path / "two", context)
-    assert [(event.done, event.images) for event in events if isinstance(event, FeatureBatch)] == [(36, 1)]
+    assert [event.images for event in events if isinstance(event, FeatureBatch)] == [3]
     with sqlite3.connect(file) as database:
-        again = sorted(database.execute("SELECT * FROM rows"))
-    assert again[1:] == kept[1:]
-    new, old = (np.frombuffer(rows[0][1], "<f4") for rows in (again, kept))
-    assert_near(torch.from_numpy(new.copy()), old, 1e-5)
+        assert sorted(database.execute("SELECT * FROM rows")) == kept
+    assert digest(tmp_path / "two") == digest(tmp_path / "one")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Use two threads, with which the features of a network with fully connected layers depend on the batch size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_bits_do_not_depend_on_what_the_store_has(
+    photos: Path, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let another run store the features of every second image, in other batches, with other images between them."""
+    counts = set()
+
+    def count_views(views: np.ndarray) -> torch.Tensor:
+        counts.add(len(views))
+        return to_batch(views)
+
+    monkeypatch.setattr(solve, "to_batch", count_views)
+    other = tree(tmp_path / "other", 5, ("cat", "dog", "emu"), side=14)
+    for file in sorted(photos.rglob("*.png"))[::2]:
+        shutil.copy(file, other / file.parent.name / f"z{file.name}")
+    run(config_of(other), tmp_path / "before", context)
+    events = run(config_of(photos), tmp_path / "after", context)
+    computed = sum(event.images for event in events if isinstance(event, FeatureBatch))
+    assert 15 < computed < 25 and counts == {BATCH}
+    run(config_of(photos), tmp_path / "fresh", open_context(tmp_path / "empty"))
+    assert digest(tmp_path / "after") == digest(tmp_path / "fresh")
 
 
 def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:
@@ -203,7 +236,11 @@ def killer(times: int) -> Any:
 
 
 def kill_inside(place: str, calls: int, config: Training, out: Path, context: Context) -> None:
-    """Train in a child process that kills itself in the features, in the solver or before the layer is written."""
+    """Train in a child process that kills itself.
+
+    The place is in the features, in the solver, before the layer is written, between the legs, or in a step of the
+    second leg.
+    """
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -217,24 +254,35 @@ def kill_inside(place: str, calls: int, config: Training, out: Path, context: Co
         elif place == "solver":
             fit = Logistic.fit
             Logistic.fit = lambda self, *args: (kill(), fit(self, *args))[1]  # type: ignore[method-assign,assignment]
-        else:
+        elif place == "layer":
             solve.write_last_layer = lambda *args: kill()
+        elif place == "legs":
+            enter = State.enter
+            State.enter = lambda self, leg: (kill(), enter(self, leg))[1]  # type: ignore[method-assign,assignment]
+        else:
+            learn = State.step
+            State.step = lambda self, *args: (kill(), learn(self, *args))[1]  # type: ignore[method-assign,assignment]
         run(config, out, context)
     finally:
         os._exit(1)
 
 
-@pytest.mark.parametrize(("place", "calls"), [("features", 1), ("features", 3), ("solver", 1), ("layer", 1)])
+PLACES = [("features", 1), ("features", 3), ("solver", 1), ("layer", 1), ("legs", 2), ("steps", 6)]
+
+
+@pytest.mark.parametrize(("place", "calls"), PLACES)
 def test_a_run_that_was_killed_ends_with_the_same_bits(
     place: str, calls: int, photos: Path, tmp_path: Path, context: Context
 ) -> None:
-    config = config_of(photos, SOLVE, DESCEND, validation=0.25)
+    config = config_of(photos, SOLVE, replace(DESCEND, epochs=2, keep_start=True), validation=0.25)
     run(config, tmp_path / "whole", open_context(tmp_path / "other"))
     kill_inside(place, calls, config, tmp_path / "run", context)
     events = run(config, tmp_path / "run", context)
     batches = sum(isinstance(event, FeatureBatch) for event in events)
     assert batches == {"features": 5 - calls}.get(place, 0)
     assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+    found, whole = (provenance(tmp_path / name) for name in ("run", "whole"))
+    assert found.solved == whole.solved and found.chosen == whole.chosen
 
 
 @pytest.mark.parametrize("after", [FeatureBatch, Solved, Evaluated])
@@ -287,7 +335,8 @@ def names(photos: Path, context: Context) -> Iterator[str]:
 def test_features_that_are_not_finite_are_refused(photos: Path, tmp_path: Path, context: Context) -> None:
     classifier = prepare_first(photos, tmp_path, context)
     with torch.no_grad():
-        next(classifier.network.parameters()).fill_(float("nan"))
+        for parameter in classifier.network.parameters():
+            parameter.mul_(1e20)
     classifier.save(tmp_path / "broken.safetensors")
     with pytest.raises(UserError, match=r"features of \S+\.png are not finite"):
         run(config_of(photos, init=str(tmp_path / "broken.safetensors")), tmp_path / "run", context)

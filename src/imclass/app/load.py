@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from torch import Tensor
 
@@ -17,8 +18,9 @@ from imclass.evaluation import unpack
 from imclass.models.arithmetic.eager import eager_engine
 from imclass.models.classifier import NetworkClassifier, model_path
 from imclass.models.foreign.convert import ImportOptions, convert
-from imclass.models.foreign.published import PUBLISHED_WEIGHTS, obtain_file, published_file
+from imclass.models.foreign.published import PUBLISHED_WEIGHTS, WeightFile, obtain_file, published_file
 from imclass.store.context import Context
+from imclass.store.store import DownloadProgress, Store
 from imclass.training import checkpoint
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 
@@ -157,10 +159,23 @@ def read_published(model: str, context: Context) -> PackedModel:
     The file is converted every time, which takes no longer than reading and checking a converted copy.
     """
     file = published_file(model)
-    path = obtain_file(file, context.store, show_download)
+    path = obtain_file(file, context.store, announced_download(file, context.store))
     classes = CIFAR10.classes if file.classes == "cifar10" else None
     wanted = ImportOptions(file.naming, classes, inputs=file.inputs, licence=file.licence)
     return PackedModel(path, *convert(path, file.network, wanted, context)[:2])
+
+
+def announced_download(file: WeightFile, store: Store) -> DownloadProgress:
+    """Return a function that shows a download on standard error. Its first call prints a line about the file."""
+    host, target = urlsplit(file.url).hostname, store.path_inside(file.path)
+    announcements = iter([f"licence {file.licence}, from {host} to {target}"])
+
+    def report(held: int, size: int) -> None:
+        for text in announcements:
+            print(f"downloading {file.key}: {size / 1e6:,.1f} MB, {text}", file=sys.stderr, flush=True)
+        show_download(held, size)
+
+    return report
 
 
 def show_download(held: int, size: int) -> None:

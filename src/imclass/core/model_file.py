@@ -85,6 +85,15 @@ class Ancestor:
     trained: "Provenance | None" = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SolvedStage:
+    """What the solver of a stage chose when it fitted the last layer."""
+
+    solver: str  # its kind
+    images: int  # the number of training images that it was fitted to
+    facts: dict[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}
+
+
 @dataclass(frozen=True)
 class RecipeNames:
     """The names of a run's recipe and data, as the user specified them. An unknown name is ""."""
@@ -99,6 +108,7 @@ class Provenance:
 
     `chosen` describes the step from which the weights were taken, or the file from which they were imported. `recipe`
     is the resolved config. It is JSON because this package does not import the classes that the config contains.
+    `solved` has an entry for each stage of kind `solve`, keyed by the stage's folder in `legs`, such as "01-probe".
     """
 
     data: DataFacts | None = None
@@ -106,6 +116,11 @@ class Provenance:
     metrics: dict[str, Metrics] = field(default_factory=dict)  # keyed by split
     chosen: str = ""
     init: Ancestor | None = None
+    solved: dict[str, SolvedStage] = field(default_factory=dict)
+
+    def is_chosen_on(self, split: str) -> bool:
+        """Return whether the weights were chosen by their measures on a split."""
+        return self.chosen.startswith(f"best on {split} ")
 
     @property
     def names(self) -> RecipeNames:

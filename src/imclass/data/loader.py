@@ -178,7 +178,9 @@ class Loader:
         """
         views = (attempt(self.dataset, self.preprocess, i) for i in range(len(self.dataset)))
         some = islice((view for view in views if not isinstance(view, BadImage)), count)
-        return torch.from_numpy(np.stack([view.transpose(2, 0, 1) for view in some]))
+        height, width, channels = self.shape
+        images = np.array([view.transpose(2, 0, 1) for view in some], np.uint8)
+        return torch.from_numpy(images.reshape(-1, channels, height, width))
 
     def batches(self, epoch: int, skip: int = 0, mine: Callable[[int], range] = range) -> Iterator[Batch]:
         """Yield the batches of an epoch, starting with batch `skip`.

@@ -214,7 +214,7 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
     scope = f"split {held_out} of {data}"
     if trained_from:
         scope += held_out_reason(known, first)
-        if held_out in known.trained.chosen:
+        if known.trained.is_chosen_on(held_out):
             scope += "; the weights were chosen on these images"
     return SplitChoice(known.open(source, held_out), scope, data)
 
@@ -231,7 +231,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
     if not known.recognises or known.has_same_path(whole) or is_divided_here(whole):
         return None
     held_out = held_out_split(whole)
-    if held_out is None or (held_out == VALIDATION and VALIDATION in known.trained.chosen):
+    if held_out is None or (held_out == VALIDATION and known.trained.is_chosen_on(VALIDATION)):
         return None
     return SplitChoice(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
 

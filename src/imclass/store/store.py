@@ -66,8 +66,8 @@ class Store:
     ) -> Path:
         """Return the path of a file in the store. If the file is missing, download it first.
 
-        `report(bytes received so far, bytes in total)` is called during the download. `context` contains the trusted
-        certificates, by default the system's. Raise `UserError` if the SHA-256 is not the expected one.
+        `report(bytes received so far, bytes in total)` is called before and during the download. `context` contains the
+        trusted certificates, by default the system's. Raise `UserError` if the SHA-256 is not the expected one.
         """
         target = self.path_inside(download.path)
         if not os.path.lexists(target):
@@ -154,6 +154,7 @@ def fetch(download: Download, target: Path, report: DownloadProgress, context: s
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock_part(part_path(target), lambda held: report(held, size)) as file:
             if not os.path.lexists(target):  # another process may have downloaded it while this one waited
+                report(file.seek(0, os.SEEK_END), size)
                 publish(Transfer(download.url, size, file, send, report), target, download)
     except TransferError as failed:
         problem = f"{download.title} could not be downloaded from {download.url}: {failed}"

@@ -64,7 +64,7 @@ class Keeper:
         scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
-            trained=replace(leg.trained, metrics=scores, chosen=chosen),
+            trained=replace(leg.trained, metrics=scores, chosen=chosen, solved=state.solved),
             trained_on=leg.contents,
             versions=library_versions(),
             licence=leg.trained.init.licence if leg.trained.init else "",
@@ -82,11 +82,11 @@ class Keeper:
         """
         if self.legs == 1:
             return self.model
-        return self.folder / "legs" / f"{leg.number + 1:02d}-{leg.name}" / "model.safetensors"
+        return self.folder / "legs" / leg.folder / "model.safetensors"
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
         """Write a leg's model file and, after the last leg, that of the run. Advance the state to the next leg."""
-        path, chosen = self.model_of(leg), state.chosen
+        path, chosen = self.model_of(leg), state.describe_chosen(leg)
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
         classifier = self.with_provenance(leg, state, metrics, chosen)

@@ -47,6 +47,7 @@ class Leg:
     seed: int  # of the random weights
     class_weights: Float64[np.ndarray, "K"] | None = None  # factors of the losses of each class's images; None: all 1
     last_epoch: int  # the run's number of epochs up to the end of the leg, if no earlier leg ends early
+    previous: str = ""  # the name of the previous leg
     skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
     pairs: bool = False  # a part needs at least two images, because batch norm computes its statistics over a part
     trained: Provenance  # of the leg's model, without scores
@@ -74,6 +75,11 @@ class Leg:
         return None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(device)
 
     @property
+    def folder(self) -> str:
+        """Return the name of the leg's folder in a run of several legs."""
+        return f"{self.number + 1:02d}-{self.name}"
+
+    @property
     def batches(self) -> int:
         """Return the number of steps in an epoch."""
         return 1 if self.stage.kind == "solve" else len(self.loader)
@@ -99,6 +105,12 @@ class Leg:
         This is "top1", or "exact" if an image may have any number of labels.
         """
         return self.loader.dataset.targets.counted
+
+    def describe_epoch(self, epoch: int) -> str:
+        """Describe in words the moment after an epoch of this leg. Epoch 0 is the start of the leg."""
+        if epoch:
+            return f"after epoch {epoch}" + (f" of stage {self.name}" if self.number else "")
+        return f"at the start of stage {self.name}" + (f", after stage {self.previous}" if self.previous else "")
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
         """Return the names of the images in the parts."""
@@ -164,6 +176,7 @@ def plan(
             seed=config.seed,
             class_weights=weights_of(config, stage, splits.train),
             contents=splits.contents,
+            previous=legs[-1].name if legs else "",
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skip_nonfinite=config.nonfinite == "skip",
             pairs=pairs,

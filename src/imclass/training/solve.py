@@ -1,26 +1,27 @@
 """An epoch in which a solver fits the last layer to the features of the training images.
 
-Features are always computed in the same batches, and each batch is saved in the store as soon as it is computed. A run
-that was stopped or killed can therefore resume with exactly the same features. Other runs with the same images and
-weights read the features from the store.
+Each batch of features is saved in the store as soon as it is computed. A run that was stopped or killed resumes with
+these features, and other runs with the same images and weights use them as well. All batches have the same size,
+because the last digits of an image's features may depend on the size of its batch. They do not depend on the other
+images in the batch, so the bits of a run do not depend on which features the store already has.
 """
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import chain, islice
+from functools import cached_property, partial
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
-from imclass.core.model_file import tensors_digest
+from imclass.core.model_file import SolvedStage, tensors_digest
 from imclass.core.runtime import Arithmetic, Runtime
 from imclass.core.targets import Targets, labels_of
 from imclass.core.text import printable_text
@@ -43,6 +44,7 @@ from imclass.training.state import State
 
 LinearModel: TypeAlias = tuple[Float64[np.ndarray, "K D"], Float64[np.ndarray, "K"]]
 GPU_BATCH = 256  # views that a GPU processes at a time
+CPU_BATCH = 64  # the most views that a CPU processes at a time; the last batch is padded, which must not cost much
 
 
 def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
@@ -74,7 +76,10 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
     model = linear_model_of(state.learner.classifier, scorer, numbers_of_seen(data))
     write_last_layer(state.learner.classifier, model)
     count_images(leg, state, table, model)
-    yield Solved(state.at, leg.stage.solver.kind, len(table.usable_positions()), scorer.facts())
+    kind, facts = leg.stage.solver.kind, scorer.facts()
+    choices = {name: value for name, value in facts.items() if not isinstance(value, Mapping)}  # without the losses
+    state.solved = {**state.solved, leg.folder: SolvedStage(solver=kind, images=len(kept), facts=choices)}
+    yield Solved(state.at, kind, len(kept), facts)
 
 
 class FeatureTable:
@@ -82,57 +87,57 @@ class FeatureTable:
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state
+        self.size = batch_size(leg, state.runtime)
         self.contents = leg.loader.dataset.contents().tolist()
         self.rows = open_rows(leg.context.store, features_key(leg, state.learner.network, state.runtime))
         self.known = self.rows.read(self.contents)
         self.refused: dict[int, Refused] = {}
 
-    def compute(self) -> Iterator[FeatureBatch]:
-        """Compute the missing features batch by batch, and yield an event after each batch.
+    @cached_property
+    def embedded(self) -> NetworkBacked:
+        """The classifier without its last layer, so that its scores are the features."""
+        return without_last_layer(engine_backed(self.state))
 
-        The last digits of an image's features may depend on the other images in the batch. A resumed run has the same
-        features nevertheless, because the features of a batch are stored together.
-        """
-        leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
-        size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
-        batches = [range(at, min(at + size, total)) for at in range(0, total, size)]
-        missing = [new for batch in batches if (new := [i for i in batch if self.contents[i] not in self.known])]
-        done = total - sum(map(len, missing))
-        embedded = without_last_layer(engine_backed(self.state)) if missing else None
-        view = partial(attempt, leg.loader.dataset, leg.preprocess)
+    def compute(self) -> Iterator[FeatureBatch]:
+        """Compute the missing features batch by batch, and yield an event after each batch."""
+        dataset, total = self.leg.loader.dataset, len(self.contents)
+        missing = [i for i, content in enumerate(self.contents) if content not in self.known]
+        view = partial(attempt, dataset, self.leg.preprocess)
         began = time.monotonic()
-        with contextlib.closing(
-            map_in_order(view, chain.from_iterable(missing), leg.loader.workers, ahead=2 * size)
-        ) as views:
-            for batch in missing:
-                refused = self.add(batch, list(islice(views, len(batch))), embedded)
-                done += len(batch)
+        with contextlib.closing(map_in_order(view, missing, self.leg.loader.workers, ahead=2 * self.size)) as views:
+            for at in range(0, len(missing), self.size):
+                batch = missing[at : at + self.size]
+                refused = self.add(batch, list(islice(views, len(batch))))
+                done = total - len(missing) + at + len(batch)
                 yield FeatureBatch(self.state.at, done, total, len(batch), time.monotonic() - began, refused)
                 began = time.monotonic()
 
-    def add(self, batch: list[int], views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
-        """Compute and store the features of a batch. Return the refused images."""
+    def add(self, batch: Sequence[int], views: Sequence[ViewResult]) -> tuple[Refused, ...]:
+        """Compute and store the features of the images at the positions in `batch`. Return the refused images."""
         bad = {i: view for i, view in zip(batch, views, strict=True) if isinstance(view, BadImage)}
         good = {i: view for i, view in zip(batch, views, strict=True) if not isinstance(view, BadImage)}
         self.refused |= {i: Refused(view.path, view.code, view.detail) for i, view in bad.items()}
-        good = {i: view for i, view in good.items() if self.contents[i] not in self.known}  # no copies
-        if embedded is not None and good:
-            features = embedded.engine.scores(to_batch(np.stack([*good.values()]))).numpy()
-            new = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
+        if good:
+            features = self.features_of(np.stack([*good.values()]))
             self.check(good, features)
+            new = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
             self.rows.write(new)
             self.known |= new
         return tuple(self.refused[i] for i in bad)
+
+    def features_of(self, views: UInt8[np.ndarray, "n H W C"]) -> Float32[np.ndarray, "n D"]:
+        """Return the features of at most `size` views, which are repeated to fill a batch of `size`."""
+        padded = np.resize(views, (self.size, *views.shape[1:]))
+        return self.embedded.engine.scores(to_batch(padded)).numpy()[: len(views)]
 
     def check(self, positions: Iterable[int], features: Float32[np.ndarray, "n D"]) -> None:
         """Raise `UserError` if any features are not finite. The message names the first image with such features."""
         for i, row in zip(positions, features, strict=True):
             if not np.isfinite(row).all():
                 name = printable_text(self.leg.loader.dataset.name(i))
-                raise UserError(
-                    f"the features of {name} are not finite, so the last layer cannot be fitted. The weights of the "
-                    "network are damaged, or --precision bf16 is too coarse; use another model, or --precision fp32"
-                )
+                coarse = self.state.runtime.arithmetic.precision == "bf16"
+                fix = "use --precision fp32" if coarse else "use another model with --init"
+                raise UserError(f"the features of {name} are not finite, so the last layer cannot be fitted; {fix}")
 
     def usable_positions(self) -> Int64[np.ndarray, "N"]:
         """Return the positions of the images that have features."""
@@ -148,6 +153,11 @@ class FeatureTable:
         return np.stack([self.known[self.contents[i]] for i in positions.tolist()])
 
 
+def batch_size(leg: Leg, used: Runtime) -> int:
+    """Return the number of views in each batch."""
+    return GPU_BATCH if used.device != "cpu" else min(CPU_BATCH, views_per_batch(leg.preprocess))
+
+
 def features_key(leg: Leg, network: Network, used: Runtime) -> dict[str, object]:
     """Return everything that determines the exact features, except the images.
 
@@ -160,7 +170,9 @@ def features_key(leg: Leg, network: Network, used: Runtime) -> dict[str, object]
         "weights": tensors_digest({name: t for name, t in tensors.items() if not name.startswith("sides.")}),
         "preprocess": to_json(leg.preprocess),
         "layer": LAYER,
+        "batch": batch_size(leg, used),
         "runtime": to_json(used),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Position
 from imclass.core.contracts import Evaluation
-from imclass.core.model_file import without_prefix
+from imclass.core.model_file import SolvedStage, without_prefix
 from imclass.core.runtime import Runtime
 from imclass.core.targets import AnyOf
 from imclass.core.text import MAIN_MEASURES, measure_title
@@ -47,6 +47,7 @@ class State:
     main: str = ""  # the name of that measure
     thresholds: tuple[float, ...] = ()  # for each class if images may have several; fitted when validation was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep, keyed by split
+    solved: dict[str, SolvedStage] = field(default_factory=dict)  # of all legs, keyed by the leg's folder
     current: Learner | None = None  # of the current leg
 
     def __post_init__(self) -> None:
@@ -115,6 +116,7 @@ class State:
             "main": self.main,
             "thresholds": list(self.thresholds),
             "metrics": self.metrics,
+            "solved": to_json(self.solved),
             "runtime": to_json(self.runtime),
             "seed": self.seed,
         }
@@ -125,6 +127,7 @@ class State:
         self.first = from_json(RunPosition, record["first"])
         self.totals = dict.fromkeys(EPOCH_SUMS, 0.0) | record["totals"]
         self.metrics = dict(record["metrics"])
+        self.solved = {folder: from_json(SolvedStage, solved) for folder, solved in record["solved"].items()}
         self.history, self.errors = list(record["history"]), list(record["errors"])
         self.best_main, self.main = record["best_main"], record["main"]
         self.thresholds = tuple(record["thresholds"])
@@ -226,8 +229,10 @@ class State:
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)
             self.current = replace(self.learner, classifier=classifier)
 
-    @property
-    def chosen(self) -> str:
+    def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""
+        if not self.best:
+            return "last step"
         best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
-        return f"{best} on validation ({100 * self.best_main:.2f}%)" if self.best else "last step"
+        epoch = self.history.index(max(self.history)) + (0 if leg.stage.keep_start else 1)
+        return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"

@@ -57,6 +57,14 @@ def test_twenty_kills(tmp_path: Path, optimiser: str, memory: int, workers: int,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("memory", [0, 2048])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_twenty_kills_of_finetune(tmp_path: Path, memory: int, workers: int) -> None:
+    """Kill runs while they compute features, fit the last layer, end that leg, or train all layers for three epochs."""
+    check(trials(tmp_path, 20, "finetune", memory, workers, "fp32"), 20)
+
+
+@pytest.mark.slow
 def test_forty_kills_in_a_chain(tmp_path: Path) -> None:
     """Kill runs of two legs with different networks and sizes, of which the second begins from random weights."""
     check(trials(tmp_path, 40, *CHAIN), 40)

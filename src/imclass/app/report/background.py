@@ -1,13 +1,14 @@
 """The report's background sections: data, time, configuration and environment."""
 # Tested in tests/app/report/test_page.py
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imclass.app.report.facts import ReportData
 from imclass.app.report.markup import Html, definition_list, element, html_table, join_html, name_element
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
+from imclass.core.model_file import SolvedStage
 from imclass.core.text import percent
 from imclass.data.source import ALL_IMAGES
 
@@ -98,7 +99,20 @@ def configuration_section(m: ReportData) -> Html:
     if m.run.defaults is None:
         text = "The recipe is not installed, so values that differ from it cannot be marked."
     text += " Each can be set with the command-line option of the same name."
-    return join_html([element("p", text), html_table(("Option", "Value", "Recipe"), rows, "options")])
+    return join_html(
+        [element("p", text), solved_list(m.trained.solved), html_table(("Option", "Value", "Recipe"), rows, "options")]
+    )
+
+
+def solved_list(solved: Mapping[str, SolvedStage]) -> Html:
+    """Return a list with the solver of each solved stage, its choices and the number of images."""
+    if not solved:
+        return Html()
+    facts: list[tuple[str, str]] = []
+    for folder, one in solved.items():
+        choices = [one.solver, *(f"{name} {value}" for name, value in one.facts.items()), f"{one.images:,} images"]
+        facts.append((join_html(["Solver of stage ", name_element(folder.partition("-")[2])]), ", ".join(choices)))
+    return definition_list(facts)
 
 
 def option_name(key: str, stages: int) -> str:

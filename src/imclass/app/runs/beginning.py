@@ -18,14 +18,16 @@ from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.core.text import list_names
 from imclass.data.facts import mean_colour, mean_image
 from imclass.data.sets.cifar import CIFAR10
-from imclass.models.beginning import BeginMode, begin
+from imclass.models.beginning import BeginMode, Beginning, begin, shortlist
 from imclass.models.classifier import NetworkClassifier, create, default_preprocess, networks
 from imclass.models.entry import NetworkEntry, native_size
 from imclass.models.foreign.convert import imagenet_classes
 from imclass.models.foreign.inputs import INPUTS, inputs_from
 from imclass.models.foreign.published import PUBLISHED_WEIGHTS, WeightFile, stored_file
+from imclass.models.network import Network
 from imclass.store.context import Context
 from imclass.store.store import Store
+from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
 
 FLOAT_BYTES = 4
@@ -107,7 +109,10 @@ def open_init(training: Training, context: Context, dry: bool = False) -> InitMo
         raise UserError(f"--init: {error}{stored_weights_text(name, context)}") from None
     if classifier.folded:
         raise UserError(f"--init {name} is folded for inference and cannot be trained; use the original model")
-    digest = tensors_digest(classifier.network.state_dict())
+    tensors = classifier.network.state_dict()
+    if wrong := first_nonfinite(tensors.items()):
+        raise UserError(f"--init {name} is damaged: {wrong} has values that are not finite; use another model")
+    digest = tensors_digest(tensors)
     if training.init_digest not in ("", digest):
         raise UserError(
             f"--init {name} has changed: the SHA-256 of its tensors was {training.init_digest[:12]} and is "
@@ -117,7 +122,7 @@ def open_init(training: Training, context: Context, dry: bool = False) -> InitMo
 
 
 def stored_weights_text(name: str, context: Context) -> str:
-    """Return a line that says that the store does not contain the published weights `name`, and what it does contain.
+    """Return a line with the options that use weights at hand, if the store lacks the published weights `name`.
 
     Return "" if the store contains them, or if there are no published weights of this name.
     """
@@ -125,10 +130,11 @@ def stored_weights_text(name: str, context: Context) -> str:
     if file is None or stored_file(file, context.store) is not None:
         return ""
     stored = [key for key, other in PUBLISHED_WEIGHTS.items() if stored_file(other, context.store) is not None]
-    missing = f"\nThe store {context.store.folder} does not contain {name}"
+    mine = "--init MODEL, where MODEL is a run or a model file of yours"
     if not stored:
-        return f"{missing} or any other published weights"
-    return f"{missing}. It contains {', '.join(stored)}, which you can use with --init {stored[0]}"
+        return f"\nThe store {context.store.folder} has no published weights. Run the same command with {mine}"
+    options = [f"--init {key}" for key in stored]
+    return f"\nTo use weights that the store has, run the same command with {', '.join(options)}, or with {mine}"
 
 
 def adopt(training: Training, context: Context, dry: bool = False) -> Training:
@@ -174,6 +180,8 @@ def begin_first(
     if source is None:
         return legs, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
+    if legs[0].stage.kind == "solve" and legs[0].stage.begin != "fresh":
+        check_features(first.network, found, source.name)
     lost = [name for name in unseen if name not in found.rows]
     if lost:
         raise UserError(
@@ -194,6 +202,18 @@ def unseen_notes(legs: Sequence[Leg], unseen: Sequence[str]) -> Iterator[str]:
     elif data.targets.link == "softmax":
         note += ". Their scores do not compare well with those of the fitted rows; add photos of the old classes"
     yield note
+
+
+def check_features(network: Network, found: Beginning, source: str) -> None:
+    """Raise `UserError` unless all layers got their weights from the source, except those with a row per class."""
+    heads = network.class_tensors()
+    fresh = tuple(name for name in found.fresh if name not in heads and not name.startswith("sides."))
+    if fresh:
+        layers = shortlist(tuple(dict.fromkeys(name.rpartition(".")[0] for name in fresh)))
+        raise UserError(
+            f"--init {source} has no weights that fit {layers}, so the solver would be fitted to features of random "
+            "layers. Leave out the options that change the network or the preprocess, or choose another model"
+        )
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from imclass.core import runtime
 from imclass.core.config import Training
-from imclass.data.loader import Loader, Part
+from imclass.core.errors import UserError
+from imclass.data.loader import Loader
 from imclass.models.arithmetic import precision
 from imclass.training.plan import Leg
 from imclass.training.solve import stored_arithmetic
@@ -38,12 +41,10 @@ def choose_runtime(
     if config.precision != "auto":
         return used, ()
     classifier, first = leg.make(), leg.loader
-    solves = config.stages[0].kind == "solve"
     only_solves = all(stage.kind == "solve" for stage in config.stages)
     if only_solves and len(first.dataset) < MIN_PROBED_IMAGES:
         return replace(used, arithmetic=FEATURES_ARITHMETIC), ()
-    count = FORWARD_PROBE_IMAGES if only_solves else SOLVER_PROBE_IMAGES
-    images = (first.first_views(count) if solves else first_part(first).images[:PROBE_IMAGES]).to(used.device)
+    images = trial_images(config, first, FORWARD_PROBE_IMAGES if only_solves else SOLVER_PROBE_IMAGES).to(used.device)
     network = copy.deepcopy(classifier.network).to(used.device)
     if only_solves and (stored := stored_arithmetic(leg, used, ARITHMETICS)) is not None:
         (difference,) = precision.score_differences(network, images, (stored,))
@@ -62,9 +63,20 @@ def configured_runtime(config: Training) -> runtime.Runtime:
     return replace(runtime.resolve_runtime(config.device), arithmetic=arithmetic)
 
 
-def first_part(loader: Loader) -> Part:
-    """Return the first non-empty part of a batch in the first epoch."""
-    return next(part for batch in loader.batches(0) for part in batch.parts.values() if len(part.positions))
+def trial_images(config: Training, first: Loader, most_solved: int) -> UInt8[Tensor, "N C H W"]:
+    """Return the images for the probe, at most `most_solved` if the run begins with a solver.
+
+    Raise `UserError` if no training image can be read.
+    """
+    if config.stages[0].kind == "solve":
+        images = first.first_views(most_solved)
+    else:
+        parts = (part.images for batch in first.batches(0) for part in batch.parts.values())
+        images = next((part for part in parts if len(part)), first.first_views(0))[:PROBE_IMAGES]
+    if not len(images):
+        path = first.dataset.origin.path
+        raise UserError(f"no training image of {path} can be read; find out why with: imclass data check {path}")
+    return images
 
 
 def describe_trials(trials: Sequence[precision.Trial], images: int) -> str:

@@ -53,6 +53,11 @@ class WeightFile:
         """Return the file's name, which is `filename` or else the last part of the URL."""
         return self.filename or self.url.rsplit("/", 1)[-1]
 
+    @property
+    def path(self) -> str:
+        """Return the file's path in a store."""
+        return f"weights/{self.network}/{self.file}"
+
 
 def torchvision_file(
     network: str, file: str, top1: float, top5: float, inputs: str = "imagenet", name: str = "torchvision"
@@ -161,10 +166,10 @@ def obtain_file(
     """Find the file in the store or download it, verify its checksum, and return its path.
 
     In the store, the file may have its published name, or NAME (as in `key`) with the extension of any weight file.
-    During a download, `report(bytes received, bytes in total)` is called. If the download fails, raise a `UserError`
-    that states where to save the file by hand.
+    Before and during a download, `report(bytes received, bytes in total)` is called. If the download fails, raise a
+    `UserError` that states where to save the file by hand.
     """
-    download = Download(f"weights/{file.network}/{file.file}", file.url, file.sha256, None, file.key, file.source)
+    download = Download(file.path, file.url, file.sha256, None, file.key, file.source)
     found = stored_file(file, store)
     if found is None:
         return store.get(download, report, context)
@@ -182,6 +187,6 @@ def stored_file(file: WeightFile, store: Store) -> Path | None:
     The file may have its published name, or NAME (as in `key`) with the extension of any weight file. Its checksum is
     not verified.
     """
-    folder = f"weights/{file.network}"
+    folder = file.path.rpartition("/")[0]
     extensions = [form for extension in WEIGHT_READERS for form in (extension, extension.upper())]
-    return store.find(f"{folder}/{file.file}", *(f"{folder}/{file.name}{extension}" for extension in extensions))
+    return store.find(file.path, *(f"{folder}/{file.name}{extension}" for extension in extensions))
