@@ -60,8 +60,8 @@ def make(folder: Path) -> None:
     keep(Path(RUN) / "curves.png", "curves.png")
     keep(folder / "confusion.png", "confusion.png")
     keep(folder / "maps.png", "maps.png")
-    photograph(folder / "report.html", "report.png", 900, 945)
-    photograph(folder / "mistakes.html", "mistakes.png", 900, 690)
+    photograph(folder / "report.html", "report.png", 900, 900)
+    photograph(folder / "mistakes.html", "mistakes.png", 900, 745)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def problems(page: str) -> list[str]:
 def test_the_page_is_a_map_of_the_code() -> None:
     page = PAGE.read_text()
     assert problems(page) == []
-    order = re.findall(r"\w+", page[page.index("    core  <-") :].split("\n")[0])
+    order = re.findall(r"\w+", page[page.index("    core <-") :].split("\n")[0])
     assert [FLOORS[room] for room in order] == sorted(FLOORS[room] for room in order)
 
 

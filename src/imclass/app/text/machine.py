@@ -17,7 +17,7 @@ def machine_text(record: Mapping[str, Any]) -> str:
 
 
 def machine_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for each fact."""
+    """Yield a label and its text for each fact."""
     processor, python = record["processor"], record["python"]
     yield "imclass", f"{record['imclass'] or 'not installed'}, Python {python['version']} ({python['executable']})"
     yield "system", record["system"]
@@ -51,7 +51,7 @@ def memory_text(found: Mapping[str, int | None], limit: int | None) -> str:
 
 
 def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for each fact about PyTorch."""
+    """Yield a label and its text for each fact about PyTorch."""
     if "problem" in torch:
         yield "torch", f"cannot be imported: {torch['problem']}"
         return
@@ -63,7 +63,7 @@ def torch_facts(torch: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def library_facts(libraries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for the required libraries, then for the libraries of each extra."""
+    """Yield a label and its text for the required libraries, then for the libraries of each extra."""
     yield "libraries", join_unbroken(library_text(one) for one in libraries if not one["extra"]) or "unknown"
     for extra in dict.fromkeys(one["extra"] for one in libraries if one["extra"]):
         members = [one for one in libraries if one["extra"] == extra]

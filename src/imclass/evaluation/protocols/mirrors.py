@@ -1,8 +1,8 @@
 """Protocols for CIFAR-sized images: an image, its horizontal flip, and both shifted by one pixel.
 
 These are levels 1 and 2 of airbench's test-time augmentation (Keller Jordan, arXiv:2404.00498), which averages scores,
-not probabilities. The view is produced by the network's `preprocess`. A shift fills the border by reflection, without
-repeating the edge pixel.
+not probabilities. The flip and the shifts are applied to the view that the network's `preprocess` returns. A shift
+fills the border by reflection, without repeating the edge pixel.
 """
 
 from dataclasses import dataclass
