@@ -1,5 +1,5 @@
 """Linear classifiers of standardised features, with a penalty whose strength is chosen by cross-validation."""
-# Tested in tests/pipelines/parts/test_logistic.py
+# Tested in tests/pipelines/parts/test_logistic.py and tests/pipelines/parts/test_linear_svm.py
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class LinearModel(LinearScorer):
 
     def set_link(self) -> None:
         """Set the link that matches the targets to which the part was fitted."""
-        self.link = "sigmoid" if self.sigmoid_ else "softmax"
+        self.link = "sigmoid" if self.arrays()["sigmoid_"] else "softmax"
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
         """Set the learned arrays from a file, and the link that follows from them."""
@@ -45,19 +45,20 @@ class LinearModel(LinearScorer):
 
     def scores(self, x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N K"]:
         """Return the score of each class, which is linear in the features."""
-        self.arrays()  # raises an error if the part has not been fitted
-        scores: Float[np.ndarray, "N K"] = x @ self.weights_.T + self.biases_
+        weights, biases = self.linear_model()
+        scores: Float[np.ndarray, "N K"] = x @ weights.T + biases
         return scores
 
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
         """Return the weights and biases to apply to features that have not been standardised."""
-        self.arrays()
-        return self.weights_, self.biases_
+        learned = self.arrays()
+        return learned["weights_"], learned["biases_"]
 
     def facts(self) -> dict[str, Any]:
         """Return the strength, the number of folds (0: no cross-validation), and the loss at each strength tried."""
-        tried = dict(zip(map(str, self.grid), self.losses_.tolist(), strict=False))
-        return {"strength": self.strength_.item(), "folds": self.folds_.item(), "losses": tried}
+        learned = self.arrays()
+        tried = dict(zip(map(str, self.grid), learned["losses_"].tolist(), strict=False))
+        return {"strength": learned["strength_"].item(), "folds": learned["folds_"].item(), "losses": tried}
 
 
 class PrincipalAxes:

@@ -1,4 +1,4 @@
-"""Minimisation of penalised losses of linear classifiers by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
+"""Minimisation of penalised losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
 
 The features are in principal-axis coordinates, where the matrix of second derivatives is nearly diagonal. Its
 approximate diagonal scales each estimate of its inverse, so a few dozen iterations are enough. Scores are linear in the

@@ -26,6 +26,7 @@ from imclass.pipelines.solvers.logistic import FOLDS, GRID, LogisticSolver
 WORSE_IN_A_ROW = 2
 TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # `gap` of `minimise` in cross-validation and in the final fit
 
+
 @dataclass
 class Logistic(LinearModel):
     """Logistic regression on standardised features: multinomial, or binary for each class if images may have several.
