@@ -1,5 +1,5 @@
 """Linear classifiers of standardised features, with a penalty whose strength is chosen by cross-validation."""
-# Tested in tests/pipelines/parts/test_logistic.py and tests/pipelines/parts/test_linear_svm.py
+# Tested in tests/pipelines/parts/test_logistic.py
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ approximate diagonal scales each estimate of its inverse, so a few dozen iterati
 weights, so the line search needs no further products with the features. Several fits to the same features, each with
 different weights for the images, run together, because reading the features takes most of the time.
 """
-# Tested in tests/pipelines/parts/test_logistic.py and tests/pipelines/parts/test_linear_svm.py
+# Tested in tests/pipelines/parts/test_logistic.py
 
 from abc import ABC, abstractmethod
 from collections import deque

@@ -30,7 +30,7 @@ def by_sklearn(z: np.ndarray, marks: np.ndarray, strength: float, **options: Any
     return model.coef_, model.intercept_
 
 
-def unscaled(fitted: LinearSvm, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standard_weights(fitted: LinearSvm, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights and biases for standardised features, before they were multiplied by the scale."""
     weights, biases = (array / fitted.scale_ for array in fitted.linear_model())
     spread = x.astype(np.float64).std(0)
@@ -48,7 +48,7 @@ def test_weights_are_those_of_scikit_learn(images: int, width: int, classes: int
     x, labels = clouds(images, width, classes)
     z, signs = standard_scores(x), 2 * np.eye(classes)[labels] - 1
     fitted = LinearSvm(grid=(strength,)).fit(x, OneOf(labels), classes)
-    found, expected = unscaled(fitted, x), by_sklearn(z, labels, strength)
+    found, expected = standard_weights(fitted, x), by_sklearn(z, labels, strength)
     assert_near(found[0], expected[0], 1e-4)
     assert_near(z @ found[0].T + found[1], z @ expected[0].T + expected[1], 1e-4)
     assert objective(z, signs, strength, *found) <= objective(z, signs, strength, *expected) * (1 + 1e-8)
@@ -59,8 +59,8 @@ def test_the_weights_of_images_are_factors_of_their_losses() -> None:
     factors = 1.0 + np.arange(60) % 4
     fitted = LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3, factors)
     weights, biases = by_sklearn(standard_scores(x), labels, 1e-3, sample_weight=factors)
-    assert_near(unscaled(fitted, x)[0], weights, 1e-4)
-    assert_near(unscaled(fitted, x)[1], biases, 1e-4)
+    assert_near(standard_weights(fitted, x)[0], weights, 1e-4)
+    assert_near(standard_weights(fitted, x)[1], biases, 1e-4)
 
 
 def test_several_labels_are_a_machine_a_class() -> None:
@@ -72,8 +72,8 @@ def test_several_labels_are_a_machine_a_class() -> None:
     for k in range(3):
         judged = marks[:, k] >= 0
         weights, biases = by_sklearn(z[judged], marks[judged, k], 1e-3)
-        assert_near(unscaled(fitted, x)[0][k], weights[1], 1e-4)
-        assert_near(unscaled(fitted, x)[1][k], biases[1], 1e-4)
+        assert_near(standard_weights(fitted, x)[0][k], weights[1], 1e-4)
+        assert_near(standard_weights(fitted, x)[1][k], biases[1], 1e-4)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_start_without_losses_does_no_harm(machines: Machines) -> None:
 def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that both affect only the speed."""
     x, labels = clouds(60, 20, 3)
-    expected = unscaled(LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3), x)[0]
+    expected = standard_weights(LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3), x)[0]
     if fault == "memory":
         monkeypatch.setattr(quasi_newton, "MEMORY", 1)
     else:
@@ -113,7 +113,7 @@ def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monk
             lambda self, scores, shares: torch.full((len(shares), 1, self.rows.shape[1]), 100.0).double()
         )
         monkeypatch.setattr(quasi_newton.SquaredHingeLoss, "curvature", lambda *args: flat(*args))
-    assert_near(unscaled(LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3), x)[0], expected, 1e-4)
+    assert_near(standard_weights(LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3), x)[0], expected, 1e-4)
 
 
 def cross_entropy(scores: np.ndarray, wanted: np.ndarray, link: str) -> float:

@@ -152,7 +152,7 @@ def test_a_fitted_part_is_restored_from_its_arrays() -> None:
     x, labels = clouds(30, 10, 3)
     marks = np.stack([labels == k for k in range(3)], 1).astype(np.int8)
     fitted, other = Logistic().fit(x, AnyOf(marks), 3), Logistic()
-    with pytest.raises(UserError, match="not fitted"):
+    with pytest.raises(UserError, match="not been fitted"):
         other.scores(x)
     other.restore(fitted.arrays(), "here")
     assert np.array_equal(other.scores(x), fitted.scores(x)) and other.link == "sigmoid"
