@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 EVENTS = (
-    "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "LegEnd", "NonFinite", "Saved", "Solved", "StepEnd",
+    "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "FoldEnd", "LegEnd", "NonFinite", "Saved", "Solved",
+    "StepEnd",
 )  # fmt: skip
 HOMES: Mapping[str, str] = MappingProxyType(
     {
@@ -21,6 +22,7 @@ HOMES: Mapping[str, str] = MappingProxyType(
         "configure": "imclass.app.api",
         "create": "imclass.app.api",
         "evaluate": "imclass.app.api",
+        "features": "imclass.app.api",
         "load": "imclass.app.api",
         "predict": "imclass.app.api",
         "report": "imclass.app.api",

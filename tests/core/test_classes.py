@@ -1,11 +1,13 @@
 """Classes are joined by name; missing, extra, repeated and nearly equal names are listed."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.core.classes import check_classes, check_distinct, join_classes
+from imclass.core.classes import check_classes, check_distinct, choose_classes, join_classes
 from imclass.core.errors import UserError
 
 
@@ -100,3 +102,37 @@ def test_names_join_in_any_unicode_form() -> None:
 def test_a_mapping_of_an_unknown_class_is_refused() -> None:
     with pytest.raises(UserError, match=r"--classes maps 'pupy', but photos has no such class.*did you mean 'puppy'\?"):
         join_classes(["cat", "puppy"], ["cat", "dog"], {"pupy": "dog"}, "photos")
+
+
+CHOICES = [  # the data's classes, items, classes of the model that grows, the chosen classes, the data's numbers
+    ("cat dog emu", "emu cat", "", "emu cat", [1, -1, 0]),
+    ("cat dog emu", "cat=pet emu=bird dog=pet", "", "pet bird", [0, 0, 1]),
+    ("cat dog emu", "dog cat=dog", "", "dog", "--classes leaves only 'dog'; a classifier needs at least two classes"),
+    ("cat dog emu", "emu dog=cat", "", "emu cat", [-1, 1, 0]),
+    ("a a=b", "a=b a", "", "a=b a", [1, 0]),
+    ("a a=b", "a=b=c a", "", "b=c a", "--classes a: class 'a' is listed twice; list it once"),
+    ("a=b c", "a=b=d c", "", "d c", [0, 1]),
+    ("n01440764_tench n01443537", "n01443537 n01440764=fish", "", "n01443537 fish", [1, 0]),
+    ("dog cat", "", "emu dog", "emu dog cat", [1, 2]),
+    ("n01440764 cat", "", "n01440764_tench emu", "n01440764_tench emu cat", [0, 2]),
+    ("dog cat", "cat emu dog=hound", "emu dog", "cat emu hound", [2, 0]),
+    ("caf\u0065\u0301 cat", "cat caf\u00e9", "", "cat caf\u00e9", [1, 0]),
+    ("cat dog", "cot dog", "", "", "photos has no class 'cot'; did you mean 'cat'? The classes are 'cat', 'dog'"),
+    ("cat dog", "zebra=x dog", "", "", "--classes zebra=x: photos has no class 'zebra'; there are: cat, dog"),
+    ("cat dog", "cat= dog", "", "", "--classes cat= does not have the form OLD=NEW; give the new name of 'cat'"),
+    ("cat dog", "cat cat=x", "", "", "--classes cat=x: class 'cat' is listed twice; list it once"),
+    ("cat dog", "cat dog=Cat", "", "", "--classes: classes 'cat' and 'Cat' differ only in case; rename or merge one"),
+    ("Cat dog", "", "cat emu", "", "photos: classes 'cat' and 'Cat' differ only in case; rename or merge one"),
+]
+
+
+@pytest.mark.parametrize(("data", "items", "old", "classes", "numbers"), CHOICES)
+def test_classes_are_chosen_renamed_merged_and_added(
+    data: str, items: str, old: str, classes: str, numbers: list[int] | str
+) -> None:
+    if isinstance(numbers, str):
+        with pytest.raises(UserError, match=re.escape(numbers)):
+            choose_classes(data.split(), items.split(), old.split(), "photos")
+        return
+    choice = choose_classes(data.split(), items.split(), old.split(), "photos")
+    assert (choice.classes, choice.numbers.tolist()) == (tuple(classes.split()), numbers)

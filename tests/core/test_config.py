@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from imclass.core.bounds import check_bounds
-from imclass.core.config import Execution, Model, Stage, Training
+from imclass.core.codec import from_json, to_json
+from imclass.core.config import SPLIT_KINDS, Execution, Fold, Model, Share, Stage, Training
 from imclass.core.errors import UserError, require
+from imclass.core.override import override
 from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
+from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
@@ -120,3 +123,27 @@ def test_require_raises_unless_its_condition_holds() -> None:
     require(True, "epochs", 1, "at least 1")
     with pytest.raises(UserError, match=r"^--epochs is 0; it must be at least 1$"):
         require(False, "epochs", 0, "at least 1")
+
+
+def test_a_split_rule_is_chosen_by_its_kind() -> None:
+    fold = override(CONFIG, {"split.kind": "fold", "split.folds": 3, "split.number": 2}, kind_tables())
+    assert fold.split == Fold(3, 2) and fold.cut.rule.text(4) == "fold 2/3, seed 4"
+    assert override(fold, {"split.kind": "share"}, kind_tables()) == CONFIG
+    assert from_json(type(fold.cut), to_json(fold.cut), "", SPLIT_KINDS) == fold.cut
+    assert override(CONFIG, {"split.kind": "fold"}, kind_tables()).split == Fold(5, 1)
+    assert Share(0.3).text(1) == "hash 70/30, seed 1"
+    with pytest.raises(UserError, match=r"--split\.number belongs to the split kind fold"):
+        override(CONFIG, {"split.number": 2}, kind_tables())
+
+
+@pytest.mark.parametrize(
+    ("fold", "message"),
+    [
+        (Fold(3, 4), "--split.number is 4; it must be at most the number of folds, 3"),
+        (Fold(3, 0), "--split.number is 0; it must be at least 1"),
+        (Fold(1, 1), "--split.folds is 1; it must be at least 2"),
+    ],
+)
+def test_a_fold_that_does_not_exist_is_refused(fold: Fold, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(CONFIG, split=fold)

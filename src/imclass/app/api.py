@@ -4,7 +4,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,11 @@ from imclass.app.evaluation import result as results
 from imclass.app.evaluation.comparison import Contrast, check_comparison
 from imclass.app.evaluation.request import Evaluable, open_request
 from imclass.app.evaluation.result import Result
+from imclass.app.features import extract as extraction
+from imclass.app.features.result import Features
 from imclass.app.report import write as pages
 from imclass.app.runs import configure as configurations
+from imclass.app.runs import crossval as folds
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
@@ -45,14 +48,17 @@ def train(
     plugins: Location | Sequence[Location] = (),
     consumers: Sequence[Consumer] = (),
     override: Mapping[str, Any] | None = None,
+    crossval: int | None = None,
     **choices: Any,
 ) -> Iterator[Event]:
     """Train with a recipe or a config, and yield an `Event` for everything that happens.
 
     The run is written to the folder `out`, by default runs/RECIPE. The same call resumes a run that was stopped; a
-    finished run yields nothing. A keyword is a field of `Execution`, or a keyword of `configure`. Each event is passed
-    to the `consumers` before it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while
-    iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise `Interrupted`.
+    finished run yields nothing. With `crossval` = K, the run is a cross-validation: K runs in `folds/`, with a
+    `FoldEnd` after the events of each, and the ensemble of their models. Any other keyword is a field of `Execution`,
+    or a keyword of `configure`. Each event is passed to the `consumers` before it is yielded. A `UserError` for invalid
+    arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise
+    `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)
@@ -62,6 +68,9 @@ def train(
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
     run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
+    if crossval is not None:
+        run = replace(run, folds=crossval)
+        return folds.perform_folds(folds.prepare_folds(config, run, context, execution, given=choices), consumers)
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 
 
@@ -148,6 +157,39 @@ def predict(
     member = EnsembleMember(model, known)
     member.check()
     return predictions(member, name_images(images), top, batch, workers, context.max_pixels)
+
+
+def features(
+    model: Location | Classifier,
+    images: Any = None,
+    *,
+    data: Location | Dataset | None = None,
+    split: str | None = None,
+    layer: str = "penultimate",
+    scales: str | Sequence[int] | None = None,
+    mirror: bool = False,
+    normalise: bool = False,
+    workers: int = 0,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+    progress: Progress | None = None,
+) -> Features:
+    """Return the outputs of a layer for images, as `Features` with an array of N rows.
+
+    The images are either `images`, in the forms that `predict` accepts, or a split of `data`, which is chosen as by
+    `evaluate`. The layer "penultimate" is the input of the last layer. For this layer, `scales` averages over whole
+    images whose shorter sides have these lengths, `mirror` averages over an image and its mirror image, and `normalise`
+    then divides each row by its Euclidean length. Images that cannot be used are left out and listed in `refused`.
+    Raise `UserError` for invalid arguments.
+    """
+    context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
+    options = extraction.feature_options(layer, scales, mirror, normalise, precision, workers)
+    model = os.path.expanduser(model) if isinstance(model, str | Path) else model
+    prepared = extraction.prepare_extraction(model, images, data, split, options, str(device), context, watcher)
+    return extraction.extract_features(prepared, workers, context.max_pixels, watcher)
 
 
 def evaluate(

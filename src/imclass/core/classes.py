@@ -6,6 +6,7 @@ Names that begin with the same WordNet id ("n01440764", "n01440764_tench", "n014
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64
@@ -68,6 +69,57 @@ def new_names(words: Sequence[str], classes: Sequence[str], option: str = "--ren
             )
     check_distinct(renamed, option)
     check_ids(renamed, option)
+    return names
+
+
+@dataclass(frozen=True)
+class ClassChoice:
+    """The classes of a model, in the order of its outputs, and what becomes of the classes of its data."""
+
+    classes: tuple[str, ...]
+    numbers: Int64[np.ndarray, "K"]  # the number of each class of the data among `classes`; -1: left out
+
+
+def choose_classes(data: Sequence[str], items: Sequence[str], old: Sequence[str], where: str) -> ClassChoice:
+    """Choose the classes of a model from those of its data and, if it grows from another model, that model's classes.
+
+    Without `items`, the choice consists of the classes in `old`, then the other classes of the data. Otherwise, it has
+    the classes in `items`, in that order. An item is the name of a class, or OLD=NEW to rename it. Classes that are
+    renamed to the same name are merged. An item that equals the name of a class always means that class, even if it
+    contains "=". Raise a `UserError` for an item that names no class, and for a class that two items name.
+    """
+    check_ids(data, where)
+    known = {class_key(name): nfc_form(name) for name in (*reversed(data), *reversed(old))}  # the first of `old` counts
+    pool = list(dict.fromkeys(known[class_key(name)] for name in (*old, *data)))
+    names = dict(zip(pool, pool, strict=True)) if not items else parse_items(items, pool, where)
+    classes = tuple(dict.fromkeys(names.values()))
+    check_distinct(classes, "--classes" if items else where)
+    check_ids(classes, "--classes" if items else where)
+    if items and len(classes) < 2:
+        raise UserError(f"--classes leaves only {classes[0]!r}; a classifier needs at least two classes")
+    chosen = [names.get(known[class_key(name)]) for name in data]
+    return ClassChoice(classes, np.array([-1 if n is None else classes.index(n) for n in chosen], np.int64))
+
+
+def parse_items(items: Sequence[str], pool: Sequence[str], where: str) -> dict[str, str]:
+    """Return the new name of each class in `pool` that an item names."""
+    keys = {class_key(name): name for name in pool}
+    names: dict[str, str] = {}
+    for item in map(nfc_form, items):
+        is_name = item in pool or "=" not in item
+        pairs = [(item[:i], item[i + 1 :].strip()) for i, letter in enumerate(item) if letter == "="]
+        pairs = [(item, "")] if is_name else pairs
+        old, new = next((pair for pair in pairs if class_key(pair[0]) in keys), pairs[0])
+        if class_key(old) not in keys:
+            near = suggestion(old, pool)
+            every = "" if near.startswith("; there are") else f" The classes are {list_names(pool, 40)}"
+            raise UserError(f"--classes {item}: {where} has no class {old!r}{near}{every}")
+        old = keys[class_key(old)]
+        if not is_name and not new:
+            raise UserError(f"--classes {item} does not have the form OLD=NEW; give the new name of {old!r}")
+        if old in names:
+            raise UserError(f"--classes {item}: class {old!r} is listed twice; list it once")
+        names[old] = new or old
     return names
 
 

@@ -27,7 +27,7 @@ class Origin:
 
     name: str
     path: str
-    rule: str  # the origin of the splits: "published", "folders", or "hash ..." with the seed
+    rule: str  # the origin of the splits: "published", "folders", or "hash ..." or "fold ..." with the seed
     licence: str = ""
     notes: tuple[str, ...] = ()  # one sentence for each kind of file that the listing ignored
 
@@ -260,6 +260,7 @@ class Evaluation:
     thresholds: tuple[float, ...] = ()  # one per class, for images with several labels; empty: 0.5 for all
     left_out: int = 0  # images that were not scored because a model was trained on them
     trained_on: int = 0  # images that were scored although a model was trained on them
+    old: tuple[str, ...] = ()  # the classes that the model had before it grew; empty: it did not grow
 
     def __repr__(self) -> str:
         """Return the counts and measures on one line, without the scores."""

@@ -15,7 +15,7 @@ from jaxtyping import UInt64
 from torch import Tensor
 
 from imclass.core.codec import NO_KINDS, Kinds, from_json, to_json
-from imclass.core.config import Cut
+from imclass.core.config import SPLIT_KINDS, Cut
 from imclass.core.errors import UserError
 from imclass.core.files import write_file
 from imclass.core.targets import Link
@@ -134,7 +134,7 @@ class ModelHeader:
     def body_of(self, kind: type[Body], path: Path, kinds: Kinds = NO_KINDS) -> Body:
         """Convert the body to the dataclass `kind`. If a field is wrong, raise a `UserError` that names `path`."""
         try:
-            body: Body = from_json(kind, self.body, "body", kinds)
+            body: Body = from_json(kind, self.body, "body", {**SPLIT_KINDS, **kinds})
         except UserError as error:
             raise UserError(unreadable_text(path, error, self.versions)) from None
         return body
@@ -174,7 +174,7 @@ def header_of(record: Mapping[str, Any], path: Path) -> ModelHeader:
     """Convert the JSON header of a model file. Raise `UserError` if its format or a field is wrong."""
     check_format(record, path)
     try:
-        header: ModelHeader = from_json(ModelHeader, record)
+        header: ModelHeader = from_json(ModelHeader, record, "", SPLIT_KINDS)
     except UserError as error:
         raise UserError(unreadable_text(path, error, record.get("versions"))) from None
     return header

@@ -33,7 +33,10 @@ class OneOf:
         return OneOf(self.labels[chosen])
 
     def renumber(self, new_numbers: Int64[np.ndarray, "K"], classes: int) -> "OneOf":
-        """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes."""
+        """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
+
+        The number of a class without images may be -1.
+        """
         return OneOf(new_numbers[self.labels])
 
     def numpy(self) -> Int64[np.ndarray, "N"]:
@@ -89,11 +92,12 @@ class AnyOf:
         """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
 
         If several classes become one, its entry for an image is the largest of theirs. The entries of new classes
-        whose indices are not in `new_numbers` are -1.
+        whose indices are not in `new_numbers` are -1. A class with the number -1 is left out.
         """
         marks = np.full((len(self), classes), -1, np.int8)
         for k, new in enumerate(new_numbers.tolist()):
-            np.maximum(marks[:, new], self.numpy()[:, k], out=marks[:, new])
+            if new >= 0:
+                np.maximum(marks[:, new], self.numpy()[:, k], out=marks[:, new])
         return AnyOf(marks)
 
     def numpy(self) -> Int8[np.ndarray, "N K"]:

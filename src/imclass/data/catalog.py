@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from imclass.core.config import Cut
+from imclass.core.config import Cut, Fold, Share
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import EntryTable
 from imclass.core.text import suggestion
+from imclass.data.relabel import with_classes
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
-from imclass.data.subset import with_validation
+from imclass.data.subset import with_fold, with_validation
 from imclass.data.threads import decode_in_order
 from imclass.store.context import Context, find_in
 
@@ -48,8 +49,8 @@ class OpenData:
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
         """Return the splits.
 
-        Data without splits is split by the rule and seed in `cut`. If `cut` asks for a validation split, it is then
-        taken from train.
+        Data without splits is split by the rule and seed in `cut`. Then the classes are chosen. If `cut` asks for a
+        validation split, it is then taken from train.
         """
         if cut not in self.cuts:
             uncut = self.uncut_splits(cut)
@@ -65,10 +66,17 @@ class OpenData:
         return take_split(self.uncut_splits(cut) if split == ALL_IMAGES else self.splits(cut), split, self.name)
 
     def uncut_splits(self, cut: Cut) -> LazySplits:
-        """Return the splits as they are before a validation split is taken from train."""
+        """Return the splits with the chosen classes, before a validation split is taken from train."""
         key = replace(cut, validation=0.0)
         if key not in self.uncut:
-            self.uncut[key] = open_uncut(self.name, self.context, key)
+            whole = key.of_all_classes
+            if isinstance(key.rule, Fold):
+                divided = self.uncut_splits(replace(key, rule=Share()))
+                self.uncut[key] = with_fold(divided, key.rule, key.seed)
+            elif key != whole:
+                self.uncut[key] = with_classes(self.uncut_splits(whole), key, self.name)
+            else:
+                self.uncut[key] = open_uncut(self.name, self.context, key)
         return self.uncut[key]
 
 
@@ -86,24 +94,27 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
     """Return the splits of the data set named `data`. If there is none, `data` is the path of a folder or table.
 
-    The files are listed once. Data without splits is split by the rule and seed in `cut`. If `cut` asks for a
-    validation split, `with_validation` then takes it from train.
+    The files are listed once. Data without splits is split by the rule and seed in `cut`. Then `with_classes` chooses
+    the classes. If `cut` asks for a validation split, `with_validation` then takes it from train.
     """
     return OpenData(data, context).splits(cut)
 
 
 def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
     """Return the splits of `data` as they are before a validation split is taken from train."""
+    if not isinstance(cut.rule, Share):
+        raise TypeError(f"no data set is opened by the rule {cut.rule}")
+    location = DataLocation(context.store, None, cut.seed, cut.rule, context.max_pixels)
     table = dataset_table(context)
     path = Path(os.path.expanduser(check_data_name(data)))
     if data in table.entries and not is_for_paths(data, table[data]):
-        return open_by_name(table[data], data, context, cut)
+        return open_by_name(table[data], data, location, context)
     entry = next((e for e in table.entries.values() if e.suffix and path.suffix.lower() == e.suffix), None)
     if path.is_dir() or entry is None:
         entry = table[FOLDER_ENTRY]
     if path.exists() or is_path(data) or (entry.suffix and path.suffix):
         check_not_idx(path)
-        opened = entry.open(DataLocation(context.store, path, cut.seed, cut.rule, context.max_pixels))
+        opened = entry.open(replace(location, path=path))
         return LazySplits(tuple(opened), opened.__getitem__)
     nearest = suggestion(data, {name for name, entry in table.entries.items() if not is_for_paths(name, entry)})
     failures = "".join(f"\n  not imported: {failure}" for failure in table.failures)
@@ -112,7 +123,7 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
     raise UserError(f"no data set is named {data!r}{nearest}{stop} {fix}{failures}")
 
 
-def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> LazySplits:
+def open_by_name(entry: DatasetEntry, data: str, location: DataLocation, context: Context) -> LazySplits:
     """Return the splits of a named data set.
 
     If the data set cannot be read and there is a folder with the same name, the error mentions the folder.
@@ -125,7 +136,7 @@ def open_by_name(entry: DatasetEntry, data: str, context: Context, cut: Cut) -> 
             # The data set's files are not in the store. The user may have meant the folder.
             raise UserError("\n".join([str(error), *shadowed_folder_note(data, context)])) from None
 
-    opened = entry.open(DataLocation(context.store, None, cut.seed, cut.rule, context.max_pixels))
+    opened = entry.open(location)
     return LazySplits(tuple(opened), read)
 
 

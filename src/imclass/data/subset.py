@@ -1,20 +1,20 @@
-"""Splits that are subsets of a data set, such as a validation split taken from train by a hash of names."""
+"""Splits that are subsets of a data set: a validation split taken from train, and folds, by a hash of names."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 
-from imclass.core.config import Cut
+from imclass.core.config import Cut, Fold
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import Targets
 from imclass.core.text import nfc_form
 from imclass.data.contents import digest_of
-from imclass.data.source import LazySplits
+from imclass.data.source import ALL_IMAGES, LazySplits
 
 VALIDATION = "validation"
 
@@ -27,6 +27,7 @@ class Subset:
     positions: Int64[np.ndarray, "N"]
     split: str
     splits: tuple[str, ...]
+    rule: str = ""  # how the other data set was divided; empty: as its origin describes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ class Subset:
 
     @property
     def origin(self) -> Origin:
-        return self.base.origin
+        return replace(self.base.origin, rule=self.rule) if self.rule else self.base.origin
 
     @property
     def is_complete(self) -> bool:
@@ -109,6 +110,66 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
         ranked = lowest_ranked([train.name(int(i)) for i in positions], cut.seed, cut.validation)
         mask[positions[ranked]] = True
     return mask
+
+
+def with_fold(splits: LazySplits, rule: Fold, seed: int) -> LazySplits:
+    """Return the splits "train" and "test" of one fold. Data without splits also keeps the split "all".
+
+    Of data with splits, the training images are divided, and its other splits are left out.
+    """
+    names = ("train", "test")
+    pool = cache(lambda: fold_pool(splits))
+    numbers = cache(lambda: fold_numbers(pool(), rule.folds, seed))
+
+    def make(split: str) -> Dataset:
+        if split == ALL_IMAGES:
+            return pool()
+        positions = np.flatnonzero((numbers() == rule.number) == (split == "test"))
+        return Subset(pool(), positions, split, names, rule.text(seed))
+
+    return LazySplits((*names, ALL_IMAGES) if ALL_IMAGES in splits else names, make)
+
+
+def fold_pool(splits: LazySplits) -> Dataset:
+    """Return the images that folds divide: all images of data without splits, otherwise the training images."""
+    pool: Dataset = splits[ALL_IMAGES if ALL_IMAGES in splits else "train"]
+    return pool
+
+
+def fold_numbers(pool: Dataset, folds: int, seed: int) -> Int64[np.ndarray, "N"]:
+    """Return the number of the fold, from 1, in which each image is held out.
+
+    Each class is divided into parts of consecutive hashes of (seed, name), so few images move to another fold when
+    images are added. The numbers of images in two folds differ by at most one, in each class and over all classes.
+    Raise `UserError` if a class has fewer images than there are folds.
+    """
+    strata = pool.targets.strata(len(pool.classes))
+    check_divisible(pool, [len(positions) for positions in strata], folds)
+    numbers = np.zeros(len(pool), np.int64)
+    first = 0  # the fold that gets the next surplus image; it moves on, so that no fold gets those of all classes
+    for positions in strata:
+        order = sorted(positions.tolist(), key=lambda i: rank(pool.name(i), seed))
+        few, surplus = divmod(len(order), folds)
+        sizes = [few + ((fold - first) % folds < surplus) for fold in range(folds)]
+        numbers[order] = np.repeat(np.arange(1, folds + 1), sizes)
+        first = (first + surplus) % folds
+    return numbers
+
+
+def check_divisible(pool: Dataset, counts: Sequence[int], folds: int) -> None:
+    """Raise `UserError` if a class has fewer images than there are folds. Classes without images are not checked.
+
+    Images that may have several labels form a single group.
+    """
+    least = min((count for count in counts if count), default=0)
+    if least >= folds:
+        return
+    where = pool.origin.path
+    if len(counts) == len(pool.classes) and pool.targets.link == "softmax":
+        where += f" of the class {pool.classes[counts.index(least)]!r}" if least else ""
+    images = "1 image" if least == 1 else f"{least:,} images"
+    fix = f"use at most {least} folds, or add images" if least > 1 else "add images, or remove the class"
+    raise UserError(f"{folds} folds cannot be made of the {images} in {where}; {fix}")
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:

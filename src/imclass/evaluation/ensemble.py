@@ -207,7 +207,9 @@ class Ensemble:
         return prefix_names(member.protocols() for member in self.members)
 
     def lineage(self) -> tuple[Provenance | None, ...]:
-        """Return the provenance of each model that is part of a member."""
+        """Return the ensemble's provenance if it names the members' data, otherwise that of each model in a member."""
+        if self.trained is not None and self.trained.data is not None:
+            return (self.trained,)
         return tuple(known for member in self.members for known in member.lineage())
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:

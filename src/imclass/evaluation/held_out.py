@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imclass.core.codec import to_json
-from imclass.core.config import Cut
+from imclass.core.config import Cut, Fold
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance
@@ -34,31 +34,58 @@ class ModelOrigin:
         return self.data.cut
 
     @property
-    def without_validation(self) -> Cut:
-        """Return how the model's data was split, but without a validation split."""
-        return replace(self.cut, validation=0.0)
+    def plain_cut(self) -> Cut:
+        """Return how the model's data was split, but with all of its classes and without a validation split."""
+        return replace(self.cut.of_all_classes, validation=0.0)
+
+    def for_data(self, data: OpenData) -> "ModelOrigin":
+        """Return this origin, but without its fold if `data` has another path than the model's data.
+
+        Other data is then divided as for a model that was not trained on a fold.
+        """
+        if not isinstance(self.cut.rule, Fold) or self.trained.data is None:
+            return self
+        plain = Cut(seed=self.cut.seed)
+        if self.has_same_path(data.take("train", plain)):
+            return self
+        return replace(self, trained=replace(self.trained, data=replace(self.trained.data, cut=plain)))
 
     def open(self, data: OpenData, split: str) -> Dataset:
         """Return a split of `data`, which is divided in the same way as the model's data.
 
-        A validation split is set aside only if `data` is the model's data.
+        The model's choice of classes applies, and a validation split is set aside, only if `data` is the model's data.
         """
-        if split == "all" or (split == "test" and split in data.splits(self.without_validation)):
-            return data.take(split, self.without_validation)  # validation images come only from train
+        whole = self.cut_with_validation_in_train(data)
+        if split == "all" or (split == "test" and split in data.splits(whole)):
+            return data.take(split, whole)  # validation images come only from train
         return data.take(split, self.cut_of(data))
 
     def cut_of(self, data: OpenData) -> Cut:
         """Return how to split `data`: in the same way as the model's data.
 
-        A validation split is set aside only if `data` is the model's data.
+        A validation split is set aside, and the model's choice of classes applies, only if `data` is the model's data.
         """
+        whole = self.cut_with_validation_in_train(data)
         if not self.cut.validation:
-            return self.cut
-        present = data.splits(self.without_validation)
-        if VALIDATION in present and "test" in present:
-            return self.without_validation
-        training = data.take("train", self.cut)
-        return self.cut if self.has_same_path(training) or self.has_same_content(training) else self.without_validation
+            return whole
+        present = data.splits(whole)
+        if (VALIDATION in present and "test" in present) or not self.is_training_data(data):
+            return whole
+        return self.cut
+
+    def cut_with_validation_in_train(self, data: OpenData) -> Cut:
+        """Return how to split `data` with the model's choice of classes, if it applies, but without validation."""
+        chooses = self.cut != self.cut.of_all_classes
+        return replace(self.cut, validation=0.0) if chooses and self.is_training_data(data) else self.plain_cut
+
+    def is_training_data(self, data: OpenData) -> bool:
+        """Return whether `data` is the model's data, at the same path or elsewhere with the same content."""
+        if self.has_same_path(data.take("train", self.plain_cut)):
+            return True
+        try:
+            return self.has_same_content(data.take("train", self.cut))
+        except UserError:  # it has other classes, or a validation split of its own
+            return False
 
     @property
     def key(self) -> str:
@@ -95,6 +122,7 @@ def choose_split(
     """
     known = list({k.key: k for name, model in models.items() for k in model_origins(name, model)}.values())
     source = OpenData(data or find_training_data(known, context), context)
+    known = [k.for_data(source) for k in known]
     choices = [(k, choose_model_split(k, source, split)) for k in known]
     held_out = [c for c in choices if c[1].dataset.split != "all"] or choices
     one, first = held_out[0]
@@ -176,7 +204,8 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
         return elsewhere
     first = known.open(source, "train")
     trained_from = known.has_same_path(first) or known.has_same_content(first)
-    if first.origin.rule.startswith("hash") and not trained_from:
+    trained_on_all = known.data.splits == ("train",)  # the folds of a cross-validation leave nothing out
+    if is_divided_here(first) and (trained_on_all or not trained_from):
         every = known.open(source, "all")
         return SplitChoice(every, f"all images of {data}{relation_to_training(known)}", data)
     held_out = held_out_split(first)
@@ -198,13 +227,18 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
     images may have been used to choose the weights, or if the model does not record its training images. In both cases,
     the result is None.
     """
-    whole = source.take("train", known.without_validation)
-    if not known.recognises or known.has_same_path(whole) or whole.origin.rule.startswith("hash"):
+    whole = source.take("train", known.plain_cut)
+    if not known.recognises or known.has_same_path(whole) or is_divided_here(whole):
         return None
     held_out = held_out_split(whole)
     if held_out is None or (held_out == VALIDATION and VALIDATION in known.trained.chosen):
         return None
     return SplitChoice(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
+
+
+def is_divided_here(training: Dataset) -> bool:
+    """Return whether data without splits was divided by a rule of imclass."""
+    return training.origin.rule.startswith(("hash ", "fold "))
 
 
 def held_out_split(training: Dataset) -> str | None:

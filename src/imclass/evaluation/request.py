@@ -16,6 +16,7 @@ from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.evaluation.held_out import SplitChoice, choose_split, choose_validation
 from imclass.evaluation.leaks import SiftedSplit, TrainedPolicy, is_scored_whole, sift
 from imclass.evaluation.measures.by_targets import with_scores
+from imclass.evaluation.measures.growth import old_classes, with_old_classes
 from imclass.evaluation.results import Facts, ResultRow, image_names
 from imclass.evaluation.score import evaluate_each, view_protocols
 from imclass.models.thresholds import fit_thresholds
@@ -221,7 +222,8 @@ def score_rows(
     for source, evaluation in zip(sources, found, strict=False):  # `found` is empty in other processes
         name = f"{source.model}, {source.protocol}" if many_protocols else source.model
         facts = Facts((source.model,), source.tested, chosen.scope, chosen.data, dataset.split)
-        rows.append(ResultRow(name, images.with_counts(evaluation), names, facts))
+        complete = with_old_classes(images.with_counts(evaluation), old_classes(source.member))
+        rows.append(ResultRow(name, complete, names, facts))
     return rows
 
 

@@ -23,6 +23,7 @@ from imclass.core.targets import AnyOf, OneOf, labels_of
 from imclass.core.text import list_names
 from imclass.evaluation.fusion import join_evaluations
 from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.measures.single_label import ranks
 from imclass.evaluation.papers.table import RowSubject
 from imclass.store.untrusted import DAMAGE_ERRORS
@@ -56,6 +57,8 @@ def save_scores(path: Path, evaluation: Evaluation, names: Sequence[str], record
     complete = {**record, **counts, "refused_files": to_json(evaluation.refused)}
     if evaluation.thresholds:
         complete["thresholds"] = list(evaluation.thresholds)
+    if evaluation.old:
+        complete["old"] = list(evaluation.old)
     known: dict[str, Any] = {"labels" if isinstance(evaluation.targets, OneOf) else "marks": evaluation.targets.numpy()}
     with atomic_writer(path) as file:
         np.savez(
@@ -138,7 +141,8 @@ def restore_scores(arrays: Mapping[str, np.ndarray], record: dict[str, Any]) -> 
     targets = AnyOf(arrays["marks"]) if "marks" in arrays else OneOf(arrays["labels"])
     evaluation = evaluation_of(classes, targets, arrays["scores"], arrays["ids"], total, refused, thresholds)
     counts = {key: from_json(int, record[key], key) for key in ("left_out", "trained_on")}
-    evaluation = dataclasses.replace(evaluation, **counts)
+    old = from_json(tuple[str, ...], record.get("old", []), "old")
+    evaluation = with_old_classes(dataclasses.replace(evaluation, **counts), old)
     return SavedScores(evaluation, tuple(arrays["names"].tolist()), record)
 
 

@@ -123,7 +123,20 @@ class LegEnd:
     metrics: Mapping[str, Mapping[str, int | float]]
 
 
-Event: TypeAlias = EpochStart | StepEnd | FeatureBatch | Solved | Evaluated | Saved | NonFinite | EpochEnd | LegEnd
+@dataclass(frozen=True)
+class FoldEnd:
+    """The end of a fold of a cross-validation, also of one that an earlier call finished."""
+
+    at: RunPosition  # the end of the fold's run, or the start of a run if an earlier call finished it
+    number: int  # from 1
+    folds: int
+    path: Path  # the folder of the fold's run
+    result: Evaluation  # of the images in the fold, scored by the fold's model
+
+
+Event: TypeAlias = (
+    EpochStart | StepEnd | FeatureBatch | Solved | Evaluated | Saved | NonFinite | EpochEnd | LegEnd | FoldEnd
+)
 
 
 def summarise_evaluation(result: Evaluation) -> dict[str, int | float]:

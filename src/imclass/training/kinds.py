@@ -1,13 +1,14 @@
-"""The tables of augmentations, objectives, optimisers, schedules and solvers, including those from plugins."""
+"""The tables of augmentations, objectives, optimisers, schedules, solvers and split rules, with those from plugins."""
 
 from imclass.core.codec import Kinds
-from imclass.core.config import Augment, Objective, Optimiser, Schedule, Solver
+from imclass.core.config import SPLIT_KINDS, Augment, Objective, Optimiser, Schedule, Solver
 from imclass.store.context import Context, find_in
 
 
 def kind_tables(context: Context | None = None) -> Kinds:
     """Return the table of kinds for each base class."""
     return {
+        **SPLIT_KINDS,
         Augment: find_in(context, "imclass.data.augment", "AUGMENTS", "augmentation"),
         Objective: find_in(context, "imclass.training.objectives", "OBJECTIVES", "objective"),
         Optimiser: find_in(context, "imclass.training.optimisers", "OPTIMISERS", "optimiser"),

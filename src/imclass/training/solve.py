@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from imclass.core.codec import to_json
-from imclass.core.contracts import NetworkBacked, Refused
+from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.text import printable_text
@@ -37,6 +38,7 @@ from imclass.training.parallel import Group
 from imclass.training.plan import Leg
 from imclass.training.state import State
 
+LinearModel: TypeAlias = tuple[Float64[np.ndarray, "K D"], Float64[np.ndarray, "K"]]
 GPU_BATCH = 256  # views that a GPU processes at a time
 
 
@@ -58,13 +60,16 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
             break
     if not keeper.stopped:
         kept = table.usable_positions()
-        scorer.fit(table.features(kept), data.targets[kept], len(data.classes))
+        numbers = numbers_of_seen(data)
+        targets = data.targets[kept].renumber(numbers, int(numbers.max()) + 1)
+        scorer.fit(table.features(kept), targets, int(numbers.max()) + 1)
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
         return
-    write_last_layer(state.learner.classifier, scorer)
-    count_images(leg, state, table, scorer)
+    model = linear_model_of(state.learner.classifier, scorer, numbers_of_seen(data))
+    write_last_layer(state.learner.classifier, model)
+    count_images(leg, state, table, model)
     yield Solved(state.at, leg.stage.solver.kind, len(table.usable_positions()), scorer.facts())
 
 
@@ -81,13 +86,13 @@ class FeatureTable:
     def compute(self) -> Iterator[FeatureBatch]:
         """Compute the missing features batch by batch, and yield an event after each batch.
 
-        If the features of any image in a batch are missing, the whole batch is computed, because the last digits of an
-        image's features may depend on the other images in the batch.
+        The last digits of an image's features may depend on the other images in the batch. A resumed run has the same
+        features nevertheless, because the features of a batch are stored together.
         """
         leg, on_gpu, total = self.leg, self.state.runtime.device != "cpu", len(self.contents)
         size = GPU_BATCH if on_gpu else views_per_batch(leg.preprocess)
         batches = [range(at, min(at + size, total)) for at in range(0, total, size)]
-        missing = [batch for batch in batches if not all(self.contents[i] in self.known for i in batch)]
+        missing = [new for batch in batches if (new := [i for i in batch if self.contents[i] not in self.known])]
         done = total - sum(map(len, missing))
         embedded = without_last_layer(engine_backed(self.state)) if missing else None
         view = partial(attempt, leg.loader.dataset, leg.preprocess)
@@ -101,16 +106,16 @@ class FeatureTable:
                 yield FeatureBatch(self.state.at, done, total, len(batch), time.monotonic() - began, refused)
                 began = time.monotonic()
 
-    def add(self, batch: range, views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
+    def add(self, batch: list[int], views: list[ViewResult], embedded: NetworkBacked | None) -> tuple[Refused, ...]:
         """Compute and store the features of a batch. Return the refused images."""
         bad = {i: view for i, view in zip(batch, views, strict=True) if isinstance(view, BadImage)}
         good = {i: view for i, view in zip(batch, views, strict=True) if not isinstance(view, BadImage)}
         self.refused |= {i: Refused(view.path, view.code, view.detail) for i, view in bad.items()}
-        if embedded is not None and not all(self.contents[i] in self.known for i in good):
+        good = {i: view for i, view in good.items() if self.contents[i] not in self.known}  # no copies
+        if embedded is not None and good:
             features = embedded.engine.scores(to_batch(np.stack([*good.values()]))).numpy()
-            found = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
+            new = {self.contents[i]: row for i, row in zip(good, features, strict=True)}
             self.check(good, features)
-            new = {content: row for content, row in found.items() if content not in self.known}
             self.rows.write(new)
             self.known |= new
         return tuple(self.refused[i] for i in bad)
@@ -163,19 +168,35 @@ def engine_backed(state: State) -> NetworkBacked:
     return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
 
 
-def write_last_layer(classifier: NetworkClassifier, scorer: LinearScorer) -> None:
-    """Set the weights and biases of the head's last layer to those of a fitted linear model."""
+def numbers_of_seen(data: Dataset) -> Int64[np.ndarray, "K"]:
+    """Return the number of each class among the classes with training images, or -1 for a class without any."""
+    seen = data.targets.counts(len(data.classes)) > 0
+    return np.where(seen, seen.cumsum() - 1, -1)
+
+
+def linear_model_of(
+    classifier: NetworkClassifier, scorer: LinearScorer, numbers: Int64[np.ndarray, "K"]
+) -> LinearModel:
+    """Return the weights and biases for all classes. Those of classes that were not fitted stay as they are."""
     layer = linear_layer(classifier.network.head, classifier.name)
-    weights, biases = (torch.from_numpy(array) for array in scorer.linear_model())
+    weights = layer.weight.detach().cpu().double().flatten(1).numpy()
+    biases = layer.get_parameter("bias").detach().cpu().double().numpy()
+    weights[numbers >= 0], biases[numbers >= 0] = scorer.linear_model()
+    return weights, biases
+
+
+def write_last_layer(classifier: NetworkClassifier, model: LinearModel) -> None:
+    """Set the weights and biases of the head's last layer."""
+    layer = linear_layer(classifier.network.head, classifier.name)
+    weights, biases = map(torch.from_numpy, model)
     with torch.no_grad():
         layer.weight.copy_(weights.view_as(layer.weight))
         layer.get_parameter("bias").copy_(biases)
 
 
-def count_images(leg: Leg, state: State, table: FeatureTable, scorer: LinearScorer) -> None:
+def count_images(leg: Leg, state: State, table: FeatureTable, model: LinearModel) -> None:
     """Advance the state by one step. Record the fitted model's loss and how many images it classifies correctly."""
-    kept = table.usable_positions()
-    weights, biases = scorer.linear_model()
+    kept, (weights, biases) = table.usable_positions(), model
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
     targets = leg.loader.dataset.targets[kept].on_device("cpu")
     loss = leg.stage.objective.loss(scores, targets).mean().item()

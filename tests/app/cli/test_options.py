@@ -77,6 +77,7 @@ OTHERS = {
 
 
 INITS = ("init", "init-digest")  # these name a model; see tests/app/runs/test_beginning.py
+CLASSES = ("classes", "grow")  # these change the data; see tests/app/runs/test_classes.py
 SOLVED = ("solver",)  # only in a stage of kind solve; see tests/recipes/test_finetune.py
 OF_A_STAGE = ("stages.0.name", "stages.0.model", "stages.0.preprocess")  # the first two bear other options' names
 
@@ -123,7 +124,7 @@ def by_option(config: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dry(["mnist-lenet"], capsys)
-    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS, *SOLVED}
+    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS, *CLASSES, *SOLVED}
     keys = keys_of(Training, to_json(configure("mnist-lenet")), kind_tables(open_context()))
     others = {
         "optimiser.kind",
@@ -138,7 +139,7 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
     others |= {"solver.grid", "solver.folds"}
     others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
-    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *SOLVED}
+    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -145,7 +145,7 @@ def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[
     """Yield two texts for each field of a config: the option with its value, and the field's comment in the code."""
     single = len(training.stages) == 1
     for key, now in flatten(to_json(value)).items():
-        unset = key in ("recipe", "split.kind") or key.startswith("model.row") or (single and key == "stages.0.name")
+        unset = key == "recipe" or key.startswith("model.row") or (single and key == "stages.0.name")
         if now is None or unset:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")

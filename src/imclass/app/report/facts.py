@@ -26,6 +26,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
 from imclass.core.text import suggestion
+from imclass.evaluation.folds import CrossvalResult
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import ResultRow, SavedScores, read_scores
@@ -108,6 +109,7 @@ class ReportData:
     inside: FirstLayer | None
     problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
+    folds: CrossvalResult | None = None  # of a cross-validation
 
     @property
     def known(self) -> DataFacts:

@@ -17,6 +17,7 @@ from imclass.app.report.background import (
 )
 from imclass.app.report.facts import HeadlineScore, ReportData
 from imclass.app.report.figures import confusion_figure, panel_figure
+from imclass.app.report.folds import folds_section
 from imclass.app.report.markup import (
     Html,
     definition_list,
@@ -28,13 +29,14 @@ from imclass.app.report.markup import (
     name_element,
 )
 from imclass.app.report.mistakes import caption
-from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, confusion_matrix, top5_text
+from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, confusion_matrix, group_text, top5_text
 from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import OneOf
 from imclass.core.text import percent, text_width
 from imclass.data.source import ALL_IMAGES
 from imclass.data.subset import VALIDATION
+from imclass.evaluation.measures.growth import group_shares
 from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.measures.single_label import class_rows, confused_pairs
@@ -83,6 +85,8 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
     facts = [("Images", count_text(m, score))]
     if top5 := top5_share(m, score):
         facts.append(("True class in top 5", top5))
+    if m.result:
+        facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_shares(m.result)]
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))
     facts.append(("Weights", m.trained.chosen or "not recorded"))
     return join_html([large, definition_list(facts)])
@@ -147,6 +151,8 @@ def held_out_source(m: ReportData, split: str) -> str:
         return "the images in the data's held-out folder" if share else f"the images in the data's {split} folder"
     if rule.startswith("hash"):
         return f"a part of each class, selected by a hash of the file names and excluded from training ({rule})"
+    if rule.startswith("fold "):
+        return f"one of the folds into which the images were divided, excluded from training ({rule})"
     return rule or "not described"
 
 
@@ -323,6 +329,7 @@ def first_layer_section(m: ReportData) -> Html:
 # A function returns empty markup if its section does not apply, and the page then omits the section.
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
+    ("folds", "Folds", folds_section),
     ("confusion", "Confusion matrix", confusion_section),
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),

@@ -9,8 +9,10 @@ from imclass.app.evaluation.request import open_request
 from imclass.app.evaluation.result import Result, score_request
 from imclass.app.load import is_published, normal_spelling
 from imclass.app.report.facts import gather_model, gather_run
+from imclass.app.report.folds import gather_folds
 from imclass.app.report.markup import GENERATOR
 from imclass.app.report.page import page
+from imclass.app.runs.crossval import is_crossval
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import is_multiprocess
 from imclass.app.runs.train import class_counts
@@ -39,7 +41,8 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
     The report is made from the run's folder alone: nothing is scored, and the data is not opened. Raise a `UserError`
     if the folder does not contain a finished run.
     """
-    write_file(path, page(gather_run(run, context)))
+    gather = gather_folds if is_crossval(run, context) else gather_run
+    write_file(path, page(gather(run, context)))
     return path
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
+from imclass.core.text import list_names
 from imclass.data.facts import mean_colour, mean_image
 from imclass.models.beginning import BeginMode, begin
 from imclass.models.classifier import NetworkClassifier
@@ -106,14 +107,50 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
     return tuple(float(str(np.float32(value))) for value in buffer.double().mean((1, 2)).tolist())
 
 
-def begin_first(legs: Sequence[Leg], source: InitModel | None) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
-    """Create the network of the first leg, and initialise it from `source`, if given. Return all legs, and notes."""
+def classes_to_grow(training: Training, source: InitModel | None) -> tuple[str, ...]:
+    """Return the classes of the model that grows, or an empty tuple if none grows.
+
+    Raise `UserError` if a stage would discard the weights of that model.
+    """
+    if not training.grow or source is None:
+        return ()
+    if any(stage.begin == "fresh" for stage in training.stages):
+        raise UserError(f"--begin fresh discards the weights of {source.name}, so leave out --grow or --begin")
+    return source.classifier.classes
+
+
+def begin_first(
+    legs: Sequence[Leg], source: InitModel | None, unseen: Sequence[str] = ()
+) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
+    """Create the first leg's network, initialised from the source if there is one. Return all legs, and notes.
+
+    `unseen` are classes of the source without training images. Raise `UserError` if the rows of one cannot be kept.
+    """
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
     if source is None:
         return legs, ()
     found = begin(first, source.classifier, legs[0].stage.begin)
-    return legs, (*source.notes, f"begins from {source.name}: {found}")
+    lost = [name for name in unseen if name not in found.rows]
+    if lost:
+        raise UserError(
+            f"--grow: {list_names(lost)} have no training images, and the last layer of {source.name} does not fit "
+            f"that of {first.name}, so their rows cannot be kept; keep the network of {source.name}, or add images"
+        )
+    return legs, (*source.notes, f"begins from {source.name}: {found}", *unseen_notes(legs, unseen))
+
+
+def unseen_notes(legs: Sequence[Leg], unseen: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the classes that keep their rows without training images, and on what happens to their scores."""
+    if not unseen:
+        return
+    data = legs[0].loader.dataset
+    note = f"keeps the rows of {list_names(unseen)}, no photos in {data.origin.name}"
+    if any(leg.stage.kind == "descend" for leg in legs):
+        note += ". Training without photos of a class makes a model forget it; add photos of the old classes"
+    elif data.targets.link == "softmax":
+        note += ". Their scores do not compare well with those of the fitted rows; add photos of the old classes"
+    yield note
 
 
 def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> UInt64[np.ndarray, "_"]:

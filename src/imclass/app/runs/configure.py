@@ -36,6 +36,7 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
     hints = get_type_hints(make)
     names = [name for name in choices if name in inspect.signature(make).parameters]
     values = {n: from_json(hints.get(n, Any), convert_value(object, choices.pop(n), n), f"--{n}") for n in names}
+    choices |= {"init": values["init"]} if "init" in values else {}  # the user's choice, not the recipe's
     training = make(**values)
     if not isinstance(training, Training):
         raise UserError(
@@ -54,6 +55,8 @@ def override_config(training: Training, changes: Mapping[str, Any], context: Con
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
+    if "init" not in changes and not training.init_digest and convert_value(bool, changes.get("grow"), "grow"):
+        raise UserError("--grow needs the model to grow; name it with --init MODEL, or leave out --grow")
     init = convert_value(str, changes.get("init", training.init), "init")
     if isinstance(init, str):  # other values are rejected below, like invalid values for other fields
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}

@@ -23,6 +23,7 @@ from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import RunPosition
 
+FOLDS_FOLDER = "folds"  # the folder with the runs of a cross-validation
 NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
@@ -32,6 +33,7 @@ class Run:
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
+    folds: int = 0  # of a cross-validation, whose runs are in `folds/`; 0: the directory is a single run
 
     def __repr__(self) -> str:
         """Return the folder, and whether the run has begun or is finished."""
@@ -62,7 +64,12 @@ class Run:
     @property
     def has_work(self) -> bool:
         """Return whether the directory contains a model or checkpoints. If so, the configuration may not change."""
-        return self.is_finished or (self.folder / "checkpoints").is_dir()
+        folds = (Run(folder) for folder in (self.folder / FOLDS_FOLDER).glob("*/"))
+        return self.is_finished or (self.folder / "checkpoints").is_dir() or any(fold.has_work for fold in folds)
+
+    def fold(self, number: int) -> "Run":
+        """Return the run of one fold of a cross-validation, counted from 1."""
+        return Run(self.folder / FOLDS_FOLDER / str(number))
 
     def checkpoints(self, keep: int) -> Checkpoints:
         """Return the checkpoints of this run. Only the newest `keep` are kept."""
@@ -99,6 +106,7 @@ class Run:
         """
         record = {
             "format": CONFIG_FORMAT,
+            **self.crossval,
             "training": to_json(training),
             "execution": to_json(execution),
             "data": to_json(data),
@@ -108,19 +116,25 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; choose a folder that does not exist yet")
         if not self.config.is_file():
-            if self.folder.is_dir() and any(p.name != ".lock" for p in self.folder.iterdir()):
+            ours = {".lock", FOLDS_FOLDER} if self.folds else {".lock"}  # a fold begins before its cross-validation
+            if self.folder.is_dir() and any(p.name not in ours for p in self.folder.iterdir()):
                 raise UserError(
                     f"--out {self.folder} contains other files and is not a run (it has no config.json); "
                     "choose a new or empty folder"
                 )
             return Plan(record)
         before = read_run_record(self.config, self.kinds)
-        lines = before.difference(training, to_json(default))
+        lines = [*difference(before.crossval, self.crossval), *before.difference(training, to_json(default))]
         if self.has_work:
             self.compare(before, lines, execution, data)
         if lines or not self.has_work:  # before the first result the data may still change, so its facts are not kept
             return Plan(record, None if lines else before.runtime)
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
+
+    @property
+    def crossval(self) -> dict[str, int]:
+        """Return the number of folds as a part of config.json, which is empty for a single run."""
+        return {"crossval": self.folds} if self.folds else {}
 
     def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
         """Write config.json and the facts about the data. Do nothing if the directory already contains results."""
@@ -210,6 +224,7 @@ class RunRecord:
     facts: str  # the digest of the facts file, or "" if there is none
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
+    crossval: Mapping[str, int]  # the number of folds, or empty for a single run
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that was changed, added or removed."""
@@ -283,6 +298,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             str(record.get("facts", "")),
             from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
             from_json(dict[str, int], record.get("images", {})),
+            from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None

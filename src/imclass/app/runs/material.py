@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from imclass.core.classes import class_key
 from imclass.core.config import (
     Augment,
     BinaryCrossEntropy,
@@ -45,22 +46,27 @@ class TrainingData:
     held_out: Mapping[str, Dataset]
     facts: DataFacts  # for the model file
     notes: tuple[str, ...]  # for the user
+    unseen: tuple[str, ...] = ()  # the classes of the model that grows that have no training images
 
 
-def open_training_data(config: Training, given: Collection[str], context: Context) -> tuple[Training, TrainingData]:
+def open_training_data(
+    config: Training, given: Collection[str], context: Context, old: tuple[str, ...] = ()
+) -> tuple[Training, TrainingData]:
     """Open the data that a config names. Return the config, adapted to this data, and the opened data.
 
     If the data has its own validation and test splits, these are used: a recipe's `validation` is then set to 0, and a
     `validation` chosen by the user raises `UserError`. Data that does not suit the config also raises `UserError`.
+    `old` contains the classes of the model that grows, if one does.
     """
     unread = shadowed_folder_note(config.data, context)
-    uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
+    uncut = open_splits(config.data, context, replace(config.cut, validation=0.0, old=old))
     config = replace(config, data=canonical_name(config.data, context))
     config, notes = settle_validation(config, uncut, given)
     config, dropped = settle_stages(config, uncut, given)
     splits = with_validation(uncut, config.cut)
     train = take_split(splits, "train", config.data)
     check_learnable(train)
+    unseen = unseen_classes(config, train, old)
     config, batches = settle_batches(config, len(train), given)
     config, objectives = settle_objectives(config, train, given)
     check_data(config, splits)
@@ -74,13 +80,32 @@ def open_training_data(config: Training, given: Collection[str], context: Contex
         rule=origin.rule,
         digest=train.digest(),
         splits=tuple(splits),
-        cut=config.cut,
+        cut=replace(config.cut, old=old),
         plugins=plugins_of(config, context),
         licence=origin.licence,
         notes=origin.notes,
     )
-    notes = (*unread, *train.origin.notes, *notes, *dropped, *batches, *objectives, *shared)
-    return config, TrainingData(train, held_out, facts, notes)
+    listing = dict.fromkeys(note for dataset in splits.values() for note in dataset.origin.notes)
+    notes = (*unread, *listing, *notes, *dropped, *batches, *objectives, *shared)
+    return config, TrainingData(train, held_out, facts, notes, unseen)
+
+
+def unseen_classes(config: Training, train: Dataset, old: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes without training images, all of which are classes of the model that grows.
+
+    Raise `UserError` for any other class without images that the user chose.
+    """
+    if not config.classes and not old:
+        return ()
+    kept = set(map(class_key, old))
+    counts = train.targets.counts(len(train.classes)).tolist()
+    empty = [name for name, count in zip(train.classes, counts, strict=True) if not count]
+    wrong = [name for name in empty if class_key(name) not in kept]
+    if wrong and config.classes:
+        raise UserError(
+            f"--classes: {config.data} has no training images of {list_names(wrong)}; add images, or leave it out"
+        )
+    return tuple(name for name in empty if name not in wrong)
 
 
 def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
@@ -109,8 +134,7 @@ def settle_stages(config: Training, uncut: LazySplits, given: Collection[str]) -
     if not config.validation or "validation" in given or first.kind != "solve" or len(config.stages) == 1:
         return config, ()
     train = take_split(uncut, "train", config.data)
-    counts = train.targets.counts(len(train.classes)).tolist()
-    few = [name for name, count in zip(train.classes, counts, strict=True) if count < MIN_VALIDATED]
+    few = [name for name, count in learned_counts(config, train).items() if count < MIN_VALIDATED]
     if not few:
         return config, ()
     skipped = ", ".join(stage.name or config.model.network for stage in config.stages[1:])
@@ -184,13 +208,13 @@ def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
         raise UserError(f"{problem}; leave out --validation, or add images")
     for number, stage in enumerate(config.stages):
         with in_stage(number, stage.name or (stage.model or config.model).network):
-            check_stage(stage, config.data, splits)
+            check_stage(stage, config, splits)
 
 
-def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
+def check_stage(stage: Stage, config: Training, splits: Mapping[str, Dataset]) -> None:
     """Raise `UserError` if a stage cannot be trained on the data."""
     if stage.solver is not None:
-        check_solvable(stage.solver, data, splits["train"])
+        check_solvable(stage.solver, config, splits["train"])
         return
     images = len(splits["train"])
     if stage.batch > images:
@@ -205,19 +229,28 @@ def check_stage(stage: Stage, data: str, splits: Mapping[str, Dataset]) -> None:
         return
     if VALIDATION not in splits:
         raise UserError(
-            f"{option} needs a validation split, but {data} has only {', '.join(splits)}; "
+            f"{option} needs a validation split, but {config.data} has only {', '.join(splits)}; "
             "hold out part of train with --validation 0.1, or leave out the option"
         )
 
 
-def check_solvable(solver: Solver, data: str, train: Dataset) -> None:
+def learned_counts(config: Training, train: Dataset) -> dict[str, int]:
+    """Return the number of training images of each class, except classes that a growing model keeps without images."""
+    counts = zip(train.classes, train.targets.counts(len(train.classes)).tolist(), strict=True)
+    return {name: count for name, count in counts if count or not config.grow}
+
+
+def check_solvable(solver: Solver, config: Training, train: Dataset) -> None:
     """Raise `UserError` if a class has too few training images for the solver."""
-    counts = train.targets.counts(len(train.classes)).tolist()
-    few = [name for name, count in zip(train.classes, counts, strict=True) if count < solver.min_images]
+    counts = learned_counts(config, train)
+    if len(counts) < 2:
+        problem = f"{config.data} has training images of only {list_names(tuple(counts))}"
+        raise UserError(f"{problem}, and the solver {solver.kind} needs two classes; add photos of another")
+    few = [name for name, count in counts.items() if count < solver.min_images]
     if few:
         raise UserError(
-            f"{data} has fewer than {solver.min_images} training images of {list_names(tuple(few), 5)}. The solver "
-            f"{solver.kind} needs at least {solver.min_images} of each class; add images, or remove the class"
+            f"{config.data} has fewer than {solver.min_images} training images of {list_names(tuple(few), 5)}. The "
+            f"solver {solver.kind} needs at least {solver.min_images} of each class; add images, or remove the class"
         )
 
 

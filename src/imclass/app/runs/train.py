@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int64
 
-from imclass.app.runs.beginning import begin_first, contents_with, facts_of, open_init, with_means
+from imclass.app.runs.beginning import (
+    begin_first,
+    classes_to_grow,
+    contents_with,
+    facts_of,
+    open_init,
+    with_means,
+)
 from imclass.app.runs.directory import Run
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime
@@ -25,6 +32,7 @@ from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.evaluation.leaks import SiftedSplit, mark_trained
+from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.score import describe_refusal, evaluate
 from imclass.models.classifier import NetworkClassifier, networks
 from imclass.models.rates import layer_rates
@@ -91,17 +99,18 @@ def prepare(
     execution: Execution = DEFAULT_EXECUTION,
     dry: bool = False,
     given: Collection[str] = (),
+    preset: runtime.Runtime | None = None,
 ) -> Job:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
     If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
-    keys may be adapted to the data.
+    keys may be adapted to the data. `preset` is the runtime of a new run; by default it is chosen here.
     """
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
-    config, data = open_training_data(config, given, context)
+    config, data = open_training_data(config, given, context, classes_to_grow(config, source))
     inside = run.location_notes(data.train)
 
     config = resolve_models(config, context)
@@ -109,7 +118,8 @@ def prepare(
     ancestor = source.ancestor if source and how != "fresh" else None  # "fresh" uses none of the source's weights
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
-    score = scorer({split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}, execution)
+    sifted = {split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}
+    score = scorer(sifted, execution, data.facts.cut.old)
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
@@ -117,13 +127,13 @@ def prepare(
     tried: tuple[str, ...] = ()
     if dry:
         used = runtime.resolve_runtime(config.device)
-        legs, init_notes = begin_first(legs, source)
+        legs, init_notes = begin_first(legs, source, data.unseen)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs, init_notes = begin_first(with_means(legs, facts), source)
+        legs, init_notes = begin_first(with_means(legs, facts), source, data.unseen)
         first = legs[0].make()
         layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
-        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
+        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime or preset
         used, tried = choose_runtime(config, recorded, first, legs[0].loader)
         run.begin(begun, used, facts)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
@@ -131,15 +141,18 @@ def prepare(
     return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
 
 
-def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution) -> SplitScorer:
-    """Return a function that scores a split, and counts the scored images that the weights were trained on."""
+def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, old: Sequence[str] = ()) -> SplitScorer:
+    """Return a function that scores a split, and counts the scored images that the weights were trained on.
+
+    `old` contains the classes that the model had before it grew.
+    """
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
         on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
         batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
         workers, strict = execution.workers, execution.strict
         found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
-        return part.with_counts(found)
+        return with_old_classes(part.with_counts(found), old)
 
     return score
 

@@ -11,8 +11,9 @@ from imclass.app.text.labels import finite_or_none
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import AnyOf, labels_of
-from imclass.core.text import pad_text, percent, printable_text, shorten_name, text_width
+from imclass.core.text import measure_title, pad_text, percent, printable_text, shorten_name, text_width
 from imclass.evaluation.measures.calibration import Reliability, reliability
+from imclass.evaluation.measures.growth import GroupShare, group_shares
 from imclass.evaluation.measures.intervals import recall_interval, wilson_interval
 from imclass.evaluation.measures.single_label import (
     brier_score,
@@ -32,7 +33,8 @@ MAX_HEAD_WIDTH = 4  # terminal columns; if a class name is longer, columns are n
 def evaluation_parts(evaluation: Evaluation) -> list[str]:
     """Return the paragraphs of an evaluation's terminal output."""
     if isinstance(evaluation.targets, AnyOf):
-        return [*labels.label_parts(evaluation), counts_text(evaluation)]
+        summary, table = labels.label_parts(evaluation)
+        return ["\n".join([summary, *group_lines(evaluation)]), table, counts_text(evaluation)]
     return [summary_text(evaluation), class_table(evaluation), confusion_table(evaluation)]
 
 
@@ -64,9 +66,33 @@ def summary_text(evaluation: Evaluation) -> str:
         "95% confidence intervals in brackets (Wilson, bootstrap)",
         f"cross-entropy {evaluation.measures['loss']:.4f} per image, Brier score {brier:.4f}, "
         f"calibration error {percent(reliability_bins(evaluation).error)}",
+        *group_lines(evaluation),
         counts_text(evaluation),
     ]
     return "\n".join(lines)
+
+
+def group_lines(evaluation: Evaluation) -> list[str]:
+    """Return two lines with the main measure over the old and the new classes of a grown model, or no line."""
+    return [f"{group.name} classes: {group_text(evaluation, group)}" for group in group_shares(evaluation)]
+
+
+def group_text(evaluation: Evaluation, group: GroupShare) -> str:
+    """Return the main measure over the images of a group of classes, with its interval if it is an accuracy."""
+    if not group.images:
+        return "no images"
+    text = f"{measure_title(evaluation.main)} {percent(group.share)}"
+    if evaluation.main == "top1":
+        text += f" {interval_text(wilson_interval(round(group.share * group.images), group.images))}"
+    return f"{text}, {group.images:,} images"
+
+
+def group_record(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the main measure over the old and the new classes of a grown model as JSON."""
+    return {
+        f"{group.name}_classes": {"images": group.images, evaluation.main: finite_or_none(group.share)}
+        for group in group_shares(evaluation)
+    }
 
 
 def counts_text(evaluation: Evaluation) -> str:
@@ -192,7 +218,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def counts_record(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the numbers of evaluated, refused and left-out images, and the refused files, as JSON."""
+    """Return the numbers of evaluated, refused and left-out images, the refused files, and the groups of classes."""
     return {
         "evaluated": len(evaluation.targets),
         "refused": len(evaluation.refused),
@@ -200,7 +226,7 @@ def counts_record(evaluation: Evaluation) -> dict[str, Any]:
         "trained_on": evaluation.trained_on,
         "total": evaluation.total,
         "refused_files": to_json(evaluation.refused),
-    }
+    } | group_record(evaluation)
 
 
 def class_record(counts: Int64[np.ndarray, "K K"], classes: tuple[str, ...]) -> list[dict[str, Any]]:

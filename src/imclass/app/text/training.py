@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imclass.app.runs.directory import Run
-from imclass.core.text import main_measure, measure_title
+from imclass.core.text import main_measure, measure_title, percent
 from imclass.training.events import NonFinite
 
 
@@ -29,10 +29,18 @@ def training_summary(record: Mapping[str, Any]) -> str:
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", used to choose the weights" if split in record["chosen"] else ""
         lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
+        if any(f"{main}_{group}" in result for group in ("old", "new")):
+            lines += [f"{split}, {group} classes: {group_share_text(result, main, group)}" for group in ("old", "new")]
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")
     return "\n".join([*lines, f"finished: {record['model']} ({record['chosen']})"])
+
+
+def group_share_text(metrics: Mapping[str, Any], main: str, group: str) -> str:
+    """Return the main measure over the old or the new classes of a grown model, from its metrics in a model file."""
+    share = metrics.get(f"{main}_{group}")
+    return "no images" if share is None else f"{measure_title(main)} {percent(share)}"
 
 
 def image_counts(metrics: Mapping[str, Any]) -> str:

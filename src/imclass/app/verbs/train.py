@@ -5,6 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
+from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import BookLog
@@ -13,6 +14,7 @@ from imclass.app.cli.progress import TrainingProgress
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import PAGE, write_report
+from imclass.app.runs.crossval import CrossValidation, prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
@@ -29,8 +31,11 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 def run(request: TrainRequest) -> Answer:
     """Train, show progress on standard error, and return the result. With `--dry-run`, only return the config."""
     arguments, config = request.arguments, request.training
-    run = Run(arguments.out or Path("runs") / config.recipe)
-    job = prepare(config, run, request.context, request.execution, dry=arguments.dry_run, given=request.given)
+    run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
+    how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
+    if arguments.crossval is not None:
+        return cross_validate(prepare_folds(*how), arguments.dry_run, arguments.style)
+    job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
         record = {"training": to_json(job.config), "execution": to_json(job.execution)}
@@ -38,6 +43,17 @@ def run(request: TrainRequest) -> Answer:
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
+
+
+def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
+    """Run all folds of a cross-validation, with progress on standard error, and return the result."""
+    print_notes(crossval.notes)
+    if dry:
+        return Answer(crossval.record, json.dumps(crossval.record, indent=2))
+    run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
+    add_report(crossval.run, crossval.context)
+    record, text, refused = crossval_answer_parts(crossval.run)
+    return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
 def run_job(job: Job, style: str) -> None:

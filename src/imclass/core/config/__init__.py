@@ -11,17 +11,19 @@ from imclass.core.config.kinds import (
     Schedule,
     Solver,
 )
-from imclass.core.config.split import Cut, Share
+from imclass.core.config.split import SPLIT_KINDS, Cut, Fold, Share, Split
 from imclass.core.config.stage import Model, Stage
 from imclass.core.config.training import CONFIG_FORMAT, Execution, Seed, Training
 
 __all__ = [
     "CONFIG_FORMAT",
+    "SPLIT_KINDS",
     "Augment",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Cut",
     "Execution",
+    "Fold",
     "Model",
     "Objective",
     "Optimiser",
@@ -31,6 +33,7 @@ __all__ = [
     "Seed",
     "Share",
     "Solver",
+    "Split",
     "Stage",
     "Training",
 ]

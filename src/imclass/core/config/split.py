@@ -1,24 +1,76 @@
-"""Rules for dividing a data set into training, validation and test images."""
+"""Rules for dividing a data set into training, validation and test images, each a kind that is found by name."""
 # Tested in tests/core/test_config.py
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-from imclass.core.bounds import Above, Below
+from imclass.core.bounds import Above, AtLeast, Below
+from imclass.core.codec import Kinds
+from imclass.core.errors import require
+from imclass.core.tables import EntryTable
 
 
 @dataclass(frozen=True)
-class Share:
+class Split(ABC):
+    """A kind of rule for choosing the test images."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+
+    @abstractmethod
+    def text(self, seed: int) -> str:
+        """Return the rule in words, as model files record it."""
+
+
+@dataclass(frozen=True)
+class Share(Split):
     """A rule for a folder without splits: hold out a fraction of each class for testing, and train on the rest."""
 
     kind: ClassVar[str] = "share"
     test: Annotated[float, Above(0), Below(1)] = 0.2  # fraction of each class, rounded; at least 1 image, never all
 
+    def text(self, seed: int) -> str:
+        """Return, for example, "hash 80/20, seed 0"."""
+        return f"hash {100 * (1 - self.test):g}/{100 * self.test:g}, seed {seed}"
+
+
+@dataclass(frozen=True)
+class Fold(Split):
+    """A rule for data with or without splits: divide it into folds, test on one fold, and train on the others.
+
+    Data without splits is divided as a whole. Of data with splits, only the training images are divided.
+    """
+
+    kind: ClassVar[str] = "fold"
+    folds: Annotated[int, AtLeast(2)] = 5  # parts of about the same size, into which each class is divided
+    number: Annotated[int, AtLeast(1)] = 1  # the fold that is the test split, counted from 1
+
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` if there is no fold of this number."""
+        require(self.number <= self.folds, f"{at}number", self.number, f"at most the number of folds, {self.folds}")
+
+    def text(self, seed: int) -> str:
+        """Return, for example, "fold 2/5, seed 0"."""
+        return f"fold {self.number}/{self.folds}, seed {seed}"
+
+
+SPLIT_KINDS: Kinds = {Split: EntryTable("split", {kind.kind: kind for kind in (Share, Fold)})}
+
 
 @dataclass(frozen=True)
 class Cut:
-    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation."""
+    """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation.
 
-    rule: Share = Share()
+    They include the choice of classes, as in `imclass.core.classes.choose_classes`.
+    """
+
+    rule: Split = Share()
     seed: int = 0
     validation: float = 0.0
+    classes: tuple[str, ...] = ()  # the items of `Training.classes`
+    old: tuple[str, ...] = ()  # the classes of the model that grows; empty: no model grows
+
+    @property
+    def of_all_classes(self) -> "Cut":
+        """The same rule for data with the classes that it comes with."""
+        return replace(self, classes=(), old=())

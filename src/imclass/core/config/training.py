@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
-from imclass.core.config.split import Cut, Share
+from imclass.core.config.split import Cut, Share, Split
 from imclass.core.config.stage import Model, Stage
 from imclass.core.errors import require
 from imclass.core.preprocess import Preprocess
@@ -29,9 +29,11 @@ class Training:
     stages: tuple[Stage, ...]
     preprocess: Preprocess
     data: str  # a data set's name, a folder with one subfolder per class, or a CSV file
-    split: Share = Share()
+    split: Split = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
+    classes: tuple[str, ...] = ()  # in the order of the outputs: NAME, or OLD=NEW to rename or merge; empty: all
+    grow: bool = False  # add the data's classes to those of the model given by `init`
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
     init_digest: str = ""  # SHA-256 of that model's tensors, computed when the run begins
     seed: Seed = 0
@@ -45,11 +47,12 @@ class Training:
 
     @property
     def cut(self) -> Cut:
-        """Return the settings for splitting the data."""
-        return Cut(self.split, self.split_seed, self.validation)
+        """Return the settings for splitting the data, without the classes of a model that grows."""
+        return Cut(self.split, self.split_seed, self.validation, self.classes)
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if there are no stages, or if `mean` or `std` has the wrong number of values."""
+        """Raise `UserError` without stages or a model to grow, and for a wrong number of values in `mean` or `std`."""
+        require(not self.grow or bool(self.init), "grow", "true", "used with --init MODEL, the model to grow")
         require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std
         require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "one value, or one per channel")

@@ -301,7 +301,7 @@ def split_by_hash(walk: Walk, folders: Sequence[str], location: DataLocation) ->
     train = {name: tuple(file for file in files if file not in held_out) for name, files in everything.files.items()}
     parts = {"train": TreePart("", train), "test": TreePart("", test), ALL_IMAGES: everything}
     notes = (*missing_notes(parts), *walk.notes())
-    return Tree(parts, f"hash {100 * (1 - share):g}/{100 * share:g}, seed {seed}", notes)
+    return Tree(parts, location.split.text(seed), notes)
 
 
 def hold_out(classes: Mapping[str, tuple[str, ...]], seed: int, share: float) -> dict[str, tuple[str, ...]]:

@@ -118,8 +118,7 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
     if "split" in columns:
         table = replace(table, parts=parts_by_name(path, rows), rule="table")
     else:
-        share = 100 * location.split.test
-        rule = f"hash {100 - share:g}/{share:g}, seed {location.split_seed}"
+        rule = location.split.text(location.split_seed)
         table = replace(table, parts=parts_by_hash(table, location), rule=rule)
     return replace(table, notes=(*notes, *surprise_notes(table)))
 

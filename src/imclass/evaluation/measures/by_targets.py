@@ -10,6 +10,7 @@ from imclass.core.contracts import Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.targets import Link, OneOf, Targets
 from imclass.evaluation.measures import multi_label, single_label
+from imclass.evaluation.measures.growth import with_old_classes
 
 
 def evaluation_of(
@@ -35,7 +36,7 @@ def with_scores(
     """Return an evaluation of the same images with other scores or thresholds."""
     e = evaluation
     found = evaluation_of(e.classes, e.targets, scores, e.ids, e.total, e.refused, thresholds)
-    return replace(found, left_out=e.left_out, trained_on=e.trained_on)
+    return with_old_classes(replace(found, left_out=e.left_out, trained_on=e.trained_on), e.old)
 
 
 def check_link(link: Link, targets: Targets, data: str) -> None:

@@ -1,0 +1,94 @@
+"""The results of a cross-validation: the measure of each fold, and the predictions of all folds pooled."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from imclass.core.codec import from_json, to_json
+from imclass.core.contracts import Evaluation
+from imclass.core.targets import AnyOf, OneOf, Targets
+from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.intervals import wilson_interval
+from imclass.evaluation.results import ResultRow, read_row, read_scores, save_scores
+
+OUT_OF_FOLD = "out-of-fold"  # the split of the pooled predictions
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """The result of one fold: its number from 1, the main measure, and the numbers of images."""
+
+    number: int
+    main: float
+    evaluated: int
+    total: int
+
+
+@dataclass(frozen=True)
+class CrossvalResult:
+    """The result of each fold, and a row with the pooled predictions. Each image is scored by the model of its fold."""
+
+    folds: tuple[FoldScore, ...]
+    row: ResultRow
+
+    @property
+    def pooled(self) -> Evaluation:
+        """Return the evaluation of all images, each scored by the model that was not trained on its fold."""
+        return self.row.evaluation
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of the main measure over the folds."""
+        return statistics.fmean(fold.main for fold in self.folds)
+
+    @property
+    def deviation(self) -> float:
+        """Return the standard deviation of the main measure over the folds, with K - 1 degrees of freedom."""
+        return float(np.std([fold.main for fold in self.folds], ddof=1))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95% Wilson interval of the pooled accuracy, or None if images may have several labels."""
+        share, n = self.pooled.measures[self.pooled.main], len(self.pooled.targets)
+        is_share = isinstance(self.pooled.targets, OneOf) and not math.isnan(share)
+        return wilson_interval(round(share * n), n) if is_share else None
+
+    def save(self, path: Path) -> None:
+        """Write a score file with the pooled predictions and the result of each fold."""
+        record = {**to_json(self.row.facts), "folds": to_json(self.folds)}
+        save_scores(path, self.pooled, self.row.images, record)
+
+
+def fold_score(number: int, result: Evaluation) -> FoldScore:
+    """Return the result of a fold."""
+    return FoldScore(number, result.measures[result.main], len(result.targets), result.total)
+
+
+def pool_folds(rows: Sequence[ResultRow], scope: str) -> CrossvalResult:
+    """Return the result of a cross-validation, given the row of each fold. The images are sorted by name."""
+    each = [row.evaluation for row in rows]
+    names = np.array([name for row in rows for name in row.images])
+    order = np.argsort(names, kind="stable")
+    scores, ids = (np.concatenate([getattr(e, key) for e in each])[order] for key in ("scores", "ids"))
+    total, refused = sum(e.total for e in each), tuple(refused for e in each for refused in e.refused)
+    pooled = evaluation_of(each[0].classes, join_targets([e.targets for e in each])[order], scores, ids, total, refused)
+    pooled = replace(pooled, trained_on=sum(e.trained_on for e in each))
+    facts = replace(rows[0].facts, scope=scope, split=OUT_OF_FOLD)
+    folds = tuple(fold_score(number, result) for number, result in enumerate(each, 1))
+    return CrossvalResult(folds, ResultRow(OUT_OF_FOLD, pooled, tuple(names[order].tolist()), facts))
+
+
+def join_targets(targets: Sequence[Targets]) -> Targets:
+    """Return the targets of the images of all folds in one."""
+    values = np.concatenate([one.numpy() for one in targets])
+    return OneOf(values) if isinstance(targets[0], OneOf) else AnyOf(values)
+
+
+def read_folds(path: Path) -> CrossvalResult:
+    """Read a file that `CrossvalResult.save` wrote. Raise `UserError` for any other file."""
+    row, record = read_row(path), read_scores(path).record
+    return CrossvalResult(from_json(tuple[FoldScore, ...], record.get("folds"), f"folds in {path}"), row)
