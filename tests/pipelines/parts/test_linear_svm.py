@@ -13,9 +13,9 @@ from imclass.core.bounds import check_bounds
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import quasi_newton
-from imclass.pipelines.linear_model import PrincipalAxes, class_marks, fold_numbers
 from imclass.pipelines.parts import linear_svm
 from imclass.pipelines.parts.linear_svm import SVM_GRID, LinearSvm, Machines
+from imclass.pipelines.penalised import PrincipalAxes, class_marks, fold_numbers
 from tests.pipelines.parts.test_logistic import clouds, standard_scores
 from tests.support.tolerance import assert_near
 

@@ -12,8 +12,8 @@ from imclass.core.bounds import check_bounds
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import quasi_newton
-from imclass.pipelines.linear_model import fold_numbers
 from imclass.pipelines.parts.logistic import GRID, Logistic
+from imclass.pipelines.penalised import fold_numbers
 from imclass.pipelines.pipeline import Pipeline
 from tests.support.tolerance import assert_near
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.targets import Targets
-from imclass.pipelines.linear_model import LinearModel, PrincipalAxes, check_counts, class_marks, fold_numbers
+from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, fold_numbers
 from imclass.pipelines.quasi_newton import LogisticLoss, SquaredHingeLoss, minimise
 from imclass.pipelines.solvers.linear_svm import SVM_GRID, LinearSvmSolver
 from imclass.pipelines.solvers.logistic import FOLDS
@@ -29,7 +29,7 @@ from imclass.pipelines.solvers.logistic import FOLDS
 # `gap` of `minimise` in cross-validation and in the final fit. The first is small because the scale enlarges the short
 # weight vectors of strong penalties, and with them the errors of the biases.
 TRIAL_GAP, FINAL_GAP = 1e-10, 1e-12
-# The search ends after two strengths in a row whose loss is this many times the best, because weak penalties take the
+# The search ends after two strengths in a row whose loss exceeds this multiple of the best, because weak penalties take the
 # most iterations. A smaller increase may be followed by a better strength: scaled margins are usable at any strength.
 MUCH_WORSE = 1.05
 SCALES = (1e-3, 1e6)  # bounds of the scale
@@ -37,7 +37,7 @@ BISECTIONS = 60  # of the interval between them
 
 
 @dataclass
-class LinearSvm(LinearModel):
+class LinearSvm(PenalisedScorer):
     """Support vector machines on standardised features, one for each class.
 
     `grid` contains strengths C in ascending order. The one with the lowest cross-entropy in a stratified
@@ -47,7 +47,7 @@ class LinearSvm(LinearModel):
     """
 
     kind: ClassVar[str] = "linear-svm"
-    learned: ClassVar[tuple[str, ...]] = (*LinearModel.learned, "scale_")
+    learned: ClassVar[tuple[str, ...]] = (*PenalisedScorer.learned, "scale_")
     grid: Annotated[tuple[float, ...], Above(0)] = SVM_GRID
     folds: Annotated[int, AtLeast(2)] = FOLDS
 
@@ -73,9 +73,9 @@ class LinearSvm(LinearModel):
         for trial in self.grid:
             found = machines.fit(1 - held, trial, found, TRIAL_GAP)
             trial_scale, loss = calibration.fit(machines.held_out_margins(held, found))
-            losses.append(loss)
-            if loss == min(losses):
+            if loss < min(losses, default=torch.inf):
                 best, scale, strength = found.mean(0, keepdim=True), trial_scale, trial
+            losses.append(loss)
             if min(losses[-2:]) > MUCH_WORSE * min(losses):
                 break
         (final,) = machines.fit(torch.ones_like(held[:1]), strength, best, FINAL_GAP)
@@ -101,7 +101,7 @@ class Machines:
     def fit(
         self, subsets: Float[Tensor, "F N"], strength: float, start: Float[Tensor, "F K E"] | None, gap: float
     ) -> Float[Tensor, "F K E"]:
-        """Return the weights of each machine. It ends on its own, so its iterations do not depend on other classes."""
+        """Return the weights of each machine. Its iterations do not depend on the other classes."""
         loss = SquaredHingeLoss(self.rows, self.signs.repeat(len(subsets), 1))
         shares = (subsets[:, None] * self.shares).flatten(0, 1)
         start = None if start is None else start.flatten(0, 1)[:, None]

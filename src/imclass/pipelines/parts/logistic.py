@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.targets import Targets
-from imclass.pipelines.linear_model import LinearModel, PrincipalAxes, check_counts, class_marks, fold_numbers
+from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, fold_numbers
 from imclass.pipelines.quasi_newton import LogisticLoss, minimise
 from imclass.pipelines.solvers.logistic import FOLDS, GRID, LogisticSolver
 
@@ -28,7 +28,7 @@ TRIAL_GAP, FINAL_GAP = 1e-5, 1e-12  # `gap` of `minimise` in cross-validation an
 
 
 @dataclass
-class Logistic(LinearModel):
+class Logistic(PenalisedScorer):
     """Logistic regression on standardised features: multinomial, or binary for each class if images may have several.
 
     `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified

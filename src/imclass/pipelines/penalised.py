@@ -20,7 +20,7 @@ SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the larg
 
 
 @dataclass
-class LinearModel(LinearScorer):
+class PenalisedScorer(LinearScorer):
     """A linear classifier. `fit` sets the learned arrays, then calls `set_link`."""
 
     learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
