@@ -218,14 +218,14 @@ def evaluate(
     """Score models on the images of a split. Return a row for each model and protocol, then the fused rows.
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
-    set's name, a folder, a CSV file, or a `Dataset` of N images. By default, the models are scored on the held-out part
-    of the data that they were trained on. Images that a model was trained on are left out and counted, wherever they
-    are stored, unless `trained` is "include". `protocol` determines which views of an image are scored; "center,flip"
-    yields two rows from one pass. `classes` maps the data's class names to the models'. `progress` is informed about
-    the progress of the work. `uses` lists the methods of the result that will be called, such as "plot": if the images'
-    labels do not allow one of them, `UserError` is raised before any image is scored. The result's `evaluation.scores`
-    is an N x K float32 array, and its `evaluation.targets` contains the labels of the N images. Raise `UserError` for
-    invalid arguments.
+    set's name, a folder, a CSV file, a list, or a `Dataset` of N images. By default, the models are scored on the
+    held-out part of the data that they were trained on. Images that a model was trained on are left out and counted,
+    wherever they are stored, unless `trained` is "include". `protocol` determines which views of an image are scored;
+    "center,flip" yields two rows from one pass. `classes` maps the data's class names to the models'. `progress` is
+    informed about the progress of the work. `uses` lists the methods of the result that will be called, such as "plot":
+    if the images' labels do not allow one of them, `UserError` is raised before any image is scored. The result's
+    `evaluation.scores` is an N x K float32 array, and its `evaluation.targets` contains the labels of the N images.
+    Raise `UserError` for invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     data = os.path.expanduser(data) if isinstance(data, str | Path) else data

@@ -41,8 +41,14 @@ def list_names(names: Sequence[str], max_names: int = 10) -> str:
     return text if len(names) <= max_names else f"{text} and {len(names) - max_names} more"
 
 
-MEASURE_TITLES = (("top1", "top-1"), ("top5", "top-5"), ("map", "mAP"), ("exact", "all labels right"))
-MAIN_MEASURES = ("top1", "map")  # the measures by which models are chosen, for one label per image and for several
+MEASURE_TITLES = (
+    ("top1", "top-1"),
+    ("top5", "top-5"),
+    ("balanced", "balanced accuracy"),
+    ("map", "mAP"),
+    ("exact", "all labels right"),
+)
+MAIN_MEASURES = ("top1", "map")  # the default measures by which models are chosen, for one label and for several
 MAX_NAME_COLUMNS = 32  # terminal columns for a class name
 
 
@@ -52,7 +58,7 @@ def measure_title(measure: str) -> str:
 
 
 def main_measure(metrics: Mapping[str, object]) -> str:
-    """Return the name of the measure in `metrics` by which models are chosen."""
+    """Return the name of the measure in `metrics` by which models are chosen by default."""
     return next(name for name in MAIN_MEASURES if name in metrics)
 
 

@@ -21,6 +21,7 @@ from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
+from imclass.core.targets import Targets, labels_of
 from imclass.core.text import printable_text
 from imclass.data.loader import ViewResult
 from imclass.data.threads import attempt, map_in_order
@@ -61,8 +62,9 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
     if not keeper.stopped:
         kept = table.usable_positions()
         numbers = numbers_of_seen(data)
-        targets = data.targets[kept].renumber(numbers, int(numbers.max()) + 1)
-        scorer.fit(table.features(kept), targets, int(numbers.max()) + 1)
+        targets, classes = data.targets[kept], int(numbers.max()) + 1
+        factors = image_weights(leg, targets)
+        scorer.fit(table.features(kept), targets.renumber(numbers, classes), classes, factors)
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
@@ -198,6 +200,12 @@ def count_images(leg: Leg, state: State, table: FeatureTable, model: LinearModel
     """Advance the state by one step. Record the fitted model's loss and how many images it classifies correctly."""
     kept, (weights, biases) = table.usable_positions(), model
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
-    targets = leg.loader.dataset.targets[kept].on_device("cpu")
-    loss = leg.stage.objective.loss(scores, targets).mean().item()
+    targets = leg.loader.dataset.targets[kept]
+    losses, factors = leg.stage.objective.loss(scores, targets.on_device("cpu")), image_weights(leg, targets)
+    loss = (losses if factors is None else losses * torch.from_numpy(factors)).mean().item()
     state.count(Gradients([], [], loss, loss, targets.count_correct(scores)), len(kept), len(table.refused))
+
+
+def image_weights(leg: Leg, targets: Targets) -> Float64[np.ndarray, "N"] | None:
+    """Return the factor of the loss of each image, or None if all are 1."""
+    return None if leg.class_weights is None else leg.class_weights[labels_of(targets, "--balance")]

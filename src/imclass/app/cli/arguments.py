@@ -266,12 +266,12 @@ class DataArguments:
         data check NAME|PATH              decode each image and list the unusable ones
         data export NAME|PATH --out DIR   write images as PNG files in class folders
 
-    NAME is a data set from the list; PATH is a folder or a CSV file."""
+    NAME is a data set from the list; PATH is a folder, a CSV file or a list (.txt)."""
 
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
     """get, check, export, or the data set to describe."""
     name: Annotated[str | None, Arg("[NAME|PATH]", positional=True)] = None
-    """Data set, folder, or CSV file of images and labels."""
+    """Data set, folder, CSV file or list (.txt) of images and labels."""
     out: Annotated[Path | None, Arg("DIR")] = None
     """export: folder to write to, new or empty."""
     split: Annotated[str | None, Arg("NAME", "test")] = None

@@ -26,6 +26,7 @@ MIN_TEXT_COLUMNS = 30  # columns; if a text has less room next to its option, it
 MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
+    "--costs.CLASS FACTOR": "factor of the loss of a class's images, to make mistakes on them more expensive",
     "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
 }
 

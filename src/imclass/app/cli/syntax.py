@@ -153,7 +153,8 @@ ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positio
 PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
 PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
 OptionalPaths: TypeAlias = Annotated[tuple[str, ...], Arg("[PATH ...]", text=PATHS_TEXT, positional=True)]
-DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
+DATA_TEXT = """Data set, folder, CSV file or list. A folder has a subfolder for each class. A CSV file lists images and
+labels; a .txt file has a path and a class on each line."""
 DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
 SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
 SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]

@@ -119,7 +119,7 @@ def prepare(
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
     sifted = {split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}
-    score = scorer(sifted, execution, data.facts.cut.old)
+    score = scorer(sifted, execution, config.balance != "none", data.facts.cut.old)
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
@@ -141,10 +141,13 @@ def prepare(
     return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
 
 
-def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, old: Sequence[str] = ()) -> SplitScorer:
+def scorer(
+    held_out: Mapping[str, SiftedSplit], execution: Execution, balanced: bool, old: Sequence[str] = ()
+) -> SplitScorer:
     """Return a function that scores a split, and counts the scored images that the weights were trained on.
 
-    `old` contains the classes that the model had before it grew.
+    If `balanced` is true, the main measure is the balanced accuracy. `old` contains the classes that the model had
+    before it grew.
     """
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
@@ -152,7 +155,8 @@ def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, old: Seque
         batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
         workers, strict = execution.workers, execution.strict
         found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
-        return with_old_classes(part.with_counts(found), old)
+        found = with_old_classes(part.with_counts(found), old)
+        return replace(found, main="balanced") if balanced else found
 
     return score
 

@@ -18,7 +18,7 @@ from imclass.app.runs.crossval import CrossValidation, prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
-from imclass.app.text.training import stop_message, training_summary
+from imclass.app.text.training import stop_message, training_summary, uneven_splits
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
@@ -114,5 +114,6 @@ def run_answer(run: Run, context: Context) -> Answer:
         "metrics": metrics,
         "refused": sorted(refused),
     }
+    uneven = uneven_splits(run, context)
     left_out = any(result["evaluated"] < result["total"] for result in metrics.values())
-    return Answer(record, training_summary(record), SOME_REFUSED if refused or left_out else DONE)
+    return Answer(record, training_summary(record, uneven), SOME_REFUSED if refused or left_out else DONE)

@@ -29,8 +29,8 @@ from imclass.pipelines.solvers.logistic import FOLDS
 # `gap` of `minimise` in cross-validation and in the final fit. The first is small because the scale enlarges the short
 # weight vectors of strong penalties, and with them the errors of the biases.
 TRIAL_GAP, FINAL_GAP = 1e-10, 1e-12
-# The search ends after two strengths in a row whose loss exceeds this multiple of the best, because weak penalties take the
-# most iterations. A smaller increase may be followed by a better strength: scaled margins are usable at any strength.
+# The search ends after two strengths in a row whose loss exceeds this multiple of the best, because weak penalties take
+# the most iterations. A smaller increase may be followed by a better strength: scaled margins are usable at any of them.
 MUCH_WORSE = 1.05
 SCALES = (1e-3, 1e6)  # bounds of the scale
 BISECTIONS = 60  # of the interval between them
@@ -60,7 +60,8 @@ class LinearSvm(PenalisedScorer):
     ) -> "LinearSvm":
         """Standardise the features, choose the strength and the scale, fit all images, and return the part.
 
-        `weights` contains the factor of each image's loss, in cross-validation as well.
+        `weights` contains the factor of each image's loss, in cross-validation as well. They do not affect how the
+        features are standardised.
         """
         check_counts(targets, classes, LinearSvmSolver.min_images)
         axes, (wanted, judged) = PrincipalAxes(x), class_marks(targets, classes)
