@@ -113,7 +113,7 @@ def check_counts(targets: Targets, classes: int, min_images: int) -> None:
             )
 
 
-def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:
+def solver_folds(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:
     """Return the fold of each image. The images of each class are divided equally among the folds.
 
     There are at most as many folds as images of the rarest class. An image with several classes counts as an image of

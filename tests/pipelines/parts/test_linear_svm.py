@@ -15,7 +15,7 @@ from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import quasi_newton
 from imclass.pipelines.parts import linear_svm
 from imclass.pipelines.parts.linear_svm import SVM_GRID, LinearSvm, Machines
-from imclass.pipelines.penalised import PrincipalAxes, class_marks, fold_numbers
+from imclass.pipelines.penalised import PrincipalAxes, class_marks, solver_folds
 from tests.pipelines.parts.test_logistic import clouds, standard_scores
 from tests.support.tolerance import assert_near
 
@@ -129,7 +129,7 @@ def test_strength_and_scale_have_the_lowest_cross_entropy_on_held_out_folds(link
     wanted, z = np.eye(3)[labels], standard_scores(x)
     targets = OneOf(labels) if link == "softmax" else AnyOf(wanted.astype(np.int8))
     grid = (1e-6, 3e-6, 1e-3, 1e-2, 0.1)
-    fitted, folds = LinearSvm(grid).fit(x, targets, 3), fold_numbers(targets, 3, 5)
+    fitted, folds = LinearSvm(grid).fit(x, targets, 3), solver_folds(targets, 3, 5)
     smooth = (90 * wanted + 1) / (90 + (3 if link == "softmax" else 2))
     losses, scales = [], []
     for strength in grid:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.targets import Targets
-from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, fold_numbers
+from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, solver_folds
 from imclass.pipelines.quasi_newton import LogisticLoss, SquaredHingeLoss, minimise
 from imclass.pipelines.solvers.linear_svm import SVM_GRID, LinearSvmSolver
 from imclass.pipelines.solvers.logistic import FOLDS
@@ -30,7 +30,7 @@ from imclass.pipelines.solvers.logistic import FOLDS
 # weight vectors of strong penalties, and with them the errors of the biases.
 TRIAL_GAP, FINAL_GAP = 1e-10, 1e-12
 # The search ends after two strengths in a row whose loss exceeds this multiple of the best, because weak penalties take
-# the most iterations. A smaller increase may be followed by a better strength: scaled margins are usable at any of them.
+# the most iterations. A smaller increase may precede a better strength, because scaled margins are usable at any strength.
 MUCH_WORSE = 1.05
 SCALES = (1e-3, 1e6)  # bounds of the scale
 BISECTIONS = 60  # of the interval between them
@@ -68,7 +68,7 @@ class LinearSvm(PenalisedScorer):
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         machines = Machines(axes.rows, 2 * wanted - 1, shares * judged)
         calibration = Calibration(LogisticLoss(axes.rows, wanted, judged, targets.link), shares)
-        held = functional.one_hot(torch.from_numpy(fold_numbers(targets, classes, self.folds))).double().T
+        held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T
         losses: list[float] = []
         found, best, scale, strength = None, None, 1.0, self.grid[0]
         for trial in self.grid:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.targets import Targets
-from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, fold_numbers
+from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, solver_folds
 from imclass.pipelines.quasi_newton import LogisticLoss, minimise
 from imclass.pipelines.solvers.logistic import FOLDS, GRID, LogisticSolver
 
@@ -56,7 +56,7 @@ class Logistic(PenalisedScorer):
         axes = PrincipalAxes(x)
         loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
-        groups = fold_numbers(targets, classes, self.folds)
+        groups = solver_folds(targets, classes, self.folds)
         used = int(groups.max()) + 1
         if len(self.grid) == 1 or used < 2:
             used, strength, start = 0, self.grid[len(self.grid) // 2], None
