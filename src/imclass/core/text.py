@@ -67,6 +67,24 @@ def percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:.2f}%"
 
 
+def duration_text(seconds: float) -> str:
+    """Return a duration as text: "12 ms", "4.9 s", "12 min" or "2.5 h"."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size_text(number: int | None) -> str:
+    """Return a number of bytes in a readable unit."""
+    if number is None:
+        return "unknown"
+    if number >= 2**30:
+        return f"{number / 2**30:.1f} GiB"
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number:,} bytes"
+
+
 def text_width(text: str) -> int:
     """Return the width of `text` in terminal columns: two for East Asian wide characters, none for combining marks."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -7,7 +7,7 @@ weights read the features from the store.
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -21,6 +21,7 @@ from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
+from imclass.core.runtime import Arithmetic, Runtime
 from imclass.core.targets import Targets, labels_of
 from imclass.core.text import printable_text
 from imclass.data.loader import ViewResult
@@ -28,6 +29,7 @@ from imclass.data.threads import attempt, map_in_order
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.layers.heads import linear_layer, without_last_layer
+from imclass.models.network import Network
 from imclass.models.views.batches import to_batch, views_per_batch
 from imclass.pipelines.part import LinearScorer
 from imclass.pipelines.parts.network_features import LAYER
@@ -81,7 +83,7 @@ class FeatureTable:
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state
         self.contents = leg.loader.dataset.contents().tolist()
-        self.rows = open_rows(leg.context.store, features_key(leg, state))
+        self.rows = open_rows(leg.context.store, features_key(leg, state.learner.network, state.runtime))
         self.known = self.rows.read(self.contents)
         self.refused: dict[int, Refused] = {}
 
@@ -146,12 +148,11 @@ class FeatureTable:
         return np.stack([self.known[self.contents[i]] for i in positions.tolist()])
 
 
-def features_key(leg: Leg, state: State) -> dict[str, object]:
+def features_key(leg: Leg, network: Network, used: Runtime) -> dict[str, object]:
     """Return everything that determines the exact features, except the images.
 
     The last layer is left out because it does not affect the features.
     """
-    network = state.learner.network
     tensors = {name: t for name, t in network.state_dict().items() if name not in network.class_tensors()}
     return {
         "network": leg.model.network,
@@ -159,9 +160,24 @@ def features_key(leg: Leg, state: State) -> dict[str, object]:
         "weights": tensors_digest({name: t for name, t in tensors.items() if not name.startswith("sides.")}),
         "preprocess": to_json(leg.preprocess),
         "layer": LAYER,
-        "runtime": to_json(state.runtime),
+        "runtime": to_json(used),
         "torch": torch.__version__,
     }
+
+
+def stored_arithmetic(leg: Leg, used: Runtime, candidates: Sequence[Arithmetic]) -> Arithmetic | None:
+    """Return the candidate in which the store has the features of most training images, or None.
+
+    The result is None as well if the store has less than half of them in any arithmetic.
+    """
+    key, contents = features_key(leg, leg.make().network, used), leg.loader.dataset.contents().tolist()
+    stored = {
+        candidate: open_rows(leg.context.store, key | {"runtime": to_json(replace(used, arithmetic=candidate))})
+        for candidate in candidates
+    }
+    counts = {candidate: rows.count(contents) for candidate, rows in stored.items()}
+    best = max(counts, key=counts.__getitem__)
+    return best if 2 * counts[best] >= len(contents) else None
 
 
 def engine_backed(state: State) -> NetworkBacked:

@@ -65,7 +65,8 @@ class TrainArguments:
     crossval: Annotated[int | None, Arg("K")] = None
     """Cross-validate in K folds. Each fold is a run in RUN/folds, and the model is the ensemble of their models."""
     dry_run: bool = False
-    """Check everything, print the configuration, and stop. Nothing is written."""
+    """Check everything, print the configuration and an estimate, and stop. The time, memory and disk space of the run
+    are extrapolated from steps of a few images. Nothing is written, and no weights are downloaded."""
     style: Literal["bar", "book"] = "bar"
     """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()

@@ -30,7 +30,7 @@ from imclass.pipelines.solvers.logistic import FOLDS
 # weight vectors of strong penalties, and with them the errors of the biases.
 TRIAL_GAP, FINAL_GAP = 1e-10, 1e-12
 # The search ends after two strengths in a row whose loss exceeds this multiple of the best, because weak penalties take
-# the most iterations. A smaller increase may precede a better strength, because scaled margins are usable at any strength.
+# the most iterations. A smaller increase may precede a better strength: scaled margins are usable at any strength.
 MUCH_WORSE = 1.05
 SCALES = (1e-3, 1e6)  # bounds of the scale
 BISECTIONS = 60  # of the interval between them
