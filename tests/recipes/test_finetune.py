@@ -57,6 +57,17 @@ def test_finetune_fits_the_last_layer_then_trains_all(place: Path, capsys: pytes
     assert solved["facts"]["folds"] == 3 and solved["images"] == 39
 
 
+def test_support_vector_machines_fit_the_last_layer(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("probe", "--solver.kind", "linear-svm", "--solver.grid", "0.001", "0.01", "--out", "run")
+    assert "linear-svm was fitted to the features of 48 images: scale " in capsys.readouterr().err
+    events = [json.loads(line) for line in (place / "run" / "log.jsonl").read_text().splitlines()]
+    (solved,) = (event for event in events if event["event"] == "solved")
+    assert set(solved["facts"]) == {"scale", "strength", "folds", "losses"}
+    assert set(solved["facts"]["losses"]) == {"0.001", "0.01"} and solved["facts"]["folds"] == 5
+    solver = provenance(place / "run").recipe["stages"][0]["solver"]
+    assert solver == {"kind": "linear-svm", "grid": [0.001, 0.01], "folds": 5}
+
+
 def test_a_finished_run_with_other_settings_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train("probe", "--out", "run")
     train("probe", "--out", "run")
@@ -80,6 +91,7 @@ def test_a_dry_run_shows_the_solver(place: Path, capsys: pytest.CaptureFixture[s
         (("--solver.kind", "magic"), "no solver is named 'magic'"),
         (("--solver.kind", "network-features"), "no solver is named 'network-features'"),
         (("--solver.folds", "0"), "--stages.0.solver.folds is 0; it must be at least 1"),
+        (("--solver.kind", "linear-svm", "--solver.folds", "1"), "--stages.0.solver.folds is 1; it must be at least 2"),
         (("--solver.grid", "1", "0.1"), "one or more strengths in ascending order"),
         (("--stages.0.epochs", "2"), "--stages.0.epochs is 2; it must be 1 in a stage of kind solve"),
         (("--stages.1.kind", "solve"), "--stages.1.optimiser is sgd; it must be left out in a stage of kind solve"),

@@ -1,4 +1,4 @@
-"""Minimisation of penalised logistic losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
+"""Minimisation of penalised losses by L-BFGS in float64 (Liu and Nocedal, Mathematical Programming 1989).
 
 The features are in principal-axis coordinates, where the matrix of second derivatives is nearly diagonal. Its
 approximate diagonal scales each estimate of its inverse, so a few dozen iterations are enough. Scores are linear in the
@@ -7,6 +7,7 @@ different weights for the images, run together, because reading the features tak
 """
 # Tested in tests/pipelines/parts/test_logistic.py
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 
@@ -21,21 +22,57 @@ MEMORY = 10  # the number of past steps from which the inverse is estimated
 MAX_ITERATIONS = 1_000
 MAX_HALVINGS = 40  # of one step
 SUFFICIENT = 1e-4  # the fraction of the decrease predicted by the gradient that a step must achieve (Armijo)
-MIN_CURVATURE = 1e-3  # a lower bound for a loss's second derivative with respect to a score, which is at most 0.25
+MIN_CURVATURE = 1e-3  # a lower bound for the mean second derivative of the losses with respect to the scores
 
 
 @dataclass(frozen=True, eq=False)
-class LogisticLoss:
-    """The losses of images, in nats, in each of F fits. The last column of `rows` consists of ones, for the biases."""
+class LinearLoss(ABC):
+    """The losses of N images in each of F fits. Each fit has K weight vectors, and K scores for every image."""
 
-    rows: Float[Tensor, "N E"]
-    wanted: Float[Tensor, "K N"]  # 1 for each class that an image has
-    judged: Float[Tensor, "K N"]  # 0 if it is not known whether an image has the class
-    link: Link
+    rows: Float[Tensor, "N E"]  # the last column consists of ones, for the biases
 
     def scores(self, weights: Float[Tensor, "F K E"]) -> Float[Tensor, "F K N"]:
         """Return the scores of each image."""
         return (weights.flatten(0, 1) @ self.rows.T).unflatten(0, weights.shape[:2])
+
+    def slope(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F K E"]:
+        """Return the gradient, with respect to the weights, of the sum of the losses weighted by `shares`."""
+        errors = shares[:, None] * self.errors(scores)
+        return (errors.flatten(0, 1) @ self.rows).unflatten(0, errors.shape[:2])
+
+    @property
+    @abstractmethod
+    def vectors(self) -> int:
+        """The number K of weight vectors in a fit."""
+
+    @abstractmethod
+    def losses(self, scores: Float[Tensor, "F K N"]) -> Float[Tensor, "F N"]:
+        """Return the loss of each image."""
+
+    @abstractmethod
+    def errors(self, scores: Float[Tensor, "F K N"]) -> Float[Tensor, "F K N"]:
+        """Return the derivative of each image's loss with respect to its scores."""
+
+    @abstractmethod
+    def curvature(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
+        """Return an approximate diagonal of the matrix of second derivatives.
+
+        The second derivatives of the losses with respect to the scores are replaced by their mean in each fit.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class LogisticLoss(LinearLoss):
+    """The losses of logistic regression, in nats."""
+
+    wanted: Float[Tensor, "K N"]  # 1 for each class that an image has
+    judged: Float[Tensor, "K N"]  # 0 if it is not known whether an image has the class
+    link: Link
+
+    @property
+    def vectors(self) -> int:
+        """The number of classes."""
+        return len(self.wanted)
 
     def losses(self, scores: Float[Tensor, "F K N"]) -> Float[Tensor, "F N"]:
         """Return the loss of each image."""
@@ -47,23 +84,52 @@ class LogisticLoss:
         """Return the probability of each class."""
         return scores.softmax(1) if self.link == "softmax" else scores.sigmoid()
 
-    def slope(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F K E"]:
-        """Return the gradient, with respect to the weights, of the sum of the losses weighted by `shares`."""
-        errors = shares[:, None] * self.judged * (self.posterior(scores) - self.wanted)
-        return (errors.flatten(0, 1) @ self.rows).unflatten(0, errors.shape[:2])
+    def errors(self, scores: Float[Tensor, "F K N"]) -> Float[Tensor, "F K N"]:
+        """Return the differences between the probabilities and the labels."""
+        return self.judged * (self.posterior(scores) - self.wanted)
 
     def curvature(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
-        """Return an approximate diagonal of the matrix of second derivatives.
-
-        The second derivatives of the losses with respect to the scores are replaced by their mean in each fit.
-        """
+        """Return an approximate diagonal of the matrix of second derivatives."""
         likely, weight = self.posterior(scores), shares[:, None] * self.judged
         mean = (weight * likely * (1 - likely)).sum((1, 2)) / weight.sum((1, 2))
         return (mean.clamp(MIN_CURVATURE, 0.25)[:, None] * (shares @ self.rows.square()))[:, None]
 
 
+@dataclass(frozen=True, eq=False)
+class SquaredHingeLoss(LinearLoss):
+    """The losses of F support vector machines, each of which separates two sets of images.
+
+    The loss of an image is the square of the amount by which its score times its sign falls short of 1.
+    """
+
+    signs: Float[Tensor, "F N"]  # 1 for the images of one set, and -1 for those of the other
+
+    @property
+    def vectors(self) -> int:
+        """The number of weight vectors of each machine."""
+        return 1
+
+    def shortfalls(self, scores: Float[Tensor, "F 1 N"]) -> Float[Tensor, "F N"]:
+        """Return the amounts whose squares are the losses."""
+        return (1 - self.signs * scores[:, 0]).clamp_min(0)
+
+    def losses(self, scores: Float[Tensor, "F 1 N"]) -> Float[Tensor, "F N"]:
+        """Return the loss of each image."""
+        return self.shortfalls(scores).square()
+
+    def errors(self, scores: Float[Tensor, "F 1 N"]) -> Float[Tensor, "F 1 N"]:
+        """Return the derivative of each image's loss with respect to its score."""
+        return (-2 * self.signs * self.shortfalls(scores))[:, None]
+
+    def curvature(self, scores: Float[Tensor, "F 1 N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F 1 E"]:
+        """Return an approximate diagonal of the matrix of second derivatives."""
+        tiny = torch.finfo(scores.dtype).tiny  # avoids division by 0 in a fit without images
+        mean = 2 * (shares * (self.shortfalls(scores) > 0)).sum(1) / shares.sum(1).clamp_min(tiny)
+        return (mean.clamp_min(MIN_CURVATURE)[:, None] * (shares @ self.rows.square())).clamp_min(tiny)[:, None]
+
+
 def minimise(
-    loss: LogisticLoss,
+    loss: LinearLoss,
     shares: Float[Tensor, "F N"],
     strength: float,
     start: Float[Tensor, "F K E"] | None,
@@ -77,7 +143,7 @@ def minimise(
     """
     ridge = torch.full_like(loss.rows[0], 1 / strength)
     ridge[-1] = 0  # biases are not penalised
-    shape = (len(shares), len(loss.wanted), loss.rows.shape[1])
+    shape = (len(shares), loss.vectors, loss.rows.shape[1])
     weights = loss.rows.new_zeros(shape) if start is None else start.clone()
 
     def value_of(scores: Tensor, weights: Tensor) -> Tensor:

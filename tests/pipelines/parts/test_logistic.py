@@ -12,7 +12,8 @@ from imclass.core.bounds import check_bounds
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import quasi_newton
-from imclass.pipelines.parts.logistic import GRID, Logistic, fold_numbers
+from imclass.pipelines.parts.logistic import GRID, Logistic
+from imclass.pipelines.penalised import solver_folds
 from imclass.pipelines.pipeline import Pipeline
 from tests.support.tolerance import assert_near
 
@@ -103,7 +104,7 @@ def test_cross_validation_weights_the_losses() -> None:
     x, labels = x[kept], labels[kept]
     weights, grid = balanced_weights(labels), (1e-4, 1e-3, 1e-2)
     fitted = Logistic(grid).fit(x, OneOf(labels), 3, weights)
-    folds, z, losses = fold_numbers(OneOf(labels), 3, 5), standard_scores(x), []
+    folds, z, losses = solver_folds(OneOf(labels), 3, 5), standard_scores(x), []
     for strength in grid:
         total = 0.0
         for fold in range(5):
@@ -119,7 +120,7 @@ def test_cross_validation_weights_the_losses() -> None:
 def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
     x, labels = clouds(90, 40, 3)
     fitted = Logistic().fit(x, OneOf(labels), 3)
-    folds, z, losses = fold_numbers(OneOf(labels), 3, 5), standard_scores(x), []
+    folds, z, losses = solver_folds(OneOf(labels), 3, 5), standard_scores(x), []
     for strength in GRID[: len(fitted.losses_)]:
         total = 0.0
         for fold in range(5):
@@ -145,12 +146,12 @@ def test_a_fit_is_repeatable_to_the_bit() -> None:
 @pytest.mark.parametrize("images", [6, 7, 20, 31])
 def test_each_class_is_divided_equally_among_the_folds(images: int) -> None:
     labels = np.arange(images) % 3 % 2
-    folds = fold_numbers(OneOf(labels), 2, 5)
+    folds = solver_folds(OneOf(labels), 2, 5)
     assert folds.max() + 1 == min(5, np.bincount(labels).min())
     shares = np.array([np.bincount(folds[labels == k], minlength=folds.max() + 1) for k in (0, 1)])
     assert (shares.max(1) - shares.min(1)).max() <= 1
     marks = np.stack([labels, np.arange(images) % 2], 1).astype(np.int8)
-    assert set(fold_numbers(AnyOf(marks), 2, 5)) == set(range(min(5, *marks.sum(0).tolist())))
+    assert set(solver_folds(AnyOf(marks), 2, 5)) == set(range(min(5, *marks.sum(0).tolist())))
 
 
 @pytest.mark.parametrize(("settings", "folds"), [({}, 3), ({"folds": 1}, 0), ({"grid": (0.5,)}, 0)])

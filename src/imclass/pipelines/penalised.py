@@ -1,0 +1,132 @@
+"""Linear classifiers of standardised features, with a penalty whose strength is chosen by cross-validation."""
+# Tested in tests/pipelines/parts/test_logistic.py
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from imclass.core.errors import UserError
+from imclass.core.targets import AnyOf, Link, Targets
+from imclass.pipelines.part import LinearScorer
+from imclass.pipelines.solvers.logistic import check_grid
+
+SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
+
+
+@dataclass
+class PenalisedScorer(LinearScorer):
+    """A linear classifier. `fit` sets the learned arrays, then calls `set_link`."""
+
+    learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
+    grid: tuple[float, ...]  # strengths C to choose from, in ascending order
+    folds: int  # the most folds in the cross-validation
+
+    def __post_init__(self) -> None:
+        self.link: Link = "softmax"
+
+    def check_together(self, at: str) -> None:
+        """Raise `UserError` for a grid that is empty or not in ascending order."""
+        check_grid(self.grid, at)
+
+    def set_link(self) -> None:
+        """Set the link that matches the targets to which the part was fitted."""
+        self.link = "sigmoid" if self.arrays()["sigmoid_"] else "softmax"
+
+    def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
+        """Set the learned arrays from a file, and the link that follows from them."""
+        super().restore(arrays, where)
+        self.set_link()
+
+    def scores(self, x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N K"]:
+        """Return the score of each class, which is linear in the features."""
+        weights, biases = self.linear_model()
+        scores: Float[np.ndarray, "N K"] = x @ weights.T + biases
+        return scores
+
+    def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
+        """Return the weights and biases to apply to features that have not been standardised."""
+        learned = self.arrays()
+        return learned["weights_"], learned["biases_"]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the strength, the number of folds (0: no cross-validation), and the loss at each strength tried."""
+        learned = self.arrays()
+        tried = dict(zip(map(str, self.grid), learned["losses_"].tolist(), strict=False))
+        return {"strength": learned["strength_"].item(), "folds": learned["folds_"].item(), "losses": tried}
+
+
+class PrincipalAxes:
+    """Standardised features, in float64, in the coordinates of their principal axes.
+
+    There are at most as many axes as images. The penalty on the weights is the same in these coordinates, and so is the
+    minimum. The coordinates are uncorrelated, so the solver needs fewer iterations.
+    """
+
+    def __init__(self, features: Float[np.ndarray, "N D"]) -> None:
+        """Standardise the features. Raise `UserError` if any are not finite."""
+        if not np.isfinite(features).all():
+            raise UserError("some features are not finite, so the network's weights are damaged; use another model")
+        x = torch.from_numpy(np.asarray(features, np.float64))
+        self.mean = x.mean(0)
+        spread = x.std(0, correction=0)
+        constant = spread <= 1e-7 * self.mean.abs()  # this much may come from rounding
+        self.spread = torch.where(constant, torch.ones_like(spread), spread)
+        standard = torch.where(constant, torch.zeros_like(x), (x - self.mean) / self.spread)
+        wide = x.shape[1] > len(x)
+        variances, axes = torch.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)
+        kept = variances > SMALLEST_AXIS * variances.max().clamp_min(1e-300)
+        variances, axes = variances[kept], axes[:, kept]
+        self.axes = standard.T @ axes / variances.sqrt() if wide else axes
+        self.rows = torch.cat([standard @ self.axes, torch.ones_like(x[:, :1])], 1)  # the column for the biases
+
+    def undo(self, found: Float[Tensor, "K E"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
+        """Convert weights and biases for the principal axes to weights and biases for the original features."""
+        weights = found[:, :-1] @ self.axes.T / self.spread
+        return weights, found[:, -1] - weights @ self.mean
+
+
+def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N"]]:
+    """Return two arrays of zeros and ones: which classes each image has, and for which classes it is annotated."""
+    if isinstance(targets, AnyOf):
+        marks = torch.from_numpy(targets.numpy().T.copy())
+        return (marks == 1).double(), (marks >= 0).double()
+    wanted = functional.one_hot(torch.from_numpy(targets.numpy()), classes).double().T.contiguous()
+    return wanted, torch.ones_like(wanted)
+
+
+def check_counts(targets: Targets, classes: int, min_images: int) -> None:
+    """Raise `UserError` if fewer than `min_images` images have a class, or if fewer than that do not have it."""
+    counts = targets.counts(classes)
+    without = (targets.numpy() == 0).sum(0) if isinstance(targets, AnyOf) else len(targets) - counts
+    for k in range(classes):
+        if min(counts[k], without[k]) < min_images:
+            raise UserError(
+                f"a linear classifier needs at least {min_images} training images with each class, and as many without "
+                f"it. For class number {k + 1}, there are {counts[k]} with it and {without[k]} without it; "
+                "add images, or remove the class"
+            )
+
+
+def solver_folds(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray, "N"]:
+    """Return the fold of each image. The images of each class are divided equally among the folds.
+
+    There are at most as many folds as images of the rarest class. An image with several classes counts as an image of
+    the rarest of them. Images are shuffled with a fixed seed, because neighbours in a folder are often similar.
+    """
+    counts = targets.counts(classes)
+    if isinstance(targets, AnyOf):
+        rarity = np.where(targets.numpy() == 1, counts, np.iinfo(np.int64).max)
+        groups = np.where((targets.numpy() == 1).any(1), rarity.argmin(1), classes)
+    else:
+        groups = targets.numpy()
+    order = np.random.default_rng(0).permutation(len(targets))
+    order = order[np.argsort(groups[order], kind="stable")]
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(len(order)) % min(folds, int(counts.min()))
+    return numbers
