@@ -55,11 +55,13 @@ def make(folder: Path) -> None:
     run("evaluate", RUN, "--plot", f"{folder}/confusion.png", "--mistakes", f"{folder}/mistakes.html")
     run("data", "export", "mnist-sample", "--split", "test", "--most", "10", "--out", f"{folder}/digits")
     run("features", RUN, f"{folder}/digits/7", "--layer", "features.0", "--grid", f"{folder}/maps.png")
+    run("features", RUN, "--data", "mnist-sample", "--map", f"{folder}/map.png", "--method", "tsne")
     run("report", RUN, "--out", f"{folder}/report.html")
     PICTURES.mkdir(exist_ok=True)
     keep(Path(RUN) / "curves.png", "curves.png")
     keep(folder / "confusion.png", "confusion.png")
     keep(folder / "maps.png", "maps.png")
+    keep(folder / "map.png", "map.png")
     photograph(folder / "report.html", "report.png", 900, 900)
     photograph(folder / "mistakes.html", "mistakes.png", 900, 745)
 

@@ -12,6 +12,7 @@ import pytest
 import imclass
 from imclass.app.evaluation.comparison import Contrast
 from imclass.app.evaluation.result import Result
+from imclass.app.features.result import Features
 from imclass.core.contracts import Evaluation, Refused
 from imclass.evaluation.measures.comparison import Change, Comparison
 from imclass.evaluation.results import ResultRow
@@ -22,6 +23,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
 FUNCTIONS = [name for name, home in imclass.HOMES.items() if home == "imclass.app.api"]
 VALUES = [
     Prediction,
+    Features,
     Result,
     ResultRow,
     Evaluation,

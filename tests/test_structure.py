@@ -184,9 +184,9 @@ def no_print(path: str, text: str) -> Iterator[str]:
 
 
 def argument_classes() -> set[str]:
-    """Return the classes that hold typed options: those of app/cli/arguments.py, and the request of `train`."""
+    """Return the classes that hold typed options: those of the verbs, of all verbs, and the request of `train`."""
     tree = ast.parse((SOURCE / "app" / "cli" / "arguments.py").read_text())
-    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"TrainRequest"}
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"CommonArguments", "TrainRequest"}
 
 
 def plain_arguments(path: str, text: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from imclass.data.loader import Batch, Loader, Part, is_identity
 from imclass.data.order import cut_batches, divide_batch
 from imclass.data.sets.folder import open_folder
 from imclass.data.source import DataLocation
+from imclass.data.subset import Subset
 from imclass.store.store import Store
 from tests.support.corpus import picture, rgb_png
 
@@ -252,6 +253,41 @@ def test_an_epoch_resumed_at_any_batch_continues_with_the_same_bits(
     for skip in range(len(whole)):
         assert_same(list(loader(folder, rules, workers).batches(2, skip)), whole[skip:])
     assert list(loader(folder, rules, workers).batches(2, len(whole))) == []
+
+
+@pytest.fixture(scope="module")
+def uneven(folder: Dataset) -> Dataset:
+    """Keep 18 images of the first class and 3 of each other class, four of them bad."""
+    kept = [i for k, group in enumerate(folder.targets.by_class(3)) for i in group[: 3 if k else 18]]
+    return Subset(folder, np.array(kept), "train", ("train",))
+
+
+@pytest.mark.parametrize("rules", [SHIFTS, (*PARTS, Tint())])
+def test_a_balanced_epoch_has_the_same_bits_however_it_is_loaded(uneven: Dataset, rules: Rules) -> None:
+    """Compare threads, memory and resumption. With one part, the views are those of three."""
+    whole = list(loader(uneven, rules, parts=3, balanced=True).batches(2))
+    for workers, memory, skip in ((2, 0, 0), (1, 2048, 1), (0, 0, 2)):
+        found = list(loader(uneven, rules, workers, memory, parts=3, balanced=True).batches(2, skip))
+        assert_same(found, whole[skip:])
+    for one, several in zip(loader(uneven, rules, balanced=True).batches(2), whole, strict=True):
+        assert torch.equal(one.parts[0].images, torch.cat([part.images for part in several.parts.values()]))
+        assert positions(one) == positions(several)
+
+
+@pytest.mark.parametrize("memory", [0, 2048])
+def test_a_balanced_epoch_draws_rare_classes_more_often(uneven: Dataset, memory: int) -> None:
+    batches = list(loader(uneven, (Tint(),), memory=memory, balanced=True).batches(0))
+    parts = [batch.parts[0] for batch in batches]
+    labels = uneven.targets.numpy()
+    refused = [next(i for i in range(24) if r.path.endswith(uneven.name(i))) for b in batches for r in b.refused]
+    drawn = np.bincount(labels[[*refused, *(i for batch in batches for i in positions(batch))]])
+    assert drawn.tolist() == [8, 8, 8] and len(refused) > len(set(refused))
+    views: dict[int, list[bytes]] = {}
+    for part in parts:
+        for i, image in zip(part.positions.tolist(), part.images.numpy(), strict=True):
+            views.setdefault(i, []).append(image.tobytes())
+    assert max(map(len, views.values())) > 2
+    assert all(len(set(each)) == len(each) for each in views.values())  # each repeat has another tint
 
 
 def test_every_image_is_used_or_refused_once_in_an_epoch(folder: Dataset) -> None:

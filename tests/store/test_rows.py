@@ -28,6 +28,12 @@ def test_rows_are_read_by_content(rows: Rows) -> None:
     assert all(np.array_equal(found[content], row) and row.dtype == np.float32 for content, row in ROWS.items())
 
 
+def test_rows_are_counted_by_content(rows: Rows) -> None:
+    assert rows.count(CONTENTS) == 0
+    rows.write(ROWS)
+    assert rows.count([*CONTENTS, 5]) == len(CONTENTS) and rows.count(CONTENTS[:2]) == 2
+
+
 def test_keys_have_separate_rows(rows: Rows) -> None:
     rows.write(ROWS)
     store = Store(rows.path.parents[1])

@@ -104,6 +104,23 @@ def test_the_total_adds_auxiliary_heads_with_their_weight(parts: int) -> None:
         assert_near(value, wanted, within=1e-4)
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+def test_losses_are_weighted_as_by_pytorch(parts: int) -> None:
+    """Compare with PyTorch's own weights of classes, divided by the number of images in the step."""
+    leg = leg_of(noise(7, 28, 1), Model("lenet-5"), 28, "grey", batch=7, micro_batches=parts)
+    weights = np.array([0.5, 2.0, 3.0, 1.0])
+    learner = enter_leg(replace(leg, class_weights=weights)).learner
+    (whole,) = leg_of(noise(7, 28, 1), Model("lenet-5"), 28, "grey", batch=7).loader.batches(0)
+    scores = learner.network(whole.parts[0].images)
+    labels = torch.from_numpy(whole.parts[0].targets.numpy())
+    wanted = functional.cross_entropy(scores, labels, torch.from_numpy(weights).float(), reduction="sum") / 7
+    found = gradients(leg, learner)
+    assert found.total == found.main == pytest.approx(wanted.item(), rel=1e-6)
+    for value, expected in zip(found.values, torch.autograd.grad(wanted, list(learner.parameters)), strict=True):
+        assert value is not None
+        assert_near(value, expected, within=1e-5)
+
+
 def test_dropout_follows_seed_step_and_part() -> None:
     leg = leg_of(noise(8, 28, 1), Model("lenet-5", dict(LENET)), 28, "grey", micro_batches=2)
     learner = enter_leg(leg).learner

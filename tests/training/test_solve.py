@@ -93,6 +93,25 @@ def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, conte
     assert solved.images == 36 and solved.facts == fitted.facts() and solved.solver == "logistic"
 
 
+@pytest.mark.parametrize("balance", ["weights", "sampler"])
+def test_a_solver_weights_the_classes(balance: str, tmp_path: Path, context: Context) -> None:
+    """Compare with a weighted fit. A run with a sampler gives the same bits, because a solver uses each image once."""
+    photos = tree(tmp_path / "photos", 5, ("cat", "dog", "emu"))
+    tree(photos, 20, ("cat",))
+    config = config_of(photos, balance=balance, costs={"emu": 3.0})
+    events = run(config, tmp_path / "run", context)
+    first = prepare(config, Run(tmp_path / "dry"), context, dry=True).legs[0].make()
+    images, targets = training_images(photos, context)
+    part = NetworkFeatures()
+    part.set_members({"eyes": first})
+    weights = np.array([24 / (3 * 16), 24 / (3 * 4), 3 * 24 / (3 * 4)])[targets.numpy()]
+    fitted = Logistic().fit(part.transform(images), targets, 3, weights)
+    written = load_network_classifier(tmp_path / "run")
+    assert_near(written.classify(images), fitted.scores(part.transform(images)).astype(np.float32), 1e-5)
+    (solved,) = (event for event in events if isinstance(event, Solved))
+    assert solved.facts == fitted.facts()
+
+
 def prepare_first(photos: Path, tmp_path: Path, context: Context) -> NetworkClassifier:
     """Return the initial classifier of a run."""
     return prepare(config_of(photos), Run(tmp_path / "dry"), context, dry=True).legs[0].make()

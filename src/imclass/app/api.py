@@ -13,6 +13,8 @@ from imclass.app.evaluation import result as results
 from imclass.app.evaluation.comparison import Contrast, check_comparison
 from imclass.app.evaluation.request import Evaluable, open_request
 from imclass.app.evaluation.result import Result
+from imclass.app.features import extract as extraction
+from imclass.app.features.result import Features
 from imclass.app.report import write as pages
 from imclass.app.runs import configure as configurations
 from imclass.app.runs import crossval as folds
@@ -157,6 +159,39 @@ def predict(
     return predictions(member, name_images(images), top, batch, workers, context.max_pixels)
 
 
+def features(
+    model: Location | Classifier,
+    images: Any = None,
+    *,
+    data: Location | Dataset | None = None,
+    split: str | None = None,
+    layer: str = "penultimate",
+    scales: str | Sequence[int] | None = None,
+    mirror: bool = False,
+    normalise: bool = False,
+    workers: int = 0,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+    progress: Progress | None = None,
+) -> Features:
+    """Return the outputs of a layer for images, as `Features` with an array of N rows.
+
+    The images are either `images`, in the forms that `predict` accepts, or a split of `data`, which is chosen as by
+    `evaluate`. The layer "penultimate" is the input of the last layer. For this layer, `scales` averages over whole
+    images whose shorter sides have these lengths, `mirror` averages over an image and its mirror image, and `normalise`
+    then divides each row by its Euclidean length. Images that cannot be used are left out and listed in `refused`.
+    Raise `UserError` for invalid arguments.
+    """
+    context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
+    options = extraction.feature_options(layer, scales, mirror, normalise, precision, workers)
+    model = os.path.expanduser(model) if isinstance(model, str | Path) else model
+    prepared = extraction.prepare_extraction(model, images, data, split, options, str(device), context, watcher)
+    return extraction.extract_features(prepared, workers, context.max_pixels, watcher)
+
+
 def evaluate(
     models: Evaluable | Sequence[Evaluable],
     data: Location | Dataset | None = None,
@@ -183,14 +218,14 @@ def evaluate(
     """Score models on the images of a split. Return a row for each model and protocol, then the fused rows.
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
-    set's name, a folder, a CSV file, or a `Dataset` of N images. By default, the models are scored on the held-out part
-    of the data that they were trained on. Images that a model was trained on are left out and counted, wherever they
-    are stored, unless `trained` is "include". `protocol` determines which views of an image are scored; "center,flip"
-    yields two rows from one pass. `classes` maps the data's class names to the models'. `progress` is informed about
-    the progress of the work. `uses` lists the methods of the result that will be called, such as "plot": if the images'
-    labels do not allow one of them, `UserError` is raised before any image is scored. The result's `evaluation.scores`
-    is an N x K float32 array, and its `evaluation.targets` contains the labels of the N images. Raise `UserError` for
-    invalid arguments.
+    set's name, a folder, a CSV file, a list, or a `Dataset` of N images. By default, the models are scored on the
+    held-out part of the data that they were trained on. Images that a model was trained on are left out and counted,
+    wherever they are stored, unless `trained` is "include". `protocol` determines which views of an image are scored;
+    "center,flip" yields two rows from one pass. `classes` maps the data's class names to the models'. `progress` is
+    informed about the progress of the work. `uses` lists the methods of the result that will be called, such as "plot":
+    if the images' labels do not allow one of them, `UserError` is raised before any image is scored. The result's
+    `evaluation.scores` is an N x K float32 array, and its `evaluation.targets` contains the labels of the N images.
+    Raise `UserError` for invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     data = os.path.expanduser(data) if isinstance(data, str | Path) else data

@@ -76,9 +76,10 @@ def load_network(
     context: Context,
     device: str = "cpu",
     note: Callable[[Sequence[str]], None] = ignore_notes,
+    arithmetic: Arithmetic = CHANNELS_LAST,
 ) -> NetworkClassifier:
     """Load a model that is a single network. Raise `UserError` for any other model, such as an ensemble."""
-    network = unpack.sole_network(load_classifier(model, context, device=device, note=note))
+    network = unpack.sole_network(load_classifier(model, context, arithmetic, device, note))
     if network is None:
         raise UserError(f"{model} is not a single network, so it has no layers; choose one of its members")
     return network

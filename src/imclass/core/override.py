@@ -25,7 +25,7 @@ from imclass.core.errors import UnknownKey, UserError
 from imclass.core.text import suggestion
 
 T = TypeVar("T")
-RATES_KEY = re.compile(r"(?:stages\.\d+\.)?rates\..+", re.DOTALL)  # a key that ends in a pattern for layer names
+NAME_KEY = re.compile(r"(?:(?:stages\.\d+\.)?rates|costs)\..+", re.DOTALL)  # ends in a layer pattern or a class
 EMPTY_LIST_WORD = "none"  # stands for an empty list of kinds on the command line
 
 
@@ -88,8 +88,8 @@ def is_in_dict(root: type, key: str) -> bool:
 
 
 def option_of(key: str) -> str:
-    """Return the command-line option for a key: hyphens replace underscores, except in patterns for layer names."""
-    return f"--{key if RATES_KEY.fullmatch(key) else key.replace('_', '-')}"
+    """Return the option for a key: hyphens replace underscores, except in the names of layers and classes."""
+    return f"--{key if NAME_KEY.fullmatch(key) else key.replace('_', '-')}"
 
 
 def without_none(kind: Any) -> Any:

@@ -64,6 +64,10 @@ class OneOf:
         """Return the name of each image's class."""
         return [classes[label] for label in self.numpy()]
 
+    def image_weights(self, class_weights: Float[Tensor, "K"]) -> Float[Tensor, "N"]:
+        """Return the weight of each image's class. Labels and weights must be on one device."""
+        return class_weights[torch.as_tensor(self.labels)]
+
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Count the images whose label has the highest score. Labels and scores must be on the same device."""
         return int(scores.argmax(1).eq(torch.as_tensor(self.labels)).sum())
@@ -171,6 +175,10 @@ class Soft:
     def on_device(self, device: str | torch.device) -> "Soft":
         """Return the targets with the class fractions as a tensor on `device`, for use in a loss."""
         return Soft(torch.as_tensor(self.rows).to(device))
+
+    def image_weights(self, class_weights: Float[Tensor, "K"]) -> Float[Tensor, "N"]:
+        """Return the mean weight of each image's classes. Fractions and weights must be on one device."""
+        return torch.as_tensor(self.rows).to(class_weights.dtype) @ class_weights
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
         """Return the number of images for which the class with the largest fraction has the highest score."""

@@ -41,8 +41,14 @@ def list_names(names: Sequence[str], max_names: int = 10) -> str:
     return text if len(names) <= max_names else f"{text} and {len(names) - max_names} more"
 
 
-MEASURE_TITLES = (("top1", "top-1"), ("top5", "top-5"), ("map", "mAP"), ("exact", "all labels right"))
-MAIN_MEASURES = ("top1", "map")  # the measures by which models are chosen, for one label per image and for several
+MEASURE_TITLES = (
+    ("top1", "top-1"),
+    ("top5", "top-5"),
+    ("balanced", "balanced accuracy"),
+    ("map", "mAP"),
+    ("exact", "all labels right"),
+)
+MAIN_MEASURES = ("top1", "map")  # the default measures by which models are chosen, for one label and for several
 MAX_NAME_COLUMNS = 32  # terminal columns for a class name
 
 
@@ -52,13 +58,31 @@ def measure_title(measure: str) -> str:
 
 
 def main_measure(metrics: Mapping[str, object]) -> str:
-    """Return the name of the measure in `metrics` by which models are chosen."""
+    """Return the name of the measure in `metrics` by which models are chosen by default."""
     return next(name for name in MAIN_MEASURES if name in metrics)
 
 
 def percent(share: float) -> str:
     """Return a fraction in [0, 1] as a percentage, or "-" for NaN."""
     return "-" if math.isnan(share) else f"{100 * share:.2f}%"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as text: "12 ms", "4.9 s", "12 min" or "2.5 h"."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size_text(number: int | None) -> str:
+    """Return a number of bytes in a readable unit."""
+    if number is None:
+        return "unknown"
+    if number >= 2**30:
+        return f"{number / 2**30:.1f} GiB"
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number:,} bytes"
 
 
 def text_width(text: str) -> int:

@@ -118,7 +118,7 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
         return LazySplits(tuple(opened), opened.__getitem__)
     nearest = suggestion(data, {name for name, entry in table.entries.items() if not is_for_paths(name, entry)})
     failures = "".join(f"\n  not imported: {failure}" for failure in table.failures)
-    fix = "Set --data to the name of a data set, a folder with one folder per class, or a CSV file"
+    fix = "Set --data to the name of a data set, a folder with one folder per class, a CSV file, or a list (.txt)"
     stop = "" if nearest.endswith("?") else "."
     raise UserError(f"no data set is named {data!r}{nearest}{stop} {fix}{failures}")
 

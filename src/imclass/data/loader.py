@@ -25,12 +25,15 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 from imclass.core.targets import StepTargets
 from imclass.data.augment import colour, window
+from imclass.data.balance import order_in_turns, repeat_ids
 from imclass.data.order import batch_count, cut_batches, divide_batch
 from imclass.data.threads import attempt, map_in_order
 
-Positions: TypeAlias = Int64[np.ndarray, "_"]  # in the data set
+# Images of an epoch. A ticket is the image's position in the data set, plus the data set's length times the repeat. The
+# repeat is 0 unless the epoch is balanced.
+Tickets: TypeAlias = Int64[np.ndarray, "_"]
 ViewResult: TypeAlias = Image | BadImage  # a view, or the error of a refused image
-PartPositions: TypeAlias = Mapping[int, Positions]  # the parts of a batch that one process decodes, keyed by number
+PartTickets: TypeAlias = Mapping[int, Tickets]  # the parts of a batch that one process decodes, keyed by number
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +67,10 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Views of the images at some positions.
+    """Views of some images.
 
     `good` is true for each image that could be decoded. `images` contains only the views of these images, and `refused`
-    describes the others, keyed by position.
+    describes the others, keyed by position or, within an epoch, by ticket.
     """
 
     images: UInt8[np.ndarray, "_ _ _ _"]
@@ -107,6 +110,7 @@ class Loader:
     pairs: bool = False  # whether each part needs at least two images, for batch norm
     workers: int = 0
     memory_mib: int = 2048
+    balanced: bool = False  # whether all classes are equally frequent in an epoch
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -184,8 +188,8 @@ class Loader:
         `mine` is called with the number of parts in a batch and returns the range of parts that this process decodes.
         """
         draws = Draws(self.seed).at_epoch(epoch)
-        order = cut_batches(draws.order(self.dataset.ids), self.batch, self.pairs)[skip:]
-        cuts = [divide_batch(positions, self.parts, self.pairs) for positions in order]
+        order = cut_batches(self.tickets(draws), self.batch, self.pairs)[skip:]
+        cuts = [divide_batch(tickets, self.parts, self.pairs) for tickets in order]
         shares = [{number: parts[number] for number in mine(len(parts))} for parts in cuts]
         views = self.from_memory(draws, shares) if self.in_memory else self.from_workers(draws, shares)
         with contextlib.closing(views):
@@ -194,26 +198,41 @@ class Loader:
                 parts = self.parts_of(next(views), share)
                 yield Batch(parts, len(cut), time.perf_counter() - began)
 
-    def from_memory(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
+    def tickets(self, draws: Draws) -> Tickets:
+        """Return the images of an epoch in order."""
+        ids = self.dataset.ids
+        if not self.balanced:
+            return draws.order(ids)
+        positions, repeats = order_in_turns(draws, ids, self.dataset.targets.strata(len(self.dataset.classes)))
+        return positions + len(ids) * repeats
+
+    def draw_ids(self, tickets: Tickets) -> Int64[np.ndarray, "_"]:
+        """Return the ids by which images are augmented."""
+        if not self.balanced:
+            return self.dataset.ids[tickets]
+        repeats, positions = np.divmod(tickets, len(self.dataset))
+        return repeat_ids(self.dataset.ids[positions], repeats)
+
+    def from_memory(self, draws: Draws, shares: Sequence[PartTickets]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, computed from the kept views."""
         kept, fill = self.kept, self.fill.numpy()
         for share in shares:
-            positions = all_positions(share)
+            tickets = all_tickets(share)
+            positions = tickets % len(self.dataset)
             good = kept.views.good[positions]
-            here = positions[good]
-            ids = self.dataset.ids[here]
+            here, ids = positions[good], self.draw_ids(tickets[good])
             windows = window.choose(kept.sizes[here], self.augment, draws, ids)
             images = window.apply_windows(kept.views.images[kept.rows[here]].transpose(0, 3, 1, 2), windows, fill)
-            refused = {i: kept.views.refused[i] for i in positions[~good].tolist()}
+            refused = {i: kept.views.refused[i % len(self.dataset)] for i in tickets[~good].tolist()}
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
 
-    def from_workers(self, draws: Draws, shares: Sequence[PartPositions]) -> Generator[Views, None, None]:
+    def from_workers(self, draws: Draws, shares: Sequence[PartTickets]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches in advance."""
         height, width, channels = self.shape
-        stream = chain.from_iterable(all_positions(share).tolist() for share in shares)
+        stream = chain.from_iterable(all_tickets(share).tolist() for share in shares)
         with contextlib.closing(self.map_images(partial(self.augmented_view, draws), stream)) as results:
             for share in shares:
-                yield take_views(all_positions(share), results, (channels, height, width))
+                yield take_views(all_tickets(share), results, (channels, height, width))
 
     def map_images(
         self, function: Callable[[int], ViewResult], positions: Iterable[Any]
@@ -230,49 +249,49 @@ class Loader:
 
         return attempt(self.dataset, view, i)
 
-    def augmented_view(self, draws: Draws, i: int) -> ViewResult:
+    def augmented_view(self, draws: Draws, ticket: int) -> ViewResult:
         """Return the augmented view of one image, C H W."""
-        ids = self.dataset.ids[i : i + 1]
+        ids = self.draw_ids(np.array([ticket]))
 
         def view(image: Image) -> Image:
             windows = window.choose(np.array([image.shape[:2]], np.int64), self.augment, draws, ids)
             one = window.render_view(image, windows, self.preprocess).transpose(2, 0, 1)[None]
             return colour.paint(window.apply_windows(one, windows, self.fill.numpy()), self.augment, draws, ids)[0]
 
-        return attempt(self.dataset, view, i)
+        return attempt(self.dataset, view, ticket % len(self.dataset))
 
-    def parts_of(self, views: Views, share: PartPositions) -> Mapping[int, Part]:
+    def parts_of(self, views: Views, share: PartTickets) -> Mapping[int, Part]:
         """Divide the views of a batch into the batch's parts. The images of a part are a slice of `views.images`."""
         images = torch.from_numpy(views.images)
         parts: dict[int, Part] = {}
         start = at = 0  # the part's first row in `images`, and its first position in the batch
-        for number, positions in share.items():
-            good = views.good[at : at + len(positions)]
-            here = positions[good]
+        for number, tickets in share.items():
+            good = views.good[at : at + len(tickets)]
+            here = tickets[good] % len(self.dataset)
             parts[number] = Part(
                 images=images[start : start + len(here)],
                 targets=self.dataset.targets[here],
                 ids=self.dataset.ids[here],
                 positions=here,
-                refused=tuple(views.refused[i] for i in positions[~good].tolist()),
+                refused=tuple(views.refused[i] for i in tickets[~good].tolist()),
             )
             start += len(here)
-            at += len(positions)
+            at += len(tickets)
         return parts
 
 
-def all_positions(share: PartPositions) -> Positions:
-    """Return the positions of the images in all parts, one part after another."""
+def all_tickets(share: PartTickets) -> Tickets:
+    """Return the images in all parts, one part after another."""
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])  # the empty array is for a share without parts
 
 
-def take_views(positions: Positions, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
-    """Take one result for each position, and combine the results into `Views`."""
-    images = np.empty((len(positions), *shape), np.uint8)
-    good = np.zeros(len(positions), bool)
+def take_views(tickets: Tickets, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
+    """Take one result for each image, and combine the results into `Views`."""
+    images = np.empty((len(tickets), *shape), np.uint8)
+    good = np.zeros(len(tickets), bool)
     refused: dict[int, Refused] = {}
     kept = 0
-    for k, (i, result) in enumerate(zip(positions.tolist(), islice(results, len(positions)), strict=True)):
+    for k, (i, result) in enumerate(zip(tickets.tolist(), islice(results, len(tickets)), strict=True)):
         if isinstance(result, BadImage):
             refused[i] = Refused(result.path, result.code, result.detail)
         else:

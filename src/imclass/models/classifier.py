@@ -34,7 +34,7 @@ from imclass.models.analysis.surgery import fold_batch_norms
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
 from imclass.models.layers.initialisers import INITIALISERS
-from imclass.models.layers.sizes import BatchNormBypass
+from imclass.models.layers.sizes import BatchNormBypass, empty_batch_outputs
 from imclass.models.network import Network
 from imclass.store.context import Context, find_in
 
@@ -254,17 +254,16 @@ def check_forward(network: Network, name: str, size: int, w_in: int, classes: in
     network.eval()
     with torch.inference_mode(), BatchNormBypass():
         try:
-            scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
+            scores = empty_batch_outputs(network, (w_in, size, size))
+            if getattr(scores, "shape", None) != (0, classes):
+                scores = network(torch.zeros(1, w_in, size, size, device=network.mean.device))
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            raise UserError(
-                f"{name} cannot process {w_in} x {size} x {size} pixels: {str(error).splitlines()[0]}"
-            ) from None
-    if scores.shape != (1, classes):
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{name} cannot process {w_in} x {size} x {size} pixels: {reason}") from None
+    if scores.shape not in ((0, classes), (1, classes)):
         found = " x ".join(map(str, scores.shape[1:]))
-        raise UserError(
-            f"{name} returns {found} scores per image, but there are {classes} classes. Its head must return one score "
-            "per class"
-        )
+        fix = "Its head must return one score per class"
+        raise UserError(f"{name} returns {found} scores per image, but there are {classes} classes. {fix}")
 
 
 def changed_options(entry: NetworkEntry, row: Any) -> str:

@@ -106,6 +106,15 @@ class LinearScorer(Scorer):
     """A last part whose scores are linear in its input, so that it can become the last layer of a network."""
 
     @abstractmethod
+    def fit(
+        self, x: Any, targets: Targets, classes: int, weights: Float[np.ndarray, "N"] | None = None
+    ) -> "LinearScorer":
+        """Learn from the predecessor's output for the training images, and return the part.
+
+        `weights` contains the factor of each image's loss. None stands for 1.
+        """
+
+    @abstractmethod
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
         """Return the weights and biases to apply to input that has not been standardised."""
 

@@ -1,61 +1,132 @@
-"""The outputs of one layer of a network for image files."""
+"""Features of images: the outputs of one layer of a network, or the input of its last layer."""
 
+import contextlib
+import tempfile
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Int64
 
-from imclass.core.contracts import Refused
+from imclass.core.contracts import Image, Refused
 from imclass.core.errors import BadImage, UserError
+from imclass.core.text import printable_text
 from imclass.models.analysis.activations import find_layer, output_of
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import to_batch
-from imclass.serving.inputs import Files, batch_items, decode_images
+from imclass.models.views.embedding import Embedding
+from imclass.pipelines.parts.network_features import LAYER
+from imclass.serving.inputs import NamedImage, batch_items
+
+LAYER_BATCH = 32  # images that pass through the network at a time if the outputs of a layer are recorded
+
+RowFunction = Callable[[Sequence[Image]], Float32[np.ndarray, "N ..."]]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A function from images to rows of numbers, with the name of the layer and the shape of a row."""
+
+    layer: str
+    shape: tuple[int, ...]
+    rows: RowFunction
+    batch: int  # images to pass at a time
+
+
+def choose_extractor(
+    classifier: NetworkClassifier,
+    layer: str | None = LAYER,
+    scales: tuple[int, ...] = (),
+    mirror: bool = False,
+    normalise: bool = False,
+) -> Extractor:
+    """Return the extractor for a layer, by name.
+
+    "penultimate" stands for the input of the last layer, and None for the first convolution.
+    `scales`, `mirror` and `normalise` are those of an `Embedding`. Raise `UserError` for an unknown layer, or for
+    options that do not fit it.
+    """
+    if layer == LAYER:
+        embedding = Embedding(classifier, scales, mirror, normalise)
+        return Extractor(LAYER, (embedding.width,), embedding, embedding.batch)
+    options = {"--scales": bool(scales), "--mirror": mirror, "--normalise": normalise}
+    chosen = [option for option, given in options.items() if given]
+    name, module = find_layer(classifier.network, layer)
+    if chosen:
+        raise UserError(f"{chosen[0]} needs --layer {LAYER}, the input of the last layer; the layer is {name}")
+
+    def rows(images: Sequence[Image]) -> Float32[np.ndarray, "N ..."]:
+        views = np.stack([classifier.preprocess(image) for image in images])
+        return output_of(classifier, module, to_batch(views)).numpy()
+
+    size, w_in = classifier.preprocess.size, classifier.preprocess.w_in
+    return Extractor(name, rows([np.zeros((size, size, w_in), np.uint8)]).shape[1:], rows, LAYER_BATCH)
 
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """The outputs of a layer, one for each accepted file, in order. Files that cannot be used are in `refused`."""
+    """The rows of the images that could be used, in order. Images that could not be used are in `refused`."""
 
     layer: str
     outputs: Float[np.ndarray, "N ..."]
-    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    positions: Int64[np.ndarray, "N"]  # of these images among all
     refused: tuple[Refused, ...]
 
 
-def layer_outputs(
-    classifier: NetworkClassifier,
-    files: Files,
-    layer: str | None = None,
-    batch: int = 32,
-    workers: int = 0,
-    max_pixels: int | None = None,
+def extract_rows(
+    items: Generator[NamedImage, None, None],
+    extractor: Extractor,
+    folder: Path | None = None,
+    report: Callable[[int], None] = lambda done: None,
 ) -> LayerOutputs:
-    """Return the float32 outputs of `layer`, by default the first convolution, for all files that can be used.
+    """Return the float32 rows of all images that can be used.
 
-    Raise `UserError` for an unknown layer, or if no file can be used.
+    The rows are kept in a file without a name in `folder`, which the system removes when the array is no longer used.
+    They therefore need little memory, and an interrupted program leaves nothing behind. `report(done)` is called after
+    each batch of images. Raise `UserError` if a row is not finite, or if no image can be used.
     """
-    name, module = find_layer(classifier.network, layer)
-    outputs, paths, refused = [], [], []
-    for items in batch_items(decode_images(files, workers, max_pixels), batch):
-        refused += [Refused(path, bad.code, bad.detail) for path, bad in items if isinstance(bad, BadImage)]
-        kept = [(path, image) for path, image in items if not isinstance(image, BadImage)]
-        if kept:
-            paths += [path for path, _ in kept]
-            views = np.stack([classifier.preprocess(image) for _, image in kept])
-            outputs.append(output_of(classifier, module, to_batch(views)).numpy())
-    if not outputs:
-        first = f"{refused[0].path}: {refused[0].detail}"
-        raise UserError(f"could not use any file ({len(files)} refused). The first one: {first}")
-    return LayerOutputs(name, np.concatenate(outputs), tuple(paths), tuple(refused))
+    names: list[str] = []
+    positions: list[int] = []
+    refused: list[Refused] = []
+    with contextlib.closing(items), tempfile.TemporaryFile(dir=folder) as file:
+        for batch in batch_items(items, extractor.batch):
+            kept: list[Image] = []
+            for name, image in batch:
+                if isinstance(image, BadImage):
+                    refused.append(Refused(name, image.code, image.detail))
+                    continue
+                positions.append(len(names) + len(refused))
+                names.append(name)
+                kept.append(image)
+            if kept:
+                rows = extractor.rows(kept)
+                check_rows_finite(rows, names[-len(kept) :])
+                file.write(np.ascontiguousarray(rows).data)
+            report(len(names) + len(refused))
+        if not names:
+            first = f"{refused[0].path}: {refused[0].detail}" if refused else "there are no images"
+            raise UserError(f"could not use any file ({len(refused)} refused). The first one: {first}")
+        file.flush()
+        outputs = np.memmap(file, np.float32, "c", shape=(len(names), *extractor.shape))
+    return LayerOutputs(extractor.layer, outputs, tuple(names), np.array(positions, np.int64), tuple(refused))
 
 
-def first_maps(found: LayerOutputs) -> Float[np.ndarray, "N H W"]:
-    """Return the feature maps of the first file. Raise `UserError` if the layer does not return maps."""
-    first = found.outputs[0]
-    if first.ndim != 3:
+def check_rows_finite(rows: Float[np.ndarray, "n ..."], names: Sequence[str]) -> None:
+    """Raise `UserError` if a row contains NaN or infinity. The message names the first image with such a row."""
+    wrong = np.flatnonzero(~np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+    if len(wrong):
         raise UserError(
-            f"layer {found.layer!r} returns {' x '.join(map(str, first.shape))} numbers per image instead of maps; "
-            "--grid needs a convolution, pooling or activation layer before the head"
+            f"the features of {printable_text(names[wrong[0]])} are not finite. The weights of the network are "
+            "damaged, or --precision bf16 is too coarse; use another model, or --precision fp32"
         )
-    return np.asarray(first)
+
+
+def check_maps_shape(extractor: Extractor) -> None:
+    """Raise `UserError` if the layer does not return maps."""
+    if len(extractor.shape) != 3:
+        raise UserError(
+            f"layer {extractor.layer!r} returns {' x '.join(map(str, extractor.shape))} numbers per image instead of "
+            "maps; --grid needs a convolution, pooling or activation layer before the head"
+        )

@@ -39,6 +39,14 @@ class Rows:
                     found[content] = np.frombuffer(row[0], "<f4")
         return found
 
+    def count(self, contents: Iterable[int]) -> int:
+        """Return how many images with these content hashes have a row. Checksums are not compared."""
+        with open_database(self.path) as database:
+            if database is not None:
+                held = {content for (content,) in database.execute("SELECT content FROM rows")}
+                return len(held.intersection(map(signed_number, contents)))
+        return 0
+
     def write(self, rows: Mapping[int, Float32[np.ndarray, "D"]]) -> None:
         """Store rows and replace earlier ones with the same keys. Do nothing if the store is not writable."""
         packed = [(signed_number(content), row.astype("<f4").tobytes()) for content, row in rows.items()]

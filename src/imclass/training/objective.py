@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -16,7 +17,7 @@ from imclass.core.config import Objective
 from imclass.core.errors import UserError
 from imclass.core.randomness import part_seed
 from imclass.core.runtime import Arithmetic, reseed
-from imclass.core.targets import StepTargets
+from imclass.core.targets import AnyOf, StepTargets
 from imclass.data.loader import Part
 from imclass.models.arithmetic.precision import forward, outputs
 from imclass.models.classifier import NetworkClassifier
@@ -63,6 +64,7 @@ class Learner:
     norms: Sequence[_BatchNorm]  # the batch norms whose running statistics are updated
     arithmetic: Arithmetic
     seed: int
+    class_weights: Float32[Tensor, "K"] | None = None  # factors of the losses of each class's images
 
     @property
     def network(self) -> Network:
@@ -110,7 +112,10 @@ class Learner:
         return main, main + self.network.side_weight * auxiliary / images
 
     def image_losses(self, scores: Tensor, targets: StepTargets) -> Tensor:
-        """Return the loss of each image. Raise `UserError` if the objective does not return one loss per image."""
+        """Return the loss of each image, multiplied by the weight of its class.
+
+        Raise `UserError` if the objective does not return one loss per image.
+        """
         losses = self.objective.loss(scores.float(), targets)
         if losses.shape != (len(targets),):
             form = " x ".join(map(str, losses.shape)) or "one number"
@@ -120,4 +125,6 @@ class Learner:
         if scores.requires_grad and not losses.requires_grad:
             problem = f"the loss of objective {self.objective.kind} has no gradient"
             raise UserError(f"{problem}; compute it from the scores without `detach` or numpy")
-        return losses
+        if self.class_weights is None or isinstance(targets, AnyOf):
+            return losses
+        return losses * targets.image_weights(self.class_weights)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8, UInt64
+from jaxtyping import Float, Float32, Float64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
@@ -16,6 +16,7 @@ from imclass.core.contracts import Dataset, Evaluation, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
+from imclass.data.balance import class_weights
 from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
 from imclass.models.beginning import begin
@@ -44,6 +45,7 @@ class Leg:
     score: SplitScorer
     context: Context
     seed: int  # of the random weights
+    class_weights: Float64[np.ndarray, "K"] | None = None  # factors of the losses of each class's images; None: all 1
     last_epoch: int  # the run's number of epochs up to the end of the leg, if no earlier leg ends early
     previous: str = ""  # the name of the previous leg
     skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
@@ -66,6 +68,11 @@ class Leg:
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
         """Return a copy of the leg that subtracts the mean image `mean` and pads with that image's mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
+
+    def weights_on(self, device: str) -> Float32[Tensor, "K"] | None:
+        """Return the class weights for a loss on a device."""
+        weights = self.class_weights
+        return None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(device)
 
     @property
     def folder(self) -> str:
@@ -167,6 +174,7 @@ def plan(
             score=score,
             context=context,
             seed=config.seed,
+            class_weights=weights_of(config, stage, splits.train),
             contents=splits.contents,
             previous=legs[-1].name if legs else "",
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
@@ -223,7 +231,17 @@ def loader_of(
         pairs=pairs,
         workers=execution.workers,
         memory_mib=execution.memory,
+        balanced=config.balance == "sampler",
     )
+
+
+def weights_of(config: Training, stage: Stage, train: Dataset) -> Float64[np.ndarray, "K"] | None:
+    """Return the factors of the losses of each class's images in a stage, or None if all are 1.
+
+    A solver uses each image once, so a solver weights the classes where other stages balance them by a sampler.
+    """
+    balanced = config.balance == "weights" or (config.balance == "sampler" and stage.kind == "solve")
+    return class_weights(train.targets.counts(len(train.classes)), train.classes, balanced, config.costs)
 
 
 def colour_of(mean: Sequence[float]) -> UInt8[Tensor, "C"]:

@@ -22,12 +22,15 @@ from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset, NetworkBacked, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import SolvedStage, tensors_digest
+from imclass.core.runtime import Arithmetic, Runtime
+from imclass.core.targets import Targets, labels_of
 from imclass.core.text import printable_text
 from imclass.data.loader import ViewResult
 from imclass.data.threads import attempt, map_in_order
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.classifier import NetworkClassifier
 from imclass.models.layers.heads import linear_layer, without_last_layer
+from imclass.models.network import Network
 from imclass.models.views.batches import to_batch, views_per_batch
 from imclass.pipelines.part import LinearScorer
 from imclass.pipelines.parts.network_features import LAYER
@@ -63,8 +66,9 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
     if not keeper.stopped:
         kept = table.usable_positions()
         numbers = numbers_of_seen(data)
-        targets = data.targets[kept].renumber(numbers, int(numbers.max()) + 1)
-        scorer.fit(table.features(kept), targets, int(numbers.max()) + 1)
+        targets, classes = data.targets[kept], int(numbers.max()) + 1
+        factors = image_weights(leg, targets)
+        scorer.fit(table.features(kept), targets.renumber(numbers, classes), classes, factors)
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
     if keeper.stopped:
         yield keeper.save(leg, state)
@@ -83,9 +87,9 @@ class FeatureTable:
 
     def __init__(self, leg: Leg, state: State) -> None:
         self.leg, self.state = leg, state
-        self.size = batch_size(leg, state)
+        self.size = batch_size(leg, state.runtime)
         self.contents = leg.loader.dataset.contents().tolist()
-        self.rows = open_rows(leg.context.store, features_key(leg, state))
+        self.rows = open_rows(leg.context.store, features_key(leg, state.learner.network, state.runtime))
         self.known = self.rows.read(self.contents)
         self.refused: dict[int, Refused] = {}
 
@@ -149,17 +153,16 @@ class FeatureTable:
         return np.stack([self.known[self.contents[i]] for i in positions.tolist()])
 
 
-def batch_size(leg: Leg, state: State) -> int:
+def batch_size(leg: Leg, used: Runtime) -> int:
     """Return the number of views in each batch."""
-    return GPU_BATCH if state.runtime.device != "cpu" else min(CPU_BATCH, views_per_batch(leg.preprocess))
+    return GPU_BATCH if used.device != "cpu" else min(CPU_BATCH, views_per_batch(leg.preprocess))
 
 
-def features_key(leg: Leg, state: State) -> dict[str, object]:
+def features_key(leg: Leg, network: Network, used: Runtime) -> dict[str, object]:
     """Return everything that determines the exact features, except the images.
 
     The last layer is left out because it does not affect the features.
     """
-    network = state.learner.network
     tensors = {name: t for name, t in network.state_dict().items() if name not in network.class_tensors()}
     return {
         "network": leg.model.network,
@@ -167,11 +170,26 @@ def features_key(leg: Leg, state: State) -> dict[str, object]:
         "weights": tensors_digest({name: t for name, t in tensors.items() if not name.startswith("sides.")}),
         "preprocess": to_json(leg.preprocess),
         "layer": LAYER,
-        "batch": batch_size(leg, state),
-        "runtime": to_json(state.runtime),
+        "batch": batch_size(leg, used),
+        "runtime": to_json(used),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
+
+
+def stored_arithmetic(leg: Leg, used: Runtime, candidates: Sequence[Arithmetic]) -> Arithmetic | None:
+    """Return the candidate in which the store has the features of most training images, or None.
+
+    The result is None as well if the store has less than half of them in any arithmetic.
+    """
+    key, contents = features_key(leg, leg.make().network, used), leg.loader.dataset.contents().tolist()
+    stored = {
+        candidate: open_rows(leg.context.store, key | {"runtime": to_json(replace(used, arithmetic=candidate))})
+        for candidate in candidates
+    }
+    counts = {candidate: rows.count(contents) for candidate, rows in stored.items()}
+    best = max(counts, key=counts.__getitem__)
+    return best if 2 * counts[best] >= len(contents) else None
 
 
 def engine_backed(state: State) -> NetworkBacked:
@@ -210,6 +228,12 @@ def count_images(leg: Leg, state: State, table: FeatureTable, model: LinearModel
     """Advance the state by one step. Record the fitted model's loss and how many images it classifies correctly."""
     kept, (weights, biases) = table.usable_positions(), model
     scores = torch.from_numpy(table.features(kept) @ weights.T + biases)
-    targets = leg.loader.dataset.targets[kept].on_device("cpu")
-    loss = leg.stage.objective.loss(scores, targets).mean().item()
+    targets = leg.loader.dataset.targets[kept]
+    losses, factors = leg.stage.objective.loss(scores, targets.on_device("cpu")), image_weights(leg, targets)
+    loss = (losses if factors is None else losses * torch.from_numpy(factors)).mean().item()
     state.count(Gradients([], [], loss, loss, targets.count_correct(scores)), len(kept), len(table.refused))
+
+
+def image_weights(leg: Leg, targets: Targets) -> Float64[np.ndarray, "N"] | None:
+    """Return the factor of the loss of each image, or None if all are 1."""
+    return None if leg.class_weights is None else leg.class_weights[labels_of(targets, "--balance")]

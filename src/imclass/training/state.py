@@ -14,6 +14,7 @@ from imclass.core.contracts import Evaluation
 from imclass.core.model_file import SolvedStage, without_prefix
 from imclass.core.runtime import Runtime
 from imclass.core.targets import AnyOf
+from imclass.core.text import MAIN_MEASURES, measure_title
 from imclass.data.subset import VALIDATION
 from imclass.models.arithmetic.precision import set_memory_format
 from imclass.models.beginning import begin
@@ -43,6 +44,7 @@ class State:
     errors: list[float] = field(default_factory=list)  # the leg's training error, for each epoch
     best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
     best_main: float = -1.0  # the best main measure on validation
+    main: str = ""  # the name of that measure
     thresholds: tuple[float, ...] = ()  # for each class if images may have several; fitted when validation was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep, keyed by split
     solved: dict[str, SolvedStage] = field(default_factory=dict)  # of all legs, keyed by the leg's folder
@@ -82,6 +84,7 @@ class State:
             norms=norms.tracked_norms(network),
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
+            class_weights=leg.weights_on(self.runtime.device),
         )
         self.first = self.at
         self.history, self.errors = [], []
@@ -110,6 +113,7 @@ class State:
             "history": self.history,
             "errors": self.errors,
             "best_main": self.best_main,
+            "main": self.main,
             "thresholds": list(self.thresholds),
             "metrics": self.metrics,
             "solved": to_json(self.solved),
@@ -125,7 +129,8 @@ class State:
         self.metrics = dict(record["metrics"])
         self.solved = {folder: from_json(SolvedStage, solved) for folder, solved in record["solved"].items()}
         self.history, self.errors = list(record["history"]), list(record["errors"])
-        self.best_main, self.thresholds = record["best_main"], tuple(record["thresholds"])
+        self.best_main, self.main = record["best_main"], record["main"]
+        self.thresholds = tuple(record["thresholds"])
         self.best = without_prefix(checkpoint.tensors, "best.")
         self.rewind(checkpoint.tensors)
 
@@ -184,7 +189,8 @@ class State:
         if split != VALIDATION:
             self.metrics[split] = summarise_evaluation(result)
             return False
-        value, targets = result.measures[result.main], result.targets
+        self.main = result.main
+        value, targets = result.measures[self.main], result.targets
         self.history.append(value)
         better = value > self.best_main
         if better:
@@ -228,4 +234,5 @@ class State:
         if not self.best:
             return "last step"
         epoch = self.history.index(max(self.history)) + (0 if leg.stage.keep_start else 1)
-        return f"best on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"
+        best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
+        return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"

@@ -9,8 +9,10 @@ import pytest
 
 from imclass.app.cli.arguments import VERBS, CommonArguments
 from imclass.app.cli.help import bold, heading, help_row, overview, verb_help, width
+from imclass.app.cli.main import main
 from imclass.app.cli.syntax import Arg, Argument, syntax_of
 from imclass.app.cli.words import option_hints
+from imclass.app.runs.configure import recipes
 
 LONGEST_SCREEN = 40  # lines
 
@@ -108,3 +110,17 @@ def test_only_terminals_get_styles(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert ("\x1b[1m" in bold("a")) == styled and ("\x1b[" in heading("a")) == styled
+
+
+@pytest.mark.parametrize("recipe", sorted(recipes().entries))
+def test_the_fields_of_every_recipe_are_listed(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", recipe, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--seed 0" in shown and ("--stages.0.kind" in shown or "--kind" in shown)
+
+
+def test_a_stage_lists_only_the_fields_that_it_uses(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "finetune", "--help"])
+    shown = capsys.readouterr().out
+    assert "--stages.0.solver.folds 5" in shown and "--stages.0.batch" not in shown
+    assert "--stages.1.batch 32" in shown and "--stages.1.rates.head 1.0" in shown

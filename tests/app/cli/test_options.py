@@ -29,6 +29,7 @@ OTHERS = {
     "patience": "4 --validation 0.25",
     "keep-start": "--keep-start",
     "epochs": "3",
+    "minutes": "1.5",
     "batch": "12",
     "micro-batches": "2",
     "data": "pets",
@@ -91,7 +92,7 @@ def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def dry(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """Return the config that a dry run prints."""
-    assert main(["train", *words, "--dry-run"]) == 0
+    assert main(["train", *words, "--dry-run", "--json"]) == 0
     return merge_configs(json.loads(capsys.readouterr().out))
 
 
@@ -110,7 +111,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
         patched.chdir(tmp_path_factory.mktemp("before"))
         tree(Path("pets"), per_class=20, side=32)
-        assert main(["train", *PETS, "--dry-run"]) == 0
+        assert main(["train", *PETS, "--dry-run", "--json"]) == 0
     return by_option(merge_configs(json.loads(printed.getvalue())))
 
 

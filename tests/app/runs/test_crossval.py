@@ -252,7 +252,7 @@ def test_the_terminal_shows_folds_spread_interval_and_confusion(capsys: pytest.C
 
 
 def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(f"{COMMAND} {FOLDS} --out dry --dry-run")) == 0
+    assert main(shlex.split(f"{COMMAND} {FOLDS} --out dry --dry-run --json")) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["crossval"] == 2 and record["training"]["split"] == {"kind": "share", "test": 0.2}
     assert not Path("dry").exists()

@@ -11,16 +11,21 @@ from imclass.core.contracts import Evaluation, Refused
 from imclass.core.targets import OneOf
 from imclass.core.text import text_width
 from imclass.evaluation.measures.intervals import wilson_interval
-from imclass.evaluation.measures.single_label import brier_score, class_rows, confusion_counts, predictions
+from imclass.evaluation.measures.single_label import (
+    brier_score,
+    class_rows,
+    confusion_counts,
+    measures,
+    predictions,
+)
 
 
 def evaluation(
     predicted: list[int], labels: list[int], classes: tuple[str, ...], refused: tuple[Refused, ...] = ()
 ) -> Evaluation:
-    """Return an evaluation with these confident predictions and an invented top-5 accuracy."""
+    """Return an evaluation with these confident predictions, and an invented loss and top-5 accuracy."""
     scores = 9 * np.eye(len(classes), dtype=np.float32)[predicted]
-    hits = float(np.mean(np.array(predicted) == np.array(labels)))
-    n = len(labels)
+    n, found = len(labels), measures(scores, np.array(labels))
     return Evaluation(
         classes,
         OneOf(np.array(labels)),
@@ -28,7 +33,7 @@ def evaluation(
         np.arange(n),
         n + len(refused),
         refused,
-        {"loss": 0.25, "top1": hits, "top5": 0.9995},
+        {**found, "loss": 0.25, "top5": 0.9995},
     )
 
 
@@ -40,7 +45,7 @@ def test_the_summary_has_accuracy_interval_loss_and_counts() -> None:
     # Intervals are as in published tables of Wilson's score; 9.995 of 10 images count as 10.
     assert text.splitlines()[0] == "top-1 90.00% (59.58 to 98.21), top-5 99.95% (72.25 to 100.00)"
     recall, rest = text.splitlines()[1].split(" (", 1)
-    assert recall == "mean class recall 83.33%"  # of five classes all, of the sixth none
+    assert recall == "balanced accuracy 83.33%"  # of five classes all, of the sixth none
     assert rest.endswith("; 95% confidence intervals in brackets (Wilson, bootstrap)")
     sure, rest_sure = math.exp(9) / (math.exp(9) + 5), 1 / (math.exp(9) + 5)
     right, wrong = (1 - sure) ** 2 + 5 * rest_sure**2, sure**2 + (1 - rest_sure) ** 2 + 4 * rest_sure**2
@@ -148,10 +153,10 @@ def test_record_holds_intervals_and_calibration() -> None:
     held = json.loads(json.dumps(evaluation_record(found), allow_nan=False))
     assert held["top1_interval"] == list(wilson_interval(round(50 * found.measures["top1"]), 50))
     assert held["top5_interval"] == list(wilson_interval(50, 50))
-    low, high = held["mean_class_recall_interval"]
-    assert low < held["mean_class_recall"] < high
+    low, high = held["balanced_interval"]
+    assert low < held["balanced"] < high
     recalls = [row.recall for row in class_rows(confusion_counts(predictions(found.scores), found.targets.numpy(), 6))]
-    assert held["mean_class_recall"] == pytest.approx(np.nanmean(recalls), rel=1e-12)
+    assert held["balanced"] == pytest.approx(np.nanmean(recalls), rel=1e-12)
     assert held["nll"] == held["loss"] == 0.25
     assert held["brier"] == brier_score(found.scores, found.targets.numpy())
     bins = held["reliability"]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from imclass.app.text.machine import machine_text, size_text
+from imclass.app.text.machine import machine_text
+from imclass.core.text import size_text
 
 RECORD: dict[str, Any] = {
     "imclass": "0.1.0",

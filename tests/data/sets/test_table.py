@@ -127,7 +127,7 @@ HEAD = "image,labels\n"
         ("file,tags\na.png,cat\n", "line 1: the columns are 'file', 'tags'; the first line must contain"),
         ("image,label,labels\n", "line 1: there are both a label and a labels column; keep one"),
         ("image,image,labels\n", "line 1: the column 'image' occurs twice"),
-        (HEAD, "has a header but no rows; add a line for each image"),
+        (HEAD, "has no rows; add a line for each image"),
         (HEAD + "a.png,cat\n", "needs at least two classes, but the labels found are: 'cat'"),
         (HEAD + "a.png,cat;dog\n\nz.png,cat\n", "line 4: the file .*z.png does not exist; correct"),
         (HEAD + "a.png,cat;dog\nsub\\d.png,cat\n", "line 3: the file .* does not exist; write the path with /"),

@@ -15,7 +15,11 @@ ONE, ANY = OneOf(np.array([0, 1, 0])), AnyOf(np.array([[1, 0], [0, 1], [0, 0]], 
 def test_each_kind_has_its_measures() -> None:
     one = evaluation_of(("a", "b"), ONE, SCORES, IDS, 3)
     multi = evaluation_of(("a", "b"), ANY, SCORES, IDS, 4, thresholds=(0.7, 0.5))
-    assert one.main == "top1" and list(one.measures) == ["loss", "top1", "top5"] and one.thresholds == ()
+    assert (
+        one.main == "top1"
+        and list(one.measures) == ["loss", "top1", "top5", "balanced", "macro_f1"]
+        and one.thresholds == ()
+    )
     assert multi.main == "map" and multi.measures["map"] == 1.0 and multi.thresholds == (0.7, 0.5)
     assert multi.measures["exact"] == pytest.approx(2 / 3) and multi.tally == "3 of 4 evaluated"
     assert evaluation_of(("a", "b"), ANY, SCORES, IDS, 4).measures["micro_f1"] < multi.measures["micro_f1"]

@@ -8,13 +8,15 @@ import torch
 from sklearn import metrics as oracle
 
 from imclass.evaluation.measures.single_label import (
+    balanced_accuracy,
     brier_score,
     class_rows,
     confidence,
     confused_pairs,
     confusion_counts,
     cross_entropy,
-    mean_class_recall,
+    macro_f1,
+    measures,
     predictions,
     ranks,
     top_k_hits,
@@ -136,13 +138,18 @@ def test_confidence_is_the_highest_probability() -> None:
     assert_near(confidence(scores), expected, within=1e-12)
 
 
-def test_mean_class_recall_is_scikit_learns_balanced_accuracy() -> None:
+def test_balanced_accuracy_and_macro_f1_are_those_of_scikit_learn() -> None:
     scores, labels = random_scores(200)
     labels = np.where(labels == 3, 2, labels)  # a class without images does not count
     predicted = np.where(predictions(scores) == 3, 2, predictions(scores))
-    found = mean_class_recall(confusion_counts(predicted, labels, 7))
+    found = balanced_accuracy(predicted, labels, 7)
     assert found == pytest.approx(oracle.balanced_accuracy_score(labels, predicted), rel=1e-12)
-    assert math.isnan(mean_class_recall(np.zeros((3, 3), np.int64)))
+    for some in (predicted, predictions(scores)):  # the F1 of a class that is only predicted is 0
+        assert macro_f1(some, labels, 7) == pytest.approx(oracle.f1_score(labels, some, average="macro"), rel=1e-12)
+    whole = measures(scores, labels)
+    assert whole["balanced"] == balanced_accuracy(predictions(scores), labels, 7)
+    assert whole["macro_f1"] == macro_f1(predictions(scores), labels, 7)
+    assert all(math.isnan(f(labels[:0], labels[:0], 7)) for f in (balanced_accuracy, macro_f1))
 
 
 def test_most_confused_pairs_are_those_of_a_sort() -> None:

@@ -102,8 +102,23 @@ def test_a_real_probe_measures_each_candidate_and_leaves_the_network_unchanged(n
 def test_a_candidate_that_is_far_too_slow_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
-    assert race([clock.step(1.0), clock.step(9.0), clock.step(11.0)]) == [1.0, 9.0, 11.0]
-    assert clock.now == (1 + precision.REPEATS) * (1 + 9) + 11
+    assert race([clock.step(1.0), clock.step(1.5), clock.step(11.0)]) == [1.0, 1.5, 11.0]
+    assert clock.now == (1 + precision.REPEATS) * (1 + 1.5) + 11
+
+
+def test_a_race_ends_once_one_candidate_is_clearly_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
+    assert race([clock.step(1.0), clock.step(2.0), clock.step(3.0)]) == [1.0, 2.0, 3.0]
+    assert clock.now == 2 * (1 + 2 + 3)
+
+
+def test_a_probe_without_labels_computes_no_gradients(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "backward", lambda *_: pytest.fail("gradients were computed"))
+    chosen, trials = probe(network, IMAGES, None, FP32)
+    assert chosen in FP32 and all(trial.seconds > 0 for trial in trials)
+    with pytest.raises(pytest.fail.Exception):
+        probe(network, IMAGES, LABELS, FP32)
 
 
 class Clock:

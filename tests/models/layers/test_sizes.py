@@ -1,10 +1,16 @@
 """Sides of maps match a forward pass, the smallest size is found, and layers are not changed."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from imclass.models.layers.sizes import BatchNormBypass, map_side, side_or_none, smallest_size
+from imclass.core.config import Model
+from imclass.models.classifier import sketch
+from imclass.models.layers.sizes import BatchNormBypass, empty_batch_outputs, map_side, side_or_none, smallest_size
 
 
 def features() -> nn.Sequential:
@@ -57,3 +63,48 @@ def test_batch_norms_are_skipped_only_inside_the_bypass() -> None:
     with BatchNormBypass():
         assert torch.equal(layers(maps), maps)
     assert not torch.equal(layers(maps), maps)
+
+
+class OneImage(nn.Module):
+    """A layer that fails for a batch without images."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.reshape(len(maps), -1).view(maps.shape)
+
+
+def test_a_batch_without_images_finds_shapes_without_the_meta_device() -> None:
+    outputs = empty_batch_outputs(features(), (3, 40, 40))
+    assert outputs.shape[1:] == features()(torch.zeros(2, 3, 40, 40)).shape[1:] and not outputs.is_meta
+    with torch.device("meta"):
+        assert not empty_batch_outputs(features(), (3, 40, 40)).is_meta
+
+
+@pytest.mark.parametrize("name", ["lenet-5", "googlenet", "resnet-18", "vgg-a-lrn", "densenet-121"])
+def test_networks_accept_a_batch_without_images(name: str) -> None:
+    network = sketch(Model(name), ("a", "b")).network.eval()
+    assert empty_batch_outputs(network, (network.w_in, network.size, network.size)).shape == (0, 2)
+
+
+def test_layers_that_need_an_image_are_measured_on_the_meta_device() -> None:
+    layers = nn.Sequential(*features(), OneImage())
+    assert empty_batch_outputs(layers, (3, 40, 40)) is None
+    assert map_side(layers, 40, 3) == map_side(features(), 40, 3)
+
+
+PROGRAM = """
+import sys
+from imclass.core.config import Model
+from imclass.models.classifier import create, load_network_classifier
+from pathlib import Path
+create("googlenet", ("a", "b")).save(Path(sys.argv[1]))
+load_network_classifier(sys.argv[1])
+print("torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_loading_a_model_does_not_import_the_compiler(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "m.safetensors")], capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr

@@ -43,6 +43,6 @@ def test_empty_and_non_positive_scales_are_refused(scales: tuple[int, ...]) -> N
 
 
 def test_a_scale_below_the_native_size_is_refused() -> None:
-    check_scales("dense", (224, 225), Preprocess())
+    check_scales("protocol dense", (224, 225), Preprocess())
     with pytest.raises(UserError, match=r"protocol dense: Q is 223 pixels; .* at least 224"):
-        check_scales("dense", (256, 223), Preprocess())
+        check_scales("protocol dense", (256, 223), Preprocess())

@@ -77,6 +77,45 @@ def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monk
     assert_near(Logistic(grid=(0.01,)).fit(x, OneOf(labels), 3).scores(x), expected, 1e-4)
 
 
+def balanced_weights(labels: np.ndarray) -> np.ndarray:
+    """Return the weight of each image, as for scikit-learn's `class_weight="balanced"`."""
+    counts = np.bincount(labels)
+    weights: np.ndarray = (len(labels) / (len(counts) * counts))[labels]
+    return weights
+
+
+@pytest.mark.parametrize("strength", [1e-3, 0.1])
+def test_weighted_probabilities_are_those_of_scikit_learn(strength: float) -> None:
+    x, labels = clouds(90, 20, 3)
+    kept = np.flatnonzero((labels != 2) | (np.arange(90) < 12))  # 4 images of the third class
+    x, labels = x[kept], labels[kept]
+    fitted = Logistic(grid=(strength,)).fit(x, OneOf(labels), 3, balanced_weights(labels))
+    found = torch.from_numpy(fitted.scores(x)).softmax(1).numpy()
+    model = LogisticRegression(C=strength, tol=1e-10, max_iter=100_000, class_weight="balanced")
+    model.fit(standard_scores(x), labels)
+    assert np.abs(found - model.predict_proba(standard_scores(x))).max() < 1e-5
+    assert np.abs(found - by_sklearn(x, labels, strength)).max() > 0.01
+
+
+def test_cross_validation_weights_the_losses() -> None:
+    x, labels = clouds(90, 40, 3)
+    kept = np.flatnonzero((labels != 2) | (np.arange(90) < 18))
+    x, labels = x[kept], labels[kept]
+    weights, grid = balanced_weights(labels), (1e-4, 1e-3, 1e-2)
+    fitted = Logistic(grid).fit(x, OneOf(labels), 3, weights)
+    folds, z, losses = fold_numbers(OneOf(labels), 3, 5), standard_scores(x), []
+    for strength in grid:
+        total = 0.0
+        for fold in range(5):
+            learned, held = folds != fold, folds == fold
+            model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
+            model.fit(z[learned], labels[learned], sample_weight=weights[learned])
+            chances = model.predict_proba(z[held])[np.arange(held.sum()), labels[held]]
+            total -= (weights[held] * np.log(chances)).sum()
+        losses.append(total / weights.sum())
+    assert_near(fitted.losses_, np.array(losses), 1e-2)
+
+
 def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
     x, labels = clouds(90, 40, 3)
     fitted = Logistic().fit(x, OneOf(labels), 3)

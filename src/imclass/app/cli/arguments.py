@@ -13,13 +13,21 @@ from imclass.app.cli.syntax import (
     Arg,
     BatchOption,
     ClassesOption,
+    CommonArguments,
     DataOption,
+    DenseOption,
     DeviceOption,
     EntryArgument,
+    FeaturesOption,
     FileOption,
+    MapOption,
     MegapixelsOption,
+    MethodOption,
     ModelArgument,
+    NormaliseOption,
+    OptionalPaths,
     PathsArgument,
+    PrecisionOption,
     ProtocolOption,
     SplitOption,
     TrainedOption,
@@ -27,21 +35,6 @@ from imclass.app.cli.syntax import (
 )
 
 DONE, SOME_REFUSED, USER_ERROR, FAULT, INTERRUPTED = 0, 1, 2, 70, 75  # exit codes
-
-
-@dataclass(frozen=True)
-class CommonArguments:
-    """Options of every verb."""
-
-    json: bool = False
-    """Print the result as JSON on standard output."""
-    store: Annotated[Path | None, Arg("DIR", "$IMCLASS_STORE, or the user's cache")] = None
-    """Folder for data sets and weights. The cache is ~/.cache/imclass, or ~/Library/Caches/imclass on macOS."""
-    offline: bool = False
-    """Do not use the network. A data set or weight file that is missing from the store is then an error."""
-    plugins: Annotated[tuple[Path, ...], Arg("DIR")] = ()
-    """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules,
-    objectives, augmentations and pipeline parts. The option may be repeated."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,8 @@ class TrainArguments:
     crossval: Annotated[int | None, Arg("K")] = None
     """Cross-validate in K folds. Each fold is a run in RUN/folds, and the model is the ensemble of their models."""
     dry_run: bool = False
-    """Check everything, print the configuration, and stop. Nothing is written."""
+    """Check everything, print the configuration and an estimate, and stop. The time, memory and disk space of the run
+    are extrapolated from steps of a few images. Nothing is written, and no weights are downloaded."""
     style: Literal["bar", "book"] = "bar"
     """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()
@@ -125,8 +119,7 @@ class EvaluateArguments:
     device: DeviceOption = "auto"
     batch: BatchOption = 256
     workers: WorkersOption = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic; bf16 is often faster but less precise."""
+    precision: PrecisionOption = "fp32"
     strict: bool = False
     """Stop at an unusable image. By default, unusable images are left out and listed, and the exit code is 1."""
     max_megapixels: MegapixelsOption = 50.0
@@ -177,18 +170,28 @@ class PredictArguments:
 
 @dataclass(frozen=True)
 class FeaturesArguments:
-    """Save the outputs of a layer, or draw its feature maps. Pass --out, --grid or both."""
+    """Save the features of images, or draw them. Give the images by paths or, with their labels, by --data. Pass at
+    least one of --out, --map and --grid."""
 
     model: ModelArgument
-    paths: PathsArgument
-    layer: Annotated[str | None, Arg("NAME", "the first convolution")] = None
-    """Name of the layer."""
-    out: FileOption = None
-    """Save the outputs for all images as an array (.npy). The array is float32; its first axis runs over the images."""
+    paths: OptionalPaths = ()
+    data: DataOption = None
+    split: SplitOption = None
+    layer: Annotated[str | None, Arg("NAME", "penultimate")] = None
+    """Name of the layer. `penultimate` is the input of the last layer; `imclass models NETWORK` lists the others. With
+    --grid, the default is the first convolution."""
+    out: FeaturesOption = None
+    map: MapOption = None
+    method: MethodOption = "pca"
     grid: FileOption = None
     """Draw the feature maps of the first image (.png)."""
+    scales: DenseOption = None
+    mirror: bool = False
+    """Average the penultimate features of each image and its mirror image."""
+    normalise: NormaliseOption = False
     device: DeviceOption = "auto"
     workers: WorkersOption = 0
+    precision: PrecisionOption = "fp32"
     max_megapixels: MegapixelsOption = 50.0
     common: CommonArguments = CommonArguments()
 
@@ -264,12 +267,12 @@ class DataArguments:
         data check NAME|PATH              decode each image and list the unusable ones
         data export NAME|PATH --out DIR   write images as PNG files in class folders
 
-    NAME is a data set from the list; PATH is a folder or a CSV file."""
+    NAME is a data set from the list; PATH is a folder, a CSV file or a list (.txt)."""
 
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
     """get, check, export, or the data set to describe."""
     name: Annotated[str | None, Arg("[NAME|PATH]", positional=True)] = None
-    """Data set, folder, or CSV file of images and labels."""
+    """Data set, folder, CSV file or list (.txt) of images and labels."""
     out: Annotated[Path | None, Arg("DIR")] = None
     """export: folder to write to, new or empty."""
     split: Annotated[str | None, Arg("NAME", "test")] = None

@@ -15,7 +15,7 @@ from imclass.app.cli.options import base_configs
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import Kinds, flatten, hints_of, to_json
-from imclass.core.config import Augment, Training
+from imclass.core.config import Augment, Stage, Training
 from imclass.core.override import EMPTY_LIST_WORD
 from imclass.core.tables import EntryTable
 from imclass.training.kinds import kind_tables
@@ -26,6 +26,7 @@ MIN_TEXT_COLUMNS = 30  # columns; if a text has less room next to its option, it
 MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
+    "--costs.CLASS FACTOR": "factor of the loss of a class's images, to make mistakes on them more expensive",
     "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
 }
 
@@ -143,14 +144,16 @@ def kind_lines(table: EntryTable) -> list[str]:
 
 def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
     """Yield two texts for each field of a config: the option with its value, and the field's comment in the code."""
-    single = len(training.stages) == 1
+    single, record = len(training.stages) == 1, to_json(training)["stages"]
     for key, now in flatten(to_json(value)).items():
         unset = key == "recipe" or key.startswith("model.row") or (single and key == "stages.0.name")
-        if now is None or unset:
+        names = key.split(".")
+        unused = names[0] == "stages" and not Stage.takes_field(record[int(names[1])], names[2])
+        if now is None or unset or unused:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or EMPTY_LIST_WORD) if isinstance(now, list) else str(now)
-        yield f"--{name} {shown}".rstrip(), field_comment(value, key.split("."), tables)
+        yield f"--{name} {shown}".rstrip(), field_comment(value, names, tables)
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:
@@ -161,10 +164,13 @@ def find_item(values: tuple[Any, ...], name: str) -> Any:
 def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
     """Return the comment that follows a field in the source code, or "" if there is none.
 
-    `names` is the path to the field. For a field named `kind`, return the names of all kinds instead.
+    `names` is the path to the field. For a field named `kind`, return the names of all kinds instead. For a key of a
+    dict, return "".
     """
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)
+        if isinstance(value, dict):
+            return ""
     for kind in type(value).__mro__[:-1]:
         if names[-1] == "kind" and kind in tables:
             return f"one of {', '.join(sorted(tables[kind].entries))}"

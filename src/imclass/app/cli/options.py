@@ -42,7 +42,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 
     changes = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
     try:
-        training = override_config(training, choices, context)
+        training = override_config(training, choices, context, arguments.dry_run)
         execution = override(execution, changes)
     except UnknownKey as error:
         raise option_error(error.key, [*error.known, *option_hints(TrainArguments), *hints_of(Execution)]) from None

@@ -126,9 +126,8 @@ def means_text(main: float, measures: Mapping[str, float], total: float) -> str:
     return "  ".join([f"loss {main:.4f}{more}", *shares])
 
 
-def main_measure_text(split: str, measures: Mapping[str, float]) -> str:
-    """Return the main measure of a split as text. The name of the measure is omitted for top-1 accuracy."""
-    main = main_measure(measures)
+def measure_text(split: str, measures: Mapping[str, float], main: str) -> str:
+    """Return the measure `main` of a split as text. The name of the measure is omitted for top-1 accuracy."""
     name = "" if main == "top1" else f"{measure_title(main)} "
     return f"{split} {name}{100 * measures[main]:.2f}%"
 
@@ -210,13 +209,15 @@ class TrainingProgress:
                 self.print_line(solved_line(event))
                 self.sums, self.first_step, self.began = EpochSums(self.sums.counted), event.at.step, time.monotonic()
             case Evaluated():
-                text = main_measure_text(event.split, event.result.measures)
+                text = measure_text(event.split, event.result.measures, event.result.main)
                 self.sums.held_out.append(f"{text} (best)" if event.best else text)
                 self.print_refused(event.result.refused)
             case EpochEnd():
                 self.print_line(self.epoch_line(event))
             case LegEnd(name=name, metrics=metrics, path=path) if path.parent.parent.name == "legs":
-                scores = ", ".join(main_measure_text(split, scored) for split, scored in metrics.items())
+                scores = ", ".join(
+                    measure_text(split, scored, main_measure(scored)) for split, scored in metrics.items()
+                )
                 self.print_line(f"leg {printable_text(name)} ended: {scores}; {printable_text(str(path))}")
             case NonFinite():
                 names = printable_text(", ".join(event.names[:10]))

@@ -129,6 +129,21 @@ def read_texts(kind: type) -> tuple[str, Mapping[str, str]]:
     return ast.get_docstring(found) or "", texts
 
 
+@dataclass(frozen=True)
+class CommonArguments:
+    """Options of every verb."""
+
+    json: bool = False
+    """Print the result as JSON on standard output."""
+    store: Annotated[Path | None, Arg("DIR", "$IMCLASS_STORE, or the user's cache")] = None
+    """Folder for data sets and weights. The cache is ~/.cache/imclass, or ~/Library/Caches/imclass on macOS."""
+    offline: bool = False
+    """Do not use the network. A data set or weight file that is missing from the store is then an error."""
+    plugins: Annotated[tuple[Path, ...], Arg("DIR")] = ()
+    """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules,
+    objectives, augmentations and pipeline parts. The option may be repeated."""
+
+
 FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
 EntryArgument: TypeAlias = Annotated[str | None, Arg("[NAME]", positional=True)]
 
@@ -137,7 +152,9 @@ MODEL_TEXT = "Run, model file, or published weights as NETWORK:WEIGHTS."
 ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positional=True)]
 PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
 PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
-DATA_TEXT = "Data set, folder or CSV file. A folder has a subfolder for each class; a CSV file lists images and labels."
+OptionalPaths: TypeAlias = Annotated[tuple[str, ...], Arg("[PATH ...]", text=PATHS_TEXT, positional=True)]
+DATA_TEXT = """Data set, folder, CSV file or list. A folder has a subfolder for each class. A CSV file lists images and
+labels; a .txt file has a path and a class on each line."""
 DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
 SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
 SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
@@ -156,3 +173,22 @@ WORKERS_TEXT = "Number of threads that decode images. With 0, the main thread de
 WorkersOption: TypeAlias = Annotated[int, Arg("N", text=WORKERS_TEXT)]
 MEGAPIXELS_TEXT = "Largest image in megapixels. Larger images are refused."
 MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
+PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
+PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
+
+# Arguments of `features` with long texts. They stand here because arguments.py would otherwise be too long.
+OUT_TEXT = """Save the features (.npy, .npz or .csv). An .npy file contains only the float32 array, whose first axis
+runs over the images. The other files also contain the names and labels of the images."""
+FeaturesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=OUT_TEXT)]
+MAP_TEXT = """Draw each image as a point in a plane (.png). The colour of a point shows its class. At most 5,000 images
+are drawn."""
+MapOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=MAP_TEXT)]
+METHOD_TEXT = """Method of --map. `pca` shows the first two principal components; `tsne` places images with similar
+features close together."""
+MethodOption: TypeAlias = Annotated[Literal["pca", "tsne"], Arg(text=METHOD_TEXT)]
+DENSE_TEXT = """Average over whole images of these sizes. The shorter side of an image is resized to Q pixels, the
+network is applied at every position, and the penultimate features are averaged over positions and then over all Q."""
+DenseOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "one view", DENSE_TEXT)]
+NORMALISE_TEXT = """Divide the features of each image by their Euclidean length. This applies to penultimate features
+and comes last. Features that are all zero stay zero."""
+NormaliseOption: TypeAlias = Annotated[bool, Arg(text=NORMALISE_TEXT)]

@@ -12,7 +12,7 @@ from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.syntax import mark_of
 from imclass.core.codec import hints_of
 from imclass.core.errors import UserError
-from imclass.core.override import RATES_KEY, Words, convert_value, option_of
+from imclass.core.override import NAME_KEY, Words, convert_value, option_of
 from imclass.core.text import suggestion
 
 SHORT_OPTION = re.compile(r"-[A-Za-z](?!nf)")  # as in other tools: "-b", "-j8"; but not "-1" or "-inf"
@@ -36,7 +36,7 @@ def scan(words: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
             raise UserError(f"{why}; to pass a file with this name, write ./{word}")
         if word.startswith("--"):
             name, equals, attached = word[2:].partition("=")
-            key = name if RATES_KEY.fullmatch(name) else name.replace("-", "_")
+            key = name if NAME_KEY.fullmatch(name) else name.replace("-", "_")
             options.append((key, [os.path.expanduser(attached)] if equals else []))
             taken = positions if equals else options[-1][1]
         else:
@@ -60,7 +60,7 @@ def parse(
     positions, options = scan(words)
     for key, given in options:
         path, dot, last = key.rpartition(".")
-        negative = last.startswith("no_") and not RATES_KEY.fullmatch(key)
+        negative = last.startswith("no_") and not NAME_KEY.fullmatch(key)
         if negative:
             key, given = path + dot + last.removeprefix("no_"), ["false", *given]
         if key not in hints:

@@ -29,7 +29,14 @@ from imclass.app.report.markup import (
     name_element,
 )
 from imclass.app.report.mistakes import caption
-from imclass.app.text.evaluation import MAX_CONFUSED_PAIRS, confusion_matrix, group_text, top5_text
+from imclass.app.text.evaluation import (
+    MAX_CONFUSED_PAIRS,
+    balanced_text,
+    confusion_matrix,
+    group_text,
+    has_uneven_classes,
+    top5_text,
+)
 from imclass.app.text.labels import label_measures
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import OneOf
@@ -85,6 +92,8 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
     facts = [("Images", count_text(m, score))]
     if top5 := top5_share(m, score):
         facts.append(("True class in top 5", top5))
+    if m.result and has_uneven_classes(m.result):
+        facts.append(("Balanced accuracy (mean recall of the classes)", balanced_text(m.result)))
     if m.result:
         facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_shares(m.result)]
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))

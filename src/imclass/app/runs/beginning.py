@@ -17,13 +17,20 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.core.text import list_names
 from imclass.data.facts import mean_colour, mean_image
+from imclass.data.sets.cifar import CIFAR10
 from imclass.models.beginning import BeginMode, Beginning, begin, shortlist
-from imclass.models.classifier import NetworkClassifier
-from imclass.models.foreign.published import PUBLISHED_WEIGHTS, stored_file
+from imclass.models.classifier import NetworkClassifier, create, default_preprocess, networks
+from imclass.models.entry import NetworkEntry, native_size
+from imclass.models.foreign.convert import imagenet_classes
+from imclass.models.foreign.inputs import INPUTS, inputs_from
+from imclass.models.foreign.published import PUBLISHED_WEIGHTS, WeightFile, stored_file
 from imclass.models.network import Network
 from imclass.store.context import Context
+from imclass.store.store import Store
 from imclass.training.finite import first_nonfinite
 from imclass.training.plan import Leg
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,49 @@ class InitModel:
         )
 
 
-def open_init(training: Training, context: Context) -> InitModel | None:
-    """Load and verify the model given by a config's `init`. Return `None` if `init` is empty."""
+@dataclass(frozen=True)
+class Fetch:
+    """Published weights that a run would download. `size` is that of float32 weights, in bytes."""
+
+    name: str
+    url: str
+    size: int
+    licence: str
+
+
+def weights_to_fetch(init: str, store: Store) -> Fetch | None:
+    """Return the published weights that a run must download, or None if it can begin without a download."""
+    file = PUBLISHED_WEIGHTS.get(init)
+    if file is None or not file.url or store.offline or stored_file(file, store) is not None:
+        return None
+    entry: NetworkEntry = networks()[file.network]
+    return Fetch(file.key, file.url, FLOAT_BYTES * entry.parameters, file.licence)
+
+
+def classifier_like(file: WeightFile, context: Context) -> NetworkClassifier:
+    """Return a classifier like that of published weights, but with random weights."""
+    entry: NetworkEntry = networks(context)[file.network]
+    default = default_preprocess(entry, native_size(entry.row, file.network))
+    inputs = inputs_from(INPUTS[file.inputs], default, file.key)
+    names = CIFAR10.classes if file.classes == "cifar10" else imagenet_classes()
+    classifier = create(file.network, names, replace(inputs.preprocess, channels="rgb"), context=context)
+    for name, buffer in inputs.buffers().items():
+        classifier.network.get_buffer(name).copy_(buffer)
+    return replace(classifier, licence=file.licence)
+
+
+def open_init(training: Training, context: Context, dry: bool = False) -> InitModel | None:
+    """Load and verify the model given by a config's `init`. Return `None` if `init` is empty.
+
+    If `dry` is true, nothing is downloaded: random weights replace published weights that the store lacks.
+    """
     if not training.init:
         if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
             raise UserError("--begin first-and-last copies layers from another model; specify that model with --init")
         return None
     name, notes = normal_spelling(training.init), list[str]()
+    if dry and weights_to_fetch(name, context.store):
+        return InitModel(name, classifier_like(PUBLISHED_WEIGHTS[name], context), training.init_digest, ())
     try:
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
@@ -94,12 +137,12 @@ def stored_weights_text(name: str, context: Context) -> str:
     return f"\nTo use weights that the store has, run the same command with {', '.join(options)}, or with {mine}"
 
 
-def adopt(training: Training, context: Context) -> Training:
+def adopt(training: Training, context: Context, dry: bool = False) -> Training:
     """Return a config with the network, row, normalisation and preprocessing of the model given by `init`.
 
     A config with an `init_digest` has already adopted these. It is returned unchanged, so that later changes are kept.
     """
-    source = None if training.init_digest else open_init(training, context)
+    source = None if training.init_digest else open_init(training, context, dry)
     if source is None:
         return training
     found = source.classifier

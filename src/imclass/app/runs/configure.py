@@ -45,12 +45,15 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
     return override_config(training, choices, context)
 
 
-def override_config(training: Training, changes: Mapping[str, Any], context: Context | None = None) -> Training:
+def override_config(
+    training: Training, changes: Mapping[str, Any], context: Context | None = None, dry: bool = False
+) -> Training:
     """Return a config with new values at dotted keys. A field of the network's row has a key such as "model.dropout".
 
     If the network is changed, the row is taken from the table of networks. If `init` names a model, the config first
     adopts that model's network and preprocessing, and is then changed. If a stage uses the `model` or `preprocess` of
-    the whole run, a change to a field for this stage gives the stage its own copy.
+    the whole run, a change to a field for this stage gives the stage its own copy. If `dry` is true, nothing is
+    downloaded.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
@@ -62,7 +65,7 @@ def override_config(training: Training, changes: Mapping[str, Any], context: Con
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
-        training = adopt(training, context or open_context())
+        training = adopt(training, context or open_context(), dry)
     of_stages = {key: changes.pop(key) for key in [*changes] if STAGE_KEY.match(key)}
     model, changes = resolve_row_changes(training.model, "model", changes, context)
     return override_stages(override(replace(training, model=model), changes, kinds), of_stages, context)

@@ -11,7 +11,7 @@ import numpy as np
 from imclass.app.load import load_classifier
 from imclass.app.runs.directory import Plan, Run, read_run_record
 from imclass.app.runs.material import open_training_data, plugins_of
-from imclass.app.runs.train import DEFAULT_EXECUTION, Job, class_counts, perform, prepare
+from imclass.app.runs.train import DEFAULT_EXECUTION, Job, Measured, class_counts, perform, prepare
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.core.codec import to_json
 from imclass.core.config import Cut, Execution, Fold, Training
@@ -71,16 +71,17 @@ class CrossValidation:
     def jobs(self) -> Iterator[Job]:
         """Yield the job of each fold, prepared when it is needed; finished folds are checked, and have nothing to do.
 
-        All folds have the runtime of the first one, so that they are comparable and share the features in the store.
+        All folds have the runtime and the numbers of epochs of the first one, so that they are comparable and share the
+        features in the store.
         """
         if self.first is None:
             return
-        used = self.first.runtime
+        measured = Measured(self.first.runtime, self.first.resolved)
         yield self.first
         for number in range(2, self.run.folds + 1):
             config = fold_config(self.config, self.run.folds, number)
             run = self.run.fold(number)
-            yield prepare(config, run, self.context, self.execution, given=self.given, preset=used)
+            yield prepare(config, run, self.context, self.execution, given=self.given, preset=measured)
 
     def finish(self) -> None:
         """Write the pooled scores, the ensemble's scores of the images that were held back, and the ensemble."""
@@ -153,9 +154,12 @@ def prepare_folds(
     first: Job | None = None
     if dry or not run.is_finished:
         fold = fold_config(config, run.folds, 1)
-        first = prepare(fold, run.fold(1), context, execution, dry, given, begun.runtime)
+        preset = None
+        if begun.runtime is not None and begun.resolved is not None:
+            preset = Measured(begun.runtime, begun.resolved)
+        first = prepare(fold, run.fold(1), context, execution, dry, given, preset)
         if not dry:
-            run.begin(begun, first.runtime)
+            run.begin(begun, first.runtime, resolved=first.resolved)
     return CrossValidation(run, config, execution, sized, given, data, first)
 
 

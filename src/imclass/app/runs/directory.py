@@ -14,6 +14,7 @@ from torch import Tensor
 
 from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import CONFIG_FORMAT, Execution, Training
+from imclass.core.config.changes import init_changes, rate_order_changes
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.files import write_file
@@ -127,16 +128,25 @@ class Run:
         lines = [*difference(before.crossval, self.crossval), *before.difference(training, to_json(default))]
         if self.has_work:
             self.compare(before, lines, execution, data)
-        if lines or not self.has_work:  # before the first result the data may still change, so its facts are not kept
-            return Plan(record, None if lines else before.runtime)
-        return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {})
+        if lines:
+            return Plan(record)
+        resolved = before.resolved if before.digest == data.digest else None
+        if not self.has_work:  # before the first result the data may still change, so its facts are not kept
+            return Plan(record, before.runtime, None, resolved)
+        return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {}, resolved)
 
     @property
     def crossval(self) -> dict[str, int]:
         """Return the number of folds as a part of config.json, which is empty for a single run."""
         return {"crossval": self.folds} if self.folds else {}
 
-    def begin(self, plan: "Plan", used: Runtime, facts: Mapping[str, Tensor] = NO_FACTS) -> None:
+    def begin(
+        self,
+        plan: "Plan",
+        used: Runtime,
+        facts: Mapping[str, Tensor] = NO_FACTS,
+        resolved: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Write config.json and the facts about the data. Do nothing if the directory already contains results."""
         if self.has_work:
             return
@@ -144,7 +154,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.hold_lock():  # another process may have begun this run and saved nothing yet
                 digest = write_facts(self.facts, facts) if facts else ""
-                record = plan.record | {"facts": digest, "runtime": to_json(used)}
+                record = plan.record | {"facts": digest, "runtime": to_json(used), "resolved": dict(resolved)}
                 write_file(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(
@@ -205,11 +215,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """The content of a new config.json and, if the run was begun earlier, the runtime and facts recorded then."""
+    """The content of a new config.json and, if the run was begun earlier, what was recorded then.
+
+    This is the runtime, the facts, and the resolved numbers of epochs.
+    """
 
     record: dict[str, Any]
     runtime: Runtime | None = None
     facts: Mapping[str, Tensor] | None = None
+    resolved: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +238,7 @@ class RunRecord:
     facts: str  # the digest of the facts file, or "" if there is none
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
+    resolved: Mapping[str, int]  # numbers of epochs that were measured, keyed by config key
     crossval: Mapping[str, int]  # the number of folds, or empty for a single run
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
@@ -261,24 +276,6 @@ class RunRecord:
         return lines + difference(used, used | wanted)
 
 
-def init_changes(before: Training, after: Training) -> list[str]:
-    """Return a line if both configs have the same `init`, but the weights of that model have changed."""
-    old, new = before.init_digest, after.init_digest
-    if before.init != after.init or old == new:
-        return []
-    return [f"init: the SHA-256 of the tensors of {after.init} was {old[:12]} and is now {new[:12]}"]
-
-
-def rate_order_changes(before: Training, after: Training) -> list[str]:
-    """Return a line for each stage whose rates differ only in order. The order matters: the last match applies."""
-    pairs = enumerate(zip(before.stages, after.stages, strict=False))
-    return [
-        f"stages.{i}.rates: {', '.join(old.rates)} before, {', '.join(new.rates)} now"
-        for i, (old, new) in pairs
-        if old.rates == new.rates and [*old.rates] != [*new.rates]
-    ]
-
-
 def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
     """Read a run's config.json. Raise `UserError` if the file is not a valid config.json."""
     unreadable = UserError(
@@ -298,6 +295,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             str(record.get("facts", "")),
             from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
             from_json(dict[str, int], record.get("images", {})),
+            from_json(dict[str, int], record.get("resolved", {})),
             from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
         )
     except (ValueError, KeyError, TypeError, RecursionError, UserError):

@@ -10,6 +10,7 @@ AUGMENT_HINT = "--augment sets the kinds of augmentation in order, such as --aug
 AREA_HINT = (
     "--augment.area.area sets the fraction of an image that a random crop covers, and --augment.area.aspect the shape"
 )
+BALANCE_HINT = "--balance weights gives rare classes more weight in the loss, and --costs.CLASS 5 sets a class's factor"
 DATA_HINT = "--data sets the training data, such as a folder with one folder of images per class"
 FLIP_HINT = "--augment.flip.probability sets the probability of a horizontal flip"
 INIT_HINT = "--init sets the model whose weights training starts from, such as googlenet:bvlc or a run"
@@ -28,6 +29,8 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "auto_augment": AUGMENT_HINT,
         "batch_size": "--batch sets the number of images per step",
         "bs": "--batch sets the number of images per step",
+        "class_weight": BALANCE_HINT,
+        "class_weights": BALANCE_HINT,
         "cos_lr": "--schedule.kind cosine decays the learning rate along a cosine",
         "data_dir": DATA_HINT,
         "data_path": DATA_HINT,

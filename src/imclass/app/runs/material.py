@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from imclass.core.classes import class_key
 from imclass.core.config import (
     Augment,
@@ -19,7 +21,9 @@ from imclass.core.config import (
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
-from imclass.core.text import list_names
+from imclass.core.targets import OneOf
+from imclass.core.text import list_names, suggestion
+from imclass.data.balance import imbalance
 from imclass.data.catalog import canonical_name, dataset_table, open_splits, shadowed_folder_note, take_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import LazySplits
@@ -33,7 +37,7 @@ from imclass.training.plan import Leg, in_stage
 # If a run begins from random weights and has fewer training images than this, a warning is printed. For example, with
 # a few hundred photos of five classes, the network of the recipe `folder` is right only about half the time.
 FEW_IMAGES = 1_000
-
+VERY_UNEVEN = 5.0  # if the largest class has at least this many times the images of the smallest, a note is printed
 
 MIN_VALIDATED = 5  # minimum number of training images per class if some are held out for validation
 
@@ -66,6 +70,7 @@ def open_training_data(
     splits = with_validation(uncut, config.cut)
     train = take_split(splits, "train", config.data)
     check_learnable(train)
+    check_balance(config, train)
     unseen = unseen_classes(config, train, old)
     config, batches = settle_batches(config, len(train), given)
     config, objectives = settle_objectives(config, train, given)
@@ -180,7 +185,8 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
 
 
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield warnings about a long warm-up, and about few images for random weights. Both tend to give poor results."""
+    """Yield warnings about choices that tend to give poor results, and notes about the balance of the classes."""
+    yield from balance_notes(config, legs[0].loader.dataset)
     for leg in legs:
         if leg.stage.schedule is None:
             continue
@@ -196,6 +202,35 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
             f"{images:,} training images are few for a network with random weights. Start from trained weights with "
             "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
         )
+
+
+def check_balance(config: Training, train: Dataset) -> None:
+    """Raise `UserError` if images may have several labels, or if costs are set for unknown classes."""
+    option = "--balance" if config.balance != "none" else "--costs" if config.costs else ""
+    if option and not isinstance(train.targets, OneOf):
+        raise UserError(
+            f"{option} needs images with one label each, but the images of {config.data} may have several. Leave it "
+            "out, and use --validation 0.2, which fits a threshold for each class"
+        )
+    for name in config.costs:
+        if name not in train.classes:
+            near = suggestion(name, train.classes)
+            raise UserError(f"--costs.{name}: {config.data} has no class {name!r}{near}")
+
+
+def balance_notes(config: Training, train: Dataset) -> Iterator[str]:
+    """Yield notes about classes of very different sizes, and about a solver in a run with a balanced sampler."""
+    counts = train.targets.counts(len(train.classes))
+    if config.balance == "none" and isinstance(train.targets, OneOf) and imbalance(counts) >= VERY_UNEVEN:
+        large, small = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
+        yield (
+            f"{train.classes[large]!r} has {counts[large]:,} training images, and {train.classes[small]!r} only "
+            f"{counts[small]:,}; with --balance weights, both count equally"
+        )
+    if config.balance == "sampler":
+        for stage in config.stages:
+            if stage.kind == "solve":
+                yield f"the solver of stage {stage.name} uses each image once, so it weights the classes instead"
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:

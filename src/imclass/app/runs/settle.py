@@ -13,40 +13,64 @@ from imclass.core.config import Training
 from imclass.core.errors import UserError
 from imclass.data.loader import Loader
 from imclass.models.arithmetic import precision
-from imclass.models.classifier import NetworkClassifier
+from imclass.training.plan import Leg
+from imclass.training.solve import stored_arithmetic
 
 PROBE_IMAGES = 32  # images in the training step of a probe
+ARITHMETICS = precision.FP32 + precision.BF16
 SOLVER_PROBE_IMAGES = 8  # the same if the run begins with a solver, which takes only seconds
+FORWARD_PROBE_IMAGES = 4  # the same if the run consists of solvers, which need no gradients
+# With fewer training images, a probe of forward passes takes longer than computing their features in float32.
+MIN_PROBED_IMAGES = 100
+FEATURES_ARITHMETIC = runtime.Arithmetic("fp32", "nhwc")  # without a probe; evaluation uses it as well
 
 
 def choose_runtime(
-    config: Training, recorded: runtime.Runtime | None, classifier: NetworkClassifier, first: Loader
+    config: Training, recorded: runtime.Runtime | None, leg: Leg
 ) -> tuple[runtime.Runtime, tuple[str, ...]]:
-    """Return the runtime to use, and a note if its precision was chosen by a probe.
+    """Return the runtime to use, and a note if its precision was chosen by a probe. `leg` is the run's first leg.
 
     A recorded runtime is used again. Otherwise, the precision is that of the config or, if that is "auto", the fastest
-    that a probe finds.
+    that a probe finds. A run that only fits a solver is not probed if it has few images, or if the store contains its
+    features, which then decide the precision.
     """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
         return recorded, ()
-    used = runtime.resolve_runtime(config.device)
+    used = configured_runtime(config)
     if config.precision != "auto":
-        chosen = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.DEFAULT_ARITHMETIC
-        return replace(used, arithmetic=chosen), ()
-    images = trial_images(config, first).to(used.device)
-    count = len(images)
+        return used, ()
+    classifier, first = leg.make(), leg.loader
+    only_solves = all(stage.kind == "solve" for stage in config.stages)
+    if only_solves and len(first.dataset) < MIN_PROBED_IMAGES:
+        return replace(used, arithmetic=FEATURES_ARITHMETIC), ()
+    count = FORWARD_PROBE_IMAGES if only_solves else SOLVER_PROBE_IMAGES
+    images = trial_images(config, first, count).to(used.device)
     network = copy.deepcopy(classifier.network).to(used.device)
-    labels = torch.zeros(count, dtype=torch.int64, device=used.device)  # the time does not depend on their values
+    if only_solves and (stored := stored_arithmetic(leg, used, ARITHMETICS)) is not None:
+        (difference,) = precision.score_differences(network, images, (stored,))
+        if difference <= precision.MAX_DIFFERENCE:
+            return replace(used, arithmetic=stored), (f"{stored} was chosen, as the store has such features",)
+    # The time does not depend on the values of the labels.
+    labels = None if only_solves else torch.zeros(len(images), dtype=torch.int64, device=used.device)
     chosen, trials = precision.probe(network, images, labels)
-    note = f"{chosen} was chosen for this network: {describe_trials(trials, count)}"
+    note = f"{chosen} was chosen for this network: {describe_trials(trials, len(images))}"
     return replace(used, arithmetic=chosen), (note,)
 
 
-def trial_images(config: Training, first: Loader) -> UInt8[Tensor, "N C H W"]:
-    """Return the images for the probe. Raise `UserError` if no training image can be read."""
+def configured_runtime(config: Training) -> runtime.Runtime:
+    """Return the runtime with the device and the precision of a config. The precision "auto" counts as float32."""
+    arithmetic = runtime.Arithmetic("bf16", "nhwc") if config.precision == "bf16" else runtime.DEFAULT_ARITHMETIC
+    return replace(runtime.resolve_runtime(config.device), arithmetic=arithmetic)
+
+
+def trial_images(config: Training, first: Loader, count: int) -> UInt8[Tensor, "N C H W"]:
+    """Return the images for the probe, at most `count` of them if the run begins with a solver.
+
+    Raise `UserError` if no training image can be read.
+    """
     if config.stages[0].kind == "solve":
-        images = first.first_views(SOLVER_PROBE_IMAGES)
+        images = first.first_views(count)
     else:
         parts = (part.images for batch in first.batches(0) for part in batch.parts.values())
         images = next((part for part in parts if len(part)), first.first_views(0))[:PROBE_IMAGES]

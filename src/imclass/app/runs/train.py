@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,9 +16,11 @@ from imclass.app.runs.beginning import (
     open_init,
     with_means,
 )
-from imclass.app.runs.directory import Run
+from imclass.app.runs.directory import Plan, Run
+from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
+from imclass.app.runs.estimate import Estimate, estimate_run
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
-from imclass.app.runs.settle import choose_runtime
+from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.curves import Curves
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
@@ -62,12 +65,17 @@ class Job:
     runtime: runtime.Runtime
     checkpoint: Checkpoint | None
     held_out: Mapping[str, Dataset]  # the splits that are scored
+    resolved: Mapping[str, int]  # the number of epochs of stages with `minutes`, by config key
     notes: tuple[str, ...]  # for the user, printed before training
 
     @property
     def steps(self) -> int:
         """Return the number of steps in the run."""
         return sum(leg.steps for leg in self.legs)
+
+    def estimate(self) -> Estimate:
+        """Return an estimate of the time, memory and disk space that the run needs, from a few small steps."""
+        return estimate_run(self, partial(score_images, execution=self.execution))
 
     def state(self) -> State:
         """Return the state to begin or resume from."""
@@ -99,15 +107,17 @@ def prepare(
     execution: Execution = DEFAULT_EXECUTION,
     dry: bool = False,
     given: Collection[str] = (),
-    preset: runtime.Runtime | None = None,
+    preset: "Measured | None" = None,
 ) -> Job:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
     If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
-    keys may be adapted to the data. `preset` is the runtime of a new run; by default it is chosen here.
+    keys may be adapted to the data. `preset` contains the runtime and the numbers of epochs of a new run; by
+    default they are measured.
     """
+    check_length(config, given)
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
-    run, source = replace(run, kinds=kind_tables(context)), open_init(config, context)
+    run, source = replace(run, kinds=kind_tables(context)), open_init(config, context, dry)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_training_data(config, given, context, classes_to_grow(config, source))
@@ -119,42 +129,85 @@ def prepare(
     trained = Provenance(data=data.facts, recipe=to_json(config), init=ancestor)
     seen = contents_with(data.train, source, how)
     sifted = {split: mark_trained(dataset, seen) for split, dataset in data.held_out.items()}
-    score = scorer(sifted, execution, data.facts.cut.old)
+    score = scorer(sifted, execution, config.balance != "none", data.facts.cut.old)
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
     checkpoint, problems = run.checkpoints(execution.keep).newest()
-    tried: tuple[str, ...] = ()
+    measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:
-        used = runtime.resolve_runtime(config.device)
         legs, init_notes = begin_first(legs, source, data.unseen)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, init_notes = begin_first(with_means(legs, facts), source, data.unseen)
-        first = legs[0].make()
-        layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
-        recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime or preset
-        used, tried = choose_runtime(config, recorded, first, legs[0].loader)
-        run.begin(begun, used, facts)
+        measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
+        run.begin(begun, measured.runtime, facts, measured.resolved)
+    legs = with_epochs(legs, measured.resolved)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
-    notes = (*data.notes, *beginning, *inside, *problems, *tried)
-    return Job(run, config, execution, legs, used, checkpoint, data.held_out, notes)
+    notes = (*data.notes, *beginning, *inside, *problems, *measured.notes)
+    return Job(run, config, execution, legs, measured.runtime, checkpoint, data.held_out, measured.resolved, notes)
 
 
-def scorer(held_out: Mapping[str, SiftedSplit], execution: Execution, old: Sequence[str] = ()) -> SplitScorer:
+@dataclass(frozen=True)
+class Measured:
+    """What a run measures when it begins: its runtime, and the number of epochs of stages with `minutes`."""
+
+    runtime: runtime.Runtime
+    resolved: Mapping[str, int]
+    notes: tuple[str, ...] = ()  # for the user
+
+
+def measure(
+    config: Training,
+    begun: Plan,
+    checkpoint: Checkpoint | None,
+    legs: Sequence[Leg],
+    held_out: Mapping[str, Dataset],
+    execution: Execution,
+    preset: Measured | None,
+) -> Measured:
+    """Return the runtime and the numbers of epochs that the run has recorded, else those of `preset`.
+
+    Without either, measure them.
+    """
+    first = legs[0].make()
+    layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
+    recorded = from_json(runtime.Runtime, checkpoint.record["runtime"]) if checkpoint else begun.runtime
+    recorded = recorded or (preset.runtime if preset else None)
+    resolved = preset.resolved if preset and begun.resolved is None else begun.resolved
+    used, tried = choose_runtime(config, recorded, legs[0])
+    if resolved is not None:
+        return Measured(used, resolved, tried)
+    resolved, timed = resolve_epochs(legs, used, held_out, partial(score_images, execution=execution))
+    return Measured(used, resolved, (*tried, *timed))
+
+
+def scorer(
+    held_out: Mapping[str, SiftedSplit], execution: Execution, balanced: bool, old: Sequence[str] = ()
+) -> SplitScorer:
     """Return a function that scores a split, and counts the scored images that the weights were trained on.
 
-    `old` contains the classes that the model had before it grew.
+    If `balanced` is true, the main measure is the balanced accuracy. `old` contains the classes that the model had
+    before it grew.
     """
 
     def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
-        on_cpu, part = trained.network.mean.device.type == "cpu", held_out[split]
-        batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
-        workers, strict = execution.workers, execution.strict
-        found = evaluate(trained, part.dataset, batch=batch, workers=workers, strict=strict, watch=watch)
-        return with_old_classes(part.with_counts(found), old)
+        part = held_out[split]
+        found = part.with_counts(score_images(trained, part.dataset, execution, watch))
+        found = with_old_classes(found, old)
+        return replace(found, main="balanced") if balanced else found
 
     return score
+
+
+def score_images(
+    trained: NetworkClassifier, dataset: Dataset, execution: Execution, watch: Watch | None = None
+) -> Evaluation:
+    """Return the scores of all images of a data set, as they are computed during training."""
+    on_cpu = trained.network.mean.device.type == "cpu"
+    batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
+    workers, strict = execution.workers, execution.strict
+    return evaluate(trained, dataset, batch=batch, workers=workers, strict=strict, watch=watch)
 
 
 def perform(

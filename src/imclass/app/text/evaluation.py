@@ -10,8 +10,9 @@ from imclass.app.text import labels
 from imclass.app.text.labels import finite_or_none
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
-from imclass.core.targets import AnyOf, labels_of
+from imclass.core.targets import AnyOf, OneOf, labels_of
 from imclass.core.text import measure_title, pad_text, percent, printable_text, shorten_name, text_width
+from imclass.data.balance import is_uneven
 from imclass.evaluation.measures.calibration import Reliability, reliability
 from imclass.evaluation.measures.growth import GroupShare, group_shares
 from imclass.evaluation.measures.intervals import recall_interval, wilson_interval
@@ -20,7 +21,6 @@ from imclass.evaluation.measures.single_label import (
     class_rows,
     confused_pairs,
     confusion_counts,
-    mean_class_recall,
     predictions,
 )
 
@@ -44,6 +44,8 @@ def headline(evaluation: Evaluation) -> str:
         return labels.headline(evaluation)
     top1 = evaluation.measures["top1"]
     shares = f"top-1 {percent(top1)} {interval_text(share_interval(evaluation, top1))}"
+    if has_uneven_classes(evaluation):
+        shares += f", balanced accuracy {percent(evaluation.measures['balanced'])}"
     return f"{shares}{top5_text(evaluation, ', ')}, loss {evaluation.measures['loss']:.4f}"
 
 
@@ -51,18 +53,17 @@ def short_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the main measures as JSON."""
     if isinstance(evaluation.targets, AnyOf):
         return {name: finite_or_none(value) for name, value in evaluation.measures.items()}
-    measures = {name: evaluation.measures[name] for name in ("top1", "top5", "loss")}
+    measures = {name: evaluation.measures[name] for name in ("top1", "top5", "balanced", "macro_f1", "loss")}
     return measures | {"top1_interval": list(share_interval(evaluation, measures["top1"]))}
 
 
 def summary_text(evaluation: Evaluation) -> str:
     """Return lines with the accuracies and their 95% intervals, loss, calibration, and numbers of images."""
     top1 = evaluation.measures["top1"]
-    recall = mean_class_recall(confusion_matrix(evaluation))
     brier = brier_score(evaluation.scores, single_labels(evaluation))
     lines = [
         f"top-1 {percent(top1)} {interval_text(share_interval(evaluation, top1))}{top5_text(evaluation, ', ')}",
-        f"mean class recall {percent(recall)} {interval_text(class_interval(evaluation))}; "
+        f"balanced accuracy {balanced_text(evaluation)}, macro F1 {percent(evaluation.measures['macro_f1'])}; "
         "95% confidence intervals in brackets (Wilson, bootstrap)",
         f"cross-entropy {evaluation.measures['loss']:.4f} per image, Brier score {brier:.4f}, "
         f"calibration error {percent(reliability_bins(evaluation).error)}",
@@ -119,6 +120,17 @@ def top5_text(evaluation: Evaluation, before: str = "") -> str:
     return f"{before}top-5 {percent(share)} {interval_text(share_interval(evaluation, share))}"
 
 
+def has_uneven_classes(evaluation: Evaluation) -> bool:
+    """Return whether each image has one label, and the classes have very different numbers of images."""
+    targets = evaluation.targets
+    return isinstance(targets, OneOf) and is_uneven(targets.counts(len(evaluation.classes)))
+
+
+def balanced_text(evaluation: Evaluation) -> str:
+    """Return the balanced accuracy with its interval."""
+    return f"{percent(evaluation.measures['balanced'])} {interval_text(class_interval(evaluation))}"
+
+
 def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
     """Return the 95% Wilson interval for an accuracy on the evaluated images, or (0, 1) if it is unknown."""
     n = len(evaluation.targets)
@@ -126,7 +138,7 @@ def share_interval(evaluation: Evaluation, share: float) -> tuple[float, float]:
 
 
 def class_interval(evaluation: Evaluation) -> tuple[float, float]:
-    """Return the 95% bootstrap interval for the mean class recall."""
+    """Return the 95% bootstrap interval for the balanced accuracy."""
     right = predictions(evaluation.scores) == single_labels(evaluation)
     return recall_interval(right, single_labels(evaluation), len(evaluation.classes))
 
@@ -189,7 +201,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON. Accuracies are in [0, 1], and null stands for 0 / 0.
 
     The rows of the confusion matrix are true classes. Intervals are 95% confidence intervals: Wilson for accuracies,
-    and bootstrap for the mean class recall. With at most five classes, top-5 is always 1, and its interval is null.
+    and bootstrap for the balanced accuracy. With at most five classes, top-5 is always 1, and its interval is null.
     `loss` and `nll` are the same number.
     """
     if isinstance(evaluation.targets, AnyOf):
@@ -201,8 +213,9 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
         "top1_interval": list(share_interval(evaluation, evaluation.measures["top1"])),
         "top5": evaluation.measures["top5"],
         "top5_interval": list(share_interval(evaluation, evaluation.measures["top5"])) if known_top5 else None,
-        "mean_class_recall": finite_or_none(mean_class_recall(counts)),
-        "mean_class_recall_interval": [finite_or_none(end) for end in class_interval(evaluation)],
+        "balanced": finite_or_none(evaluation.measures["balanced"]),
+        "balanced_interval": [finite_or_none(end) for end in class_interval(evaluation)],
+        "macro_f1": finite_or_none(evaluation.measures["macro_f1"]),
         "loss": evaluation.measures["loss"],
         "nll": evaluation.measures["loss"],
         "brier": brier_score(evaluation.scores, single_labels(evaluation)),

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from imclass.core.text import printable_text
+from imclass.core.text import printable_text, size_text
 
 TEXT_WIDTH, LABEL_WIDTH = 80, 13
 UNBROKEN = "\u00a0"  # a space at which textwrap does not break
@@ -110,12 +110,3 @@ def wrap_lines(text: str, indent: str) -> str:
     """Wrap a text to lines of 80 columns without breaking a path."""
     filled = textwrap.fill(text, TEXT_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return filled.replace(UNBROKEN, " ")
-
-
-def size_text(number: int | None) -> str:
-    """Return a number of bytes in a readable unit."""
-    if number is None:
-        return "unknown"
-    if number >= 2**30:
-        return f"{number / 2**30:.1f} GiB"
-    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number:,} bytes"

@@ -1,13 +1,18 @@
 """The outcome of training, as text for a terminal."""
 # Tested in tests/app/verbs/test_train.py
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from imclass.app.runs.directory import Run
+import numpy as np
+
+from imclass.app.runs.directory import Run, read_run_record
 from imclass.core.model_file import Provenance
 from imclass.core.text import main_measure, measure_title, percent
+from imclass.data.balance import is_uneven
+from imclass.store.context import Context
 from imclass.training.events import NonFinite
+from imclass.training.kinds import kind_tables
 
 
 def stop_message(event: NonFinite, run: Run) -> str:
@@ -22,20 +27,32 @@ def stop_message(event: NonFinite, run: Run) -> str:
     return f"step {event.at.step:,}: {event.what} is not finite, so {stopped}.\nimages of this step: {names}\n{fix}"
 
 
-def training_summary(record: Mapping[str, Any]) -> str:
-    """Return a line for each scored split, then the number of refused files and the path of the model file."""
+def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) -> str:
+    """Return a line for each scored split, then the number of refused files and the path of the model file.
+
+    The lines of the splits in `uneven` contain the balanced accuracy, and so do all lines if it chose the weights.
+    """
     lines = []
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
         chose = ", used to choose the weights" if Provenance(chosen=record["chosen"]).is_chosen_on(split) else ""
-        lines.append(f"{split}{chose}: {measure_title(main)} {100 * result[main]:.2f}%, {entropy} {loss}; {counted}")
+        shown = "balanced" in result and (split in uneven or measure_title("balanced") in record["chosen"])
+        names = [main, *(["balanced"] if shown else [])]
+        shares = ", ".join(f"{measure_title(name)} {100 * result[name]:.2f}%" for name in names)
+        lines.append(f"{split}{chose}: {shares}, {entropy} {loss}; {counted}")
         if any(f"{main}_{group}" in result for group in ("old", "new")):
             lines += [f"{split}, {group} classes: {group_share_text(result, main, group)}" for group in ("old", "new")]
     refused = len(record["refused"])
     if refused:
         lines.append(f"refused in total: {refused:,} {'file' if refused == 1 else 'files'}")
     return "\n".join([*lines, f"finished: {record['model']} ({record['chosen']})"])
+
+
+def uneven_splits(run: Run, context: Context) -> list[str]:
+    """Return the splits of a run whose classes have very different numbers of images."""
+    counts = read_run_record(run.config, kind_tables(context)).counts
+    return [split for split, each in counts.items() if is_uneven(np.array(each))]
 
 
 def group_share_text(metrics: Mapping[str, Any], main: str, group: str) -> str:

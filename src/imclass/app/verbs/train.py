@@ -1,11 +1,11 @@
 """The verb `train`: train a network with a recipe, show progress, and write the run's report."""
 
 import contextlib
-import json
 import shlex
 from pathlib import Path
 
 from imclass.app.acts.crossval import crossval_answer_parts, run_folds
+from imclass.app.acts.dry_run import dry_run_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import BookLog
@@ -18,7 +18,7 @@ from imclass.app.runs.crossval import CrossValidation, prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
-from imclass.app.text.training import stop_message, training_summary
+from imclass.app.text.training import stop_message, training_summary, uneven_splits
 from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
@@ -38,8 +38,7 @@ def run(request: TrainRequest) -> Answer:
     job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
-        record = {"training": to_json(job.config), "execution": to_json(job.execution)}
-        return Answer(record, json.dumps(record, indent=2))
+        return Answer(*dry_run_parts({"training": to_json(job.config), "execution": to_json(job.execution)}, job))
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
@@ -49,7 +48,8 @@ def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
     """Run all folds of a cross-validation, with progress on standard error, and return the result."""
     print_notes(crossval.notes)
     if dry:
-        return Answer(crossval.record, json.dumps(crossval.record, indent=2))
+        print_notes([f"the estimate is that of one of {crossval.run.folds} folds"] if crossval.first else [])
+        return Answer(*dry_run_parts(crossval.record, crossval.first))
     run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
     add_report(crossval.run, crossval.context)
     record, text, refused = crossval_answer_parts(crossval.run)
@@ -114,5 +114,6 @@ def run_answer(run: Run, context: Context) -> Answer:
         "metrics": metrics,
         "refused": sorted(refused),
     }
+    uneven = uneven_splits(run, context)
     left_out = any(result["evaluated"] < result["total"] for result in metrics.values())
-    return Answer(record, training_summary(record), SOME_REFUSED if refused or left_out else DONE)
+    return Answer(record, training_summary(record, uneven), SOME_REFUSED if refused or left_out else DONE)

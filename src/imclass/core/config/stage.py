@@ -37,7 +37,17 @@ class Model:
 
 
 # Fields that a stage of kind "solve" does not use.
-DESCENT_FIELDS = ("augment", "batch", "epochs", "micro_batches", "optimiser", "patience", "rates", "schedule")
+DESCENT_FIELDS = (
+    "augment",
+    "batch",
+    "epochs",
+    "micro_batches",
+    "minutes",
+    "optimiser",
+    "patience",
+    "rates",
+    "schedule",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,7 @@ class Stage:
     patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement after which the stage ends; 0: no limit
     keep_start: bool = False  # also score the stage's initial weights, and allow them to be chosen
     epochs: Annotated[int, AtLeast(1)] = 1  # passes over the training images
+    minutes: Annotated[float, AtLeast(0)] = 0.0  # time for the epochs on this machine, in place of `epochs`; 0: epochs
     batch: Annotated[int, AtLeast(1)] = 128  # images in a step
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, the same for any number of processes
     optimiser: Optimiser | None = None
@@ -88,7 +99,9 @@ class Stage:
             kind = found.kind if found else "absent"
             rule = f"{'set' if wanted else 'left out'} in a stage of kind {self.kind}"
             require((found is not None) == wanted, f"{at}{name}", kind, rule)
-        require(self.kind == "descend" or self.epochs == 1, f"{at}epochs", self.epochs, "1 in a stage of kind solve")
+        if self.kind == "solve":
+            require(self.epochs == 1, f"{at}epochs", self.epochs, "1 in a stage of kind solve")
+            require(self.minutes == 0, f"{at}minutes", self.minutes, "0 in a stage of kind solve")
 
     @staticmethod
     def takes_field(record: Mapping[str, Any], name: str) -> bool:

@@ -4,13 +4,14 @@ The comment on a field is its help text.
 """
 # Tested in tests/core/test_config.py
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 from imclass.core.bounds import Above, AtLeast, AtMost, Below, check_bounds
+from imclass.core.codec import has_type
 from imclass.core.config.split import Cut, Share, Split
 from imclass.core.config.stage import Model, Stage
-from imclass.core.errors import require
+from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
 
 CONFIG_FORMAT = 2  # the format number in a run's config.json
@@ -28,10 +29,12 @@ class Training:
     model: Model
     stages: tuple[Stage, ...]
     preprocess: Preprocess
-    data: str  # a data set's name, a folder with one subfolder per class, or a CSV file
+    data: str  # a data set's name, a folder with one subfolder per class, a CSV file or a list
     split: Split = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
+    balance: Literal["none", "weights", "sampler"] = "none"  # how classes count equally: in the loss, or by repeats
+    costs: dict[str, float] = field(default_factory=dict)  # factor of the loss of a class's images, keyed by class
     classes: tuple[str, ...] = ()  # in the order of the outputs: NAME, or OLD=NEW to rename or merge; empty: all
     grow: bool = False  # add the data's classes to those of the model given by `init`
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
@@ -57,6 +60,9 @@ class Training:
         mean, std = self.model.mean, self.model.std
         require(len(mean) in (1, self.preprocess.w_in), "model.mean", mean, "one value, or one per channel")
         require(len(mean) == len(std), "model.std", std, "a list as long as model.mean")
+        for name, cost in self.costs.items():
+            if not (has_type(float, cost) and cost > 0):
+                raise UserError(f"--costs.{name} is {cost}; it must be above 0")
 
 
 @dataclass(frozen=True)

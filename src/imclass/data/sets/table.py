@@ -77,7 +77,11 @@ def open_table(location: DataLocation) -> LazySplits:
     """
     if location.path is None:
         raise UserError("'csv' is a kind of data, not a path; give the path of the file as --data")
-    table = read_table(location.path, location)
+    return splits_of(read_table(location.path, location), location)
+
+
+def splits_of(table: ImageTable, location: DataLocation) -> LazySplits:
+    """Return the splits of a table."""
     return LazySplits(tuple(table.parts), partial(open_table_split, table, location))
 
 
@@ -104,7 +108,16 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
     _, header = next(lines, (1, []))
     columns = [cell.strip().lower() for cell in header]
     check_header(path, columns)
-    rows = tuple(sorted(image_rows(path, columns, lines), key=lambda row: (nfc_form(row.image), row.image)))
+    table = sort_rows(path, image_rows(path, columns, lines), "labels" in columns)
+    ignored = [column for column in columns if column not in KNOWN_COLUMNS]
+    notes = [f"columns that are not read: {list_names(ignored)}"] if ignored else []
+    table = cut_by_column(table) if "split" in columns else cut_by_hash(table, location)
+    return replace(table, notes=(*notes, *surprise_notes(table)))
+
+
+def sort_rows(path: Path, unsorted: Iterator[TableRow], is_multi_label: bool) -> ImageTable:
+    """Return a table without splits, with its rows sorted by image. Raise `UserError` if the rows are invalid."""
+    rows = tuple(sorted(unsorted, key=lambda row: (nfc_form(row.image), row.image)))
     check_rows(path, rows)
     classes = tuple(sorted({name for row in rows for name in row.marks}))
     if len(classes) < 2:
@@ -112,26 +125,22 @@ def read_table(path: Path, location: DataLocation) -> ImageTable:
         raise UserError(
             f"{path}: a classifier needs at least two classes, but the labels found are: {names}; add labels"
         )
-    ignored = [column for column in columns if column not in KNOWN_COLUMNS]
-    notes = [f"columns that are not read: {list_names(ignored)}"] if ignored else []
-    table = ImageTable(path, rows, "labels" in columns, classes)
-    if "split" in columns:
-        table = replace(table, parts=parts_by_name(path, rows), rule="table")
-    else:
-        rule = location.split.text(location.split_seed)
-        table = replace(table, parts=parts_by_hash(table, location), rule=rule)
-    return replace(table, notes=(*notes, *surprise_notes(table)))
+    return ImageTable(path, rows, is_multi_label, classes)
+
+
+def cut_by_column(table: ImageTable) -> ImageTable:
+    """Return the table with the splits in its rows."""
+    return replace(table, parts=parts_by_name(table.path, table.rows), rule="table")
+
+
+def cut_by_hash(table: ImageTable, location: DataLocation) -> ImageTable:
+    """Return the table with splits by a hash of names."""
+    return replace(table, parts=parts_by_hash(table, location), rule=location.split.text(location.split_seed))
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each line that is not empty. Raise `UserError` if the file is not valid CSV."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as CSV UTF-8") from None
-    except OSError as error:
-        siblings = [file.name for file in path.parent.glob("*.csv")] if path.parent.is_dir() else []
-        raise UserError(f"{path} cannot be read: {error.strerror}{suggestion(path.name, siblings)}") from None
+    text = text_of(path, "CSV UTF-8")
     first = text.split("\n", 1)[0]
     delimiter = next((separator for separator in SEPARATORS if separator in first), ",")
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
@@ -141,6 +150,17 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}; correct the quotes") from None
+
+
+def text_of(path: Path, form: str) -> str:
+    """Return the text in a file. Raise `UserError` if it cannot be read; `form` is the format to save it in."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as {form}") from None
+    except OSError as error:
+        siblings = [file.name for file in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+        raise UserError(f"{path} cannot be read: {error.strerror}{suggestion(path.name, siblings)}") from None
 
 
 def check_header(path: Path, columns: Sequence[str]) -> None:
@@ -232,7 +252,7 @@ def split_in(cell: str, at: str) -> str:
 def check_rows(path: Path, rows: Sequence[TableRow]) -> None:
     """Raise `UserError` if `rows`, sorted by image, is empty or contains two rows for one image."""
     if not rows:
-        raise UserError(f"{path} has a header but no rows; add a line for each image")
+        raise UserError(f"{path} has no rows; add a line for each image")
     for before, row in itertools.pairwise(rows):
         if before.image == row.image:
             first, second = sorted((before.line, row.line))

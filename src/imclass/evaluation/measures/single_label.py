@@ -96,9 +96,17 @@ def mean_recall(
     return np.asarray(shares.sum(axis=-1) / np.maximum(np.count_nonzero(support, axis=-1), 1))
 
 
-def mean_class_recall(confusion: Int64[np.ndarray, "K K"]) -> float:
+def balanced_accuracy(predicted: Int64[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int) -> float:
     """Return the mean recall of the classes that have images, or nan if there are no images."""
-    return float(mean_recall(confusion.diagonal(), confusion.sum(axis=1))) if confusion.any() else math.nan
+    hits, support = (np.bincount(some, minlength=k) for some in (labels[predicted == labels], labels))
+    return float(mean_recall(hits, support)) if len(labels) else math.nan
+
+
+def macro_f1(predicted: Int64[np.ndarray, "N"], labels: Int64[np.ndarray, "N"], k: int) -> float:
+    """Return the mean F1 of the classes that have images or are predicted, or nan if there are no images."""
+    hits = np.bincount(labels[predicted == labels], minlength=k)
+    either = np.bincount(labels, minlength=k) + np.bincount(predicted, minlength=k)
+    return float((2 * hits[either > 0] / either[either > 0]).mean()) if len(labels) else math.nan
 
 
 def confused_pairs(confusion: Int64[np.ndarray, "K K"], max_pairs: int) -> tuple[tuple[int, int, int, int], ...]:
@@ -114,9 +122,12 @@ def ratio(part: int, whole: int) -> float:
 
 
 def measures(scores: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "N"]) -> Mapping[str, float]:
-    """Return the mean cross-entropy (natural logarithm) and the accuracies in [0, 1]."""
+    """Return the mean cross-entropy (natural logarithm), and the accuracies and macro F1 in [0, 1]."""
+    predicted, k = predictions(scores), scores.shape[1]
     return {
         "loss": cross_entropy(scores, labels),
         "top1": top_k_hits(scores, labels, 1) / len(labels),
         "top5": top_k_hits(scores, labels, 5) / len(labels),
+        "balanced": balanced_accuracy(predicted, labels, k),
+        "macro_f1": macro_f1(predicted, labels, k),
     }

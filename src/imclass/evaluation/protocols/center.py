@@ -36,7 +36,7 @@ class Center:
 
     def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` if Q is below the native size."""
-        check_scales(self.name, self.scales_for(classifier.preprocess), classifier.preprocess)
+        check_scales(f"protocol {self.name}", self.scales_for(classifier.preprocess), classifier.preprocess)
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Return the scores of uint8 H W C images. Raise `UserError` if Q is below the native size."""

@@ -39,13 +39,13 @@ class OverFeat:
     def check(self, classifier: NetworkBacked) -> None:
         """Raise `UserError` if the classifier is not one network with pooling, or a scale is below the native size."""
         sides = self.scales_for(classifier.preprocess)
-        check_scales(self.name, sides, classifier.preprocess)
+        check_scales(f"protocol {self.name}", sides, classifier.preprocess)
         check_maps(with_dense_pooling(classifier), min(sides), (HIGHEST_MAPS,))
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Return the log-scores of uint8 H W C images. Raise `UserError` if a scale is below the native size."""
         sides = self.scales_for(classifier.preprocess)
-        check_scales(self.name, sides, classifier.preprocess)
+        check_scales(f"protocol {self.name}", sides, classifier.preprocess)
         return score_over_scales(with_dense_pooling(classifier), images, sides, (HIGHEST_MAPS,))
 
 

@@ -20,7 +20,8 @@ def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
             raise UserError(f"the network has no convolution; choose a layer with --layer: {', '.join(layers)}")
         return first, layers[first]
     if layer not in layers:
-        raise UserError(f"the network has no layer {layer!r}{suggestion(layer, layers)}")
+        names = ["penultimate", *layers]  # the first is the input of the last layer, which serving/features.py knows
+        raise UserError(f"the network has no layer {layer!r}{suggestion(layer, names)}")
     return layer, layers[layer]
 
 

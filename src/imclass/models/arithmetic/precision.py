@@ -26,6 +26,7 @@ ImageBatch: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
 MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes more than this many times as long as the fastest
+CLEARLY_SLOWER = 2  # a candidate is measured no more once its best time is this many times that of the fastest
 MIN_SPEEDUP = 1.05  # another layout or precision must be this many times as fast as the best so far
 # The largest relative root mean square difference between a candidate's scores and those in float32. In an untrained
 # VGG with sixteen batch-normalised layers, rounding to bf16 causes a difference of 0.1, and a wrong kernel about 1.
@@ -72,16 +73,15 @@ def outputs(scores: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def probe(
     network: nn.Module,
     images: ImageBatch,
-    labels: Int64[Tensor, "N"],
+    labels: Int64[Tensor, "N"] | None,
     candidates: Sequence[Arithmetic] = FP32 + BF16,
 ) -> tuple[Arithmetic, tuple[Trial, ...]]:
     """Return the fastest candidate with correct scores, and the trials of all candidates.
 
     Scores are correct if they agree with those computed in the default arithmetic. The trials run on copies of
-    `network`.
+    `network`. They measure training steps or, without labels, only the forward pass.
     """
-    exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
-    differences = [relative_rms(trial_scores(network, images, arithmetic), exact) for arithmetic in candidates]
+    differences = score_differences(network, images, candidates)
     seconds = race(training_steps(network, images, labels, candidates))
     trials = [Trial(*measured) for measured in zip(candidates, seconds, differences, strict=True)]
     best = trials[0]
@@ -89,6 +89,15 @@ def probe(
         if trial.difference <= MAX_DIFFERENCE and trial.seconds * MIN_SPEEDUP < best.seconds:
             best = trial
     return best.arithmetic, tuple(trials)
+
+
+def score_differences(network: nn.Module, images: ImageBatch, candidates: Sequence[Arithmetic]) -> list[float]:
+    """Return the relative difference of each candidate's scores from those in the default arithmetic."""
+    exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
+    return [
+        0.0 if candidate == DEFAULT_ARITHMETIC else relative_rms(trial_scores(network, images, candidate), exact)
+        for candidate in candidates
+    ]
 
 
 def trial_scores(network: nn.Module, images: Tensor, arithmetic: Arithmetic) -> Float[Tensor, "N K"]:
@@ -109,22 +118,24 @@ def relative_rms(scores: Tensor, exact: Tensor) -> float:
 
 
 def training_steps(
-    network: nn.Module, images: Tensor, labels: Tensor, candidates: Sequence[Arithmetic]
+    network: nn.Module, images: Tensor, labels: Tensor | None, candidates: Sequence[Arithmetic]
 ) -> list[Callable[[], None]]:
     """Return one function per candidate. Each function runs a training step on a copy of `network`.
 
-    Candidates with the same memory layout share a copy.
+    Without labels, it is a forward pass in evaluation mode. Candidates with the same memory layout share a copy.
     """
     copies = {
-        layout: set_memory_format(copy.deepcopy(network), Arithmetic(layout=layout)).train()
+        layout: set_memory_format(copy.deepcopy(network), Arithmetic(layout=layout)).train(labels is not None)
         for layout in {arithmetic.layout for arithmetic in candidates}
     }
 
     def step(arithmetic: Arithmetic) -> None:
         trial = copies[arithmetic.layout]
-        scores = outputs(forward(trial, images, arithmetic))
-        torch.stack([functional.cross_entropy(each.float(), labels) for each in scores]).sum().backward()
-        trial.zero_grad(set_to_none=True)  # only one copy has gradients at a time, to save memory
+        with torch.set_grad_enabled(labels is not None):
+            scores = outputs(forward(trial, images, arithmetic))
+        if labels is not None:
+            torch.stack([functional.cross_entropy(each.float(), labels) for each in scores]).sum().backward()
+            trial.zero_grad(set_to_none=True)  # only one copy has gradients at a time, to save memory
         if images.is_cuda:
             torch.cuda.synchronize()
 
@@ -136,19 +147,22 @@ def race(steps: Sequence[Callable[[], None]]) -> list[float]:
 
     Other processes may slow the machine for a while. In rounds, this affects all candidates, whereas a candidate
     measured on its own could be the only one affected. The first round serves to prepare kernels. Its time counts only
-    for a step that is too slow to be called again.
+    for a step that is too slow to be called again. A step that is clearly slower than the fastest leaves the race,
+    which ends when one step is left.
     """
     first = [time_call(step) for step in steps]
-    candidates = [seconds <= MAX_SLOWDOWN * min(first) for seconds in first]
-    fastest = [math.inf if candidate else seconds for candidate, seconds in zip(candidates, first, strict=True)]
+    running = [i for i, seconds in enumerate(first) if seconds <= MAX_SLOWDOWN * min(first)]
+    fastest = [math.inf if i in running else seconds for i, seconds in enumerate(first)]
     for _ in range(REPEATS):
-        for i, step in enumerate(steps):
-            if candidates[i]:
-                fastest[i] = min(fastest[i], time_call(step))
+        for i in running:
+            fastest[i] = min(fastest[i], time_call(steps[i]))
+        running = [i for i in running if fastest[i] < CLEARLY_SLOWER * min(fastest)]
+        if len(running) == 1:
+            break
     return fastest
 
 
-def time_call(step: Callable[[], None]) -> float:
+def time_call(step: Callable[[], object]) -> float:
     """Call a step and return its duration in seconds."""
     start = time.perf_counter()
     step()

@@ -35,10 +35,15 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
     return maps
 
 
+def layers_before_last(head: nn.Sequential) -> nn.Sequential:
+    """Return the layers of a head before its last layer with weights."""
+    last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
+    return nn.Sequential(*[*head][:last])
+
+
 def penultimate_vector(head: nn.Sequential, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
     """Return the input of a head's last layer with weights, averaged over space if that input consists of maps."""
-    last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
-    vector = head[:last](maps)
+    vector = layers_before_last(head)(maps)
     return vector if vector.dim() == 2 else vector.mean((2, 3))
 
 
@@ -54,10 +59,13 @@ class Penultimate(nn.Module):
         return penultimate_vector(self.head, maps)
 
 
-def without_last_layer(classifier: NetworkBacked) -> NetworkBacked:
-    """Return a copy of a classifier whose scores are the penultimate vectors of its network."""
+def without_last_layer(classifier: NetworkBacked, dense: bool = False) -> NetworkBacked:
+    """Return a copy of a classifier whose scores are the penultimate vectors of its network.
+
+    With `dense`, the copy computes maps of penultimate vectors by its method `dense`, but no scores.
+    """
     network = copy.deepcopy(classifier.network)
-    network.head = nn.Sequential(Penultimate(network.head))
+    network.head = layers_before_last(network.head) if dense else nn.Sequential(Penultimate(network.head))
     return classifier.with_network(network)
 
 

@@ -1,5 +1,6 @@
-"""The size of the maps that layers produce, and the smallest image that they accept, computed on the "meta" device."""
+"""The size of the maps that layers produce, and the smallest image that they accept, found without computing values."""
 
+import contextlib
 from typing import Any
 
 import torch
@@ -35,16 +36,38 @@ def smallest_size(features: nn.Module, size: int, w_in: int, side: int = 1) -> i
 def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
     """Return the side length of the maps, or None if the input of some layer is too small for that layer."""
     training = features.training
-    state = {name: tensor.to("meta") for name, tensor in features.state_dict(keep_vars=True).items()}
     try:
         features.eval()
         with BatchNormBypass():
-            maps = torch.func.functional_call(features, state, (torch.empty(1, w_in, size, size, device="meta"),))
+            maps = empty_batch_outputs(features, (w_in, size, size))
+            if maps is None:
+                state = {name: tensor.to("meta") for name, tensor in features.state_dict(keep_vars=True).items()}
+                images = torch.empty(1, w_in, size, size, device="meta")
+                maps = torch.func.functional_call(features, state, (images,))
         return int(maps.shape[-1]) or None
     except RuntimeError:
         return None
     finally:
         features.train(training)
+
+
+def empty_batch_outputs(module: nn.Module, shape: tuple[int, int, int]) -> Any:
+    """Return the outputs of a module for a batch of no images of this shape, or None if the module fails.
+
+    Shapes could also be found on the "meta" device alone, but its kernels for additions, linear layers and many others
+    import `torch._dynamo`, which takes more than a second. A batch of no images needs no such kernel and no time. The
+    module may fail because layers do not fit together, or because it cannot process an empty batch: `view(n, -1)`
+    fails. The caller then repeats the computation on the "meta" device, whose errors describe one image.
+    """
+    # One value in memory stands for all elements of a tensor. The device is named because this may run while another
+    # one is the default.
+    state = {
+        name: torch.zeros((), dtype=tensor.dtype, device="cpu").expand(tensor.shape)
+        for name, tensor in module.state_dict().items()
+    }
+    with torch.no_grad(), contextlib.suppress(Exception):
+        return torch.func.functional_call(module, state, (torch.empty(0, *shape, device="cpu"),))
+    return None
 
 
 class BatchNormBypass(TorchFunctionMode):

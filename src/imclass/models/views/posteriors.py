@@ -154,11 +154,11 @@ class MeanPosterior:
     def check(self, classifier: NetworkBacked) -> None:
         """Raise a `UserError` for a Q below the native size, or for a network that accepts only its native size."""
         sides = self.scales_for(classifier.preprocess)
-        check_scales(self.name, sides, classifier.preprocess)
+        check_scales(f"protocol {self.name}", sides, classifier.preprocess)
         check_maps(classifier, min(sides), self.scorers)
 
     def __call__(self, classifier: NetworkBacked, images: ImageSequence) -> Float[Tensor, "N K"]:
         """Return the scores of uint8 H W C images of any size. Raise a `UserError` for a Q below the native size."""
         sides = self.scales_for(classifier.preprocess)
-        check_scales(self.name, sides, classifier.preprocess)
+        check_scales(f"protocol {self.name}", sides, classifier.preprocess)
         return score_over_scales(classifier, images, sides, self.scorers)

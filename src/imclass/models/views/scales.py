@@ -22,13 +22,12 @@ def proportional_scales(scales: Sequence[int], native: int, size: int) -> tuple[
     return tuple((2 * q * size + native) // (2 * native) for q in scales)
 
 
-def check_scales(protocol: str, scales: Sequence[int], preprocess: Preprocess) -> None:
-    """Raise a `UserError` for a Q below the native size."""
+def check_scales(what: str, scales: Sequence[int], preprocess: Preprocess) -> None:
+    """Raise a `UserError` for a Q below the native size. The message begins with `what`, such as "protocol dense"."""
     for q in scales:
         if q < preprocess.size:
             raise UserError(
-                f"protocol {protocol}: Q is {q} pixels; it must be at least {preprocess.size}, the network's native "
-                "size"
+                f"{what}: Q is {q} pixels; it must be at least {preprocess.size}, the network's native size"
             )
 
 

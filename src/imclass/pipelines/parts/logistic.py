@@ -51,23 +51,33 @@ class Logistic(LinearScorer):
         """Raise `UserError` for a grid that is empty or not in ascending order."""
         check_grid(self.grid, at)
 
-    def fit(self, x: Float[np.ndarray, "N D"], targets: Targets, classes: int) -> "Logistic":
-        """Standardise the features, choose the strength, fit the weights to all images, and return the part."""
+    def fit(
+        self,
+        x: Float[np.ndarray, "N D"],
+        targets: Targets,
+        classes: int,
+        weights: Float[np.ndarray, "N"] | None = None,
+    ) -> "Logistic":
+        """Standardise the features, choose the strength, fit the model to all images, and return the part.
+
+        `weights` contains the factor of each image's loss, in cross-validation as well. They do not affect how the
+        features are standardised.
+        """
         if not np.isfinite(x).all():
             raise UserError("some features are not finite, so the network's weights are damaged; use another model")
         check_counts(targets, classes, LogisticSolver.min_images)
         axes = PrincipalAxes(torch.from_numpy(np.asarray(x, np.float64)))
         loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
+        shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         groups = fold_numbers(targets, classes, self.folds)
         used = int(groups.max()) + 1
         if len(self.grid) == 1 or used < 2:
             used, strength, start = 0, self.grid[len(self.grid) // 2], None
             losses: list[float] = []
         else:
-            strength, losses, start = choose_strength(loss, self.grid, groups)
-        (found,) = minimise(loss, torch.ones_like(loss.rows[None, :, -1]), strength, start, FINAL_GAP)
-        weights, biases = axes.undo(found)
-        self.weights_, self.biases_ = weights.numpy(), biases.numpy()
+            strength, losses, start = choose_strength(loss, shares, self.grid, groups)
+        (found,) = minimise(loss, shares[None], strength, start, FINAL_GAP)
+        self.weights_, self.biases_ = (array.numpy() for array in axes.undo(found))
         self.sigmoid_, self.strength_ = np.array(targets.link == "sigmoid"), np.array(strength)
         self.losses_, self.folds_ = np.array(losses), np.array(used)
         self.set_link()
@@ -167,20 +177,21 @@ def fold_numbers(targets: Targets, classes: int, folds: int) -> Int64[np.ndarray
 
 
 def choose_strength(
-    loss: LogisticLoss, grid: tuple[float, ...], groups: Int64[np.ndarray, "N"]
+    loss: LogisticLoss, shares: Float[Tensor, "N"], grid: tuple[float, ...], groups: Int64[np.ndarray, "N"]
 ) -> tuple[float, list[float], Float[Tensor, "1 K E"]]:
     """Return the strength with the lowest loss on held-out folds, the loss at each strength, and weights to start from.
 
     The final fit to all images starts from these weights, which are near its minimum. In the same way, each fit here
-    starts from the weights of the previous one, which had a stronger penalty.
+    starts from the weights of the previous one, which had a stronger penalty. `shares` contains the factor of each
+    image's loss.
     """
     held = functional.one_hot(torch.from_numpy(groups)).double().T.contiguous()
     losses: list[float] = []
     found: Float[Tensor, "F K E"] | None = None
     best = torch.zeros(0)
     for strength in grid:
-        found = minimise(loss, 1 - held, strength, found, TRIAL_GAP)
-        losses.append((held * loss.losses(loss.scores(found))).sum().item() / len(groups))
+        found = minimise(loss, shares * (1 - held), strength, found, TRIAL_GAP)
+        losses.append((shares * held * loss.losses(loss.scores(found))).sum().item() / shares.sum().item())
         if losses[-1] == min(losses):
             best = found.mean(0, keepdim=True)
         elif len(losses) - 1 - int(np.argmin(losses)) >= WORSE_IN_A_ROW:

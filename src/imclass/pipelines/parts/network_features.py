@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from imclass.core.contracts import Image, NetworkBacked
 from imclass.core.errors import UserError
-from imclass.models.layers.heads import without_last_layer
-from imclass.models.views.batches import split_by_bytes, to_batch
+from imclass.models.views.embedding import Embedding
 from imclass.pipelines.part import Feature
 
 LAYER: Final = "penultimate"
@@ -26,10 +24,7 @@ class NetworkFeatures(Feature):
 
     def transform(self, x: Sequence[Image]) -> Float32[np.ndarray, "N D"]:
         """Return the feature vectors of images of any size."""
-        embedded = without_last_layer(self.network)
-        views = ((i, embedded.preprocess(image)) for i, image in enumerate(x))
-        rows = [embedded.scores(to_batch(np.stack(several))) for _, several in split_by_bytes(views)]
-        return torch.cat(rows).numpy()
+        return Embedding(self.network)(x)
 
     @property
     def network(self) -> NetworkBacked:

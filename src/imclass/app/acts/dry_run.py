@@ -1,0 +1,21 @@
+"""What a dry run prints: the configuration and, below it, an estimate of what the run needs."""
+# Tested in tests/app/runs/test_estimate.py
+
+import json
+from typing import Any
+
+from imclass.app.runs.train import Job
+from imclass.app.text.estimate import estimate_text
+from imclass.core.codec import to_json
+
+
+def dry_run_parts(record: dict[str, Any], job: Job | None) -> tuple[dict[str, Any], str]:
+    """Return the configuration with an estimate for a job, as a record and as text.
+
+    Without a job, there is nothing left to do and nothing to estimate.
+    """
+    text = json.dumps(record, indent=2)
+    if job is None:
+        return record, text
+    estimate = to_json(job.estimate())
+    return record | {"estimate": estimate}, f"{text}\n\n{estimate_text(estimate)}"

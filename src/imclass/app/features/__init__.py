@@ -1,0 +1,1 @@
+"""Features of images as values, files and maps."""

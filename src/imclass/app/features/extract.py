@@ -1,0 +1,179 @@
+"""Extraction of features: from a model, images and options to `Features`."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imclass.app.features.result import Features
+from imclass.app.load import load_network
+from imclass.core.codec import to_json
+from imclass.core.contracts import Classifier, Dataset
+from imclass.core.errors import UserError, require
+from imclass.core.model_file import tensors_digest
+from imclass.core.runtime import Arithmetic
+from imclass.data.catalog import dataset_table
+from imclass.data.names import ids_of
+from imclass.data.threads import decode_in_order
+from imclass.evaluation.held_out import choose_split
+from imclass.evaluation.request import Progress, parse_scales
+from imclass.evaluation.unpack import sole_network
+from imclass.models.classifier import NetworkClassifier
+from imclass.pipelines.parts.network_features import LAYER
+from imclass.serving.features import Extractor, choose_extractor, extract_rows
+from imclass.serving.inputs import NamedImage, decode_images, name_images
+from imclass.store.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """The options that decide the features of an image."""
+
+    layer: str | None = LAYER  # None stands for the first convolution
+    scales: tuple[int, ...] = ()
+    mirror: bool = False
+    normalise: bool = False
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images whose features are extracted: a split of a data set, or images without labels."""
+
+    scope: str  # what the images are, in words
+    images: Any = None  # (name, image) pairs
+    dataset: Dataset | None = None
+
+    @property
+    def total(self) -> int | None:
+        """The number of images, or None if it is not known before they are read."""
+        images = self.images if self.dataset is None else self.dataset
+        return len(images) if hasattr(images, "__len__") else None
+
+    def items(self, workers: int, max_pixels: int | None) -> Generator[NamedImage, None, None]:
+        """Yield the name and the pixels of each image in order, or the reason to refuse it."""
+        if self.dataset is None:
+            yield from decode_images(self.images, workers, max_pixels)
+            return
+        found = decode_in_order(self.dataset, np.arange(len(self.dataset)), workers)
+        yield from ((self.dataset.name(i), image) for i, image in enumerate(found))
+
+
+def feature_options(
+    layer: str | None, scales: Any, mirror: bool, normalise: bool, precision: str, workers: int
+) -> FeatureOptions:
+    """Return the options. Raise `UserError` for an invalid value."""
+    require(workers >= 0, "workers", workers, "0 or more threads")
+    require(precision in ("fp32", "bf16"), "precision", repr(precision), "fp32 or bf16")
+    sides = () if scales is None else parse_scales(scales)
+    return FeatureOptions(layer=layer, scales=sides, mirror=mirror, normalise=normalise, precision=precision)
+
+
+def open_network(
+    model: Any, options: FeatureOptions, device: str, context: Context, progress: Progress
+) -> NetworkClassifier:
+    """Return the network of a model. Raise `UserError` if the model is not a single network."""
+    if isinstance(model, str | Path):
+
+        def note(notes: Iterable[str]) -> None:
+            for text in notes:
+                progress.note(text)
+
+        return load_network(model, context, device, note, Arithmetic(options.precision, "nhwc"))
+    network = sole_network(model) if isinstance(model, Classifier) else None
+    if network is None:
+        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a single network from load")
+    if options.precision != "fp32":
+        raise UserError(f"precision {options.precision} needs a model that is loaded from a file; pass its path")
+    return network
+
+
+def check_one_source(images: Any, data: Any, split: str | None) -> None:
+    """Raise `UserError` unless the images are either given directly or chosen by `data` and `split`."""
+    if images is None and data is None and split is None:
+        raise UserError("specify image files or folders after the model, or a data set with --data NAME|PATH")
+    if images is not None and (data is not None or split is not None):
+        option = "--data" if data is not None else "--split"
+        raise UserError(f"{option} and image paths cannot be combined; pass either a data set or paths")
+
+
+def check_not_data(paths: Iterable[str], context: Context) -> None:
+    """Raise `UserError` if a path does not exist but is the name of a data set."""
+    for path in paths:
+        if not Path(path).exists() and path in dataset_table(context).entries:
+            raise UserError(f"{path} is a data set, and no file or folder has this name; pass --data {path}")
+
+
+def choose_images(
+    model: Any, classifier: NetworkClassifier, data: Any, split: str | None, context: Context
+) -> ImageList:
+    """Return a split of a data set. It is chosen as by `evaluate`, but no image is left out of it."""
+    if not isinstance(data, Dataset):
+        name = str(model) if isinstance(model, str | Path) else classifier.name
+        chosen = choose_split({name: classifier}, None if data is None else str(data), split, context)
+        return ImageList(chosen.scope, dataset=chosen.dataset)
+    if split not in (None, data.split):
+        raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
+    return ImageList(f"split {data.split} of {data.origin.name or data.origin.path}", dataset=data)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Everything that is needed to extract features. It has been checked."""
+
+    classifier: NetworkClassifier
+    options: FeatureOptions
+    extractor: Extractor
+    images: ImageList
+
+
+def prepare_extraction(
+    model: Any,
+    images: Any,
+    data: Any,
+    split: str | None,
+    options: FeatureOptions,
+    device: str,
+    context: Context,
+    progress: Progress,
+) -> Extraction:
+    """Load the model and open the images. Raise `UserError` for invalid arguments."""
+    check_one_source(images, data, split)
+    named = None if images is None else ImageList("", name_images(images))
+    classifier = open_network(model, options, device, context, progress)
+    extractor = choose_extractor(classifier, options.layer, options.scales, options.mirror, options.normalise)
+    listed = named or choose_images(model, classifier, data, split, context)
+    return Extraction(classifier, options, extractor, listed)
+
+
+def extract_features(
+    prepared: Extraction, workers: int, max_pixels: int | None, progress: Progress, folder: Path | None = None
+) -> Features:
+    """Return the features of all images that can be used. They are kept in a file in `folder`, not in memory."""
+    images, total = prepared.images, prepared.images.total
+
+    def report(done: int) -> None:
+        if total is not None:
+            progress.count("features", done, total)
+
+    found = extract_rows(images.items(workers, max_pixels), prepared.extractor, folder, report)
+    record = {
+        "network": prepared.classifier.name,
+        "model_digest": tensors_digest(prepared.classifier.network.state_dict()),
+        "images": images.scope,
+        **to_json(replace(prepared.options, layer=found.layer)),
+        "refused": to_json(found.refused),
+    }
+    dataset = images.dataset
+    return Features(
+        layer=found.layer,
+        features=found.outputs,
+        names=found.names,
+        ids=ids_of(found.names) if dataset is None else dataset.ids[found.positions],
+        targets=None if dataset is None else dataset.targets[found.positions],
+        classes=() if dataset is None else dataset.classes,
+        refused=found.refused,
+        record=record,
+    )

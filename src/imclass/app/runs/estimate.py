@@ -1,0 +1,252 @@
+"""An estimate of the time, memory and disk space of a run, from steps with one, two and four images."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imclass.app.machine.peaks import free_memory, held_memory, peak_of
+from imclass.app.runs.beginning import Fetch, weights_to_fetch
+from imclass.app.runs.epochs import epochs_key, epochs_within
+from imclass.app.runs.pace import (
+    ScoreImages,
+    combine_seconds,
+    load_sample,
+    median_seconds,
+    spaced_images,
+    throwaway_state,
+)
+from imclass.core.runtime import Runtime, apply_runtime
+from imclass.core.text import duration_text, size_text
+from imclass.data.subset import VALIDATION
+from imclass.models.arithmetic.eager import EagerEngine
+from imclass.models.layers.heads import linear_layer
+from imclass.training.loop import step
+from imclass.training.parallel import SingleProcess
+from imclass.training.plan import Leg
+from imclass.training.state import State
+
+if TYPE_CHECKING:
+    from imclass.app.runs.train import Job
+
+SIZES = (1, 2, 4)  # images in the measured steps
+LIMIT = 1.0  # seconds after which no measurement is repeated
+DAY = 24 * 3600
+FLOAT_BYTES = 4
+ROW_BYTES = 40  # of the store's file of features, for each row, in addition to the features
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line through measurements of steps with a few images."""
+
+    constant: float
+    slope: float  # for each image
+
+    def at(self, images: int) -> float:
+        """Return the value for a number of images."""
+        return self.constant + self.slope * images
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a run needs, and bytes that are free. None: not known."""
+
+    needed: int | None
+    free: int | None
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """The estimate of a stage. Steps and seconds are those of all its epochs."""
+
+    name: str
+    epochs: int
+    steps: int
+    features: int  # images whose features a solver needs
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The estimate of a run. `fetch` describes published weights that the run would download."""
+
+    runtime: str
+    stages: tuple[StageEstimate, ...]
+    seconds: float | None
+    memory: Need
+    disk: Need  # of the run's folder during training
+    store: Need  # of the features in the store
+    fetch: Fetch | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LegCost:
+    """What the parts of a leg cost, extrapolated from a few images."""
+
+    opening: float  # seconds; once: the images are decoded and kept in memory
+    step: float  # seconds; a step, including its images
+    scoring: float  # seconds for each image, without gradients
+    memory: int  # peak bytes of a step
+    checkpoint: int  # bytes
+    model: int  # bytes
+
+
+def estimate_run(job: "Job", score: ScoreImages) -> Estimate:
+    """Measure small steps of each leg on copies of its network, and extrapolate linearly to the whole run."""
+    apply_runtime(job.runtime)
+    device, store = job.runtime.device, job.legs[0].context.store
+    free, held = free_memory(device), held_memory(device)
+    costs = [measure_leg(leg, job.runtime, free, score) for leg in job.legs]
+    stages = tuple(estimate_stage(leg, cost, job) for leg, cost in zip(job.legs, costs, strict=True))
+    known = [cost for cost in costs if cost is not None]
+    whole = len(known) == len(costs)
+    estimate = Estimate(
+        runtime=str(job.runtime),
+        stages=stages,
+        seconds=sum(stage.seconds or 0.0 for stage in stages) if whole else None,
+        memory=Need(max(cost.memory for cost in known) if whole else None, None if free is None else free + held),
+        disk=Need(disk_of_run(job, known) if whole else None, free_disk(job.run.folder)),
+        store=Need(sum(map(features_bytes, job.legs)), free_disk(store.folder)),
+        fetch=weights_to_fetch(job.config.init, store),
+    )
+    return replace(estimate, warnings=tuple(warnings_of(estimate)))
+
+
+def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -> LegCost | None:
+    """Measure a leg. Return None if the smallest step might need more than half of the free memory."""
+    state, images, solves = throwaway_state(leg, used), len(leg.loader.dataset), leg.stage.kind == "solve"
+    sizes = [size for size in SIZES if (2 if leg.pairs else 1) <= size <= images] or [images]
+    sizes = [size for size in sizes if free is None or expected_bytes(leg, state, size) <= free / 2]
+    if not sizes:
+        return None
+    _, opening, loading = load_sample(leg, sizes[-1])
+    computing, memory = (Line(0.0, 0.0), Line(0.0, 0.0)) if solves else measure_steps(leg, state, sizes)
+    classifier = state.learner.classifier
+    if solves:
+        classifier = replace(classifier, engine=EagerEngine(classifier.network, used.arithmetic))
+    sample = spaced_images(leg.loader.dataset, sizes[-1])
+    peak = peak_of(lambda: score(classifier, sample), used.device)
+    scoring = median_seconds(lambda: score(classifier, sample), LIMIT) / len(sample)
+    batch, parts = min(leg.stage.batch, images), leg.stage.micro_batches
+    kept = images * int(np.prod(leg.loader.shape)) if leg.loader.in_memory and not solves else 0
+    model = tensor_bytes(state.learner.network.state_dict())
+    seconds = parts * computing.constant + batch * computing.slope
+    return LegCost(
+        opening=opening,
+        step=combine_seconds(leg, batch * loading / sizes[-1], seconds, used),
+        scoring=scoring,
+        memory=max(peak, round(memory.at(-(-batch // parts))) + kept),
+        checkpoint=tensor_bytes(state.tensors()) + (model if VALIDATION in leg.held_out else 0),
+        model=model,
+    )
+
+
+def expected_bytes(leg: Leg, state: State, size: int) -> int:
+    """Return a rough size of a step with `size` images: weights, gradients, and each layer's output and its gradient.
+
+    The outputs are counted while one image passes through the network without gradients, which needs little memory.
+    """
+    network, outputs = state.learner.network, [0]
+
+    def count(layer: nn.Module, inputs: object, output: object) -> None:
+        outputs[0] += output.nbytes if isinstance(output, Tensor) else 0
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if not [*layer.children()]]
+    with torch.no_grad():
+        network.eval()(leg.loader.first_views(1).to(network.mean.device))
+    for hook in hooks:
+        hook.remove()
+    state.learner.layers.train()
+    return 2 * tensor_bytes(network.state_dict()) + 2 * size * outputs[0]
+
+
+def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, Line]:
+    """Return the seconds and the peak memory of a step as functions of its number of images."""
+    seconds, peaks = [], []
+    for size in sizes:
+        batch = load_sample(leg, size)[0]
+        call = partial(step, leg, state, SingleProcess(), batch, 0.0)
+        with torch.random.fork_rng(devices=[]):  # steps set the random state
+            peaks.append(float(peak_of(call, state.runtime.device)))
+            seconds.append(median_seconds(call, LIMIT))
+    return line_through(sizes, seconds), line_through(sizes, peaks)
+
+
+def line_through(sizes: Sequence[int], values: Sequence[float]) -> Line:
+    """Return the least-squares line through measurements, which neither falls nor begins below 0."""
+    if len(sizes) == 1:
+        return Line(0.0, values[0] / sizes[0])
+    slope, constant = np.polyfit(sizes, values, 1).tolist()
+    return Line(max(0.0, constant), max(0.0, slope)) if slope > 0 else Line(max(values), 0.0)
+
+
+def estimate_stage(leg: Leg, cost: LegCost | None, job: "Job") -> StageEstimate:
+    """Return the estimate of a stage. If it has `minutes`, its number of epochs is estimated as well."""
+    images, solves = len(leg.loader.dataset), leg.stage.kind == "solve"
+    sizes = {split: len(job.held_out[split]) for split in leg.held_out}
+    watched = sum(sizes[split] for split in leg.watched_splits)
+    epochs, features = leg.stage.epochs, images if solves else 0
+    if cost is None:
+        return StageEstimate(leg.name, epochs, leg.steps, features, None)
+    epoch = leg.batches * cost.step + watched * cost.scoring
+    if leg.stage.minutes and epochs_key(leg) not in job.resolved:
+        epochs = epochs_within(60 * leg.stage.minutes - cost.opening, epoch)
+    scored = sum(sizes.values()) - watched + (watched if leg.stage.keep_start else 0)
+    work = (images + watched) * cost.scoring if solves else cost.opening + epochs * epoch
+    return StageEstimate(leg.name, epochs, epochs * leg.batches, features, work + scored * cost.scoring)
+
+
+def disk_of_run(job: "Job", costs: Sequence[LegCost]) -> int:
+    """Return the bytes of the checkpoints and models of a run. A new checkpoint is written before the oldest goes."""
+    models = [cost.model for cost in costs]
+    legs = sum(models) if len(models) > 1 else 0
+    return (job.execution.keep + 1) * max(cost.checkpoint for cost in costs) + legs + models[-1]
+
+
+def features_bytes(leg: Leg) -> int:
+    """Return the bytes of the features of a solved stage in the store."""
+    if leg.stage.kind != "solve":
+        return 0
+    width = linear_layer(leg.make().network.head, leg.name).weight.shape[1]
+    return len(leg.loader.dataset) * (width * FLOAT_BYTES + ROW_BYTES)
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Return the bytes of some tensors."""
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def free_disk(folder: Path) -> int | None:
+    """Return the free bytes of the disk on which a folder is, or will be made. None: not known."""
+    place = next((path for path in (folder, *folder.resolve().parents) if path.exists()), folder)
+    try:
+        return shutil.disk_usage(place).free
+    except OSError:
+        return None
+
+
+def warnings_of(estimate: Estimate) -> Iterator[str]:
+    """Yield a sentence for each part of the estimate that is larger than what is there."""
+    seconds, memory = estimate.seconds, estimate.memory
+    if seconds is None:
+        yield (
+            "even the smallest step may need more than half of the free memory, so no time was measured; choose a "
+            "smaller network or smaller images"
+        )
+    if seconds is not None and seconds > DAY:
+        yield f"the run takes {duration_text(seconds)}, which is more than a day"
+    for what, need, fix in (
+        ("memory", memory, "choose a smaller --batch or a smaller --memory, or cut steps by --micro-batches"),
+        ("disk space for the run", estimate.disk, "free some, or choose another --out"),
+        ("disk space for features", estimate.store, "free some, or choose another --store"),
+    ):
+        if need.needed is not None and need.free is not None and need.needed > need.free:
+            yield f"{size_text(need.needed)} of {what} are needed, but {size_text(need.free)} are free; {fix}"
