@@ -120,7 +120,7 @@ class Provenance:
 
     def is_chosen_on(self, split: str) -> bool:
         """Return whether the weights were chosen by their measures on a split."""
-        return self.chosen.startswith(f"best on {split} ")
+        return self.chosen.startswith("best ") and f" on {split} (" in self.chosen
 
     @property
     def names(self) -> RecipeNames:

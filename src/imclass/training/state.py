@@ -233,6 +233,6 @@ class State:
         """Describe in words which weights are kept."""
         if not self.best:
             return "last step"
-        best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
         epoch = self.history.index(max(self.history)) + (0 if leg.stage.keep_start else 1)
+        best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
         return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"

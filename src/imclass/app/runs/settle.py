@@ -44,7 +44,8 @@ def choose_runtime(
     only_solves = all(stage.kind == "solve" for stage in config.stages)
     if only_solves and len(first.dataset) < MIN_PROBED_IMAGES:
         return replace(used, arithmetic=FEATURES_ARITHMETIC), ()
-    images = trial_images(config, first, FORWARD_PROBE_IMAGES if only_solves else SOLVER_PROBE_IMAGES).to(used.device)
+    count = FORWARD_PROBE_IMAGES if only_solves else SOLVER_PROBE_IMAGES
+    images = trial_images(config, first, count).to(used.device)
     network = copy.deepcopy(classifier.network).to(used.device)
     if only_solves and (stored := stored_arithmetic(leg, used, ARITHMETICS)) is not None:
         (difference,) = precision.score_differences(network, images, (stored,))
@@ -63,13 +64,13 @@ def configured_runtime(config: Training) -> runtime.Runtime:
     return replace(runtime.resolve_runtime(config.device), arithmetic=arithmetic)
 
 
-def trial_images(config: Training, first: Loader, most_solved: int) -> UInt8[Tensor, "N C H W"]:
-    """Return the images for the probe, at most `most_solved` if the run begins with a solver.
+def trial_images(config: Training, first: Loader, count: int) -> UInt8[Tensor, "N C H W"]:
+    """Return the images for the probe, at most `count` of them if the run begins with a solver.
 
     Raise `UserError` if no training image can be read.
     """
     if config.stages[0].kind == "solve":
-        images = first.first_views(most_solved)
+        images = first.first_views(count)
     else:
         parts = (part.images for batch in first.batches(0) for part in batch.parts.values())
         images = next((part for part in parts if len(part)), first.first_views(0))[:PROBE_IMAGES]
