@@ -183,8 +183,8 @@ def test_images_with_several_labels_are_one_group() -> None:
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ((9, 3, 4), "5 folds cannot be made of the 3 images in /pool of the class 'c1'; use at most 3 folds"),
-        ((9, 1), "of the 1 image in /pool of the class 'c1'; add images, or remove the class"),
+        ((9, 3, 4), "5 folds cannot be made from the 3 images in class 'c1' of /pool; use at most 3 folds"),
+        ((9, 1), "from the 1 image in class 'c1' of /pool; add images, or remove the class"),
     ],
 )
 def test_too_few_images_for_the_folds_are_named(counts: tuple[int, ...], message: str) -> None:

@@ -77,19 +77,20 @@ class ClassChoice:
     """The classes of a model, in the order of its outputs, and what becomes of the classes of its data."""
 
     classes: tuple[str, ...]
-    numbers: Int64[np.ndarray, "K"]  # the number of each class of the data among `classes`; -1: left out
+    numbers: Int64[np.ndarray, "K"]  # for each class of the data, its number in `classes`, or -1 if it is left out
 
 
 def choose_classes(data: Sequence[str], items: Sequence[str], old: Sequence[str], where: str) -> ClassChoice:
-    """Choose the classes of a model from those of its data and, if it grows from another model, that model's classes.
+    """Choose a model's classes from those of its data and from `old`, the classes of the model that it grows from.
 
-    Without `items`, the choice consists of the classes in `old`, then the other classes of the data. Otherwise, it has
-    the classes in `items`, in that order. An item is the name of a class, or OLD=NEW to rename it. Classes that are
-    renamed to the same name are merged. An item that equals the name of a class always means that class, even if it
-    contains "=". Raise a `UserError` for an item that names no class, and for a class that two items name.
+    Without `items`, the choice consists of the classes in `old`, followed by the other classes of the data. Otherwise,
+    it consists of the classes in `items`, in that order. An item is the name of a class, or OLD=NEW to rename it.
+    Classes that are renamed to the same name are merged. An item that equals the name of a class always means that
+    class, even if it contains "=". Raise a `UserError` for an item that names no class, for a class that two items
+    name, and for a choice of only one class.
     """
     check_ids(data, where)
-    known = {class_key(name): nfc_form(name) for name in (*reversed(data), *reversed(old))}  # the first of `old` counts
+    known = {class_key(name): nfc_form(name) for name in (*reversed(data), *reversed(old))}  # spelled as in `old`
     pool = list(dict.fromkeys(known[class_key(name)] for name in (*old, *data)))
     names = dict(zip(pool, pool, strict=True)) if not items else parse_items(items, pool, where)
     classes = tuple(dict.fromkeys(names.values()))

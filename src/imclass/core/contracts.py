@@ -27,7 +27,7 @@ class Origin:
 
     name: str
     path: str
-    rule: str  # the origin of the splits: "published", "folders", or "hash ..." or "fold ..." with the seed
+    rule: str  # how it was split: "published", "folders", "table", or, with the seed, "hash ..." or "fold ..."
     licence: str = ""
     notes: tuple[str, ...] = ()  # one sentence for each kind of file that the listing ignored
 

@@ -87,9 +87,9 @@ class Ancestor:
 
 @dataclass(frozen=True, kw_only=True)
 class SolvedStage:
-    """What the solver of a stage chose when it fitted the last layer."""
+    """The choices that a stage's solver made when it fitted the last layer."""
 
-    solver: str  # its kind
+    solver: str  # the solver's kind
     images: int  # the number of training images that it was fitted to
     facts: dict[str, Any]  # its choices, such as {"strength": 0.01, "folds": 5}
 
@@ -108,7 +108,7 @@ class Provenance:
 
     `chosen` describes the step from which the weights were taken, or the file from which they were imported. `recipe`
     is the resolved config. It is JSON because this package does not import the classes that the config contains.
-    `solved` has an entry for each stage of kind `solve`, keyed by the stage's folder in `legs`, such as "01-probe".
+    `solved` has an entry for each stage of kind `solve`, keyed by the name of its folder in `legs`, such as "01-probe".
     """
 
     data: DataFacts | None = None

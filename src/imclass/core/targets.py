@@ -65,7 +65,7 @@ class OneOf:
         return [classes[label] for label in self.numpy()]
 
     def image_weights(self, class_weights: Float[Tensor, "K"]) -> Float[Tensor, "N"]:
-        """Return the weight of each image's class. Labels and weights must be on one device."""
+        """Return the weight of each image's class. Labels and weights must be on the same device."""
         return class_weights[torch.as_tensor(self.labels)]
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:
@@ -96,7 +96,7 @@ class AnyOf:
         """Return the targets after renumbering: class k becomes class `new_numbers[k]` of `classes` classes.
 
         If several classes become one, its entry for an image is the largest of theirs. The entries of new classes
-        whose indices are not in `new_numbers` are -1. A class with the number -1 is left out.
+        whose indices are not in `new_numbers` are -1. A class whose new number is -1 is left out.
         """
         marks = np.full((len(self), classes), -1, np.int8)
         for k, new in enumerate(new_numbers.tolist()):
@@ -177,7 +177,10 @@ class Soft:
         return Soft(torch.as_tensor(self.rows).to(device))
 
     def image_weights(self, class_weights: Float[Tensor, "K"]) -> Float[Tensor, "N"]:
-        """Return the mean weight of each image's classes. Fractions and weights must be on one device."""
+        """Return the mean weight of each image's classes, in proportion to their fractions.
+
+        Fractions and weights must be on the same device.
+        """
         return torch.as_tensor(self.rows).to(class_weights.dtype) @ class_weights
 
     def count_correct(self, scores: Float[Tensor, "N K"]) -> int:

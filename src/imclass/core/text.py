@@ -48,7 +48,7 @@ MEASURE_TITLES = (
     ("map", "mAP"),
     ("exact", "all labels right"),
 )
-MAIN_MEASURES = ("top1", "map")  # the default measures by which models are chosen, for one label and for several
+MAIN_MEASURES = ("top1", "map")  # default measures for choosing models, for one label per image and for several
 MAX_NAME_COLUMNS = 32  # terminal columns for a class name
 
 

@@ -1,4 +1,4 @@
-"""Balance of classes that have different numbers of images: weights for a loss, and the order of a balanced epoch."""
+"""Balancing of classes with different numbers of images: weights for a loss, and the order of a balanced epoch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,24 +7,24 @@ from jaxtyping import Float64, Int64, UInt64
 
 from imclass.core.randomness import GOLDEN_GAMMA, Draws, mix
 
-UNEVEN = 1.5  # a set is uneven if its largest class has more than this many times the images of its smallest
+UNEVEN = 1.5  # a set is uneven if its largest class is more than this many times as large as its smallest
 
 
 def imbalance(counts: Int64[np.ndarray, "K"]) -> float:
-    """Return the size of the largest class divided by that of the smallest, of the classes that have images."""
+    """Return the ratio of the largest class to the smallest, among the classes that have images."""
     present = counts[counts > 0]
     return float(present.max() / present.min()) if len(present) else 1.0
 
 
 def is_uneven(counts: Int64[np.ndarray, "K"]) -> bool:
-    """Return whether the sizes of the classes differ so much that an accuracy hides the rare classes."""
+    """Return whether the sizes of the classes differ so much that the accuracy says little about the rare ones."""
     return imbalance(counts) > UNEVEN
 
 
 def class_weights(
     counts: Int64[np.ndarray, "K"], classes: Sequence[str], balanced: bool, costs: Mapping[str, float]
 ) -> Float64[np.ndarray, "K"] | None:
-    """Return the factor of the loss of each class's images, or None if there are neither weights nor costs.
+    """Return the factor for the loss of each class's images, or None if the classes have neither weights nor costs.
 
     A balanced weight is N / (K n) for a class with n of the N images, where K is the number of classes with images.
     These are scikit-learn's weights for `class_weight="balanced"`. Their mean over all images is 1.
@@ -40,17 +40,17 @@ def class_weights(
 def order_in_turns(
     draws: Draws, ids: Int64[np.ndarray, "N"], groups: Sequence[Int64[np.ndarray, "_"]]
 ) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
-    """Return the positions of the images of an epoch in which all classes are equally frequent, and their repeats.
+    """Return the images of an epoch in which all classes are equally frequent: their positions and their repeats.
 
     `groups` contains the positions of each class's images. The epoch has as many images as `ids`. Over the whole run,
     the classes take turns: in each turn, every class supplies one image, in random order. A class supplies all of its
-    images in random order before any of them again. The repeat of an image is the number of complete passes over its
-    class since the epoch began, so that no two images of an epoch have the same position and repeat.
+    images in random order before it supplies any of them again. The repeat of an image is how often its class has
+    started again since the epoch began, so no two images of an epoch have the same position and repeat.
 
-    All of this is a function of the seed, the epoch and the images, without any state.
+    All of this follows from the seed, the epoch and the images. No state is kept.
     """
     size, used = len(ids), [group for group in groups if len(group)]
-    slots = draws.epoch * size + np.arange(size)  # of the run
+    slots = draws.epoch * size + np.arange(size)  # numbered over the whole run
     first, last = int(slots[0] // len(used)), int(slots[-1] // len(used))
     run = draws.at_epoch(0)
     turns = np.arange(first, last + 1)
@@ -70,7 +70,7 @@ def order_in_turns(
 
 
 def repeat_ids(ids: Int64[np.ndarray, "N"], repeats: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return the ids by which images are augmented, so that an image drawn again in an epoch is changed differently.
+    """Return ids that decide the augmentation, so an image that is drawn again in an epoch is augmented differently.
 
     Where the repeat is 0, the id is unchanged.
     """

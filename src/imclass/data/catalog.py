@@ -49,8 +49,8 @@ class OpenData:
     def splits(self, cut: Cut = DEFAULT_CUT) -> LazySplits:
         """Return the splits.
 
-        Data without splits is split by the rule and seed in `cut`. Then the classes are chosen. If `cut` asks for a
-        validation split, it is then taken from train.
+        First, the data is divided by the rule and seed in `cut`, if the rule applies to it. Then the classes are
+        chosen. Finally, a validation split is taken from train if `cut` asks for one.
         """
         if cut not in self.cuts:
             uncut = self.uncut_splits(cut)
@@ -92,10 +92,11 @@ def take_split(splits: LazySplits, split: str, data: str) -> Dataset:
 
 
 def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySplits:
-    """Return the splits of the data set named `data`. If there is none, `data` is the path of a folder or table.
+    """Return the splits of the data set named `data`. If there is none, `data` is the path of a folder, table or list.
 
-    The files are listed once. Data without splits is split by the rule and seed in `cut`. Then `with_classes` chooses
-    the classes. If `cut` asks for a validation split, `with_validation` then takes it from train.
+    The files are listed once. First, the data is divided by the rule and seed in `cut`, if the rule applies to it. Then
+    `with_classes` chooses the classes. Finally, `with_validation` takes a validation split from train if `cut` asks for
+    one.
     """
     return OpenData(data, context).splits(cut)
 
@@ -103,7 +104,7 @@ def open_splits(data: str, context: Context, cut: Cut = DEFAULT_CUT) -> LazySpli
 def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
     """Return the splits of `data` as they are before a validation split is taken from train."""
     if not isinstance(cut.rule, Share):
-        raise TypeError(f"no data set is opened by the rule {cut.rule}")
+        raise TypeError(f"a data set cannot be opened with the rule {cut.rule}")
     location = DataLocation(context.store, None, cut.seed, cut.rule, context.max_pixels)
     table = dataset_table(context)
     path = Path(os.path.expanduser(check_data_name(data)))

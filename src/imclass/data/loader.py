@@ -29,8 +29,8 @@ from imclass.data.balance import order_in_turns, repeat_ids
 from imclass.data.order import batch_count, cut_batches, divide_batch
 from imclass.data.threads import attempt, map_in_order
 
-# Images of an epoch. A ticket is the image's position in the data set, plus the data set's length times the repeat. The
-# repeat is 0 unless the epoch is balanced.
+# Images of an epoch. A ticket is an image's position in the data set, plus the data set's length times the image's
+# repeat. In a balanced epoch, `order_in_turns` assigns the repeats. Otherwise, they are 0.
 Tickets: TypeAlias = Int64[np.ndarray, "_"]
 ViewResult: TypeAlias = Image | BadImage  # a view, or the error of a refused image
 PartTickets: TypeAlias = Mapping[int, Tickets]  # the parts of a batch that one process decodes, keyed by number
@@ -199,7 +199,7 @@ class Loader:
                 yield Batch(parts, len(cut), time.perf_counter() - began)
 
     def tickets(self, draws: Draws) -> Tickets:
-        """Return the images of an epoch in order."""
+        """Return the tickets of an epoch's images, in the order of use."""
         ids = self.dataset.ids
         if not self.balanced:
             return draws.order(ids)
@@ -207,7 +207,7 @@ class Loader:
         return positions + len(ids) * repeats
 
     def draw_ids(self, tickets: Tickets) -> Int64[np.ndarray, "_"]:
-        """Return the ids by which images are augmented."""
+        """Return the ids that decide how images are augmented."""
         if not self.balanced:
             return self.dataset.ids[tickets]
         repeats, positions = np.divmod(tickets, len(self.dataset))
@@ -281,12 +281,12 @@ class Loader:
 
 
 def all_tickets(share: PartTickets) -> Tickets:
-    """Return the images in all parts, one part after another."""
+    """Return the tickets of all parts, one part after another."""
     return np.concatenate([*share.values(), np.zeros(0, np.int64)])  # the empty array is for a share without parts
 
 
 def take_views(tickets: Tickets, results: Iterator[ViewResult], shape: tuple[int, int, int]) -> Views:
-    """Take one result for each image, and combine the results into `Views`."""
+    """Take one result for each ticket, and combine the results into `Views`."""
     images = np.empty((len(tickets), *shape), np.uint8)
     good = np.zeros(len(tickets), bool)
     refused: dict[int, Refused] = {}

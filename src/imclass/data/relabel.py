@@ -1,4 +1,4 @@
-"""Splits with chosen classes: some are left out, renamed or merged, or come from a model that grows."""
+"""Splits whose classes were chosen: classes may be left out, renamed, merged, or added by a model that grows."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from imclass.data.subset import Subset
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Relabelled(Subset):
-    """The images of a split whose classes were chosen. Images that may have no label are never left out."""
+    """The images of a split whose classes were chosen. If images may have several labels, none is left out."""
 
     choice: ClassChoice
     notes: tuple[str, ...] = ()
@@ -31,16 +31,16 @@ class Relabelled(Subset):
 
     @property
     def origin(self) -> Origin:
-        """The origin of the data, with a note on what was left out."""
+        """Return the origin of the data, with a note on what the choice leaves out."""
         return replace(self.base.origin, notes=(*self.base.origin.notes, *self.notes))
 
 
 def with_classes(splits: LazySplits, cut: Cut, data: str) -> LazySplits:
-    """Return the splits of `data` with the classes that `cut` chooses. Raise `UserError` for a choice that is wrong."""
+    """Return the splits of `data` with the classes that `cut` chooses. Raise `UserError` for an invalid choice."""
 
     def make(split: str) -> Relabelled:
         base = splits[split]
-        where = f"the union of {data} and the model to grow" if cut.old else data
+        where = f"the model grown with {data}" if cut.old else data
         choice = choose_classes(base.classes, cut.classes, cut.old, where)
         dropped = [name for name, n in zip(base.classes, choice.numbers, strict=True) if n < 0]
         kept, notes = np.arange(len(base)), []

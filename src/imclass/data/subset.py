@@ -1,4 +1,4 @@
-"""Splits that are subsets of a data set: a validation split taken from train, and folds, by a hash of names."""
+"""Splits that are subsets of a data set: folds, and a validation split. A hash of names chooses the images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Subset:
     positions: Int64[np.ndarray, "N"]
     split: str
     splits: tuple[str, ...]
-    rule: str = ""  # how the other data set was divided; empty: as its origin describes
+    rule: str = ""  # how `base` was divided; empty: as its origin states
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
 def with_fold(splits: LazySplits, rule: Fold, seed: int) -> LazySplits:
     """Return the splits "train" and "test" of one fold. Data without splits also keeps the split "all".
 
-    Of data with splits, the training images are divided, and its other splits are left out.
+    If data has splits, its training images are divided, and its other splits are left out.
     """
     names = ("train", "test")
     pool = cache(lambda: fold_pool(splits))
@@ -131,7 +131,7 @@ def with_fold(splits: LazySplits, rule: Fold, seed: int) -> LazySplits:
 
 
 def fold_pool(splits: LazySplits) -> Dataset:
-    """Return the images that folds divide: all images of data without splits, otherwise the training images."""
+    """Return the images to divide into folds: all images of data without splits, otherwise the training images."""
     pool: Dataset = splits[ALL_IMAGES if ALL_IMAGES in splits else "train"]
     return pool
 
@@ -140,13 +140,13 @@ def fold_numbers(pool: Dataset, folds: int, seed: int) -> Int64[np.ndarray, "N"]
     """Return the number of the fold, from 1, in which each image is held out.
 
     Each class is divided into parts of consecutive hashes of (seed, name), so few images move to another fold when
-    images are added. The numbers of images in two folds differ by at most one, in each class and over all classes.
+    images are added. The sizes of two folds differ by at most one image, both within a class and over all classes.
     Raise `UserError` if a class has fewer images than there are folds.
     """
     strata = pool.targets.strata(len(pool.classes))
     check_divisible(pool, [len(positions) for positions in strata], folds)
     numbers = np.zeros(len(pool), np.int64)
-    first = 0  # the fold that gets the next surplus image; it moves on, so that no fold gets those of all classes
+    first = 0  # the fold that gets the next surplus image; it changes, so that no fold gets those of every class
     for positions in strata:
         order = sorted(positions.tolist(), key=lambda i: rank(pool.name(i), seed))
         few, surplus = divmod(len(order), folds)
@@ -166,10 +166,10 @@ def check_divisible(pool: Dataset, counts: Sequence[int], folds: int) -> None:
         return
     where = pool.origin.path
     if len(counts) == len(pool.classes) and pool.targets.link == "softmax":
-        where += f" of the class {pool.classes[counts.index(least)]!r}" if least else ""
+        where = f"class {pool.classes[counts.index(least)]!r} of {where}" if least else where
     images = "1 image" if least == 1 else f"{least:,} images"
     fix = f"use at most {least} folds, or add images" if least > 1 else "add images, or remove the class"
-    raise UserError(f"{folds} folds cannot be made of the {images} in {where}; {fix}")
+    raise UserError(f"{folds} folds cannot be made from the {images} in {where}; {fix}")
 
 
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:

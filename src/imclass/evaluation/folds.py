@@ -1,4 +1,4 @@
-"""The results of a cross-validation: the measure of each fold, and the predictions of all folds pooled."""
+"""The results of a cross-validation: the main measure of each fold, and the pooled predictions of all folds."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ OUT_OF_FOLD = "out-of-fold"  # the split of the pooled predictions
 
 @dataclass(frozen=True)
 class FoldScore:
-    """The result of one fold: its number from 1, the main measure, and the numbers of images."""
+    """The result of one fold: its number, counted from 1, the main measure, and the numbers of images."""
 
     number: int
     main: float
@@ -30,7 +30,7 @@ class FoldScore:
 
 @dataclass(frozen=True)
 class CrossvalResult:
-    """The result of each fold, and a row with the pooled predictions. Each image is scored by the model of its fold."""
+    """The result of each fold, and a row with the pooled predictions. The model of a fold scores the fold's images."""
 
     folds: tuple[FoldScore, ...]
     row: ResultRow
@@ -83,7 +83,7 @@ def pool_folds(rows: Sequence[ResultRow], scope: str) -> CrossvalResult:
 
 
 def join_targets(targets: Sequence[Targets]) -> Targets:
-    """Return the targets of the images of all folds in one."""
+    """Join the targets of all folds into one object."""
     values = np.concatenate([one.numpy() for one in targets])
     return OneOf(values) if isinstance(targets[0], OneOf) else AnyOf(values)
 

@@ -39,9 +39,9 @@ class ModelOrigin:
         return replace(self.cut.of_all_classes, validation=0.0)
 
     def for_data(self, data: OpenData) -> "ModelOrigin":
-        """Return this origin, but without its fold if `data` has another path than the model's data.
+        """Return this origin, but without its fold if `data` is not at the path of the model's data.
 
-        Other data is then divided as for a model that was not trained on a fold.
+        Such data is then divided as for a model that was not trained on a fold.
         """
         if not isinstance(self.cut.rule, Fold) or self.trained.data is None:
             return self
@@ -74,7 +74,7 @@ class ModelOrigin:
         return self.cut
 
     def cut_with_validation_in_train(self, data: OpenData) -> Cut:
-        """Return how to split `data` with the model's choice of classes, if it applies, but without validation."""
+        """Return how to split `data` without a validation split, with the model's choice of classes if it applies."""
         chooses = self.cut != self.cut.of_all_classes
         return replace(self.cut, validation=0.0) if chooses and self.is_training_data(data) else self.plain_cut
 
@@ -237,7 +237,7 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
 
 
 def is_divided_here(training: Dataset) -> bool:
-    """Return whether data without splits was divided by a rule of imclass."""
+    """Return whether imclass made the splits, by a rule such as `share` or `fold`."""
     return training.origin.rule.startswith(("hash ", "fold "))
 
 

@@ -111,7 +111,7 @@ class LinearScorer(Scorer):
     ) -> "LinearScorer":
         """Learn from the predecessor's output for the training images, and return the part.
 
-        `weights` contains the factor of each image's loss. None stands for 1.
+        `weights` contains the factor for each image's loss. If it is None, all factors are 1.
         """
 
     @abstractmethod

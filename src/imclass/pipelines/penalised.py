@@ -21,11 +21,11 @@ SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the larg
 
 @dataclass
 class PenalisedScorer(LinearScorer):
-    """A linear classifier. `fit` sets the learned arrays, then calls `set_link`."""
+    """A linear classifier with penalised weights. `fit` sets the learned arrays, then calls `set_link`."""
 
     learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
     grid: tuple[float, ...]  # strengths C to choose from, in ascending order
-    folds: int  # the most folds in the cross-validation
+    folds: int  # the largest number of folds in the cross-validation
 
     def __post_init__(self) -> None:
         self.link: Link = "softmax"

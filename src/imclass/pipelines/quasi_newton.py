@@ -43,7 +43,7 @@ class LinearLoss(ABC):
     @property
     @abstractmethod
     def vectors(self) -> int:
-        """The number K of weight vectors in a fit."""
+        """Return the number K of weight vectors in a fit."""
 
     @abstractmethod
     def losses(self, scores: Float[Tensor, "F K N"]) -> Float[Tensor, "F N"]:
@@ -71,7 +71,7 @@ class LogisticLoss(LinearLoss):
 
     @property
     def vectors(self) -> int:
-        """The number of classes."""
+        """Return the number of classes."""
         return len(self.wanted)
 
     def losses(self, scores: Float[Tensor, "F K N"]) -> Float[Tensor, "F N"]:
@@ -99,14 +99,14 @@ class LogisticLoss(LinearLoss):
 class SquaredHingeLoss(LinearLoss):
     """The losses of F support vector machines, each of which separates two sets of images.
 
-    The loss of an image is the square of the amount by which its score times its sign falls short of 1.
+    The loss of an image is the square of the amount by which the product of its score and its sign falls short of 1.
     """
 
     signs: Float[Tensor, "F N"]  # 1 for the images of one set, and -1 for those of the other
 
     @property
     def vectors(self) -> int:
-        """The number of weight vectors of each machine."""
+        """Return the number of weight vectors of each machine."""
         return 1
 
     def shortfalls(self, scores: Float[Tensor, "F 1 N"]) -> Float[Tensor, "F N"]:

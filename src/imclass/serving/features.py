@@ -31,7 +31,7 @@ class Extractor:
     layer: str
     shape: tuple[int, ...]
     rows: RowFunction
-    batch: int  # images to pass at a time
+    batch: int  # images to process at a time
 
 
 def choose_extractor(
@@ -41,11 +41,10 @@ def choose_extractor(
     mirror: bool = False,
     normalise: bool = False,
 ) -> Extractor:
-    """Return the extractor for a layer, by name.
+    """Return the extractor for the layer with this name.
 
-    "penultimate" stands for the input of the last layer, and None for the first convolution.
-    `scales`, `mirror` and `normalise` are those of an `Embedding`. Raise `UserError` for an unknown layer, or for
-    options that do not fit it.
+    "penultimate" stands for the input of the last layer, and None for the first convolution. `scales`, `mirror` and
+    `normalise` are those of an `Embedding`. Raise `UserError` for an unknown layer, or for options that do not fit it.
     """
     if layer == LAYER:
         embedding = Embedding(classifier, scales, mirror, normalise)
@@ -71,7 +70,7 @@ class LayerOutputs:
     layer: str
     outputs: Float[np.ndarray, "N ..."]
     names: tuple[str, ...]
-    positions: Int64[np.ndarray, "N"]  # of these images among all
+    positions: Int64[np.ndarray, "N"]  # of these images among all that were passed
     refused: tuple[Refused, ...]
 
 
@@ -83,8 +82,8 @@ def extract_rows(
 ) -> LayerOutputs:
     """Return the float32 rows of all images that can be used.
 
-    The rows are kept in a file without a name in `folder`, which the system removes when the array is no longer used.
-    They therefore need little memory, and an interrupted program leaves nothing behind. `report(done)` is called after
+    The rows are kept in an unnamed file in `folder`. The system removes the file when the array is no longer used. The
+    rows therefore need little memory, and an interrupted program leaves nothing behind. `report(done)` is called after
     each batch of images. Raise `UserError` if a row is not finite, or if no image can be used.
     """
     names: list[str] = []

@@ -40,7 +40,7 @@ class Rows:
         return found
 
     def count(self, contents: Iterable[int]) -> int:
-        """Return how many images with these content hashes have a row. Checksums are not compared."""
+        """Return how many images with these content hashes have a row. Checksums are not verified."""
         with open_database(self.path) as database:
             if database is not None:
                 held = {content for (content,) in database.execute("SELECT content FROM rows")}

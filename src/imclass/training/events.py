@@ -125,7 +125,7 @@ class LegEnd:
 
 @dataclass(frozen=True)
 class FoldEnd:
-    """The end of a fold of a cross-validation, also of one that an earlier call finished."""
+    """The end of a fold of a cross-validation, including a fold that an earlier call finished."""
 
     at: RunPosition  # the end of the fold's run, or the start of a run if an earlier call finished it
     number: int  # from 1

@@ -1,4 +1,4 @@
-"""The tables of augmentations, objectives, optimisers, schedules, solvers and split rules, with those from plugins."""
+"""The tables of the kinds in a config. All of them except the table of split rules include the kinds of plugins."""
 
 from imclass.core.codec import Kinds
 from imclass.core.config import SPLIT_KINDS, Augment, Objective, Optimiser, Schedule, Solver

@@ -64,7 +64,7 @@ class Learner:
     norms: Sequence[_BatchNorm]  # the batch norms whose running statistics are updated
     arithmetic: Arithmetic
     seed: int
-    class_weights: Float32[Tensor, "K"] | None = None  # factors of the losses of each class's images
+    class_weights: Float32[Tensor, "K"] | None = None  # factors for the losses of each class's images
 
     @property
     def network(self) -> Network:

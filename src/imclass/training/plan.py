@@ -45,9 +45,9 @@ class Leg:
     score: SplitScorer
     context: Context
     seed: int  # of the random weights
-    class_weights: Float64[np.ndarray, "K"] | None = None  # factors of the losses of each class's images; None: all 1
+    class_weights: Float64[np.ndarray, "K"] | None = None  # factors for the loss of each class's images; None: all 1
     last_epoch: int  # the run's number of epochs up to the end of the leg, if no earlier leg ends early
-    previous: str = ""  # the name of the previous leg
+    previous: str = ""  # the name of the previous leg; empty: there is none
     skip_nonfinite: bool = False  # skip a step that is not finite, instead of stopping the run
     pairs: bool = False  # a part needs at least two images, because batch norm computes its statistics over a part
     trained: Provenance  # of the leg's model, without scores
@@ -236,9 +236,9 @@ def loader_of(
 
 
 def weights_of(config: Training, stage: Stage, train: Dataset) -> Float64[np.ndarray, "K"] | None:
-    """Return the factors of the losses of each class's images in a stage, or None if all are 1.
+    """Return the factors for the loss of each class's images in a stage, or None if all are 1.
 
-    A solver uses each image once, so a solver weights the classes where other stages balance them by a sampler.
+    A solver uses each image once. With the balance "sampler", it therefore weights the classes instead.
     """
     balanced = config.balance == "weights" or (config.balance == "sampler" and stage.kind == "solve")
     return class_weights(train.targets.counts(len(train.classes)), train.classes, balanced, config.costs)

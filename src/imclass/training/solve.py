@@ -95,7 +95,7 @@ class FeatureTable:
 
     @cached_property
     def embedded(self) -> NetworkBacked:
-        """The classifier without its last layer, so that its scores are the features."""
+        """Return the classifier without its last layer, so that its scores are the features."""
         return without_last_layer(engine_backed(self.state))
 
     def compute(self) -> Iterator[FeatureBatch]:
@@ -178,9 +178,9 @@ def features_key(leg: Leg, network: Network, used: Runtime) -> dict[str, object]
 
 
 def stored_arithmetic(leg: Leg, used: Runtime, candidates: Sequence[Arithmetic]) -> Arithmetic | None:
-    """Return the candidate in which the store has the features of most training images, or None.
+    """Return the candidate in which the store has the features of the most training images.
 
-    The result is None as well if the store has less than half of them in any arithmetic.
+    The result is None if, in every candidate, the store has those of fewer than half of the images.
     """
     key, contents = features_key(leg, leg.make().network, used), leg.loader.dataset.contents().tolist()
     stored = {
@@ -207,7 +207,7 @@ def numbers_of_seen(data: Dataset) -> Int64[np.ndarray, "K"]:
 def linear_model_of(
     classifier: NetworkClassifier, scorer: LinearScorer, numbers: Int64[np.ndarray, "K"]
 ) -> LinearModel:
-    """Return the weights and biases for all classes. Those of classes that were not fitted stay as they are."""
+    """Return the weights and biases for all classes. Those of classes that were not fitted do not change."""
     layer = linear_layer(classifier.network.head, classifier.name)
     weights = layer.weight.detach().cpu().double().flatten(1).numpy()
     biases = layer.get_parameter("bias").detach().cpu().double().numpy()
@@ -235,5 +235,5 @@ def count_images(leg: Leg, state: State, table: FeatureTable, model: LinearModel
 
 
 def image_weights(leg: Leg, targets: Targets) -> Float64[np.ndarray, "N"] | None:
-    """Return the factor of the loss of each image, or None if all are 1."""
+    """Return the factor for the loss of each image, or None if all are 1."""
     return None if leg.class_weights is None else leg.class_weights[labels_of(targets, "--balance")]

@@ -47,7 +47,7 @@ class State:
     main: str = ""  # the name of that measure
     thresholds: tuple[float, ...] = ()  # for each class if images may have several; fitted when validation was best
     metrics: dict[str, dict[str, int | float]] = field(default_factory=dict)  # of the weights to keep, keyed by split
-    solved: dict[str, SolvedStage] = field(default_factory=dict)  # of all legs, keyed by the leg's folder
+    solved: dict[str, SolvedStage] = field(default_factory=dict)  # of all solved legs, keyed by the leg's folder
     current: Learner | None = None  # of the current leg
 
     def __post_init__(self) -> None:

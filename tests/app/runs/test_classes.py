@@ -96,11 +96,11 @@ def test_a_run_resumes_with_the_same_classes_only(place: Path, capsys: pytest.Ca
         ("--classes owl owl", "--classes owl: class 'owl' is listed twice; list it once"),
         ("--classes owl", "--classes leaves only 'owl'; a classifier needs at least two classes"),
         ("--classes owl dog=Owl", "--classes: classes 'owl' and 'Owl' differ only in case"),
-        ("--grow", "--grow needs the model to grow; name it with --init MODEL, or leave out --grow"),
+        ("--grow", "--grow needs a model to grow; specify it with --init MODEL, or leave out --grow"),
         (f"{GROW} --begin fresh", "--begin fresh discards the weights of old.safetensors, so leave out --grow"),
         (
             f"{GROW} --classes cat yik",
-            "union of pets and the model to grow has no class 'yik'; did you mean 'yak'?",
+            "the model grown with pets has no class 'yik'; did you mean 'yak'?",
         ),
         (f"{GROW} --classes cat yak=gnu", "--classes: pets has no training images of 'gnu'; add images, or leave"),
         (
@@ -126,7 +126,7 @@ def head(path: Path) -> dict[str, np.ndarray]:
 
 def test_a_solver_fits_the_rows_of_classes_with_photos(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = train(f"{PROBE} {GROW} --out run", capsys)
-    assert "note: keeps the rows of 'yak', 'ant', no photos in pets. Their scores do not compare well" in printed
+    assert "note: keeps the rows of classes without photos in pets: 'yak', 'ant'. Their scores" in printed
     old, new = head(place / "old.safetensors"), head(place / "run")
     assert list(new) == ["yak", "dog", "ant", "cat", "emu", "owl"]
     assert np.array_equal(new["yak"], old["yak"]) and np.array_equal(new["ant"], old["ant"])
@@ -158,7 +158,7 @@ def test_old_and_new_classes_are_reported_apart(place: Path, capsys: pytest.Capt
 def test_classes_choose_among_old_and_new(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Order them, merge a class of the data into one of the model, and leave some out."""
     printed = train(f"{PROBE} {GROW} --out run --classes cat yak emu=dog dog", capsys)
-    assert "keeps the rows of 'yak', no photos" in printed and "8 of 32 images of train are left out" in printed
+    assert "without photos in pets: 'yak'" in printed and "8 of 32 images of train are left out" in printed
     assert imclass.load("run").classes == ("cat", "yak", "dog")
     assert np.array_equal(head(place / "run")["yak"], head(place / "old.safetensors")["yak"])
     assert json_output(capsys, "evaluate", "run")["old_classes"]["images"] == 4
@@ -177,7 +177,7 @@ def test_a_solver_needs_photos_of_two_classes(place: Path, capsys: pytest.Captur
     for name in ("cat", "dog", "owl"):
         shutil.rmtree(place / "pets" / name)
     printed = train(f"{PROBE} {GROW} --out run", capsys, code=2)
-    assert "pets has training images of only 'emu', and the solver logistic needs two classes" in printed
+    assert "pets has training images of only 'emu', and the solver logistic needs at least two classes" in printed
     train(f"{DESCEND} {GROW} --out run", capsys)
     assert imclass.load("run").classes == ("yak", "dog", "ant", "emu")
 

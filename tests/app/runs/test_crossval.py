@@ -209,7 +209,7 @@ def test_a_killed_process_is_resumed_with_the_same_bits(place_of_kill: str, plac
         ("--crossval 1 --out new", "--crossval is 1; it must be at least 2 folds"),
         (
             "--crossval 9 --out new",
-            "9 folds cannot be made of the 7 images in {pets} of the class 'cat'; use at most",
+            "9 folds cannot be made from the 7 images in class 'cat' of {pets}; use at most",
         ),
         ("--crossval 2 --batch 11 --out new", "--batch 11 is larger than the number of training images (7)"),
         ("--crossval 2 --out pets/cat/new", "is in the folder with the images of class 'cat'"),
@@ -287,7 +287,7 @@ def test_data_with_a_test_split_is_scored_by_the_ensemble(tmp_path: Path, capsys
     words = "train mnist-lenet --epochs 1 --batch 2 --no-pictures --validation 0.25 --crossval 2 --data"
     assert main([*shlex.split(words), str(pets), "--out", str(run)]) == 1
     shown = capsys.readouterr()
-    assert "comes with a validation split: the folds divide its 12 train images" in shown.err
+    assert "comes with a validation split: its 12 train images are divided into folds" in shown.err
     assert "11 of 12 evaluated, 1 refused" in shown.out and "test images, held back from all folds" in shown.out
     folds = read_folds(run / "scores" / f"{OUT_OF_FOLD}.npz")
     assert not any("val/" in name for name in folds.row.images)
@@ -297,7 +297,7 @@ def test_data_with_a_test_split_is_scored_by_the_ensemble(tmp_path: Path, capsys
     assert len(test.targets) == 2 and test.left_out == 0
     assert known.metrics["test"].measures["loss"] == pytest.approx(test.measures["loss"], rel=1e-4)
     shutil.copytree(pets / "val", pets / "test")
-    with pytest.raises(UserError, match=r"a validation split and a test split.*divides train alone"):
+    with pytest.raises(UserError, match=r"a validation split and a test split.*divides only train"):
         begin(str(tmp_path / "other"), data=str(pets))
 
 
@@ -315,7 +315,7 @@ def test_all_folds_have_the_stages_of_the_smallest(tmp_path: Path) -> None:
 
 
 def test_a_fold_is_not_divided_again() -> None:
-    with pytest.raises(UserError, match="that of a single fold"):
+    with pytest.raises(UserError, match="belongs to a single fold"):
         train(read_run_record(Path("run/folds/1/config.json"), kind_tables()).training, "new", crossval=2)
 
 

@@ -1,4 +1,4 @@
-"""Rules for dividing a data set into training, validation and test images, each a kind that is found by name."""
+"""Rules for dividing a data set into training, validation and test images. Each kind of rule has a name."""
 # Tested in tests/core/test_config.py
 
 from abc import ABC, abstractmethod
@@ -38,12 +38,12 @@ class Share(Split):
 class Fold(Split):
     """A rule for data with or without splits: divide it into folds, test on one fold, and train on the others.
 
-    Data without splits is divided as a whole. Of data with splits, only the training images are divided.
+    Data without splits is divided as a whole. If data has splits, only its training images are divided.
     """
 
     kind: ClassVar[str] = "fold"
-    folds: Annotated[int, AtLeast(2)] = 5  # parts of about the same size, into which each class is divided
-    number: Annotated[int, AtLeast(1)] = 1  # the fold that is the test split, counted from 1
+    folds: Annotated[int, AtLeast(2)] = 5  # number of parts of about equal size into which each class is divided
+    number: Annotated[int, AtLeast(1)] = 1  # the fold that serves as the test split, counted from 1
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` if there is no fold of this number."""
@@ -61,16 +61,16 @@ SPLIT_KINDS: Kinds = {Split: EntryTable("split", {kind.kind: kind for kind in (S
 class Cut:
     """Settings for splitting data: a rule and a seed for data without splits, and a fraction for validation.
 
-    They include the choice of classes, as in `imclass.core.classes.choose_classes`.
+    They also include the arguments of `imclass.core.classes.choose_classes`, which chooses the classes.
     """
 
     rule: Split = Share()
     seed: int = 0
     validation: float = 0.0
     classes: tuple[str, ...] = ()  # the items of `Training.classes`
-    old: tuple[str, ...] = ()  # the classes of the model that grows; empty: no model grows
+    old: tuple[str, ...] = ()  # the classes of the model to grow; empty: there is none
 
     @property
     def of_all_classes(self) -> "Cut":
-        """The same rule for data with the classes that it comes with."""
+        """Return the same settings, but without a choice of classes."""
         return replace(self, classes=(), old=())

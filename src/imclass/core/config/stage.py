@@ -71,7 +71,7 @@ class Stage:
     patience: Annotated[int, AtLeast(0)] = 0  # evaluations without improvement after which the stage ends; 0: no limit
     keep_start: bool = False  # also score the stage's initial weights, and allow them to be chosen
     epochs: Annotated[int, AtLeast(1)] = 1  # passes over the training images
-    minutes: Annotated[float, AtLeast(0)] = 0.0  # time for the epochs on this machine, in place of `epochs`; 0: epochs
+    minutes: Annotated[float, AtLeast(0)] = 0.0  # time limit on this machine, in place of `epochs`; 0: use `epochs`
     batch: Annotated[int, AtLeast(1)] = 128  # images in a step
     micro_batches: Annotated[int, AtLeast(1)] = 1  # logical parts of a step, the same for any number of processes
     optimiser: Optimiser | None = None

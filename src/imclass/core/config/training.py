@@ -29,12 +29,12 @@ class Training:
     model: Model
     stages: tuple[Stage, ...]
     preprocess: Preprocess
-    data: str  # a data set's name, a folder with one subfolder per class, a CSV file or a list
+    data: str  # a data set's name, a folder with one subfolder per class, a CSV file or a list (.txt)
     split: Split = Share()
     split_seed: Seed = 0  # decides which images are held out, and nothing else; it is independent of `seed`
     validation: Annotated[float, AtLeast(0), Below(1)] = 0.0  # fraction of each class in train, used to choose weights
-    balance: Literal["none", "weights", "sampler"] = "none"  # how classes count equally: in the loss, or by repeats
-    costs: dict[str, float] = field(default_factory=dict)  # factor of the loss of a class's images, keyed by class
+    balance: Literal["none", "weights", "sampler"] = "none"  # how classes are balanced: by loss weights or repetition
+    costs: dict[str, float] = field(default_factory=dict)  # factor for the loss of a class's images, keyed by class
     classes: tuple[str, ...] = ()  # in the order of the outputs: NAME, or OLD=NEW to rename or merge; empty: all
     grow: bool = False  # add the data's classes to those of the model given by `init`
     init: str = ""  # a MODEL to begin from: its weights, network and preprocess; empty: random weights
@@ -50,11 +50,11 @@ class Training:
 
     @property
     def cut(self) -> Cut:
-        """Return the settings for splitting the data, without the classes of a model that grows."""
+        """Return the settings for splitting the data, without the classes of the model to grow."""
         return Cut(self.split, self.split_seed, self.validation, self.classes)
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` without stages or a model to grow, and for a wrong number of values in `mean` or `std`."""
+        """Raise `UserError` if there are no stages, or if `grow`, `costs`, `model.mean` or `model.std` is invalid."""
         require(not self.grow or bool(self.init), "grow", "true", "used with --init MODEL, the model to grow")
         require(len(self.stages) >= 1, "stages", len(self.stages), "at least one stage")
         mean, std = self.model.mean, self.model.std

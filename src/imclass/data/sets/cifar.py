@@ -79,7 +79,7 @@ class PickledForm:
     label_names: str  # key of the class names, in the file that contains them
 
     def max_bytes(self, count: int) -> int:
-        """Return the largest size of a file with `count` images. A text pickle may need four bytes to encode one."""
+        """Return the largest size of a file with `count` images. In a text pickle, a byte may take up four."""
         return 4 * count * IMAGE_BYTES + (1 << 20)
 
     def read(self, content: bytes, path: Path, count: int) -> Records:

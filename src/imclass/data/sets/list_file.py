@@ -3,9 +3,9 @@
     photos/1.jpg 0            photos/1.jpg<TAB>great tit
     photos/2.jpg 1            photos/2.jpg<TAB>blue tit
 
-Other tools write such files as train_list.txt or val.txt. Without a tab, the class is what follows the last space, so a
-path may contain spaces. Numbers are names of classes like any others. Paths are relative to the file's folder. The
-images are split by a hash of (split seed, name), class by class.
+Other tools write such files, with names such as train_list.txt or val.txt. Without a tab, the class is what follows the
+last space, so a path may contain spaces. A number is a class name like any other. Paths are relative to the file's
+folder. The images are split by a hash of (split seed, name), class by class.
 """
 
 from collections.abc import Iterator

@@ -129,12 +129,12 @@ def sort_rows(path: Path, unsorted: Iterator[TableRow], is_multi_label: bool) ->
 
 
 def cut_by_column(table: ImageTable) -> ImageTable:
-    """Return the table with the splits in its rows."""
+    """Return the table, divided into the splits that its rows name."""
     return replace(table, parts=parts_by_name(table.path, table.rows), rule="table")
 
 
 def cut_by_hash(table: ImageTable, location: DataLocation) -> ImageTable:
-    """Return the table with splits by a hash of names."""
+    """Return the table, divided by a hash of (split seed, name)."""
     return replace(table, parts=parts_by_hash(table, location), rule=location.split.text(location.split_seed))
 
 
@@ -153,7 +153,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def text_of(path: Path, form: str) -> str:
-    """Return the text in a file. Raise `UserError` if it cannot be read; `form` is the format to save it in."""
+    """Return the text in a file. Raise `UserError` if it cannot be read; if it is not UTF-8, the fix names `form`."""
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError:

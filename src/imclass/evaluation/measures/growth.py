@@ -1,4 +1,4 @@
-"""Measures of a grown model, apart for the classes that it had before and for its new classes."""
+"""Measures of a grown model, separate for the classes that it had before and for its new classes."""
 
 import math
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ class GroupShare:
 
 
 def group_shares(evaluation: Evaluation) -> tuple[GroupShare, ...]:
-    """Return the shares of the old and of the new classes, or an empty tuple if the model did not grow.
+    """Return the main measure of the old and of the new classes, or an empty tuple if the model did not grow.
 
-    If images may have several labels, an image counts in each group of which it has a class.
+    If images may have several labels, an image counts in each group in which it has a class.
     """
     if not evaluation.old:
         return ()
@@ -35,7 +35,7 @@ def group_shares(evaluation: Evaluation) -> tuple[GroupShare, ...]:
 
 
 def group_share(evaluation: Evaluation, name: str, members: np.ndarray) -> GroupShare:
-    """Return the share of a group, whose classes are those in the mask `members`."""
+    """Return the main measure of a group. Its classes are those for which `members` is true."""
     scores, targets = evaluation.scores, evaluation.targets.numpy()
     if isinstance(evaluation.targets, OneOf):
         mine = members[targets]
@@ -58,6 +58,6 @@ def with_old_classes(evaluation: Evaluation, old: Sequence[str]) -> Evaluation:
 
 
 def old_classes(classifier: Classifier) -> tuple[str, ...]:
-    """Return the classes that a classifier had before it grew. If its parts differ in them, there are none."""
+    """Return the classes that a classifier had before it grew. The result is empty if its parts differ in them."""
     found = {trained.data.cut.old if trained and trained.data else () for trained in classifier.lineage()}
     return found.pop() if len(found) == 1 else ()

@@ -20,7 +20,7 @@ def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
             raise UserError(f"the network has no convolution; choose a layer with --layer: {', '.join(layers)}")
         return first, layers[first]
     if layer not in layers:
-        names = ["penultimate", *layers]  # the first is the input of the last layer, which serving/features.py knows
+        names = ["penultimate", *layers]  # serving/features.py handles the first, which is not a layer
         raise UserError(f"the network has no layer {layer!r}{suggestion(layer, names)}")
     return layer, layers[layer]
 

@@ -26,7 +26,7 @@ ImageBatch: TypeAlias = UInt8[Tensor, "N C H W"] | Float[Tensor, "N C H W"]
 
 REPEATS = 3
 MAX_SLOWDOWN = 10  # a candidate is dropped if its first step takes more than this many times as long as the fastest
-CLEARLY_SLOWER = 2  # a candidate is measured no more once its best time is this many times that of the fastest
+CLEARLY_SLOWER = 2  # a candidate is no longer measured once its best time is this many times that of the fastest
 MIN_SPEEDUP = 1.05  # another layout or precision must be this many times as fast as the best so far
 # The largest relative root mean square difference between a candidate's scores and those in float32. In an untrained
 # VGG with sixteen batch-normalised layers, rounding to bf16 causes a difference of 0.1, and a wrong kernel about 1.
@@ -79,7 +79,7 @@ def probe(
     """Return the fastest candidate with correct scores, and the trials of all candidates.
 
     Scores are correct if they agree with those computed in the default arithmetic. The trials run on copies of
-    `network`. They measure training steps or, without labels, only the forward pass.
+    `network`. They measure training steps or, without labels, forward passes.
     """
     differences = score_differences(network, images, candidates)
     seconds = race(training_steps(network, images, labels, candidates))
@@ -92,7 +92,7 @@ def probe(
 
 
 def score_differences(network: nn.Module, images: ImageBatch, candidates: Sequence[Arithmetic]) -> list[float]:
-    """Return the relative difference of each candidate's scores from those in the default arithmetic."""
+    """Return the relative difference between each candidate's scores and those in the default arithmetic."""
     exact = trial_scores(network, images, DEFAULT_ARITHMETIC)
     return [
         0.0 if candidate == DEFAULT_ARITHMETIC else relative_rms(trial_scores(network, images, candidate), exact)
@@ -122,7 +122,7 @@ def training_steps(
 ) -> list[Callable[[], None]]:
     """Return one function per candidate. Each function runs a training step on a copy of `network`.
 
-    Without labels, it is a forward pass in evaluation mode. Candidates with the same memory layout share a copy.
+    Without labels, a step is a forward pass in evaluation mode. Candidates with the same memory layout share a copy.
     """
     copies = {
         layout: set_memory_format(copy.deepcopy(network), Arithmetic(layout=layout)).train(labels is not None)

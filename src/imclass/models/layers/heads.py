@@ -36,7 +36,7 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
 
 
 def layers_before_last(head: nn.Sequential) -> nn.Sequential:
-    """Return the layers of a head before its last layer with weights."""
+    """Return the layers of a head that precede its last layer with weights."""
     last = max(i for i, layer in enumerate(head) if any(True for _ in layer.parameters()))
     return nn.Sequential(*[*head][:last])
 
@@ -62,7 +62,7 @@ class Penultimate(nn.Module):
 def without_last_layer(classifier: NetworkBacked, dense: bool = False) -> NetworkBacked:
     """Return a copy of a classifier whose scores are the penultimate vectors of its network.
 
-    With `dense`, the copy computes maps of penultimate vectors by its method `dense`, but no scores.
+    With the argument `dense`, the copy has no scores. Its method `dense` returns maps of penultimate vectors.
     """
     network = copy.deepcopy(classifier.network)
     network.head = layers_before_last(network.head) if dense else nn.Sequential(Penultimate(network.head))

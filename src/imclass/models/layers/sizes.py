@@ -52,15 +52,15 @@ def side_or_none(features: nn.Module, size: int, w_in: int) -> int | None:
 
 
 def empty_batch_outputs(module: nn.Module, shape: tuple[int, int, int]) -> Any:
-    """Return the outputs of a module for a batch of no images of this shape, or None if the module fails.
+    """Return the outputs of a module for an empty batch of images of this shape, or None if the module fails.
 
-    Shapes could also be found on the "meta" device alone, but its kernels for additions, linear layers and many others
-    import `torch._dynamo`, which takes more than a second. A batch of no images needs no such kernel and no time. The
-    module may fail because layers do not fit together, or because it cannot process an empty batch: `view(n, -1)`
-    fails. The caller then repeats the computation on the "meta" device, whose errors describe one image.
+    Shapes could also be found on the "meta" device alone, but its kernels for additions, linear layers and many other
+    operations import `torch._dynamo`, which takes more than a second. An empty batch needs no such kernels and takes
+    almost no time. The module may fail because its layers do not fit together, or because it cannot process an empty
+    batch, as with `view(n, -1)`. The caller then repeats the computation with one image, whose errors are readable.
     """
-    # One value in memory stands for all elements of a tensor. The device is named because this may run while another
-    # one is the default.
+    # One value in memory stands for all elements of a tensor. The device is named because another device may be the
+    # default.
     state = {
         name: torch.zeros((), dtype=tensor.dtype, device="cpu").expand(tensor.shape)
         for name, tensor in module.state_dict().items()

@@ -1,8 +1,9 @@
-"""Feature vectors of images: the input of a network's last layer, averaged over an image's mirror image and scales.
+"""Feature vectors of images: the input of a network's last layer, averaged over mirror images and scales.
 
 This is the image descriptor of Simonyan and Zisserman (ICLR 2015), appendix B. The shorter side of an image is rescaled
 to Q, the network is applied at every position, and the vectors are averaged over positions, over the image and its
-mirror image, and over all Q. The descriptor is then divided by its Euclidean length. Each of these steps is optional.
+mirror image, and over all values of Q. The descriptor is then divided by its Euclidean length. Each of these steps is
+optional.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from imclass.models.views.posteriors import WINDOW_BYTES, mirror_mean, rescale_i
 from imclass.models.views.scales import check_scales
 
 GPU_VIEWS = 256  # views of the native size that a GPU processes at a time
-DENSE_IMAGES = 28  # images per batch if there are scales; a larger batch could take minutes
+DENSE_IMAGES = 28  # images per batch if there are scales; a larger batch might take minutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,12 @@ class Embedding:
 
     @cached_property
     def headless(self) -> NetworkBacked:
-        """The classifier without its last layer."""
+        """Return the classifier without its last layer."""
         return without_last_layer(self.classifier, dense=bool(self.scales))
 
     @cached_property
     def width(self) -> int:
-        """The length of a vector. Raise a `UserError` if the network cannot be applied at these scales."""
+        """Return the length of a vector. Raise a `UserError` if the network cannot be applied at these scales."""
         preprocess = self.classifier.preprocess
         if self.scales and next(self.headless.network.parameters(), None) is None:
             raise UserError(f"{self.classifier.name} has no layer before its last one; leave out --scales")
@@ -62,7 +63,7 @@ class Embedding:
 
     @property
     def batch(self) -> int:
-        """The number of images to pass at a time."""
+        """Return the number of images to process at a time."""
         if self.scales:
             return DENSE_IMAGES
         on_gpu = self.classifier.network.mean.device.type != "cpu"

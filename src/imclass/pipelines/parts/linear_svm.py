@@ -3,11 +3,11 @@
 There is a machine for each class, which separates its images from all others. The objective of a machine is that of
 LIBLINEAR (Fan et al., "LIBLINEAR: a library for large linear classification", JMLR 2008, L2-regularised L2-loss): C
 times the sum of the squared hinge losses, plus half of the sum of the squared weights. Biases are not penalised.
-LIBLINEAR, and so scikit-learn's LinearSVC, penalises them as well, less so the larger its `intercept_scaling`.
+LIBLINEAR, and therefore scikit-learn's LinearSVC, penalises them as well, but less for a larger `intercept_scaling`.
 
 A margin is not a log-probability. All weights and biases are therefore multiplied by one scale, which changes no
-prediction (temperature scaling: Guo et al., "On calibration of modern neural networks", ICML 2017). The margins to
-which the scale is fitted are those of images in held-out folds, because margins of training images are too large.
+prediction (temperature scaling: Guo et al., "On calibration of modern neural networks", ICML 2017). The scale is
+fitted to the margins of images in held-out folds, because the margins of training images are too large.
 """
 
 from dataclasses import dataclass, replace
@@ -26,11 +26,12 @@ from imclass.pipelines.quasi_newton import LogisticLoss, SquaredHingeLoss, minim
 from imclass.pipelines.solvers.linear_svm import SVM_GRID, LinearSvmSolver
 from imclass.pipelines.solvers.logistic import FOLDS
 
-# `gap` of `minimise` in cross-validation and in the final fit. The first is small because the scale enlarges the short
-# weight vectors of strong penalties, and with them the errors of the biases.
+# `gap` of `minimise` in cross-validation and in the final fit. Even the first is small: strong penalties lead to short
+# weight vectors, and the scale that enlarges these also enlarges the errors of the biases.
 TRIAL_GAP, FINAL_GAP = 1e-10, 1e-12
-# The search ends after two strengths in a row whose loss exceeds this multiple of the best, because weak penalties take
-# the most iterations. A smaller increase may precede a better strength: scaled margins are usable at any strength.
+# The search ends after two strengths in a row whose losses exceed this multiple of the lowest loss, because weak
+# penalties take the most iterations. A better strength may follow a smaller increase, because scaled margins are usable
+# at any strength.
 MUCH_WORSE = 1.05
 SCALES = (1e-3, 1e6)  # bounds of the scale
 BISECTIONS = 60  # of the interval between them
@@ -40,10 +41,10 @@ BISECTIONS = 60  # of the interval between them
 class LinearSvm(PenalisedScorer):
     """Support vector machines on standardised features, one for each class.
 
-    `grid` contains strengths C in ascending order. The one with the lowest cross-entropy in a stratified
-    cross-validation with `folds` folds is chosen, after the margins have been scaled. The cross-entropy distinguishes
-    strengths with equal accuracies, of which there are many if there are few images. If a class has fewer than `folds`
-    images, there are only as many folds as images of that class.
+    `grid` contains strengths C in ascending order. The one whose scaled margins have the lowest cross-entropy in a
+    stratified cross-validation with `folds` folds is chosen. Unlike the accuracy, the cross-entropy is rarely equal for
+    two strengths, even if there are few images. If a class has fewer than `folds` images, there are only as many folds
+    as images of that class.
     """
 
     kind: ClassVar[str] = "linear-svm"
@@ -60,8 +61,8 @@ class LinearSvm(PenalisedScorer):
     ) -> "LinearSvm":
         """Standardise the features, choose the strength and the scale, fit all images, and return the part.
 
-        `weights` contains the factor of each image's loss, in cross-validation as well. They do not affect how the
-        features are standardised.
+        `weights` contains the factor for each image's loss, in cross-validation as well. The factors do not affect how
+        the features are standardised.
         """
         check_counts(targets, classes, LinearSvmSolver.min_images)
         axes, (wanted, judged) = PrincipalAxes(x), class_marks(targets, classes)
@@ -97,12 +98,12 @@ class Machines:
 
     rows: Float[Tensor, "N E"]
     signs: Float[Tensor, "K N"]  # 1 for each class that an image has, and -1 for the others
-    shares: Float[Tensor, "K N"]  # the factor of each image's loss: 0 if it is not known whether it has the class
+    shares: Float[Tensor, "K N"]  # the factor for each image's loss; 0 if it is not known whether it has the class
 
     def fit(
         self, subsets: Float[Tensor, "F N"], strength: float, start: Float[Tensor, "F K E"] | None, gap: float
     ) -> Float[Tensor, "F K E"]:
-        """Return the weights of each machine. Its iterations do not depend on the other classes."""
+        """Return the weights of each machine. The iterations of a machine do not depend on the others."""
         loss = SquaredHingeLoss(self.rows, self.signs.repeat(len(subsets), 1))
         shares = (subsets[:, None] * self.shares).flatten(0, 1)
         start = None if start is None else start.flatten(0, 1)[:, None]
@@ -114,12 +115,12 @@ class Machines:
 
 
 class Calibration:
-    """The choice of one scale for all margins, which minimises their cross-entropy.
+    """The choice of a common scale that minimises the cross-entropy of all margins.
 
-    If all N images are classified correctly, the cross-entropy decreases without end as the scale grows. The scale is
-    therefore fitted as if one more image had these margins and each of the K labels in turn, which replaces a label by
-    fractions: (N + 1) / (N + K) for the label, and 1 / (N + K) for the others (Platt, "Probabilistic outputs for
-    support vector machines", 1999, where K is 2). The loss that is returned is that of the true labels.
+    If all N images are classified correctly, the cross-entropy decreases without end as the scale grows. When the scale
+    is fitted, each label is therefore replaced by fractions: (N + 1) / (N + K) for this label, and 1 / (N + K) for each
+    of the K - 1 others (Platt, "Probabilistic outputs for support vector machines", 1999, where K is 2). The loss that
+    is returned is that of the true labels.
     """
 
     def __init__(self, loss: LogisticLoss, shares: Float[Tensor, "N"]) -> None:

@@ -49,8 +49,8 @@ class Logistic(PenalisedScorer):
     ) -> "Logistic":
         """Standardise the features, choose the strength, fit the model to all images, and return the part.
 
-        `weights` contains the factor of each image's loss, in cross-validation as well. They do not affect how the
-        features are standardised.
+        `weights` contains the factor for each image's loss, in cross-validation as well. The factors do not affect how
+        the features are standardised.
         """
         check_counts(targets, classes, LogisticSolver.min_images)
         axes = PrincipalAxes(x)
@@ -77,7 +77,7 @@ def choose_strength(
     """Return the strength with the lowest loss on held-out folds, the loss at each strength, and weights to start from.
 
     The final fit to all images starts from these weights, which are near its minimum. In the same way, each fit here
-    starts from the weights of the previous one, which had a stronger penalty. `shares` contains the factor of each
+    starts from the weights of the previous one, which had a stronger penalty. `shares` contains the factor for each
     image's loss.
     """
     held = functional.one_hot(torch.from_numpy(groups)).double().T.contiguous()

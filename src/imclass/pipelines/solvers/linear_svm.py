@@ -1,4 +1,4 @@
-"""Settings of the support vector machine as a solver."""
+"""Settings of the solver that fits linear support vector machines."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -16,14 +16,14 @@ class LinearSvmSolver(Solver):
 
     kind: ClassVar[str] = "linear-svm"
     grid: Annotated[tuple[float, ...], Above(0)] = SVM_GRID  # strengths C to choose from, in ascending order
-    folds: Annotated[int, AtLeast(2)] = FOLDS  # the most folds in the cross-validation
+    folds: Annotated[int, AtLeast(2)] = FOLDS  # the largest number of folds in the cross-validation
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
         check_grid(self.grid, at)
 
     def build(self) -> Any:
-        """Return an unfitted support vector machine."""
+        """Return unfitted support vector machines."""
         from imclass.pipelines.parts.linear_svm import LinearSvm
 
         return LinearSvm(self.grid, self.folds)

@@ -17,7 +17,7 @@ class LogisticSolver(Solver):
 
     kind: ClassVar[str] = "logistic"
     grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, in ascending order
-    folds: Annotated[int, AtLeast(1)] = FOLDS  # the most folds in the cross-validation
+    folds: Annotated[int, AtLeast(1)] = FOLDS  # the largest number of folds in the cross-validation
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
