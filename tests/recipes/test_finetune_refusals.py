@@ -168,7 +168,7 @@ def test_photos_that_can_no_longer_be_read_are_refused_before_the_trial(
     trial_images = settle.trial_images
     monkeypatch.setattr(settle, "trial_images", choose)
     message = refusal(capsys)
-    assert "no training image of " in message and "find out why with: imclass data check" in message
+    assert "no training image in " in message and "find out why with: imclass data check" in message
 
 
 def test_weights_at_hand_are_named_if_others_cannot_be_fetched(capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +180,7 @@ def test_weights_at_hand_are_named_if_others_cannot_be_fetched(capsys: pytest.Ca
         in message
     )
     assert f"as {Path('store').absolute()}/weights/resnet-50-v1.5/resnet50-0676ba61.pth" in message
-    assert "has no published weights. Run the same command with --init MODEL, where MODEL is a run or" in message
+    assert "has no published weights. Run the same command with --init MODEL, where MODEL is one of" in message
     for name in ("googlenet/bvlc.npz", "resnet-18/torchvision.pth"):
         Path("store/weights", name).parent.mkdir(parents=True)
         Path("store/weights", name).write_bytes(b"")

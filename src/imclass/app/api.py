@@ -54,11 +54,11 @@ def train(
     """Train with a recipe or a config, and yield an `Event` for everything that happens.
 
     The run is written to the folder `out`, by default runs/RECIPE. The same call resumes a run that was stopped; a
-    finished run yields nothing. With `crossval` = K, the run is a cross-validation: K runs in `folds/`, with a
-    `FoldEnd` after the events of each, and the ensemble of their models. Any other keyword is a field of `Execution`,
-    or a keyword of `configure`. Each event is passed to the `consumers` before it is yielded. A `UserError` for invalid
-    arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and SIGHUP save the run, then raise
-    `Interrupted`.
+    finished run yields nothing. With `crossval` = K, the run is a cross-validation: `folds/` contains K runs, a
+    `FoldEnd` follows the events of each, and the resulting model is the ensemble of their K models. Any other keyword
+    is a field of `Execution`, or a keyword of `configure`. Each event is passed to the `consumers` before it is
+    yielded. A `UserError` for invalid arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and
+    SIGHUP save the run, then raise `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)
@@ -177,13 +177,13 @@ def features(
     max_megapixels: float | None = None,
     progress: Progress | None = None,
 ) -> Features:
-    """Return the outputs of a layer for images, as `Features` with an array of N rows.
+    """Return a layer's outputs for images, as `Features` that contain an array with one row per image.
 
-    The images are either `images`, in the forms that `predict` accepts, or a split of `data`, which is chosen as by
-    `evaluate`. The layer "penultimate" is the input of the last layer. For this layer, `scales` averages over whole
-    images whose shorter sides have these lengths, `mirror` averages over an image and its mirror image, and `normalise`
-    then divides each row by its Euclidean length. Images that cannot be used are left out and listed in `refused`.
-    Raise `UserError` for invalid arguments.
+    Pass either `images`, in any form that `predict` accepts, or `data` and `split`, which choose images as in
+    `evaluate`. The name "penultimate" stands for the input of the last layer. For this layer, `scales` averages over
+    the whole image at several sizes, each given as the length of the shorter side, `mirror` averages over the image and
+    its mirror image, and `normalise` then divides each row by its Euclidean length. Images that cannot be used are left
+    out and listed in `refused`. Raise `UserError` for invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     options = extraction.feature_options(layer, scales, mirror, normalise, precision, workers)
@@ -218,14 +218,14 @@ def evaluate(
     """Score models on the images of a split. Return a row for each model and protocol, then the fused rows.
 
     A model is a run, a model file, NETWORK:WEIGHTS, a file of saved scores, or a classifier in memory. `data` is a data
-    set's name, a folder, a CSV file, a list, or a `Dataset` of N images. By default, the models are scored on the
-    held-out part of the data that they were trained on. Images that a model was trained on are left out and counted,
-    wherever they are stored, unless `trained` is "include". `protocol` determines which views of an image are scored;
-    "center,flip" yields two rows from one pass. `classes` maps the data's class names to the models'. `progress` is
-    informed about the progress of the work. `uses` lists the methods of the result that will be called, such as "plot":
-    if the images' labels do not allow one of them, `UserError` is raised before any image is scored. The result's
-    `evaluation.scores` is an N x K float32 array, and its `evaluation.targets` contains the labels of the N images.
-    Raise `UserError` for invalid arguments.
+    set's name, a folder, a CSV file, a list of images (.txt), or a `Dataset` of N images. By default, the models are
+    scored on the held-out part of the data that they were trained on. Images that a model was trained on are left out
+    and counted, wherever they are stored, unless `trained` is "include". `protocol` determines which views of an image
+    are scored; "center,flip" yields two rows from one pass. `classes` maps the data's class names to the models'.
+    `progress` is informed about the progress of the work. `uses` lists the methods of the result that will be called,
+    such as "plot": if the images' labels do not allow one of them, `UserError` is raised before any image is scored.
+    The result's `evaluation.scores` is an N x K float32 array, and its `evaluation.targets` contains the labels of the
+    N images. Raise `UserError` for invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     data = os.path.expanduser(data) if isinstance(data, str | Path) else data

@@ -166,7 +166,7 @@ def read_published(model: str, context: Context) -> PackedModel:
 
 
 def announced_download(file: WeightFile, store: Store) -> DownloadProgress:
-    """Return a function that shows a download on standard error. Its first call prints a line about the file."""
+    """Return a function that shows the progress of a download. Its first call prints a line about the file."""
     host, target = urlsplit(file.url).hostname, store.path_inside(file.path)
     announcements = iter([f"licence {file.licence}, from {host} to {target}"])
 

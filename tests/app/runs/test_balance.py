@@ -101,7 +101,7 @@ def test_even_classes_are_not_noted(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_solver_in_a_run_with_a_sampler_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     save_untrained(Path("first.safetensors"))
     words = "train probe --data pets --init first.safetensors --precision fp32 --dry-run --balance"
-    note = "the solver of stage probe uses each image once, so it weights the classes instead"
+    note = "the solver of stage probe uses each image once, so it weights classes instead"
     assert note in run(f"{words} sampler", capsys)[1] and note not in run(f"{words} weights", capsys)[1]
 
 

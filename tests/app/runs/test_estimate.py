@@ -47,7 +47,7 @@ def test_a_dry_run_estimates_time_memory_and_disk(place: Path, capsys: pytest.Ca
 
 def test_the_estimate_is_printed_below_the_config(capsys: pytest.CaptureFixture[str]) -> None:
     printed = text(capsys, *PROBE, "--epochs", "3", "--validation", "0.2", "--batch", "8")
-    config, _, below = printed.partition("\n\nEstimate, from steps of a few images (cpu, fp32")
+    config, _, below = printed.partition("\n\nEstimate from steps of a few images (cpu, fp32")
     assert config.startswith("{") and config.endswith("}")
     lines = below.splitlines()[1:]
     assert lines[0].split() == ["stage", "epochs", "steps", "features", "time"]
@@ -80,9 +80,9 @@ def test_what_exceeds_the_machine_is_a_warning(
     printed = text(capsys, *PROBE, "--validation", "0.2", "--batch", "8")
     warnings = [line for line in printed.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 4 and "more than a day" in warnings[0]
-    assert "of memory are needed, but 9 bytes are free; choose a smaller --batch" in warnings[1]
-    assert "of disk space for the run are needed, but 7 bytes are free" in warnings[2]
-    assert "of disk space for features are needed" in warnings[3]
+    assert "of memory, but has only 9 bytes free; choose a smaller --batch" in warnings[1]
+    assert "of disk space for its folder, but has only 7 bytes free" in warnings[2]
+    assert "of disk space for features, but has only" in warnings[3]
 
 
 def test_a_measurement_takes_at_most_half_of_the_free_memory(

@@ -111,7 +111,7 @@ def test_unreadable_images_cannot_be_measured(tmp_path: Path) -> None:
     leg = leg_of(tmp_path)
     for file in (tmp_path / "pets").rglob("*.png"):
         file.write_bytes(b"")
-    with pytest.raises(UserError, match=r"none of 8 images .* can be read; see imclass data check"):
+    with pytest.raises(UserError, match=r"none of 8 images .* can be read; run: imclass data check"):
         load_sample(leg, 8)
 
 

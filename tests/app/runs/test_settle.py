@@ -132,7 +132,7 @@ def test_stored_features_decide_the_arithmetic(
     assert sum(event.images for event in first) == 16
     monkeypatch.setattr(settling.precision, "probe", lambda *_: pytest.fail("it was probed"))
     used, (note,) = choose_runtime(config, None, leg)
-    assert used.arithmetic == arithmetic and note == f"{arithmetic} was chosen, as the store has such features"
+    assert used.arithmetic == arithmetic and note == f"{arithmetic} was chosen because the store has such features"
     assert not [event for event in train(config, tmp_path / "second") if isinstance(event, FeatureBatch)]
     assert digest(tmp_path / "first") == digest(tmp_path / "second")
     monkeypatch.setattr(settling.precision, "MAX_DIFFERENCE", -1.0)  # the scores of such an arithmetic are wrong

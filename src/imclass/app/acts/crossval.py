@@ -1,4 +1,4 @@
-"""The parts of `imclass train --crossval`: all folds with their progress, and the result."""
+"""The steps of `imclass train --crossval`: run all folds with progress, and return the result."""
 # Tested in tests/app/runs/test_crossval.py
 
 from collections.abc import Callable, Iterable

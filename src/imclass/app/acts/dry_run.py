@@ -10,9 +10,9 @@ from imclass.core.codec import to_json
 
 
 def dry_run_parts(record: dict[str, Any], job: Job | None) -> tuple[dict[str, Any], str]:
-    """Return the configuration with an estimate for a job, as a record and as text.
+    """Return the configuration and the estimate for a job, as a record and as text.
 
-    Without a job, there is nothing left to do and nothing to estimate.
+    Without a job, return the configuration alone, because there is nothing left to estimate.
     """
     text = json.dumps(record, indent=2)
     if job is None:

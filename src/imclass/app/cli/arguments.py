@@ -63,10 +63,10 @@ class TrainArguments:
     config: Annotated[Path | None, Arg("PATH")] = None
     """Run or config.json to read the configuration from. RECIPE may be given too, but must match the configuration."""
     crossval: Annotated[int | None, Arg("K")] = None
-    """Cross-validate in K folds. Each fold is a run in RUN/folds, and the model is the ensemble of their models."""
+    """Cross-validate with K folds. Each fold is a run in DIR/folds, and the result is the ensemble of the K models."""
     dry_run: bool = False
-    """Check everything, print the configuration and an estimate, and stop. The time, memory and disk space of the run
-    are extrapolated from steps of a few images. Nothing is written, and no weights are downloaded."""
+    """Check everything, print the configuration and an estimate of time, memory and disk space, and stop. The estimate
+    is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
     style: Literal["bar", "book"] = "bar"
     """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()
@@ -170,7 +170,7 @@ class PredictArguments:
 
 @dataclass(frozen=True)
 class FeaturesArguments:
-    """Save the features of images, or draw them. Give the images by paths or, with their labels, by --data. Pass at
+    """Save or draw the features of images. The images are either paths, or labelled images chosen with --data. Pass at
     least one of --out, --map and --grid."""
 
     model: ModelArgument

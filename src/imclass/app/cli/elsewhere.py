@@ -15,7 +15,7 @@ VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "classify": "imclass predict MODEL PATH classifies images",
         "infer": "imclass predict MODEL PATH classifies images",
         "inference": "imclass predict MODEL PATH classifies images",
-        "extract": "imclass features MODEL PATH --out FILE.npz writes features of images",
+        "extract": "imclass features MODEL PATH --out FILE.npz writes the features of images",
         "convert": "imclass weights import and imclass weights export convert weights from and to other libraries",
         "export": "imclass weights export MODEL writes tensors, and imclass data export NAME writes images",
         "import": "imclass weights import FILE makes a model file from another library's weights",

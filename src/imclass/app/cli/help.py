@@ -26,7 +26,7 @@ MIN_TEXT_COLUMNS = 30  # columns; if a text has less room next to its option, it
 MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
-    "--costs.CLASS FACTOR": "factor of the loss of a class's images, to make mistakes on them more expensive",
+    "--costs.CLASS FACTOR": "loss factor for the images of a class; above 1, mistakes on them cost more",
     "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
 }
 
@@ -164,8 +164,8 @@ def find_item(values: tuple[Any, ...], name: str) -> Any:
 def field_comment(value: Any, names: Sequence[str], tables: Kinds) -> str:
     """Return the comment that follows a field in the source code, or "" if there is none.
 
-    `names` is the path to the field. For a field named `kind`, return the names of all kinds instead. For a key of a
-    dict, return "".
+    `names` is the path to the field. For a field named `kind`, return the names of all kinds instead. A key of a dict
+    has no comment.
     """
     for name in names[:-1]:
         value = find_item(value, name) if isinstance(value, tuple) else getattr(value, name)

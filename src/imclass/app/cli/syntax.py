@@ -153,8 +153,8 @@ ModelArgument: TypeAlias = Annotated[Path, Arg("MODEL", text=MODEL_TEXT, positio
 PATHS_TEXT = "Image files, folders, or patterns such as 'photos/*.jpg'."
 PathsArgument: TypeAlias = Annotated[tuple[str, ...], Arg("PATH ...", text=PATHS_TEXT, positional=True)]
 OptionalPaths: TypeAlias = Annotated[tuple[str, ...], Arg("[PATH ...]", text=PATHS_TEXT, positional=True)]
-DATA_TEXT = """Data set, folder, CSV file or list. A folder has a subfolder for each class. A CSV file lists images and
-labels; a .txt file has a path and a class on each line."""
+DATA_TEXT = """Data set, folder, CSV file or list (.txt). A folder has a subfolder for each class. A CSV file lists
+images and labels, and a list has a path and a class on each line."""
 DataOption: TypeAlias = Annotated[str | None, Arg("NAME|PATH", "the model's", DATA_TEXT)]
 SPLIT_TEXT = "train, validation, test or all. Data not used in training is scored in full, unless it has a test split."
 SplitOption: TypeAlias = Annotated[str | None, Arg("NAME", "the held-out part", SPLIT_TEXT)]
@@ -176,9 +176,9 @@ MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
-# Arguments of `features` with long texts. They stand here because arguments.py would otherwise be too long.
+# Arguments of `features` that have long texts. They are here to keep arguments.py short.
 OUT_TEXT = """Save the features (.npy, .npz or .csv). An .npy file contains only the float32 array, whose first axis
-runs over the images. The other files also contain the names and labels of the images."""
+runs over the images. The other formats also contain the names and labels of the images."""
 FeaturesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=OUT_TEXT)]
 MAP_TEXT = """Draw each image as a point in a plane (.png). The colour of a point shows its class. At most 5,000 images
 are drawn."""
@@ -186,9 +186,10 @@ MapOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=MAP_TEXT)]
 METHOD_TEXT = """Method of --map. `pca` shows the first two principal components; `tsne` places images with similar
 features close together."""
 MethodOption: TypeAlias = Annotated[Literal["pca", "tsne"], Arg(text=METHOD_TEXT)]
-DENSE_TEXT = """Average over whole images of these sizes. The shorter side of an image is resized to Q pixels, the
-network is applied at every position, and the penultimate features are averaged over positions and then over all Q."""
+DENSE_TEXT = """Average the penultimate features over several sizes of the whole image. For each Q, the shorter side is
+resized to Q pixels, the network is applied at every position, and the features are averaged over the positions. The
+results are averaged over all Q."""
 DenseOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "one view", DENSE_TEXT)]
-NORMALISE_TEXT = """Divide the features of each image by their Euclidean length. This applies to penultimate features
-and comes last. Features that are all zero stay zero."""
+NORMALISE_TEXT = """Divide the penultimate features of each image by their Euclidean length, after all averages.
+Features that are all zero stay zero."""
 NormaliseOption: TypeAlias = Annotated[bool, Arg(text=NORMALISE_TEXT)]

@@ -16,7 +16,7 @@ COLOURS = (
     "#3a6ea8", "#f09a28", "#3f8a4a", "#8e5bb5", "#c2252d", "#2ab3c0", "#e27fc0", "#7d5a4a", "#a8b02c", "#303030",
 )  # fmt: skip
 MARKERS = "os^DvPX<>*"  # the first ten classes are discs, the next ten squares
-MAX_LEGEND = 60  # classes; the legend of more would be larger than the map
+MAX_LEGEND = 60  # classes; with more, the legend would be larger than the map
 LEGEND_ROWS = 20
 SIDE = 6.0  # inches
 
@@ -24,9 +24,10 @@ SIDE = 6.0  # inches
 def feature_map_png(
     found: Projection, labels: Int64[np.ndarray, "n"] | None, classes: Sequence[str], path: Path, what: str
 ) -> None:
-    """Draw a projection as a PNG. `labels` are the classes of the points that are shown, and `what` is the title.
+    """Draw a projection as a PNG. `what` names the features in the title.
 
-    Points are drawn in a fixed, mixed order, so that no class covers the others.
+    `labels` contains the class of each point, or is None if all points have the same colour. The points are drawn in a
+    fixed random order, so that no class covers the others.
     """
     shown = [] if labels is None else np.unique(labels).tolist()
     columns = -(-len(shown) // LEGEND_ROWS) if len(shown) <= MAX_LEGEND else 0

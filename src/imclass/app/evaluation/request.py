@@ -42,7 +42,7 @@ def open_request(
     given = models_by_name(models)
     if not isinstance(data, str | Path | Dataset | None):
         kind = type(data).__name__
-        known = "a data set's name, a folder, a CSV file, a list or a Dataset"
+        known = "a data set's name, a folder, a CSV file, a list (.txt) or a Dataset"
         raise UserError(f"the data has the type {kind}; pass {known}")
     uses = (*uses, "temperature") if options.get("temperature") else uses
     saved = [model for model in given.values() if isinstance(model, Path) and is_scores_file(model)]

@@ -1,1 +1,1 @@
-"""Features of images as values, files and maps."""
+"""Features of images: their extraction, files and maps."""

@@ -1,4 +1,4 @@
-"""Extraction of features: from a model, images and options to `Features`."""
+"""Extraction of `Features` from images with a model."""
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from imclass.store.context import Context
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
-    """The options that decide the features of an image."""
+    """The options that determine the features of an image."""
 
     layer: str | None = LAYER  # None stands for the first convolution
     scales: tuple[int, ...] = ()
@@ -48,12 +48,12 @@ class ImageList:
 
     @property
     def total(self) -> int | None:
-        """The number of images, or None if it is not known before they are read."""
+        """Return the number of images, or None if it is not known before they are read."""
         images = self.images if self.dataset is None else self.dataset
         return len(images) if hasattr(images, "__len__") else None
 
     def items(self, workers: int, max_pixels: int | None) -> Generator[NamedImage, None, None]:
-        """Yield the name and the pixels of each image in order, or the reason to refuse it."""
+        """Yield, in order, the name of each image with its pixels, or with the reason why it is refused."""
         if self.dataset is None:
             yield from decode_images(self.images, workers, max_pixels)
             return
@@ -64,7 +64,7 @@ class ImageList:
 def feature_options(
     layer: str | None, scales: Any, mirror: bool, normalise: bool, precision: str, workers: int
 ) -> FeatureOptions:
-    """Return the options. Raise `UserError` for an invalid value."""
+    """Return the options as a value. Raise `UserError` if one of them is invalid."""
     require(workers >= 0, "workers", workers, "0 or more threads")
     require(precision in ("fp32", "bf16"), "precision", repr(precision), "fp32 or bf16")
     sides = () if scales is None else parse_scales(scales)
@@ -84,9 +84,13 @@ def open_network(
         return load_network(model, context, device, note, Arithmetic(options.precision, "nhwc"))
     network = sole_network(model) if isinstance(model, Classifier) else None
     if network is None:
-        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a single network from load")
+        raise UserError(
+            f"the model has type {type(model).__name__}; pass its path, or a single network returned by load"
+        )
     if options.precision != "fp32":
-        raise UserError(f"precision {options.precision} needs a model that is loaded from a file; pass its path")
+        raise UserError(
+            f"precision {options.precision} needs a model that is loaded from a file; pass the model's path"
+        )
     return network
 
 
@@ -103,25 +107,25 @@ def check_not_data(paths: Iterable[str], context: Context) -> None:
     """Raise `UserError` if a path does not exist but is the name of a data set."""
     for path in paths:
         if not Path(path).exists() and path in dataset_table(context).entries:
-            raise UserError(f"{path} is a data set, and no file or folder has this name; pass --data {path}")
+            raise UserError(f"{path} is the name of a data set, not of a file or folder; pass --data {path}")
 
 
 def choose_images(
     model: Any, classifier: NetworkClassifier, data: Any, split: str | None, context: Context
 ) -> ImageList:
-    """Return a split of a data set. It is chosen as by `evaluate`, but no image is left out of it."""
+    """Return the images of a split. The split is chosen as in `evaluate`, but none of its images is left out."""
     if not isinstance(data, Dataset):
         name = str(model) if isinstance(model, str | Path) else classifier.name
         chosen = choose_split({name: classifier}, None if data is None else str(data), split, context)
         return ImageList(chosen.scope, dataset=chosen.dataset)
     if split not in (None, data.split):
-        raise UserError(f"the data is the split {data.split!r}; leave out split, or pass the other split as data")
+        raise UserError(f"the data is the split {data.split!r}; leave out `split`, or pass the other split as data")
     return ImageList(f"split {data.split} of {data.origin.name or data.origin.path}", dataset=data)
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """Everything that is needed to extract features. It has been checked."""
+    """The checked inputs of an extraction."""
 
     classifier: NetworkClassifier
     options: FeatureOptions
@@ -151,7 +155,11 @@ def prepare_extraction(
 def extract_features(
     prepared: Extraction, workers: int, max_pixels: int | None, progress: Progress, folder: Path | None = None
 ) -> Features:
-    """Return the features of all images that can be used. They are kept in a file in `folder`, not in memory."""
+    """Return the features of all images that can be used.
+
+    They are kept in a temporary file, not in memory. The file is in `folder` or, without it, in the system's folder for
+    temporary files.
+    """
     images, total = prepared.images, prepared.images.total
 
     def report(done: int) -> None:

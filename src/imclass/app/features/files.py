@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from imclass.app.features.result import Features
 
 CSV_ROWS = 256  # rows that are converted to text at a time
-# What the first bytes of a file contain if it may be replaced.
+# A file may be replaced if its first bytes contain the mark of its format.
 MARKS: Mapping[str, bytes] = {"npy": b"\x93NUMPY", "npz": b"features.npy", "csv": b"name,label,f0"}
 
 
 def check_extension(path: Path, shape: tuple[int, ...]) -> str:
     """Return the format of a file, which is its extension: npy, npz or csv.
 
-    `shape` is the shape of the features of one image. Raise `UserError` for an unknown extension, or if the file is a
-    table and the features of an image are not one row of numbers.
+    `shape` is the shape of the features of one image. Raise `UserError` for an unknown extension, and for a CSV
+    file if these features have more than one axis.
     """
     form = path.suffix.lower().removeprefix(".")
     if form not in MARKS:
@@ -41,7 +41,7 @@ def check_extension(path: Path, shape: tuple[int, ...]) -> str:
 
 
 def is_features_file(path: Path) -> bool:
-    """Return whether a file has the format that its extension claims, so that it may be replaced."""
+    """Return whether the content of a file has the format of its extension. If so, the file may be replaced."""
     return has_mark(path, MARKS[path.suffix.lower().removeprefix(".")])
 
 
@@ -72,7 +72,7 @@ def npz_arrays(found: "Features") -> dict[str, Any]:
 
 
 def label_cells(found: "Features") -> list[str]:
-    """Return the class name of each image. Several names are separated by semicolons; without labels it is ""."""
+    """Return the class names of each image, separated by semicolons. The text is "" for images without labels."""
     if isinstance(found.targets, OneOf):
         return [found.classes[label] for label in found.targets.numpy().tolist()]
     if found.targets is None:
@@ -82,7 +82,8 @@ def label_cells(found: "Features") -> list[str]:
 
 
 def write_csv(found: "Features", text: io.TextIOWrapper) -> None:
-    """Write a line for each image: its name, its label, and its numbers with all digits of float32.
+    """Write a line for each image: its name, its label, and its numbers with enough digits to restore the
+    float32 values.
 
     A name that a spreadsheet would run as a formula gets a leading apostrophe.
     """

@@ -8,9 +8,9 @@ from jaxtyping import Float, Float64, Int64
 
 from imclass.core.errors import UserError
 
-MAX_POINTS = 5000  # images in a map; t-SNE of more would take minutes, and their points would hide each other
+MAX_POINTS = 5000  # images in a map; with more, t-SNE would take minutes, and points would hide each other
 MIN_POINTS = 3
-PERPLEXITY = 30.0  # the effective number of neighbours in t-SNE, fewer for small sets
+PERPLEXITY = 30.0  # the effective number of neighbours in t-SNE; reduced if there are few images
 Method: TypeAlias = Literal["pca", "tsne"]
 
 
@@ -19,16 +19,16 @@ class Projection:
     """Points in a plane, one for each image that is shown."""
 
     points: Float64[np.ndarray, "n 2"]
-    positions: Int64[np.ndarray, "n"]  # of the images that are shown
+    positions: Int64[np.ndarray, "n"]  # of the shown images among all
     total: int  # images, including those that are not shown
     method: Method
-    shares: tuple[float, ...] = ()  # of the variance, for each of the two principal components
+    shares: tuple[float, ...] = ()  # of the variance, one for each of the two principal components; empty for t-SNE
 
 
 def project(features: Float[np.ndarray, "N ..."], method: Method) -> Projection:
-    """Return a projection of at most `MAX_POINTS` images, which are evenly spaced in their order.
+    """Return a projection of at most `MAX_POINTS` images, which are evenly spaced among all.
 
-    The result is determined by the features alone. Raise `UserError` if there are too few images, or if all have the
+    The same features always give the same result. Raise `UserError` if there are too few images, or if all have the
     same features.
     """
     total = len(features)
@@ -53,10 +53,10 @@ def project(features: Float[np.ndarray, "N ..."], method: Method) -> Projection:
 def check_points(images: int | None, shape: tuple[int, ...]) -> None:
     """Raise `UserError` if there are too few images for a map, or if their features are not rows of numbers.
 
-    `images` is None if their number is not known, and `shape` is the shape of the features of one image.
+    `images` is the number of images, or None if it is not known. `shape` is the shape of the features of one image.
     """
     if images is not None and images < MIN_POINTS:
-        raise UserError(f"--map needs at least {MIN_POINTS} images, but there are {images}; give more images")
+        raise UserError(f"--map needs at least {MIN_POINTS} images, but there are {images}; pass more images")
     if len(shape) != 1 or shape[0] < 2:
         numbers = " x ".join(map(str, shape)) or "1"
         raise UserError(

@@ -1,4 +1,4 @@
-"""The features of images as a value. Its methods write files and draw maps."""
+"""The features of images, with methods that write files and draw maps."""
 # Tested in tests/app/features/test_extract.py
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from imclass.core.text import list_names
 class Features:
     """The features of N images, with the names and labels of these images.
 
-    `features` is a memory-mapped array, so it may be larger than the memory. `targets` is None if the images came
-    without labels.
+    `features` is a memory-mapped array, so it may be larger than the main memory. `targets` is None if the images
+    have no labels.
     """
 
     layer: str
@@ -41,7 +41,7 @@ class Features:
 
     @property
     def labels(self) -> Int64[np.ndarray, "N"]:
-        """The index of each image's class, or -1 for images without labels.
+        """Return the index of each image's class, or -1 for images without labels.
 
         Raise `UserError` if an image may have several labels.
         """
@@ -54,7 +54,7 @@ class Features:
         write_features(self, Path(path).expanduser())
 
     def map(self, path: str | Path, method: Method = "pca") -> None:
-        """Draw the features as points in a plane, coloured by class, as a PNG. `method` is pca or tsne."""
+        """Draw each image as a point in a plane, coloured by class, and write a PNG. `method` is pca or tsne."""
         from imclass.app.draw.feature_map import feature_map_png
 
         points = project(self.features, method)

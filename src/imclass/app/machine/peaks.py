@@ -1,4 +1,4 @@
-"""Memory of this process: what it holds, the peak during a call, and what it may still use."""
+"""The memory of this process: how much it holds, its peak during a call, and how much more it could use."""
 
 import contextlib
 import re
@@ -17,8 +17,8 @@ RESET_PEAK = "5"  # written to clear_refs: see proc_pid_clear_refs(5)
 def peak_of(call: Callable[[], object], device: str) -> int:
     """Call a function, and return the peak memory of the process during the call, in bytes.
 
-    On a GPU, this is the memory allocated there. Where the system cannot reset the peak of the main memory, the result
-    is the peak since the process began.
+    On a GPU, this is the memory allocated there. If the system cannot reset the peak of the main memory, the result is
+    the peak since the process began.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)

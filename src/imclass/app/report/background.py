@@ -105,7 +105,7 @@ def configuration_section(m: ReportData) -> Html:
 
 
 def solved_list(solved: Mapping[str, SolvedStage]) -> Html:
-    """Return a list with the solver of each solved stage, its choices and the number of images."""
+    """Return a list of the solved stages: the solver of each, what it chose, and the number of images."""
     if not solved:
         return Html()
     facts: list[tuple[str, str]] = []

@@ -43,7 +43,7 @@ def gather_folds(run: Run, context: Context) -> ReportData:
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
         images=begun.images,
         score=score_of(ALL_IMAGES, pooled),
-        scored=f"{result.row.facts.scope}; the model file holds their ensemble, which was trained on all of them",
+        scored=f"{result.row.facts.scope}; the model file contains the ensemble of these models",
         result=pooled,
         problem="",
         **{**shown, "pictures": pictures},
@@ -64,6 +64,6 @@ def folds_section(m: ReportData) -> Html:
     rows = [(str(fold.number), f"{fold.evaluated:,}", percent(fold.main)) for fold in m.folds.folds]
     lines = [element("p", line) for line in spread_text(m.folds).splitlines()]
     if test := m.trained.metrics.get("test"):
-        text = f"The ensemble of all folds was scored once on {test.evaluated:,} test images that no fold contains: "
+        text = f"The ensemble of all folds was scored once on {test.evaluated:,} test images that are in no fold: "
         lines.append(element("p", f"{text}{measure_title(test.main)} {percent(test.measures[test.main])}."))
     return join_html([html_table(head, rows, "numbers"), *lines])

@@ -161,7 +161,7 @@ def held_out_source(m: ReportData, split: str) -> str:
     if rule.startswith("hash"):
         return f"a part of each class, selected by a hash of the file names and excluded from training ({rule})"
     if rule.startswith("fold "):
-        return f"one of the folds into which the images were divided, excluded from training ({rule})"
+        return f"one fold of the images, excluded from training ({rule})"
     return rule or "not described"
 
 

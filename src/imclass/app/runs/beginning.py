@@ -62,7 +62,7 @@ class InitModel:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Published weights that a run would download. `size` is that of float32 weights, in bytes."""
+    """Published weights that a run would download. `size` is the size of float32 weights, in bytes."""
 
     name: str
     url: str
@@ -122,7 +122,7 @@ def open_init(training: Training, context: Context, dry: bool = False) -> InitMo
 
 
 def stored_weights_text(name: str, context: Context) -> str:
-    """Return a line with the options that use weights at hand, if the store lacks the published weights `name`.
+    """Return a line with options that need no download, if the store lacks the published weights `name`.
 
     Return "" if the store contains them, or if there are no published weights of this name.
     """
@@ -130,7 +130,7 @@ def stored_weights_text(name: str, context: Context) -> str:
     if file is None or stored_file(file, context.store) is not None:
         return ""
     stored = [key for key, other in PUBLISHED_WEIGHTS.items() if stored_file(other, context.store) is not None]
-    mine = "--init MODEL, where MODEL is a run or a model file of yours"
+    mine = "--init MODEL, where MODEL is one of your runs or model files"
     if not stored:
         return f"\nThe store {context.store.folder} has no published weights. Run the same command with {mine}"
     options = [f"--init {key}" for key in stored]
@@ -157,7 +157,7 @@ def channel_means(buffer: Tensor) -> tuple[float, ...]:
 
 
 def classes_to_grow(training: Training, source: InitModel | None) -> tuple[str, ...]:
-    """Return the classes of the model that grows, or an empty tuple if none grows.
+    """Return the classes of the model to grow, or an empty tuple if no model grows.
 
     Raise `UserError` if a stage would discard the weights of that model.
     """
@@ -173,7 +173,7 @@ def begin_first(
 ) -> tuple[tuple[Leg, ...], tuple[str, ...]]:
     """Create the first leg's network, initialised from the source if there is one. Return all legs, and notes.
 
-    `unseen` are classes of the source without training images. Raise `UserError` if the rows of one cannot be kept.
+    `unseen` contains the source's classes without training images. Raise `UserError` if their rows cannot be kept.
     """
     first = legs[0].make()
     legs = (replace(legs[0], premade=first), *legs[1:])
@@ -186,7 +186,7 @@ def begin_first(
     if lost:
         raise UserError(
             f"--grow: {list_names(lost)} have no training images, and the last layer of {source.name} does not fit "
-            f"that of {first.name}, so their rows cannot be kept; keep the network of {source.name}, or add images"
+            f"that of {first.name}, so their rows cannot be kept; use the network of {source.name}, or add images"
         )
     return legs, (*source.notes, f"begins from {source.name}: {found}", *unseen_notes(legs, unseen))
 
@@ -196,7 +196,7 @@ def unseen_notes(legs: Sequence[Leg], unseen: Sequence[str]) -> Iterator[str]:
     if not unseen:
         return
     data = legs[0].loader.dataset
-    note = f"keeps the rows of {list_names(unseen)}, no photos in {data.origin.name}"
+    note = f"keeps the rows of classes without photos in {data.origin.name}: {list_names(unseen)}"
     if any(leg.stage.kind == "descend" for leg in legs):
         note += ". Training without photos of a class makes a model forget it; add photos of the old classes"
     elif data.targets.link == "softmax":
@@ -205,14 +205,17 @@ def unseen_notes(legs: Sequence[Leg], unseen: Sequence[str]) -> Iterator[str]:
 
 
 def check_features(network: Network, found: Beginning, source: str) -> None:
-    """Raise `UserError` unless all layers got their weights from the source, except those with a row per class."""
+    """Raise `UserError` unless every layer has the weights of the source.
+
+    Layers with a row per class and side classifiers may have other weights.
+    """
     heads = network.class_tensors()
     fresh = tuple(name for name in found.fresh if name not in heads and not name.startswith("sides."))
     if fresh:
         layers = shortlist(tuple(dict.fromkeys(name.rpartition(".")[0] for name in fresh)))
         raise UserError(
             f"--init {source} has no weights that fit {layers}, so the solver would be fitted to features of random "
-            "layers. Leave out the options that change the network or the preprocess, or choose another model"
+            "layers. Leave out the options that change the network or its preprocessing, or choose another model"
         )
 
 

@@ -59,7 +59,7 @@ def override_config(
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
     changes = dict(changes)
     if "init" not in changes and not training.init_digest and convert_value(bool, changes.get("grow"), "grow"):
-        raise UserError("--grow needs the model to grow; name it with --init MODEL, or leave out --grow")
+        raise UserError("--grow needs a model to grow; specify it with --init MODEL, or leave out --grow")
     init = convert_value(str, changes.get("init", training.init), "init")
     if isinstance(init, str):  # other values are rejected below, like invalid values for other fields
         changes |= {"init": normal_spelling(init)} if "init" in changes else {}

@@ -38,10 +38,10 @@ from imclass.training.plan import resolve_models
 
 @dataclass(frozen=True)
 class PooledData:
-    """The images that folds divide, and those that are held back from all folds."""
+    """The images that are divided into folds, and those that are held back from all folds."""
 
     pool: Dataset
-    held_back: Dataset | None  # the test images that the data comes with
+    held_back: Dataset | None  # the test split that the data comes with, or its validation split
     facts: DataFacts  # for the ensemble's model file
     notes: tuple[str, ...]  # for the user
 
@@ -69,9 +69,9 @@ class CrossValidation:
         return {"training": to_json(self.config), "execution": to_json(self.execution), **self.run.crossval}
 
     def jobs(self) -> Iterator[Job]:
-        """Yield the job of each fold, prepared when it is needed; finished folds are checked, and have nothing to do.
+        """Yield the job of each fold, prepared only when it is needed. The jobs of finished folds have nothing to do.
 
-        All folds have the runtime and the numbers of epochs of the first one, so that they are comparable and share the
+        All folds use the runtime and the numbers of epochs of the first one, so that they are comparable and share the
         features in the store.
         """
         if self.first is None:
@@ -84,7 +84,7 @@ class CrossValidation:
             yield prepare(config, run, self.context, self.execution, given=self.given, preset=measured)
 
     def finish(self) -> None:
-        """Write the pooled scores, the ensemble's scores of the images that were held back, and the ensemble."""
+        """Write the pooled scores, the ensemble, and its scores on the images that were held back."""
         with self.run.hold_lock():
             folder = self.run.folder / SCORES
             folder.mkdir(exist_ok=True)
@@ -102,10 +102,12 @@ class CrossValidation:
     def scope(self) -> str:
         """Return a phrase that says which images have pooled scores."""
         folds, data = self.run.folds, self.config.data
-        return f"all {len(self.data.pool):,} images in {folds} folds of {data}, each scored by the model of its fold"
+        return (
+            f"all {len(self.data.pool):,} images in {folds} folds of {data}, each scored by a model trained without it"
+        )
 
     def ensemble(self) -> Ensemble:
-        """Return the mean of the folds' models, with the origin that they share."""
+        """Return the ensemble of the folds' models, with a provenance that describes all of them."""
         folds = self.run.folds
         models = [load_classifier(self.run.fold(number).folder, self.context) for number in range(1, folds + 1)]
         init = (models[0].trained or Provenance()).init
@@ -140,7 +142,7 @@ def prepare_folds(
     dry: bool = False,
     given: Collection[str] = (),
 ) -> CrossValidation:
-    """Check and prepare a cross-validation in `run.folds` folds. Raise `UserError` if anything is invalid.
+    """Check and prepare a cross-validation with `run.folds` folds. Raise `UserError` if anything is invalid.
 
     The arguments are those of `prepare`.
     """
@@ -194,12 +196,12 @@ def fold_events(crossval: CrossValidation) -> Iterator[Event]:
 
 
 def check_split(config: Training, given: Collection[str]) -> None:
-    """Raise `UserError` if the user chose how to divide the data, because cross-validation divides it."""
+    """Raise `UserError` if the user chose a division of the data, because cross-validation makes its own."""
     chosen = [key for key in given if key.split(".")[0] == "split"]
     if chosen:
         raise UserError(f"--crossval divides the data into folds, so leave out --{chosen[0].replace('_', '-')}")
     if isinstance(config.split, Fold):
-        raise UserError("the configuration is that of a single fold; use that of the cross-validation, or a recipe")
+        raise UserError("the configuration belongs to a single fold; use the one of the cross-validation, or a recipe")
 
 
 def fold_config(config: Training, folds: int, number: int) -> Training:
@@ -221,20 +223,20 @@ def settle_folds(
 
 
 def open_pool(config: Training, folds: int, notes: Sequence[str], context: Context) -> PooledData:
-    """Open the images that the folds divide and those that are held back. Raise `UserError` for unsuitable splits."""
+    """Open the images to divide into folds, and those to hold back. Raise `UserError` for unsuitable splits."""
     splits = OpenData(config.data, context).uncut_splits(Cut(seed=config.split_seed))
     pool, rule, held_back = fold_pool(splits), f"{folds} folds, seed {config.split_seed}", None
     if ALL_IMAGES not in splits:
         if VALIDATION in splits and "test" in splits:
             problem = f"{config.data} comes with a validation split and a test split"
-            raise UserError(f"{problem}, but --crossval divides train alone; move the validation images to train")
+            raise UserError(f"{problem}, but --crossval divides only train; move the validation images to train")
         rule = f"{pool.origin.rule}; train divided into {rule}"
         present = next((split for split in ("test", VALIDATION) if split in splits), None)
         if present is not None:
             base = take_split(splits, present, config.data)
             held_back = Subset(base, np.arange(len(base)), "test", ("train", "test"))
             check_scorable((held_back,))
-            use = f"the folds divide its {len(pool):,} train images, and their ensemble is scored once on the"
+            use = f"its {len(pool):,} train images are divided into folds, and the ensemble is scored once on the"
             use += f" {len(base):,} {present} images"
             notes = (*notes, f"{config.data} comes with a {present} split: {use}")
     origin = pool.origin
@@ -253,7 +255,7 @@ def open_pool(config: Training, folds: int, notes: Sequence[str], context: Conte
 
 
 def plan_run(run: Run, config: Training, execution: Execution, data: PooledData, context: Context) -> Plan:
-    """Return the content of the cross-validation's config.json. Raise `UserError` if the folder has other results."""
+    """Return the content of the cross-validation's config.json. Raise `UserError` if `run` has other results."""
     row = networks(context)[config.model.network].row
     parts = {"train": data.pool} | ({"test": data.held_back} if data.held_back is not None else {})
     counts = {split: class_counts(part).tolist() for split, part in parts.items()}

@@ -24,17 +24,17 @@ from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import RunPosition
 
-FOLDS_FOLDER = "folds"  # the folder with the runs of a cross-validation
+FOLDS_FOLDER = "folds"  # contains the runs of a cross-validation
 NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of one training run, and the tables of entries that its config may name."""
+    """The directory of a training run or a cross-validation, and the tables of entries that its config may name."""
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
-    folds: int = 0  # of a cross-validation, whose runs are in `folds/`; 0: the directory is a single run
+    folds: int = 0  # of a cross-validation, whose runs are in `folds/`; 0 for a single run
 
     def __repr__(self) -> str:
         """Return the folder, and whether the run has begun or is finished."""
@@ -117,7 +117,7 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; choose a folder that does not exist yet")
         if not self.config.is_file():
-            ours = {".lock", FOLDS_FOLDER} if self.folds else {".lock"}  # a fold begins before its cross-validation
+            ours = {".lock", FOLDS_FOLDER} if self.folds else {".lock"}  # fold 1 begins before config.json exists
             if self.folder.is_dir() and any(p.name not in ours for p in self.folder.iterdir()):
                 raise UserError(
                     f"--out {self.folder} contains other files and is not a run (it has no config.json); "
@@ -137,7 +137,7 @@ class Run:
 
     @property
     def crossval(self) -> dict[str, int]:
-        """Return the number of folds as a part of config.json, which is empty for a single run."""
+        """Return the entry of config.json with the number of folds, or an empty dict for a single run."""
         return {"crossval": self.folds} if self.folds else {}
 
     def begin(
@@ -217,7 +217,7 @@ class Run:
 class Plan:
     """The content of a new config.json and, if the run was begun earlier, what was recorded then.
 
-    This is the runtime, the facts, and the resolved numbers of epochs.
+    These records are the runtime, the facts about the data, and the resolved numbers of epochs.
     """
 
     record: dict[str, Any]
@@ -238,7 +238,7 @@ class RunRecord:
     facts: str  # the digest of the facts file, or "" if there is none
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
-    resolved: Mapping[str, int]  # numbers of epochs that were measured, keyed by config key
+    resolved: Mapping[str, int]  # the resolved numbers of epochs of stages with `minutes`, keyed by config key
     crossval: Mapping[str, int]  # the number of folds, or empty for a single run
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The number of epochs of stages whose length is given in minutes, resolved once before the first leg begins."""
+"""Numbers of epochs of stages whose length is set in minutes. They are resolved once, before the first leg begins."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -45,7 +45,7 @@ def resolve_epochs(
 
 
 def epochs_within(seconds: float, epoch: float) -> int:
-    """Return how many epochs of `epoch` seconds fit into a time, but at least 1."""
+    """Return how many epochs that take `epoch` seconds each fit into `seconds`, but at least 1."""
     return max(1, int(seconds / epoch))
 
 
@@ -55,7 +55,7 @@ def epochs_key(leg: Leg) -> str:
 
 
 def with_epochs(legs: Sequence[Leg], resolved: Mapping[str, int]) -> tuple[Leg, ...]:
-    """Return the legs with the resolved numbers of epochs. The provenance of each leg's model contains them, too."""
+    """Return the legs with the resolved numbers of epochs. The provenance of each model contains them, too."""
     epochs = [resolved.get(epochs_key(leg), leg.stage.epochs) for leg in legs]
     stages = [stage | {"epochs": count} for stage, count in zip(legs[0].trained.recipe["stages"], epochs, strict=True)]
     trained = replace(legs[0].trained, recipe=legs[0].trained.recipe | {"stages": stages})

@@ -1,4 +1,4 @@
-"""An estimate of the time, memory and disk space of a run, from steps with one, two and four images."""
+"""An estimate of the time, memory and disk space of a run, extrapolated from steps with one, two and four images."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ SIZES = (1, 2, 4)  # images in the measured steps
 LIMIT = 1.0  # seconds after which no measurement is repeated
 DAY = 24 * 3600
 FLOAT_BYTES = 4
-ROW_BYTES = 40  # of the store's file of features, for each row, in addition to the features
+ROW_BYTES = 40  # bytes per row in the store's file of features, in addition to the features
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Line:
     """A straight line through measurements of steps with a few images."""
 
     constant: float
-    slope: float  # for each image
+    slope: float  # per image
 
     def at(self, images: int) -> float:
         """Return the value for a number of images."""
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a run needs, and bytes that are free. None: not known."""
+    """The bytes that a run needs and the bytes that are free. None stands for an unknown number."""
 
     needed: int | None
     free: int | None
@@ -64,12 +64,12 @@ class Need:
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """The estimate of a stage. Steps and seconds are those of all its epochs."""
+    """The estimate of a stage. `steps` and `seconds` are totals over all of its epochs."""
 
     name: str
     epochs: int
     steps: int
-    features: int  # images whose features a solver needs
+    features: int  # the number of images whose features a solver needs
     seconds: float | None
 
 
@@ -81,8 +81,8 @@ class Estimate:
     stages: tuple[StageEstimate, ...]
     seconds: float | None
     memory: Need
-    disk: Need  # of the run's folder during training
-    store: Need  # of the features in the store
+    disk: Need  # disk space for the run's folder during training
+    store: Need  # disk space for the features in the store
     fetch: Fetch | None
     warnings: tuple[str, ...] = ()
 
@@ -91,10 +91,10 @@ class Estimate:
 class LegCost:
     """What the parts of a leg cost, extrapolated from a few images."""
 
-    opening: float  # seconds; once: the images are decoded and kept in memory
-    step: float  # seconds; a step, including its images
-    scoring: float  # seconds for each image, without gradients
-    memory: int  # peak bytes of a step
+    opening: float  # seconds, once, to decode the images and keep them in memory
+    step: float  # seconds per step, including loading its images
+    scoring: float  # seconds per image, without gradients
+    memory: int  # peak, in bytes
     checkpoint: int  # bytes
     model: int  # bytes
 
@@ -150,9 +150,11 @@ def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -
 
 
 def expected_bytes(leg: Leg, state: State, size: int) -> int:
-    """Return a rough size of a step with `size` images: weights, gradients, and each layer's output and its gradient.
+    """Return a rough estimate of the memory that a step with `size` images needs, in bytes.
 
-    The outputs are counted while one image passes through the network without gradients, which needs little memory.
+    It is the size of the weights and the outputs of all layers, and of the gradients of both.
+
+    The outputs are measured while one image passes through the network without gradients, which needs little memory.
     """
     network, outputs = state.learner.network, [0]
 
@@ -181,7 +183,7 @@ def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, L
 
 
 def line_through(sizes: Sequence[int], values: Sequence[float]) -> Line:
-    """Return the least-squares line through measurements, which neither falls nor begins below 0."""
+    """Return the least-squares line through measurements. It neither falls nor begins below 0."""
     if len(sizes) == 1:
         return Line(0.0, values[0] / sizes[0])
     slope, constant = np.polyfit(sizes, values, 1).tolist()
@@ -205,14 +207,14 @@ def estimate_stage(leg: Leg, cost: LegCost | None, job: "Job") -> StageEstimate:
 
 
 def disk_of_run(job: "Job", costs: Sequence[LegCost]) -> int:
-    """Return the bytes of the checkpoints and models of a run. A new checkpoint is written before the oldest goes."""
+    """Return the bytes of a run's checkpoints and models. A new checkpoint is written before the oldest is removed."""
     models = [cost.model for cost in costs]
     legs = sum(models) if len(models) > 1 else 0
     return (job.execution.keep + 1) * max(cost.checkpoint for cost in costs) + legs + models[-1]
 
 
 def features_bytes(leg: Leg) -> int:
-    """Return the bytes of the features of a solved stage in the store."""
+    """Return the bytes of the features that a stage keeps in the store, or 0 if the stage is not solved."""
     if leg.stage.kind != "solve":
         return 0
     width = linear_layer(leg.make().network.head, leg.name).weight.shape[1]
@@ -220,12 +222,12 @@ def features_bytes(leg: Leg) -> int:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Return the bytes of some tensors."""
+    """Return the total size of tensors in bytes."""
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def free_disk(folder: Path) -> int | None:
-    """Return the free bytes of the disk on which a folder is, or will be made. None: not known."""
+    """Return the free bytes on the disk of a folder, which need not exist yet, or None if they are not known."""
     place = next((path for path in (folder, *folder.resolve().parents) if path.exists()), folder)
     try:
         return shutil.disk_usage(place).free
@@ -234,7 +236,7 @@ def free_disk(folder: Path) -> int | None:
 
 
 def warnings_of(estimate: Estimate) -> Iterator[str]:
-    """Yield a sentence for each part of the estimate that is larger than what is there."""
+    """Yield a warning if no time was measured, if the run takes over a day, and for each resource that is too small."""
     seconds, memory = estimate.seconds, estimate.memory
     if seconds is None:
         yield (
@@ -244,9 +246,9 @@ def warnings_of(estimate: Estimate) -> Iterator[str]:
     if seconds is not None and seconds > DAY:
         yield f"the run takes {duration_text(seconds)}, which is more than a day"
     for what, need, fix in (
-        ("memory", memory, "choose a smaller --batch or a smaller --memory, or cut steps by --micro-batches"),
-        ("disk space for the run", estimate.disk, "free some, or choose another --out"),
-        ("disk space for features", estimate.store, "free some, or choose another --store"),
+        ("memory", memory, "choose a smaller --batch or --memory, or divide each step with --micro-batches"),
+        ("disk space for its folder", estimate.disk, "free some space, or choose another --out"),
+        ("disk space for features", estimate.store, "free some space, or choose another --store"),
     ):
         if need.needed is not None and need.free is not None and need.needed > need.free:
-            yield f"{size_text(need.needed)} of {what} are needed, but {size_text(need.free)} are free; {fix}"
+            yield f"the run needs {size_text(need.needed)} of {what}, but has only {size_text(need.free)} free; {fix}"

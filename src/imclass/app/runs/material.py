@@ -37,7 +37,7 @@ from imclass.training.plan import Leg, in_stage
 # If a run begins from random weights and has fewer training images than this, a warning is printed. For example, with
 # a few hundred photos of five classes, the network of the recipe `folder` is right only about half the time.
 FEW_IMAGES = 1_000
-VERY_UNEVEN = 5.0  # if the largest class has at least this many times the images of the smallest, a note is printed
+VERY_UNEVEN = 5.0  # a note is printed if the largest class has at least this many times the images of the smallest
 
 MIN_VALIDATED = 5  # minimum number of training images per class if some are held out for validation
 
@@ -50,7 +50,7 @@ class TrainingData:
     held_out: Mapping[str, Dataset]
     facts: DataFacts  # for the model file
     notes: tuple[str, ...]  # for the user
-    unseen: tuple[str, ...] = ()  # the classes of the model that grows that have no training images
+    unseen: tuple[str, ...] = ()  # the classes of a growing model that have no training images
 
 
 def open_training_data(
@@ -60,7 +60,7 @@ def open_training_data(
 
     If the data has its own validation and test splits, these are used: a recipe's `validation` is then set to 0, and a
     `validation` chosen by the user raises `UserError`. Data that does not suit the config also raises `UserError`.
-    `old` contains the classes of the model that grows, if one does.
+    `old` contains the classes of a growing model.
     """
     unread = shadowed_folder_note(config.data, context)
     uncut = open_splits(config.data, context, replace(config.cut, validation=0.0, old=old))
@@ -96,9 +96,9 @@ def open_training_data(
 
 
 def unseen_classes(config: Training, train: Dataset, old: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes without training images, all of which are classes of the model that grows.
+    """Return the classes of a growing model that have no training images.
 
-    Raise `UserError` for any other class without images that the user chose.
+    Raise `UserError` if the user chose any other class that has none.
     """
     if not config.classes and not old:
         return ()
@@ -205,12 +205,12 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
 
 
 def check_balance(config: Training, train: Dataset) -> None:
-    """Raise `UserError` if images may have several labels, or if costs are set for unknown classes."""
+    """Raise `UserError` if `balance` or `costs` is set but images may have several labels, or if a class is unknown."""
     option = "--balance" if config.balance != "none" else "--costs" if config.costs else ""
     if option and not isinstance(train.targets, OneOf):
         raise UserError(
-            f"{option} needs images with one label each, but the images of {config.data} may have several. Leave it "
-            "out, and use --validation 0.2, which fits a threshold for each class"
+            f"{option} needs images with one label each, but the images of {config.data} may have several. Leave "
+            f"out {option}, and use --validation 0.2, which fits a threshold for each class"
         )
     for name in config.costs:
         if name not in train.classes:
@@ -230,7 +230,7 @@ def balance_notes(config: Training, train: Dataset) -> Iterator[str]:
     if config.balance == "sampler":
         for stage in config.stages:
             if stage.kind == "solve":
-                yield f"the solver of stage {stage.name} uses each image once, so it weights the classes instead"
+                yield f"the solver of stage {stage.name} uses each image once, so it weights classes instead"
 
 
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
@@ -270,17 +270,17 @@ def check_stage(stage: Stage, config: Training, splits: Mapping[str, Dataset]) -
 
 
 def learned_counts(config: Training, train: Dataset) -> dict[str, int]:
-    """Return the number of training images of each class, except classes that a growing model keeps without images."""
+    """Return each class's number of training images, without empty classes if the model grows."""
     counts = zip(train.classes, train.targets.counts(len(train.classes)).tolist(), strict=True)
     return {name: count for name, count in counts if count or not config.grow}
 
 
 def check_solvable(solver: Solver, config: Training, train: Dataset) -> None:
-    """Raise `UserError` if a class has too few training images for the solver."""
+    """Raise `UserError` if there are too few classes for the solver, or too few training images of a class."""
     counts = learned_counts(config, train)
     if len(counts) < 2:
         problem = f"{config.data} has training images of only {list_names(tuple(counts))}"
-        raise UserError(f"{problem}, and the solver {solver.kind} needs two classes; add photos of another")
+        raise UserError(f"{problem}, and the solver {solver.kind} needs at least two classes; add images of another")
     few = [name for name, count in counts.items() if count < solver.min_images]
     if few:
         raise UserError(

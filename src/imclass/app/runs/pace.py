@@ -33,9 +33,9 @@ ScoreImages = Callable[[NetworkClassifier, Dataset], object]  # scores all image
 class Pace:
     """How long the work of a leg takes, in seconds."""
 
-    opening: float  # once: the images are decoded and kept in memory
-    step: float  # a step, including its images
-    scoring: float  # the images that are scored after each epoch
+    opening: float  # once, to decode the images and keep them in memory
+    step: float  # per step, including loading its images
+    scoring: float  # per epoch, to score the watched splits
 
     def epoch(self, leg: Leg) -> float:
         """Return the duration of an epoch, including scoring."""
@@ -43,7 +43,7 @@ class Pace:
 
 
 def measure_pace(leg: Leg, used: Runtime, watched: Sequence[Dataset], score: ScoreImages) -> Pace:
-    """Measure steps of a leg on copies of its network, and how long it takes to score the data sets `watched`."""
+    """Measure how long steps of a leg take on a copy of its network, and how long it takes to score `watched`."""
     apply_runtime(used)
     batch, opening, loading = load_sample(leg, leg.stage.batch)
     with torch.random.fork_rng(devices=[]):  # steps set the random state
@@ -56,7 +56,7 @@ def measure_pace(leg: Leg, used: Runtime, watched: Sequence[Dataset], score: Sco
 
 
 def throwaway_state(leg: Leg, used: Runtime) -> State:
-    """Return a state that has entered the leg with another network than training will use."""
+    """Return a state that has entered the leg with a different network from the one that training will use."""
     state, classifier = State(used, leg.seed), leg.make()
     if classifier is leg.premade:  # training will use this one
         classifier = classifier.with_network(copy.deepcopy(classifier.network))
@@ -65,10 +65,10 @@ def throwaway_state(leg: Leg, used: Runtime) -> State:
 
 
 def load_sample(leg: Leg, count: int) -> tuple[Batch, float, float]:
-    """Return a batch of `count` evenly spaced training images, the seconds to open all images, and to load the batch.
+    """Return a batch of `count` evenly spaced training images, and how many seconds two tasks take.
 
-    Images are opened once if they are kept in memory; otherwise that time is 0. Raise `UserError` if all images of the
-    batch are refused.
+    The first task is to open all images. It takes 0 seconds unless images are kept in memory. The second task is to
+    load the batch. Raise `UserError` if all images of the batch are refused.
     """
     images = len(leg.loader.dataset)
     sample = sample_loader(leg.loader, count)
@@ -76,7 +76,7 @@ def load_sample(leg: Leg, count: int) -> tuple[Batch, float, float]:
     batch = next(sample.batches(0))
     if len(batch) == 0:
         path = leg.loader.dataset.origin.path
-        raise UserError(f"none of {len(sample.dataset)} images from {path} can be read; see imclass data check {path}")
+        raise UserError(f"none of {len(sample.dataset)} images from {path} can be read; run: imclass data check {path}")
     opening = max(0.0, first - again) * images / len(sample.dataset) if leg.loader.in_memory else 0.0
     return batch, opening, again
 
@@ -94,7 +94,7 @@ def spaced_images(dataset: Dataset, count: int) -> Dataset:
 
 
 def scoring_seconds(classifier: NetworkClassifier, dataset: Dataset, score: ScoreImages) -> float:
-    """Return how long it takes to score a data set, measured on a part of it."""
+    """Return how long it takes to score a data set, extrapolated from a part of it."""
     sample = spaced_images(dataset, 2 * views_per_batch(classifier.preprocess))
     score(classifier, sample)
     return median_seconds(lambda: score(classifier, sample)) * len(dataset) / len(sample)
@@ -103,8 +103,8 @@ def scoring_seconds(classifier: NetworkClassifier, dataset: Dataset, score: Scor
 def combine_seconds(leg: Leg, loading: float, computing: float, used: Runtime) -> float:
     """Return the duration of a step from the time to load its images and the time to compute it.
 
-    If threads decode the images while the step before is computed, it is the longer of both, and at least the time in
-    which the machine's cores can do all of the work.
+    If threads decode the images while the previous step is computed, this is the longer of the two times, but at least
+    the time that the machine's cores need for all of the work.
     """
     workers, cores = leg.loader.workers, read_processor().usable
     if workers == 0 or leg.loader.in_memory:
@@ -117,7 +117,7 @@ def combine_seconds(leg: Leg, loading: float, computing: float, used: Runtime) -
 def median_seconds(call: Callable[[], object], limit: float = MAX_SECONDS) -> float:
     """Return the median duration of a few calls. No further call begins after `limit` seconds.
 
-    The caller calls it once before, which prepares kernels.
+    The caller makes one call beforehand, which prepares kernels.
     """
     seconds: list[float] = []
     while len(seconds) < REPEATS and sum(seconds) < limit:

@@ -18,11 +18,11 @@ from imclass.training.solve import stored_arithmetic
 
 PROBE_IMAGES = 32  # images in the training step of a probe
 ARITHMETICS = precision.FP32 + precision.BF16
-SOLVER_PROBE_IMAGES = 8  # the same if the run begins with a solver, which takes only seconds
-FORWARD_PROBE_IMAGES = 4  # the same if the run consists of solvers, which need no gradients
+SOLVER_PROBE_IMAGES = 8  # as PROBE_IMAGES, if the run begins with a solver, which takes only seconds
+FORWARD_PROBE_IMAGES = 4  # as PROBE_IMAGES, if all stages are solved, which needs no gradients
 # With fewer training images, a probe of forward passes takes longer than computing their features in float32.
 MIN_PROBED_IMAGES = 100
-FEATURES_ARITHMETIC = runtime.Arithmetic("fp32", "nhwc")  # without a probe; evaluation uses it as well
+FEATURES_ARITHMETIC = runtime.Arithmetic("fp32", "nhwc")  # used without a probe, and by evaluation
 
 
 def choose_runtime(
@@ -31,8 +31,8 @@ def choose_runtime(
     """Return the runtime to use, and a note if its precision was chosen by a probe. `leg` is the run's first leg.
 
     A recorded runtime is used again. Otherwise, the precision is that of the config or, if that is "auto", the fastest
-    that a probe finds. A run that only fits a solver is not probed if it has few images, or if the store contains its
-    features, which then decide the precision.
+    that a probe finds. A run that only fits solvers is not probed if it has few images, or if the store contains its
+    features, whose precision is then used.
     """
     if recorded:
         runtime.resolve_runtime(recorded.device)  # raises an error if this machine does not have the device
@@ -50,7 +50,7 @@ def choose_runtime(
     if only_solves and (stored := stored_arithmetic(leg, used, ARITHMETICS)) is not None:
         (difference,) = precision.score_differences(network, images, (stored,))
         if difference <= precision.MAX_DIFFERENCE:
-            return replace(used, arithmetic=stored), (f"{stored} was chosen, as the store has such features",)
+            return replace(used, arithmetic=stored), (f"{stored} was chosen because the store has such features",)
     # The time does not depend on the values of the labels.
     labels = None if only_solves else torch.zeros(len(images), dtype=torch.int64, device=used.device)
     chosen, trials = precision.probe(network, images, labels)
@@ -76,7 +76,7 @@ def trial_images(config: Training, first: Loader, count: int) -> UInt8[Tensor, "
         images = next((part for part in parts if len(part)), first.first_views(0))[:PROBE_IMAGES]
     if not len(images):
         path = first.dataset.origin.path
-        raise UserError(f"no training image of {path} can be read; find out why with: imclass data check {path}")
+        raise UserError(f"no training image in {path} can be read; find out why with: imclass data check {path}")
     return images
 
 

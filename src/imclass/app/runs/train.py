@@ -150,7 +150,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run measures when it begins: its runtime, and the number of epochs of stages with `minutes`."""
+    """The choices that a run makes by measuring when it begins: its runtime, and epochs for stages with `minutes`."""
 
     runtime: runtime.Runtime
     resolved: Mapping[str, int]
@@ -166,9 +166,9 @@ def measure(
     execution: Execution,
     preset: Measured | None,
 ) -> Measured:
-    """Return the runtime and the numbers of epochs that the run has recorded, else those of `preset`.
+    """Return the runtime and the numbers of epochs that the run has recorded, or else those of `preset`.
 
-    Without either, measure them.
+    If there are neither, measure them.
     """
     first = legs[0].make()
     layer_rates(first.network, legs[0].stage.rates).require_gradients()  # the probe times only what is trained
@@ -203,7 +203,7 @@ def scorer(
 def score_images(
     trained: NetworkClassifier, dataset: Dataset, execution: Execution, watch: Watch | None = None
 ) -> Evaluation:
-    """Return the scores of all images of a data set, as they are computed during training."""
+    """Score all images of a data set in the same way as training does, and return the evaluation."""
     on_cpu = trained.network.mean.device.type == "cpu"
     batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
     workers, strict = execution.workers, execution.strict

@@ -30,7 +30,7 @@ def spread_text(result: CrossvalResult) -> str:
 
 
 def crossval_text(result: CrossvalResult, test: Evaluation | None, model: str) -> str:
-    """Return the result of a cross-validation: the spread, the pooled tables, the held-back images and the model."""
+    """Return the result of a cross-validation: folds, spread, pooled tables, held-back images and the model's path."""
     lines = [fold_line(fold, len(result.folds), result.pooled.main) for fold in result.folds]
     parts = ["\n".join([*lines, spread_text(result)]), *evaluation_parts(result.pooled)]
     if test is not None:

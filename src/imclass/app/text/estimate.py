@@ -9,7 +9,7 @@ from imclass.core.text import duration_text, size_text
 
 
 def estimate_text(record: Mapping[str, Any]) -> str:
-    """Return a row for each stage, then lines for time, memory and disk space, then the warnings."""
+    """Return a table of the stages, then lines with time, memory and disk space, then the warnings."""
     rows = [
         {
             "stage": stage["name"],
@@ -21,7 +21,7 @@ def estimate_text(record: Mapping[str, Any]) -> str:
         for stage in record["stages"]
     ]
     lines = [
-        f"Estimate, from steps of a few images ({record['runtime']}); other work on this machine makes it longer:",
+        f"Estimate from steps of a few images ({record['runtime']}). Other work on this machine makes the run slower.",
         text_table(rows),
         f"time: {time_text(record['seconds'])}",
         f"memory: {need_text(record['memory'])}",

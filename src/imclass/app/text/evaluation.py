@@ -74,7 +74,7 @@ def summary_text(evaluation: Evaluation) -> str:
 
 
 def group_lines(evaluation: Evaluation) -> list[str]:
-    """Return two lines with the main measure over the old and the new classes of a grown model, or no line."""
+    """Return two lines with the main measure over the old and the new classes of a grown model, or none."""
     return [f"{group.name} classes: {group_text(evaluation, group)}" for group in group_shares(evaluation)]
 
 

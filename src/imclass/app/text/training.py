@@ -30,7 +30,7 @@ def stop_message(event: NonFinite, run: Run) -> str:
 def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) -> str:
     """Return a line for each scored split, then the number of refused files and the path of the model file.
 
-    The lines of the splits in `uneven` contain the balanced accuracy, and so do all lines if it chose the weights.
+    The line of a split in `uneven` also contains the balanced accuracy. All lines do if it chose the weights.
     """
     lines = []
     for split, result in record["metrics"].items():

@@ -1,4 +1,4 @@
-"""The verb `features`: write or draw the outputs of one layer of a network."""
+"""The verb `features`: write the features of images to a file, or draw them."""
 
 import sys
 from pathlib import Path
@@ -60,12 +60,12 @@ def write_files(found: Features, out: Path | None, map_: Path | None, grid: Path
     if out is not None:
         found.save(out)
         if found.refused and out.suffix.lower() == ".npy":
-            print_notes(["images were left out, and the rows of an .npy file have no names; an .npz file has names"])
+            print_notes(["images were left out, and an .npy file does not name the remaining ones; write .npz instead"])
     if grid is not None:
         grid_png(found.features[0], grid)
     if map_ is not None:
         if method == "tsne":
-            print_notes(["drawing the map; t-SNE of thousands of images takes a minute"])
+            print_notes(["drawing the map; with thousands of images, t-SNE takes a minute"])
         found.map(map_, method)
 
 

@@ -29,7 +29,10 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 
 
 def run(request: TrainRequest) -> Answer:
-    """Train, show progress on standard error, and return the result. With `--dry-run`, only return the config."""
+    """Train, show progress on standard error, and return the result.
+
+    With `--dry-run`, only return the configuration and an estimate.
+    """
     arguments, config = request.arguments, request.training
     run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
@@ -45,10 +48,10 @@ def run(request: TrainRequest) -> Answer:
 
 
 def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
-    """Run all folds of a cross-validation, with progress on standard error, and return the result."""
+    """Run all folds of a cross-validation, show progress on standard error, and return the result."""
     print_notes(crossval.notes)
     if dry:
-        print_notes([f"the estimate is that of one of {crossval.run.folds} folds"] if crossval.first else [])
+        print_notes([f"the estimate is for one of the {crossval.run.folds} folds"] if crossval.first else [])
         return Answer(*dry_run_parts(crossval.record, crossval.first))
     run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
     add_report(crossval.run, crossval.context)
