@@ -91,7 +91,7 @@ def test_a_new_kind_starts_from_its_defaults() -> None:
             "--schedule does not accept a value; set one of its fields: --schedule.kind",
         ),
         ("optimiser", Words(("adam",)), "--optimiser does not accept a value; set one of its fields: --optimiser.kind"),
-        ("split", Words(("0.3",)), "--split does not accept a value; set one of its fields: --split.test"),
+        ("split", Words(("0.3",)), "--split does not accept a value; set one of its fields: --split.kind"),
         (
             "stages",
             Words(("2",)),

@@ -84,7 +84,7 @@ def test_facts_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_facts_that_are_missing_damaged_or_changed_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "facts.safetensors"
-    with pytest.raises(UserError, match=r"facts\.safetensors is missing; .*; restore the file .* another --out"):
+    with pytest.raises(UserError, match=r"facts\.safetensors, .* is missing; restore the file .* another --out"):
         read_facts(path, "0" * 64)
     digest = write_facts(path, FACTS)
     write_facts(path, FACTS | {"1.mean": FACTS["1.mean"] + 1e-6})

@@ -37,6 +37,7 @@ OTHERS = {
     "split.test": "0.25",
     "split-seed": "5",
     "validation": "0.25",
+    "balance": "weights",
     "device": "cpu",
     "precision": "bf16",
     "workers": "1",

@@ -269,7 +269,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scales alone": (("a.safetensors", *PETS, "--scales", "32"), "--scales needs a --protocol"),
     "scales of none": (("a.safetensors", *PETS, "--protocol", "flip", "--scales", "32"), "has no scales"),
     "not numbers": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "28;32"), "whole numbers of pixels"),
-    "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "at least the network's native"),
+    "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "at least 28, the network's native size"),
     "other classes": (("a.safetensors", "d.safetensors", *PETS), "Not in the model: 'cat'"),
     "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
     "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "single result"),
@@ -283,7 +283,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scores over a photo": (("a.safetensors", *PETS, "--save-scores", "photo.jpg"), "use photo.npz"),
     "no folder": (("a.safetensors", *PETS, "--save-scores", "no/x.npz"), "the folder no does not exist"),
     "fit the reported split": (
-        ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "report another",
+        ("a.safetensors", "b.safetensors", *PETS, "--split", "validation", "--weights", "fit"), "score another split",
     ),
     "empty": (("a.safetensors", "--data", "nothing"), "nothing"),
     "mean image": (("e.safetensors", *PETS, "--protocol", "dense", "--scales", "32"), "subtracts a mean image"),

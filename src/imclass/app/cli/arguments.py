@@ -65,8 +65,8 @@ class TrainArguments:
     crossval: Annotated[int | None, Arg("K")] = None
     """Cross-validate with K folds. Each fold is a run in DIR/folds, and the result is the ensemble of the K models."""
     dry_run: bool = False
-    """Check everything, print the configuration and an estimate of time, memory and disk space, and stop. The estimate
-    is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
+    """Check everything, estimate time, memory and disk space, and stop. The configuration is printed as well. The
+    estimate is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
     style: Literal["bar", "book"] = "bar"
     """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
     common: CommonArguments = CommonArguments()

@@ -186,10 +186,10 @@ MapOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=MAP_TEXT)]
 METHOD_TEXT = """Method of --map. `pca` shows the first two principal components; `tsne` places images with similar
 features close together."""
 MethodOption: TypeAlias = Annotated[Literal["pca", "tsne"], Arg(text=METHOD_TEXT)]
-DENSE_TEXT = """Average the penultimate features over several sizes of the whole image. For each Q, the shorter side is
-resized to Q pixels, the network is applied at every position, and the features are averaged over the positions. The
-results are averaged over all Q."""
+DENSE_TEXT = """Average over several sizes of the whole image. For each Q, the shorter side is resized to Q pixels, the
+network is applied at every position, and the penultimate features are averaged over the positions. The results are
+averaged over all Q."""
 DenseOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "one view", DENSE_TEXT)]
-NORMALISE_TEXT = """Divide the penultimate features of each image by their Euclidean length, after all averages.
-Features that are all zero stay zero."""
+NORMALISE_TEXT = """Divide the features of each image by their Euclidean length. The length is that of the averaged
+penultimate features. Features that are all zero stay zero."""
 NormaliseOption: TypeAlias = Annotated[bool, Arg(text=NORMALISE_TEXT)]

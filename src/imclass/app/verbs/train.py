@@ -29,10 +29,7 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 
 
 def run(request: TrainRequest) -> Answer:
-    """Train, show progress on standard error, and return the result.
-
-    With `--dry-run`, only return the configuration and an estimate.
-    """
+    """Train, or estimate the costs if it is a dry run. Show progress on standard error, and return the result."""
     arguments, config = request.arguments, request.training
     run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
