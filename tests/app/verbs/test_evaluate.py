@@ -269,7 +269,7 @@ MISTAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scales alone": (("a.safetensors", *PETS, "--scales", "32"), "--scales needs a --protocol"),
     "scales of none": (("a.safetensors", *PETS, "--protocol", "flip", "--scales", "32"), "has no scales"),
     "not numbers": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "28;32"), "whole numbers of pixels"),
-    "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "at least 28, the network's native size"),
+    "too small": (("a.safetensors", *PETS, "--protocol", "dense", "--scales", "20"), "must be at least 28"),
     "other classes": (("a.safetensors", "d.safetensors", *PETS), "Not in the model: 'cat'"),
     "changed": (("a.safetensors", *PETS, "--changed", "-1"), "--changed is -1"),
     "save rows": (("a.safetensors", *PETS, "--protocol", "flip,center", "--save", "x.safetensors"), "single result"),
