@@ -37,7 +37,7 @@ def finetune(data: str = "photos", init: str = INIT, epochs: int = 10) -> Traini
             patience=4,
             rates={"*": 0.1, "head": 1.0},
             optimiser=SGD(momentum=0.9, nesterov=True, weight_decay=1e-4),
-            schedule=Cosine(rate=0.01, warmup=100, warmup_share=0.1),
+            schedule=Cosine(rate=0.003, warmup=100, warmup_share=0.1),
             augment=(Area(area=(0.35, 1.0), aspect=(3 / 4, 4 / 3)), Flip()),
         ),
     )
