@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from imclass.core.codec import from_json, to_json
@@ -75,6 +76,7 @@ class State:
         layers.require_gradients()
         layers.train()
         optimiser = optimiser_state.build_optimiser(network, leg.stage.optimiser, layers.factors)
+        weights = leg.class_weights
         self.current = Learner(
             classifier=classifier,
             objective=leg.stage.objective,
@@ -84,7 +86,7 @@ class State:
             norms=norms.tracked_norms(network),
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
-            class_weights=leg.weights_on(self.runtime.device),
+            class_weights=None if weights is None else torch.from_numpy(weights).float().to(self.runtime.device),
         )
         self.first = self.at
         self.history, self.errors = [], []
@@ -228,6 +230,11 @@ class State:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)
             self.current = replace(self.learner, classifier=classifier)
+
+    @property
+    def chosen_on(self) -> str:
+        """Return the split whose measures decide which weights are kept, or "" if the last weights are kept."""
+        return VALIDATION if self.best else ""
 
     def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""

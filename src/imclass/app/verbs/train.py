@@ -111,6 +111,7 @@ def run_answer(run: Run, context: Context) -> Answer:
         "run": str(run.folder),
         "model": str(run.model),
         "chosen": trained.chosen,
+        "chosen_on": trained.chosen_on,
         "metrics": metrics,
         "refused": sorted(refused),
     }
