@@ -148,7 +148,7 @@ class State:
 
     def is_done(self, leg: Leg) -> bool:
         """Return whether the leg has finished its last epoch or run out of patience."""
-        waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
+        waited = len(self.history) - 1 - self.history.index(self.best_main) if self.history else 0
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
@@ -240,6 +240,6 @@ class State:
         """Describe in words which weights are kept."""
         if not self.best:
             return "last step"
-        epoch = self.history.index(max(self.history)) + (0 if leg.stage.keep_start else 1)
+        epoch = self.history.index(self.best_main) + (0 if leg.stage.keep_start else 1)
         best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
         return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"
