@@ -27,7 +27,7 @@ SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the larg
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class FoldedData:
     """The images to fit, each of which is held out by one of F folds."""
 
     loss: LogisticLoss  # it contains the features and the targets
@@ -73,16 +73,16 @@ class PenalisedScorer(LinearScorer):
         loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
-        problem = Problem(loss, shares, held)
-        strength, scale, losses, start = self.choose_strength(problem)
-        (found,) = self.fit_subsets(problem, problem.everything, strength, start, FINAL_GAP)
+        data = FoldedData(loss, shares, held)
+        strength, scale, losses, start = self.choose_strength(data)
+        (found,) = self.fit_subsets(data, data.everything, strength, start, FINAL_GAP)
         self.weights_, self.biases_ = (scale * array.numpy() for array in axes.undo(found))
         self.sigmoid_, self.strength_, self.scale_ = map(np.array, (targets.link == "sigmoid", strength, scale))
         self.losses_, self.folds_ = np.array(losses), np.array(len(held) if losses else 0)
         self.set_link()
         return self
 
-    def choose_strength(self, problem: Problem) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
+    def choose_strength(self, data: FoldedData) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
         """Return the strength with the lowest loss on held-out folds, its scale, all losses, and weights to start from.
 
         The final fit to all images starts from these weights, which are near its minimum. In the same way, each fit
@@ -91,8 +91,8 @@ class PenalisedScorer(LinearScorer):
         losses: list[float] = []
         found, start, scale, strength = None, None, 1.0, self.grid[0]
         for trial in self.grid:
-            found = self.fit_subsets(problem, 1 - problem.held, trial, found, self.trial_gap)
-            trial_scale, loss = self.judge(problem, found)
+            found = self.fit_subsets(data, 1 - data.held, trial, found, self.trial_gap)
+            trial_scale, loss = self.judge(data, found)
             if loss < min(losses, default=torch.inf):
                 start, scale, strength = found.mean(0, keepdim=True), trial_scale, trial
             losses.append(loss)
@@ -103,7 +103,7 @@ class PenalisedScorer(LinearScorer):
     @abstractmethod
     def fit_subsets(
         self,
-        problem: Problem,
+        data: FoldedData,
         subsets: Float[Tensor, "S N"],
         strength: float,
         start: Float[Tensor, "S K E"] | None,
@@ -112,7 +112,7 @@ class PenalisedScorer(LinearScorer):
         """Return the weights of each class, fitted to each of S subsets of the images. A subset consists of 0 and 1."""
 
     @abstractmethod
-    def judge(self, problem: Problem, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
+    def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
         """Return the factor for all scores, and the mean loss of each image in the fit that held it out."""
 
     def set_link(self) -> None:

@@ -14,7 +14,7 @@ from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import penalised, quasi_newton
 from imclass.pipelines.parts.linear_svm import SVM_GRID, LinearSvm, held_out_margins
-from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, Problem, class_marks, solver_folds
+from imclass.pipelines.penalised import FoldedData, PenalisedScorer, PrincipalAxes, class_marks, solver_folds
 from imclass.pipelines.quasi_newton import LogisticLoss
 from tests.pipelines.parts.test_logistic import clouds, standard_scores
 from tests.support.tolerance import assert_near
@@ -77,30 +77,30 @@ def test_several_labels_are_a_machine_a_class() -> None:
 
 
 @pytest.fixture
-def problem() -> Problem:
+def data() -> FoldedData:
     x, labels = clouds(30, 100, 2)
     loss = LogisticLoss(PrincipalAxes(x).rows, *class_marks(OneOf(labels), 2), "softmax")
-    return Problem(loss, torch.ones(30).double(), torch.ones(1, 30).double())
+    return FoldedData(loss, torch.ones(30).double(), torch.ones(1, 30).double())
 
 
-def fit_all(problem: Problem, strength: float, start: torch.Tensor | None, gap: float) -> torch.Tensor:
-    return LinearSvm().fit_subsets(problem, problem.everything, strength, start, gap)
+def fit_all(data: FoldedData, strength: float, start: torch.Tensor | None, gap: float) -> torch.Tensor:
+    return LinearSvm().fit_subsets(data, data.everything, strength, start, gap)
 
 
-def test_a_machine_without_images_does_no_harm(problem: Problem) -> None:
+def test_a_machine_without_images_does_no_harm(data: FoldedData) -> None:
     """Judge no image for the second class, as may happen in the fit without one of the folds."""
-    expected = fit_all(problem, 0.01, None, 1e-12)
-    problem.loss.judged[1] = 0
-    found = fit_all(problem, 0.01, None, 1e-12)
+    expected = fit_all(data, 0.01, None, 1e-12)
+    data.loss.judged[1] = 0
+    found = fit_all(data, 0.01, None, 1e-12)
     assert torch.equal(found[0, 0], expected[0, 0]) and not found[0, 1].any()
 
 
-def test_a_start_without_losses_does_no_harm(problem: Problem) -> None:
+def test_a_start_without_losses_does_no_harm(data: FoldedData) -> None:
     """Begin from weights to which no image matters, so that the losses have no curvature."""
-    start = 1e3 * fit_all(problem, 0.1, None, 1e-6)
-    margins = (2 * problem.loss.wanted - 1) * held_out_margins(problem, start)
+    start = 1e3 * fit_all(data, 0.1, None, 1e-6)
+    margins = (2 * data.loss.wanted - 1) * held_out_margins(data, start)
     assert margins.min() > 1
-    assert_near(fit_all(problem, 0.01, start, 1e-12), fit_all(problem, 0.01, None, 1e-12), 1e-4)
+    assert_near(fit_all(data, 0.01, start, 1e-12), fit_all(data, 0.01, None, 1e-12), 1e-4)
 
 
 @pytest.mark.parametrize("fault", ["curvature", "memory"])

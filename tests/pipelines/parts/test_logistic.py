@@ -156,7 +156,7 @@ def test_two_much_larger_losses_in_a_row_end_the_search(
 ) -> None:
     x, labels = clouds(30, 10, 3)
     results = iter(losses)
-    monkeypatch.setattr(part, "judge", lambda self, problem, found: (1.0, next(results)))
+    monkeypatch.setattr(part, "judge", lambda self, data, found: (1.0, next(results)))
     grid = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
     fitted = part(grid).fit(x, OneOf(labels), 3)
     assert (len(fitted.losses_), fitted.strength_) == (tried, grid[chosen])

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.pipelines.penalised import PenalisedScorer, Problem
+from imclass.pipelines.penalised import FoldedData, PenalisedScorer
 from imclass.pipelines.quasi_newton import LogisticLoss, SquaredHingeLoss, minimise
 from imclass.pipelines.solvers.linear_svm import SVM_GRID
 from imclass.pipelines.solvers.logistic import FOLDS
@@ -46,7 +46,7 @@ class LinearSvm(PenalisedScorer):
 
     def fit_subsets(
         self,
-        problem: Problem,
+        data: FoldedData,
         subsets: Float[Tensor, "S N"],
         strength: float,
         start: Float[Tensor, "S K E"] | None,
@@ -56,24 +56,24 @@ class LinearSvm(PenalisedScorer):
 
         The machines are fitted together, but the iterations of one do not depend on the others.
         """
-        rows, wanted, judged = problem.loss.rows, problem.loss.wanted, problem.loss.judged
+        rows, wanted, judged = data.loss.rows, data.loss.wanted, data.loss.judged
         loss = SquaredHingeLoss(rows, (2 * wanted - 1).repeat(len(subsets), 1))
-        shares = (subsets[:, None] * problem.shares * judged).flatten(0, 1)
+        shares = (subsets[:, None] * data.shares * judged).flatten(0, 1)
         start = None if start is None else start.flatten(0, 1)[:, None]
         return minimise(loss, shares, strength, start, gap)[:, 0].unflatten(0, (len(subsets), len(wanted)))
 
-    def judge(self, problem: Problem, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
+    def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
         """Return the scale, and the mean cross-entropy of the scaled margins, each in the fit that held it out."""
-        return Calibration(problem.loss, problem.shares).fit(held_out_margins(problem, found))
+        return Calibration(data.loss, data.shares).fit(held_out_margins(data, found))
 
     def facts(self) -> dict[str, Any]:
         """Return the strength, the number of folds, the scale, and the cross-entropy at each strength tried."""
         return {"scale": self.scale_.item(), **super().facts()}
 
 
-def held_out_margins(problem: Problem, found: Float[Tensor, "F K E"]) -> Float[Tensor, "K N"]:
+def held_out_margins(data: FoldedData, found: Float[Tensor, "F K E"]) -> Float[Tensor, "K N"]:
     """Return the margins of each image in the fit that held it out."""
-    return (problem.held[:, None] * (found @ problem.loss.rows.T)).sum(0)
+    return (data.held[:, None] * (found @ data.loss.rows.T)).sum(0)
 
 
 class Calibration:

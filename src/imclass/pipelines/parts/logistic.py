@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.pipelines.penalised import PenalisedScorer, Problem
+from imclass.pipelines.penalised import FoldedData, PenalisedScorer
 from imclass.pipelines.quasi_newton import minimise
 from imclass.pipelines.solvers.logistic import FOLDS, GRID
 
@@ -32,27 +32,27 @@ class Logistic(PenalisedScorer):
     grid: Annotated[tuple[float, ...], Above(0)] = GRID
     folds: Annotated[int, AtLeast(1)] = FOLDS
 
-    def choose_strength(self, problem: Problem) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
+    def choose_strength(self, data: FoldedData) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
         """Return the strength with the lowest loss. If there is nothing to choose, skip the cross-validation."""
-        if len(self.grid) == 1 or len(problem.held) < 2:
+        if len(self.grid) == 1 or len(data.held) < 2:
             return self.grid[len(self.grid) // 2], 1.0, [], None
-        return super().choose_strength(problem)
+        return super().choose_strength(data)
 
     def fit_subsets(
         self,
-        problem: Problem,
+        data: FoldedData,
         subsets: Float[Tensor, "S N"],
         strength: float,
         start: Float[Tensor, "S K E"] | None,
         gap: float,
     ) -> Float[Tensor, "S K E"]:
         """Return the weights of each class, fitted to each of S subsets of the images."""
-        return minimise(problem.loss, problem.shares * subsets, strength, start, gap)
+        return minimise(data.loss, data.shares * subsets, strength, start, gap)
 
-    def judge(self, problem: Problem, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
+    def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
         """Return 1, because the scores need no scale, and the mean loss of each image in the fit that held it out."""
-        losses = problem.shares * problem.held * problem.loss.losses(problem.loss.scores(found))
-        return 1.0, losses.sum().item() / problem.shares.sum().item()
+        losses = data.shares * data.held * data.loss.losses(data.loss.scores(found))
+        return 1.0, losses.sum().item() / data.shares.sum().item()
 
 
 PARTS = {"logistic": Logistic}
