@@ -145,7 +145,8 @@ def test_every_image_is_in_the_test_split_of_one_fold(tmp_path: Path, context: C
     for cut, test in zip(cuts, tests, strict=True):
         assert names(data, "train", context, cut) == whole - test
         assert names(data, "all", context, cut) == whole
-        assert open_split(data, "test", context, cut).origin.rule == cut.rule.text(2)
+        origin = open_split(data, "test", context, cut).origin
+        assert origin.rule == cut.rule.text(2) and not origin.has_splits
     assert names(data, "test", context, Cut(Fold(3, 1), seed=3)) != tests[0]
     within = Cut(Fold(3, 1), seed=2, validation=0.25)
     validation = names(data, "validation", context, within)
@@ -171,6 +172,7 @@ def test_folds_divide_only_the_training_images_of_data_with_splits(context: Cont
     whole = open_split("mnist-sample", "train", context)
     assert sorted([*train.ids, *test.ids]) == sorted(whole.ids) and len(test) == 2500
     assert train.splits == test.splits == ("train", "test")
+    assert train.origin.has_splits and train.origin.rule == "fold 2/4, seed 0"
 
 
 def test_images_with_several_labels_are_one_group() -> None:

@@ -30,6 +30,7 @@ class Origin:
     rule: str  # how it was split: "published", "folders", "table", or, with the seed, "hash ..." or "fold ..."
     licence: str = ""
     notes: tuple[str, ...] = ()  # one sentence for each kind of file that the listing ignored
+    has_splits: bool = True  # whether the data comes with splits; otherwise a rule divided it
 
 
 @runtime_checkable

@@ -106,8 +106,9 @@ class RecipeNames:
 class Provenance:
     """The origin of a model: its data, its recipe, and the model from which training began.
 
-    `chosen` describes the step from which the weights were taken, or the file from which they were imported. `recipe`
-    is the resolved config. It is JSON because this package does not import the classes that the config contains.
+    `chosen` describes the step from which the weights were taken, or the file from which they were imported.
+    `chosen_on` names the split whose measures decided between steps, if any. `recipe` is the resolved config. It is
+    JSON because this package does not import the classes that the config contains.
     `solved` has an entry for each stage of kind `solve`, keyed by the name of its folder in `legs`, such as "01-probe".
     """
 
@@ -115,12 +116,9 @@ class Provenance:
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Metrics] = field(default_factory=dict)  # keyed by split
     chosen: str = ""
+    chosen_on: str = ""
     init: Ancestor | None = None
     solved: dict[str, SolvedStage] = field(default_factory=dict)
-
-    def is_chosen_on(self, split: str) -> bool:
-        """Return whether the weights were chosen by their measures on a split."""
-        return self.chosen.startswith("best ") and f" on {split} (" in self.chosen
 
     @property
     def names(self) -> RecipeNames:

@@ -59,11 +59,11 @@ def order_in_turns(
     positions, repeats = np.empty(places.shape, np.int64), np.empty(places.shape, np.int64)
     for k, group in enumerate(used):
         passes = turns // len(group)
+        repeats[:, k] = passes - passes[0]
         for number in range(int(passes[0]), int(passes[-1]) + 1):
             shuffled = group[np.argsort(run.bits(ids[group], "balanced", number), kind="stable")]
-            here = passes == number
+            here = slice(max(number * len(group) - first, 0), (number + 1) * len(group) - first)  # its turns
             positions[here, k] = shuffled[turns[here] % len(group)]
-            repeats[here, k] = number - passes[0]
     chosen = slots - first * len(used)
     rows = np.arange(len(turns))[:, None]
     return positions[rows, order].ravel()[chosen], repeats[rows, order].ravel()[chosen]

@@ -45,7 +45,7 @@ def single_class_problem(training: Dataset) -> str:
     why = f"{path}: a classifier needs at least two classes, but there is only {name!r}"
     names = (training.name(i).split("/") for i in range(len(training)))
     folders = sorted({parts[1] for parts in names if len(parts) > 2})
-    if training.origin.rule.startswith("hash") and len(folders) > 1:
+    if not training.origin.has_splits and len(folders) > 1:
         return f"{why}, with the folders {list_names(folders, 3)}; if these are classes or splits, give {path}/{name}"
     return f"{why}; make one folder per class"
 

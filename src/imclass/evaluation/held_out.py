@@ -205,7 +205,7 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
     first = known.open(source, "train")
     trained_from = known.has_same_path(first) or known.has_same_content(first)
     trained_on_all = known.data.splits == ("train",)  # the folds of a cross-validation leave nothing out
-    if is_divided_here(first) and (trained_on_all or not trained_from):
+    if not first.origin.has_splits and (trained_on_all or not trained_from):
         every = known.open(source, "all")
         return SplitChoice(every, f"all images of {data}{relation_to_training(known)}", data)
     held_out = held_out_split(first)
@@ -214,7 +214,7 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
     scope = f"split {held_out} of {data}"
     if trained_from:
         scope += held_out_reason(known, first)
-        if known.trained.is_chosen_on(held_out):
+        if held_out == known.trained.chosen_on:
             scope += "; the weights were chosen on these images"
     return SplitChoice(known.open(source, held_out), scope, data)
 
@@ -228,17 +228,12 @@ def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice 
     the result is None.
     """
     whole = source.take("train", known.plain_cut)
-    if not known.recognises or known.has_same_path(whole) or is_divided_here(whole):
+    if not known.recognises or known.has_same_path(whole) or not whole.origin.has_splits:
         return None
     held_out = held_out_split(whole)
-    if held_out is None or (held_out == VALIDATION and known.trained.is_chosen_on(VALIDATION)):
+    if held_out is None or held_out == known.trained.chosen_on:
         return None
     return SplitChoice(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
-
-
-def is_divided_here(training: Dataset) -> bool:
-    """Return whether imclass made the splits, by a rule such as `share` or `fold`."""
-    return training.origin.rule.startswith(("hash ", "fold "))
 
 
 def held_out_split(training: Dataset) -> str | None:

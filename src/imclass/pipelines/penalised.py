@@ -1,6 +1,7 @@
 """Linear classifiers of standardised features, with a penalty whose strength is chosen by cross-validation."""
 # Tested in tests/pipelines/parts/test_logistic.py
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,18 +12,39 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from imclass.core.config import Solver
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link, Targets
 from imclass.pipelines.part import LinearScorer
+from imclass.pipelines.quasi_newton import LogisticLoss
 from imclass.pipelines.solvers.logistic import check_grid
 
+FINAL_GAP = 1e-12  # `gap` of `minimise` in the final fit
+# The search ends after two strengths in a row whose losses exceed this multiple of the lowest loss, because weak
+# penalties take the most iterations. A better strength may follow a smaller increase.
+MUCH_WORSE = 1.05
 SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedData:
+    """The images to fit, each of which is held out by one of F folds."""
+
+    loss: LogisticLoss  # it contains the features and the targets
+    shares: Float[Tensor, "N"]  # the factor for each image's loss
+    held: Float[Tensor, "F N"]  # 1 for the images that a fold holds out
+
+    @property
+    def everything(self) -> Float[Tensor, "1 N"]:
+        """Return the subset of all images, as an argument of `PenalisedScorer.fit_subsets`."""
+        return torch.ones_like(self.shares)[None]
 
 
 @dataclass
 class PenalisedScorer(LinearScorer):
-    """A linear classifier with penalised weights. `fit` sets the learned arrays, then calls `set_link`."""
+    """A linear classifier with penalised weights, fitted to standardised features."""
 
+    trial_gap: ClassVar[float]  # `gap` of `minimise` in cross-validation
     learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
     grid: tuple[float, ...]  # strengths C to choose from, in ascending order
     folds: int  # the largest number of folds in the cross-validation
@@ -33,6 +55,65 @@ class PenalisedScorer(LinearScorer):
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
         check_grid(self.grid, at)
+
+    def fit(
+        self,
+        x: Float[np.ndarray, "N D"],
+        targets: Targets,
+        classes: int,
+        weights: Float[np.ndarray, "N"] | None = None,
+    ) -> "PenalisedScorer":
+        """Standardise the features, choose the strength, fit the model to all images, and return the part.
+
+        `weights` contains the factor for each image's loss, in cross-validation as well. The factors do not affect how
+        the features are standardised.
+        """
+        check_counts(targets, classes, Solver.min_images)
+        axes = PrincipalAxes(x)
+        loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
+        shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
+        held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
+        data = FoldedData(loss, shares, held)
+        strength, scale, losses, start = self.choose_strength(data)
+        (found,) = self.fit_subsets(data, data.everything, strength, start, FINAL_GAP)
+        self.weights_, self.biases_ = (scale * array.numpy() for array in axes.undo(found))
+        self.sigmoid_, self.strength_, self.scale_ = map(np.array, (targets.link == "sigmoid", strength, scale))
+        self.losses_, self.folds_ = np.array(losses), np.array(len(held) if losses else 0)
+        self.set_link()
+        return self
+
+    def choose_strength(self, data: FoldedData) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
+        """Return the strength with the lowest loss on held-out folds, its scale, all losses, and weights to start from.
+
+        The final fit to all images starts from these weights, which are near its minimum. In the same way, each fit
+        here starts from the weights of the previous one, which had a stronger penalty.
+        """
+        losses: list[float] = []
+        found, start, scale, strength = None, None, 1.0, self.grid[0]
+        for trial in self.grid:
+            found = self.fit_subsets(data, 1 - data.held, trial, found, self.trial_gap)
+            trial_scale, loss = self.judge(data, found)
+            if loss < min(losses, default=torch.inf):
+                start, scale, strength = found.mean(0, keepdim=True), trial_scale, trial
+            losses.append(loss)
+            if min(losses[-2:]) > MUCH_WORSE * min(losses):
+                break
+        return strength, scale, losses, start
+
+    @abstractmethod
+    def fit_subsets(
+        self,
+        data: FoldedData,
+        subsets: Float[Tensor, "S N"],
+        strength: float,
+        start: Float[Tensor, "S K E"] | None,
+        gap: float,
+    ) -> Float[Tensor, "S K E"]:
+        """Return the weights of each class, fitted to each of S subsets of the images. A subset consists of 0 and 1."""
+
+    @abstractmethod
+    def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
+        """Return the factor for all scores, and the mean loss of each image in the fit that held it out."""
 
     def set_link(self) -> None:
         """Set the link that matches the targets to which the part was fitted."""

@@ -59,12 +59,14 @@ class Keeper:
         self.last_save = time.monotonic()
         return Saved(state.at, path, problem)
 
-    def with_provenance(self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str) -> NetworkClassifier:
+    def with_provenance(
+        self, leg: Leg, state: State, metrics: SplitMetrics, chosen: str, chosen_on: str = ""
+    ) -> NetworkClassifier:
         """Return the classifier with the provenance that its model file will record."""
         scores = {split: Metrics.from_numbers(numbers) for split, numbers in metrics.items()}
         return replace(
             state.learner.classifier,
-            trained=replace(leg.trained, metrics=scores, chosen=chosen, solved=state.solved),
+            trained=replace(leg.trained, metrics=scores, chosen=chosen, chosen_on=chosen_on, solved=state.solved),
             trained_on=leg.contents,
             versions=library_versions(),
             licence=leg.trained.init.licence if leg.trained.init else "",
@@ -89,7 +91,7 @@ class Keeper:
         path, chosen = self.model_of(leg), state.describe_chosen(leg)
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}
-        classifier = self.with_provenance(leg, state, metrics, chosen)
+        classifier = self.with_provenance(leg, state, metrics, chosen, state.chosen_on)
         # The run's model file is written last, because it marks the run as finished.
         files = [path, self.model] if last and path != self.model else [path]
         try:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, UInt8, UInt64
+from jaxtyping import Float, Float64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
@@ -68,11 +68,6 @@ class Leg:
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
         """Return a copy of the leg that subtracts the mean image `mean` and pads with that image's mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
-
-    def weights_on(self, device: str) -> Float32[Tensor, "K"] | None:
-        """Return the class weights for a loss on a device."""
-        weights = self.class_weights
-        return None if weights is None else torch.from_numpy(weights.astype(np.float32)).to(device)
 
     @property
     def folder(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from imclass.core.codec import from_json, to_json
@@ -75,6 +76,7 @@ class State:
         layers.require_gradients()
         layers.train()
         optimiser = optimiser_state.build_optimiser(network, leg.stage.optimiser, layers.factors)
+        weights = leg.class_weights
         self.current = Learner(
             classifier=classifier,
             objective=leg.stage.objective,
@@ -84,7 +86,7 @@ class State:
             norms=norms.tracked_norms(network),
             arithmetic=self.runtime.arithmetic,
             seed=self.seed,
-            class_weights=leg.weights_on(self.runtime.device),
+            class_weights=None if weights is None else torch.from_numpy(weights).float().to(self.runtime.device),
         )
         self.first = self.at
         self.history, self.errors = [], []
@@ -146,7 +148,7 @@ class State:
 
     def is_done(self, leg: Leg) -> bool:
         """Return whether the leg has finished its last epoch or run out of patience."""
-        waited = len(self.history) - 1 - self.history.index(max(self.history)) if self.history else 0
+        waited = len(self.history) - 1 - self.history.index(self.best_main) if self.history else 0
         return self.at.epoch - self.first.epoch >= leg.stage.epochs or 0 < leg.stage.patience <= waited
 
     def step(self, gradients: Gradients | None, rate: float) -> str:
@@ -229,10 +231,15 @@ class State:
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)
             self.current = replace(self.learner, classifier=classifier)
 
+    @property
+    def chosen_on(self) -> str:
+        """Return the split whose measures decide which weights are kept, or "" if the last weights are kept."""
+        return VALIDATION if self.best else ""
+
     def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""
         if not self.best:
             return "last step"
-        epoch = self.history.index(max(self.history)) + (0 if leg.stage.keep_start else 1)
+        epoch = self.history.index(self.best_main) + (0 if leg.stage.keep_start else 1)
         best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
         return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"

@@ -91,7 +91,7 @@ def test_even_classes_are_not_noted(capsys: pytest.CaptureFixture[str]) -> None:
     tree(Path("pets"), 20, ("dog",))
     assert "--balance" not in run(f"{COMMAND} pets --dry-run", capsys)[1]
     scores = {"test": {"top1": 0.5, "balanced": 0.4, "loss": 1.0, "evaluated": 6, "total": 6}}
-    record = {"metrics": scores, "chosen": "last step", "refused": [], "model": "m"}
+    record = {"metrics": scores, "chosen": "last step", "chosen_on": "", "refused": [], "model": "m"}
     assert "balanced accuracy" not in training_summary(record)
     shown = "top-1 50.00%, balanced accuracy 40.00%, cross-entropy"
     assert shown in training_summary(record, ["test"])

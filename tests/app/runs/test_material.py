@@ -11,6 +11,7 @@ from imclass.app.api import train
 from imclass.app.cli.main import main
 from imclass.core.errors import UserError
 from imclass.training.events import Evaluated
+from imclass.training.state import State
 from tests.support.small import digest, provenance, tree
 
 RUN = "train mnist-lenet --data pets --batch 8 --epochs 2 --out run"
@@ -51,7 +52,8 @@ def test_validation_is_scored_each_epoch_and_test_once(capsys: pytest.CaptureFix
     header = provenance(Path("run"))
     assert header.data is not None and header.data.cut.validation == 0.25
     assert header.data.splits == ("train", "validation", "test")
-    assert header.chosen.startswith("best on validation") and set(header.metrics) == {"validation", "test"}
+    assert header.chosen.startswith("best on validation") and header.chosen_on == "validation"
+    assert set(header.metrics) == {"validation", "test"}
     assert main(["evaluate", "run", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["data"].startswith("split test of") and record["top1"] == header.metrics["test"].measures["top1"]
@@ -133,9 +135,14 @@ def test_a_tree_with_both_keeps_them(capsys: pytest.CaptureFixture[str]) -> None
     assert main(shlex.split(recipe)) == 0  # it is the same run
 
 
-def test_a_report_on_images_that_chose_the_weights_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_on_images_that_chose_the_weights_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_splits(train=20)
+    monkeypatch.setattr(State, "describe_chosen", lambda self, leg: "other words")  # the remarks do not depend on them
     assert main(shlex.split(f"{RUN} --validation 0.25")) == 0
+    assert provenance(Path("run")).chosen_on == "validation"
+    assert "validation, used to choose the weights: top-1" in capsys.readouterr().out
     page = Path("run/report.html").read_text()
     assert "The weights were chosen on these images" in page
     assert "25% of each class, " in page

@@ -12,10 +12,10 @@ from sklearn.svm import LinearSVC
 from imclass.core.bounds import check_bounds
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
-from imclass.pipelines import quasi_newton
-from imclass.pipelines.parts import linear_svm
-from imclass.pipelines.parts.linear_svm import SVM_GRID, LinearSvm, Machines
-from imclass.pipelines.penalised import PrincipalAxes, class_marks, solver_folds
+from imclass.pipelines import penalised, quasi_newton
+from imclass.pipelines.parts.linear_svm import SVM_GRID, LinearSvm, held_out_margins
+from imclass.pipelines.penalised import FoldedData, PenalisedScorer, PrincipalAxes, class_marks, solver_folds
+from imclass.pipelines.quasi_newton import LogisticLoss
 from tests.pipelines.parts.test_logistic import clouds, standard_scores
 from tests.support.tolerance import assert_near
 
@@ -30,7 +30,7 @@ def by_sklearn(z: np.ndarray, marks: np.ndarray, strength: float, **options: Any
     return model.coef_, model.intercept_
 
 
-def standard_weights(fitted: LinearSvm, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standard_weights(fitted: PenalisedScorer, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights and biases for standardised features, before they were multiplied by the scale."""
     weights, biases = (array / fitted.scale_ for array in fitted.linear_model())
     spread = x.astype(np.float64).std(0)
@@ -77,28 +77,30 @@ def test_several_labels_are_a_machine_a_class() -> None:
 
 
 @pytest.fixture
-def machines() -> Machines:
+def data() -> FoldedData:
     x, labels = clouds(30, 100, 2)
-    wanted, judged = class_marks(OneOf(labels), 2)
-    return Machines(PrincipalAxes(x).rows, 2 * wanted - 1, judged)
+    loss = LogisticLoss(PrincipalAxes(x).rows, *class_marks(OneOf(labels), 2), "softmax")
+    return FoldedData(loss, torch.ones(30).double(), torch.ones(1, 30).double())
 
 
-def test_a_machine_without_images_does_no_harm(machines: Machines) -> None:
+def fit_all(data: FoldedData, strength: float, start: torch.Tensor | None, gap: float) -> torch.Tensor:
+    return LinearSvm().fit_subsets(data, data.everything, strength, start, gap)
+
+
+def test_a_machine_without_images_does_no_harm(data: FoldedData) -> None:
     """Judge no image for the second class, as may happen in the fit without one of the folds."""
-    whole = torch.ones_like(machines.shares[:1])
-    expected = machines.fit(whole, 0.01, None, 1e-12)
-    machines.shares[1] = 0
-    found = machines.fit(whole, 0.01, None, 1e-12)
+    expected = fit_all(data, 0.01, None, 1e-12)
+    data.loss.judged[1] = 0
+    found = fit_all(data, 0.01, None, 1e-12)
     assert torch.equal(found[0, 0], expected[0, 0]) and not found[0, 1].any()
 
 
-def test_a_start_without_losses_does_no_harm(machines: Machines) -> None:
+def test_a_start_without_losses_does_no_harm(data: FoldedData) -> None:
     """Begin from weights to which no image matters, so that the losses have no curvature."""
-    whole = torch.ones_like(machines.shares[:1])
-    start = 1e3 * machines.fit(whole, 0.1, None, 1e-6)
-    margins = machines.signs * machines.held_out_margins(whole, start)
+    start = 1e3 * fit_all(data, 0.1, None, 1e-6)
+    margins = (2 * data.loss.wanted - 1) * held_out_margins(data, start)
     assert margins.min() > 1
-    assert_near(machines.fit(whole, 0.01, start, 1e-12), machines.fit(whole, 0.01, None, 1e-12), 1e-4)
+    assert_near(fit_all(data, 0.01, start, 1e-12), fit_all(data, 0.01, None, 1e-12), 1e-4)
 
 
 @pytest.mark.parametrize("fault", ["curvature", "memory"])
@@ -164,7 +166,7 @@ def test_the_search_ends_when_the_loss_has_become_much_worse(monkeypatch: pytest
     """Check that it would otherwise try all strengths, and that the choice is the same."""
     x, labels = clouds(90, 40, 3)
     ended = LinearSvm().fit(x, OneOf(labels), 3)
-    monkeypatch.setattr(linear_svm, "MUCH_WORSE", np.inf)
+    monkeypatch.setattr(penalised, "MUCH_WORSE", np.inf)
     whole = LinearSvm().fit(x, OneOf(labels), 3)
     assert len(ended.losses_) < len(whole.losses_) == len(SVM_GRID)
     assert np.array_equal(ended.scores(x), whole.scores(x))

@@ -12,6 +12,7 @@ from imclass.core.bounds import check_bounds
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import quasi_newton
+from imclass.pipelines.parts.linear_svm import LinearSvm
 from imclass.pipelines.parts.logistic import GRID, Logistic
 from imclass.pipelines.penalised import solver_folds
 from imclass.pipelines.pipeline import Pipeline
@@ -135,6 +136,30 @@ def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
     assert fitted.facts()["losses"]["0.01"] == pytest.approx(losses[GRID.index(0.01)], rel=1e-2)
     alone = Logistic(grid=(fitted.strength_.item(),)).fit(x, OneOf(labels), 3)
     assert_near(fitted.scores(x), alone.scores(x), 1e-4)
+
+
+@pytest.mark.parametrize("part", [Logistic, LinearSvm])
+@pytest.mark.parametrize(
+    ("losses", "tried", "chosen"),
+    [
+        ((1.0, 1.03, 1.04, 0.5, 0.6), 5, 3),  # a small increase does not end the search
+        ((1.0, 1.2, 1.04, 1.2, 0.5), 5, 4),  # nor does a single large one
+        ((1.0, 1.2, 1.2, 0.5, 0.6), 3, 0),
+    ],
+)
+def test_two_much_larger_losses_in_a_row_end_the_search(
+    part: type[Logistic | LinearSvm],
+    losses: tuple[float, ...],
+    tried: int,
+    chosen: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, labels = clouds(30, 10, 3)
+    results = iter(losses)
+    monkeypatch.setattr(part, "judge", lambda self, data, found: (1.0, next(results)))
+    grid = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+    fitted = part(grid).fit(x, OneOf(labels), 3)
+    assert (len(fitted.losses_), fitted.strength_) == (tried, grid[chosen])
 
 
 def test_a_fit_is_repeatable_to_the_bit() -> None:

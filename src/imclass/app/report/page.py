@@ -43,7 +43,7 @@ from imclass.core.targets import OneOf
 from imclass.core.text import percent, text_width
 from imclass.data.source import ALL_IMAGES
 from imclass.data.subset import VALIDATION
-from imclass.evaluation.measures.growth import group_shares
+from imclass.evaluation.measures.growth import group_measures
 from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.measures.single_label import class_rows, confused_pairs
@@ -95,7 +95,7 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
     if m.result and has_uneven_classes(m.result):
         facts.append(("Balanced accuracy (mean recall of the classes)", balanced_text(m.result)))
     if m.result:
-        facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_shares(m.result)]
+        facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_measures(m.result)]
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))
     facts.append(("Weights", m.trained.chosen or "not recorded"))
     return join_html([large, definition_list(facts)])

@@ -14,7 +14,7 @@ from imclass.core.targets import AnyOf, OneOf, labels_of
 from imclass.core.text import measure_title, pad_text, percent, printable_text, shorten_name, text_width
 from imclass.data.balance import is_uneven
 from imclass.evaluation.measures.calibration import Reliability, reliability
-from imclass.evaluation.measures.growth import GroupShare, group_shares
+from imclass.evaluation.measures.growth import GroupMeasure, group_measures
 from imclass.evaluation.measures.intervals import recall_interval, wilson_interval
 from imclass.evaluation.measures.single_label import (
     brier_score,
@@ -75,24 +75,24 @@ def summary_text(evaluation: Evaluation) -> str:
 
 def group_lines(evaluation: Evaluation) -> list[str]:
     """Return two lines with the main measure over the old and the new classes of a grown model, or none."""
-    return [f"{group.name} classes: {group_text(evaluation, group)}" for group in group_shares(evaluation)]
+    return [f"{group.name} classes: {group_text(evaluation, group)}" for group in group_measures(evaluation)]
 
 
-def group_text(evaluation: Evaluation, group: GroupShare) -> str:
+def group_text(evaluation: Evaluation, group: GroupMeasure) -> str:
     """Return the main measure over the images of a group of classes, with its interval if it is an accuracy."""
     if not group.images:
         return "no images"
-    text = f"{measure_title(evaluation.main)} {percent(group.share)}"
+    text = f"{measure_title(evaluation.main)} {percent(group.main)}"
     if evaluation.main == "top1":
-        text += f" {interval_text(wilson_interval(round(group.share * group.images), group.images))}"
+        text += f" {interval_text(wilson_interval(round(group.main * group.images), group.images))}"
     return f"{text}, {group.images:,} images"
 
 
 def group_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the main measure over the old and the new classes of a grown model as JSON."""
     return {
-        f"{group.name}_classes": {"images": group.images, evaluation.main: finite_or_none(group.share)}
-        for group in group_shares(evaluation)
+        f"{group.name}_classes": {"images": group.images, evaluation.main: finite_or_none(group.main)}
+        for group in group_measures(evaluation)
     }
 
 

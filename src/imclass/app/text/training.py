@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from imclass.app.runs.directory import Run, read_run_record
-from imclass.core.model_file import Provenance
 from imclass.core.text import main_measure, measure_title, percent
 from imclass.data.balance import is_uneven
 from imclass.store.context import Context
@@ -36,7 +35,7 @@ def training_summary(record: Mapping[str, Any], uneven: Collection[str] = ()) ->
     for split, result in record["metrics"].items():
         counted, loss, main = image_counts(result), f"{result['loss']:.4f}", main_measure(result)
         entropy = "cross-entropy" if main == "top1" else "binary cross-entropy"
-        chose = ", used to choose the weights" if Provenance(chosen=record["chosen"]).is_chosen_on(split) else ""
+        chose = ", used to choose the weights" if split == record["chosen_on"] else ""
         shown = "balanced" in result and (split in uneven or measure_title("balanced") in record["chosen"])
         names = [main, *(["balanced"] if shown else [])]
         shares = ", ".join(f"{measure_title(name)} {100 * result[name]:.2f}%" for name in names)

@@ -103,14 +103,14 @@ def progress_consumer(style: str, steps: int, done: int) -> Consumer:
 
 def run_answer(run: Run, context: Context) -> Answer:
     """Return the `Answer` for a finished run: its model, its measures and the refused files."""
-    events = [event for event in run.events() if event["event"] in REFUSING_EVENTS]
-    refused = {file["path"] for event in events for file in event["refused"]}
+    refused = {file["path"] for event in run.events() if event["event"] in REFUSING_EVENTS for file in event["refused"]}
     trained = load_network(run.model, context).trained or Provenance()
     metrics = {split: score.numbers for split, score in trained.metrics.items()}
     record = {
         "run": str(run.folder),
         "model": str(run.model),
         "chosen": trained.chosen,
+        "chosen_on": trained.chosen_on,
         "metrics": metrics,
         "refused": sorted(refused),
     }

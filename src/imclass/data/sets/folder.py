@@ -140,7 +140,9 @@ def open_tree_split(root: Path, tree: Tree, location: DataLocation, split: str) 
         classes=tree.classes,
         splits=tuple(name for name in tree.parts if name != ALL_IMAGES),
         split=split,
-        origin=Origin(root.name, str(root.resolve()), tree.rule, notes=tree.notes),
+        origin=Origin(
+            root.name, str(root.resolve()), tree.rule, notes=tree.notes, has_splits=ALL_IMAGES not in tree.parts
+        ),
         digests=open_digests(location.store),
         max_pixels=location.max_pixels,
     )

@@ -96,7 +96,13 @@ def open_table_split(table: ImageTable, location: DataLocation, split: str) -> F
         classes=table.classes,
         splits=tuple(name for name in table.parts if name != ALL_IMAGES),
         split=split,
-        origin=Origin(table.path.name, str(table.path.resolve()), table.rule, notes=table.notes),
+        origin=Origin(
+            table.path.name,
+            str(table.path.resolve()),
+            table.rule,
+            notes=table.notes,
+            has_splits=ALL_IMAGES not in table.parts,
+        ),
         digests=open_digests(location.store),
         max_pixels=location.max_pixels,
     )

@@ -14,15 +14,15 @@ from imclass.evaluation.measures.single_label import top_k_hits
 
 
 @dataclass(frozen=True)
-class GroupShare:
+class GroupMeasure:
     """The main measure over the images of the old or the new classes."""
 
     name: str  # old or new
     images: int
-    share: float  # top-1 accuracy, or mean average precision; nan without images
+    main: float  # top-1 accuracy, or mean average precision; nan without images
 
 
-def group_shares(evaluation: Evaluation) -> tuple[GroupShare, ...]:
+def group_measures(evaluation: Evaluation) -> tuple[GroupMeasure, ...]:
     """Return the main measure of the old and of the new classes, or an empty tuple if the model did not grow.
 
     If images may have several labels, an image counts in each group in which it has a class.
@@ -31,21 +31,21 @@ def group_shares(evaluation: Evaluation) -> tuple[GroupShare, ...]:
         return ()
     keys = set(map(class_key, evaluation.old))
     is_old = np.array([class_key(name) in keys for name in evaluation.classes])
-    return (group_share(evaluation, "old", is_old), group_share(evaluation, "new", ~is_old))
+    return (group_measure(evaluation, "old", is_old), group_measure(evaluation, "new", ~is_old))
 
 
-def group_share(evaluation: Evaluation, name: str, members: np.ndarray) -> GroupShare:
+def group_measure(evaluation: Evaluation, name: str, members: np.ndarray) -> GroupMeasure:
     """Return the main measure of a group. Its classes are those for which `members` is true."""
     scores, targets = evaluation.scores, evaluation.targets.numpy()
     if isinstance(evaluation.targets, OneOf):
         mine = members[targets]
         images = int(mine.sum())
         share = top_k_hits(scores[mine], targets[mine], 1) / images if images else math.nan
-        return GroupShare(name, images, share)
+        return GroupMeasure(name, images, share)
     judged, positive = targets >= 0, targets == 1
     columns = [k for k in np.flatnonzero(members) if positive[:, k].any()]
     each = [average_precision(scores[judged[:, k], k], positive[judged[:, k], k]) for k in columns]
-    return GroupShare(name, int(positive[:, members].any(1).sum()), mean_of(each))
+    return GroupMeasure(name, int(positive[:, members].any(1).sum()), mean_of(each))
 
 
 def with_old_classes(evaluation: Evaluation, old: Sequence[str]) -> Evaluation:
@@ -53,8 +53,8 @@ def with_old_classes(evaluation: Evaluation, old: Sequence[str]) -> Evaluation:
     if not old:
         return evaluation
     known = replace(evaluation, old=tuple(old))
-    shares = {f"{known.main}_{g.name}": g.share for g in group_shares(known) if g.images}
-    return replace(known, measures={**known.measures, **shares})
+    each = {f"{known.main}_{g.name}": g.main for g in group_measures(known) if g.images}
+    return replace(known, measures={**known.measures, **each})
 
 
 def old_classes(classifier: Classifier) -> tuple[str, ...]:

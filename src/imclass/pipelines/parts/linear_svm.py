@@ -13,26 +13,15 @@ fitted to the margins of images in held-out folds, because the margins of traini
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.core.targets import Targets
-from imclass.pipelines.penalised import PenalisedScorer, PrincipalAxes, check_counts, class_marks, solver_folds
+from imclass.pipelines.penalised import FoldedData, PenalisedScorer
 from imclass.pipelines.quasi_newton import LogisticLoss, SquaredHingeLoss, minimise
-from imclass.pipelines.solvers.linear_svm import SVM_GRID, LinearSvmSolver
+from imclass.pipelines.solvers.linear_svm import SVM_GRID
 from imclass.pipelines.solvers.logistic import FOLDS
 
-# `gap` of `minimise` in cross-validation and in the final fit. Even the first is small: strong penalties lead to short
-# weight vectors, and the scale that enlarges these also enlarges the errors of the biases.
-TRIAL_GAP, FINAL_GAP = 1e-10, 1e-12
-# The search ends after two strengths in a row whose losses exceed this multiple of the lowest loss, because weak
-# penalties take the most iterations. A better strength may follow a smaller increase, because scaled margins are usable
-# at any strength.
-MUCH_WORSE = 1.05
 SCALES = (1e-3, 1e6)  # bounds of the scale
 BISECTIONS = 60  # of the interval between them
 
@@ -48,70 +37,43 @@ class LinearSvm(PenalisedScorer):
     """
 
     kind: ClassVar[str] = "linear-svm"
+    # Even this is small: strong penalties lead to short weight vectors, and the scale that enlarges these also enlarges
+    # the errors of the biases.
+    trial_gap: ClassVar[float] = 1e-10
     learned: ClassVar[tuple[str, ...]] = (*PenalisedScorer.learned, "scale_")
     grid: Annotated[tuple[float, ...], Above(0)] = SVM_GRID
     folds: Annotated[int, AtLeast(2)] = FOLDS
 
-    def fit(
+    def fit_subsets(
         self,
-        x: Float[np.ndarray, "N D"],
-        targets: Targets,
-        classes: int,
-        weights: Float[np.ndarray, "N"] | None = None,
-    ) -> "LinearSvm":
-        """Standardise the features, choose the strength and the scale, fit all images, and return the part.
+        data: FoldedData,
+        subsets: Float[Tensor, "S N"],
+        strength: float,
+        start: Float[Tensor, "S K E"] | None,
+        gap: float,
+    ) -> Float[Tensor, "S K E"]:
+        """Return the weights of each machine, fitted to each of S subsets of the images.
 
-        `weights` contains the factor for each image's loss, in cross-validation as well. The factors do not affect how
-        the features are standardised.
+        The machines are fitted together, but the iterations of one do not depend on the others.
         """
-        check_counts(targets, classes, LinearSvmSolver.min_images)
-        axes, (wanted, judged) = PrincipalAxes(x), class_marks(targets, classes)
-        shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
-        machines = Machines(axes.rows, 2 * wanted - 1, shares * judged)
-        calibration = Calibration(LogisticLoss(axes.rows, wanted, judged, targets.link), shares)
-        held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T
-        losses: list[float] = []
-        found, best, scale, strength = None, None, 1.0, self.grid[0]
-        for trial in self.grid:
-            found = machines.fit(1 - held, trial, found, TRIAL_GAP)
-            trial_scale, loss = calibration.fit(machines.held_out_margins(held, found))
-            if loss < min(losses, default=torch.inf):
-                best, scale, strength = found.mean(0, keepdim=True), trial_scale, trial
-            losses.append(loss)
-            if min(losses[-2:]) > MUCH_WORSE * min(losses):
-                break
-        (final,) = machines.fit(torch.ones_like(held[:1]), strength, best, FINAL_GAP)
-        self.weights_, self.biases_ = (scale * array.numpy() for array in axes.undo(final))
-        self.sigmoid_, self.strength_, self.scale_ = map(np.array, (targets.link == "sigmoid", strength, scale))
-        self.losses_, self.folds_ = np.array(losses), np.array(len(held))
-        self.set_link()
-        return self
+        rows, wanted, judged = data.loss.rows, data.loss.wanted, data.loss.judged
+        loss = SquaredHingeLoss(rows, (2 * wanted - 1).repeat(len(subsets), 1))
+        shares = (subsets[:, None] * data.shares * judged).flatten(0, 1)
+        start = None if start is None else start.flatten(0, 1)[:, None]
+        return minimise(loss, shares, strength, start, gap)[:, 0].unflatten(0, (len(subsets), len(wanted)))
+
+    def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
+        """Return the scale, and the mean cross-entropy of the scaled margins, each in the fit that held it out."""
+        return Calibration(data.loss, data.shares).fit(held_out_margins(data, found))
 
     def facts(self) -> dict[str, Any]:
         """Return the strength, the number of folds, the scale, and the cross-entropy at each strength tried."""
         return {"scale": self.scale_.item(), **super().facts()}
 
 
-@dataclass(frozen=True, eq=False)
-class Machines:
-    """The machines of all classes, fitted together to F subsets of the images."""
-
-    rows: Float[Tensor, "N E"]
-    signs: Float[Tensor, "K N"]  # 1 for each class that an image has, and -1 for the others
-    shares: Float[Tensor, "K N"]  # the factor for each image's loss; 0 if it is not known whether it has the class
-
-    def fit(
-        self, subsets: Float[Tensor, "F N"], strength: float, start: Float[Tensor, "F K E"] | None, gap: float
-    ) -> Float[Tensor, "F K E"]:
-        """Return the weights of each machine. The iterations of a machine do not depend on the others."""
-        loss = SquaredHingeLoss(self.rows, self.signs.repeat(len(subsets), 1))
-        shares = (subsets[:, None] * self.shares).flatten(0, 1)
-        start = None if start is None else start.flatten(0, 1)[:, None]
-        return minimise(loss, shares, strength, start, gap)[:, 0].unflatten(0, (len(subsets), len(self.signs)))
-
-    def held_out_margins(self, held: Float[Tensor, "F N"], found: Float[Tensor, "F K E"]) -> Float[Tensor, "K N"]:
-        """Return the margins of each image in the fit that held it out."""
-        return (held[:, None] * (found @ self.rows.T)).sum(0)
+def held_out_margins(data: FoldedData, found: Float[Tensor, "F K E"]) -> Float[Tensor, "K N"]:
+    """Return the margins of each image in the fit that held it out."""
+    return (data.held[:, None] * (found @ data.loss.rows.T)).sum(0)
 
 
 class Calibration:
