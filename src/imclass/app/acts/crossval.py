@@ -32,8 +32,8 @@ def run_folds(
 
 def crossval_answer_parts(run: Run) -> tuple[dict[str, Any], str, bool]:
     """Return the record and the text of a finished cross-validation, and whether images were refused."""
-    result = read_folds(out_of_fold_scores(run.folder))
-    test_scores = out_of_fold_scores(run.folder).with_name("test.npz")
+    pooled_scores = out_of_fold_scores(run.folder)
+    result, test_scores = read_folds(pooled_scores), pooled_scores.with_name("test.npz")
     test = read_row(test_scores).evaluation if test_scores.is_file() else None
     record = {"run": str(run.folder), "model": str(run.model), **crossval_record(result, test)}
     refused = bool(result.pooled.refused or (test is not None and test.refused))

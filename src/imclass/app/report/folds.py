@@ -1,15 +1,13 @@
 """The report on a cross-validation: its contents, and the section with the result of each fold."""
 # Tested in tests/app/runs/test_crossval.py
 
-from pathlib import Path
-
 import numpy as np
 
 from imclass.app.load import count_parameters, load_classifier
 from imclass.app.report.facts import ReportData, collect_refusals, image_fields, score_of
 from imclass.app.report.markup import Html, element, html_table, join_html
 from imclass.app.runs.crossval import out_of_fold_scores
-from imclass.app.runs.directory import FOLDS_FOLDER, Run, read_run_record
+from imclass.app.runs.directory import Run, read_run_record
 from imclass.app.runs.watchers.pictures import read_pictures
 from imclass.app.text.crossval import spread_text
 from imclass.core.files import file_digest
@@ -28,7 +26,8 @@ def gather_folds(run: Run, context: Context) -> ReportData:
     trained, pooled = classifier.trained or Provenance(), result.pooled
     training = begun.training
     shown = image_fields(classifier, run.folder, pooled, result.row.images)
-    pictures = {name: view for fold in fold_folders(run) for name, view in read_pictures(fold).items()}
+    folders = [run.fold(fold.number).folder for fold in result.folds]
+    pictures = {name: view for folder in folders for name, view in read_pictures(folder).items()}
     return ReportData(
         name=run.folder.name or "run",
         network=f"{len(result.folds)} x {training.model.network}",
@@ -49,11 +48,6 @@ def gather_folds(run: Run, context: Context) -> ReportData:
         **{**shown, "pictures": pictures},
         folds=result,
     )
-
-
-def fold_folders(run: Run) -> list[Path]:
-    """Return the folders of the folds' runs."""
-    return sorted((run.folder / FOLDS_FOLDER).glob("*/"))
 
 
 def folds_section(m: ReportData) -> Html:

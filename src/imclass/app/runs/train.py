@@ -227,6 +227,7 @@ def perform(
         stop = stack.enter_context(listen_for_signals(acknowledge, lambda: last_checkpoint_note(keeper.checkpoints)))
         keeper.asked_to_stop = stop.is_set
         runtime.apply_runtime(job.runtime)
+        job.run.remove_partial_files()
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]

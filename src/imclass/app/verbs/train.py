@@ -38,7 +38,8 @@ def run(request: TrainRequest) -> Answer:
     job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
-        return Answer(*dry_run_parts({"training": to_json(job.config), "execution": to_json(job.execution)}, job))
+        record = {"training": to_json(job.config), "execution": to_json(job.execution)}
+        return Answer(*dry_run_parts(record, None if job.run.is_finished else job))
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
