@@ -361,6 +361,17 @@ def test_a_growing_model_is_cross_validated(tmp_path: Path, capsys: pytest.Captu
     assert {"top1_old", "top1_new"} <= set(known.metrics[OUT_OF_FOLD].measures) & set(known.metrics["test"].measures)
 
 
+def test_lost_results_are_written_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree("run", run)
+    (run / "scores" / f"{OUT_OF_FOLD}.npz").unlink()
+    with pytest.raises(UserError, match=r"To write the file again, remove .*run/model\.safetensors and run the same"):
+        report(run)
+    (run / "model.safetensors").unlink()
+    list(begin(str(run)))
+    assert digest(run) == digest(Path("run")) and report(run).is_file()
+
+
 def test_files_that_a_killed_process_left_are_removed(tmp_path: Path) -> None:
     shutil.copytree("run", tmp_path / "run")
     for path in (tmp_path / "run" / "model.safetensors", tmp_path / "run" / "folds" / "2" / "model.safetensors"):

@@ -25,7 +25,7 @@ from imclass.data.readable import check_scorable
 from imclass.data.source import ALL_IMAGES
 from imclass.data.subset import VALIDATION, Subset, fold_pool
 from imclass.evaluation.ensemble import Ensemble, EnsembleMember
-from imclass.evaluation.folds import OUT_OF_FOLD, CrossvalResult, pool_folds
+from imclass.evaluation.folds import OUT_OF_FOLD, CrossvalResult, pool_folds, read_folds
 from imclass.evaluation.leaks import mark_trained, trained_contents
 from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.results import ResultRow, image_names, read_row, save_scores
@@ -279,6 +279,15 @@ def fold_row(run: Run, number: int) -> ResultRow:
         return read_row(path)
     except UserError as error:
         fix = f"To repeat fold {number}, remove {fold.folder} and run the same command again"
+        raise UserError(f"{error}\n{fix}") from None
+
+
+def pooled_result(run: Run) -> CrossvalResult:
+    """Return the result of a finished cross-validation. Raise `UserError` if its file is missing or damaged."""
+    try:
+        return read_folds(out_of_fold_scores(run.folder))
+    except UserError as error:
+        fix = f"To write the file again, remove {run.model} and run the same `imclass train` command again"
         raise UserError(f"{error}\n{fix}") from None
 
 
