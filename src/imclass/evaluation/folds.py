@@ -12,6 +12,7 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import AnyOf, OneOf, Targets
 from imclass.evaluation.measures.by_targets import evaluation_of
+from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.results import ResultRow, read_row, read_scores, save_scores
 
@@ -76,7 +77,7 @@ def pool_folds(rows: Sequence[ResultRow], scope: str) -> CrossvalResult:
     scores, ids = (np.concatenate([getattr(e, key) for e in each])[order] for key in ("scores", "ids"))
     total, refused = sum(e.total for e in each), tuple(refused for e in each for refused in e.refused)
     pooled = evaluation_of(each[0].classes, join_targets([e.targets for e in each])[order], scores, ids, total, refused)
-    pooled = replace(pooled, trained_on=sum(e.trained_on for e in each))
+    pooled = with_old_classes(replace(pooled, trained_on=sum(e.trained_on for e in each)), each[0].old)
     facts = replace(rows[0].facts, scope=scope, split=OUT_OF_FOLD)
     folds = tuple(fold_score(number, result) for number, result in enumerate(each, 1))
     return CrossvalResult(folds, ResultRow(OUT_OF_FOLD, pooled, tuple(names[order].tolist()), facts))

@@ -105,11 +105,18 @@ def extract_rows(
                 file.write(np.ascontiguousarray(rows).data)
             report(len(names) + len(refused))
         if not names:
-            first = f"{refused[0].path}: {refused[0].detail}" if refused else "there are no images"
-            raise UserError(f"could not use any file ({len(refused)} refused). The first one: {first}")
+            raise UserError(nothing_used_text(refused))
         file.flush()
         outputs = np.memmap(file, np.float32, "c", shape=(len(names), *extractor.shape))
     return LayerOutputs(extractor.layer, outputs, tuple(names), np.array(positions, np.int64), tuple(refused))
+
+
+def nothing_used_text(refused: Sequence[Refused]) -> str:
+    """Return the message for an extraction without a single row."""
+    if not refused:
+        return "there are no images; pass at least one image"
+    first = f"{printable_text(refused[0].path)}: {printable_text(refused[0].detail)}"
+    return f"could not use any file ({len(refused):,} refused). The first one: {first}"
 
 
 def check_rows_finite(rows: Float[np.ndarray, "n ..."], names: Sequence[str]) -> None:

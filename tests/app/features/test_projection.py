@@ -44,9 +44,11 @@ def test_many_images_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(UserError, match="all images have the same features"):
         project(np.ones((5, 4), np.float32), "pca")
-    with pytest.raises(UserError, match="at least 3 images, but there are 2"):
+    with pytest.raises(UserError, match=r"^a map needs at least 3 images, but there are 2"):
         project(clusters()[:2], "pca")
     for shape in ((), (1,), (6, 5, 5)):
-        with pytest.raises(UserError, match="--map needs a list of numbers per image"):
+        with pytest.raises(UserError, match=r"^a map needs a list of numbers per image"):
             check_points(9, shape)
     check_points(None, (2,))
+    with pytest.raises(UserError, match="method is 'umap'; it must be pca or tsne"):
+        project(clusters(), "umap")

@@ -28,7 +28,7 @@ from imclass.pipelines.solvers.logistic import LogisticSolver
 from imclass.store.context import open_context
 from imclass.training.events import Event, FoldEnd, LegEnd, StepEnd
 from imclass.training.kinds import kind_tables
-from tests.support.small import digest, fingerprint, provenance, start, tree, wait_until
+from tests.support.small import digest, fingerprint, provenance, save_untrained, start, tree, wait_until
 
 FOLDS = 2
 COMMAND = "train mnist-lenet --data pets --epochs 1 --batch 4 --no-pictures --crossval"
@@ -251,6 +251,14 @@ def test_the_terminal_shows_folds_spread_interval_and_confusion(capsys: pytest.C
     assert record["interval"] == list(result.interval)
 
 
+def test_a_dry_run_of_a_finished_cross_validation_measures_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "estimate_run", lambda *_: pytest.fail("finished work was measured"))
+    assert main(shlex.split(f"{COMMAND} {FOLDS} --out run --dry-run --json")) == 0
+    assert json.loads(capsys.readouterr().out)["estimate"] is None
+
+
 def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(f"{COMMAND} {FOLDS} --out dry --dry-run --json")) == 0
     record = json.loads(capsys.readouterr().out)
@@ -312,6 +320,67 @@ def test_all_folds_have_the_stages_of_the_smallest(tmp_path: Path) -> None:
     settled, notes = settle_folds(config, 5, (), open_context())
     assert len(settled.stages) == 1 and settled.validation == 0 and settled.split == config.split
     assert sum("too few to hold out" in note for note in notes) == 1
+
+
+def test_the_notes_are_those_of_the_settled_config(tmp_path: Path) -> None:
+    tree(tmp_path / "pets", per_class=7)
+    (tmp_path / "pets" / "cat" / "006.png").unlink()
+    config, notes = settle_folds(configure("mnist-lenet", data=str(tmp_path / "pets")), 2, (), open_context())
+    assert config.stages[0].batch == 6
+    assert [note for note in notes if "batch" in note] == [
+        "the recipe's batch of 64 is reduced to 6, the number of training images"
+    ]
+
+
+def test_chosen_classes_are_those_of_all_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, images in (("train", 6), ("test", 2)):
+        tree(tmp_path / "pets" / split, images, ("cat", "dog", "emu", "owl"))
+    words = "train mnist-lenet --epochs 1 --batch 2 --no-pictures --crossval 2 --classes owl emu=bird dog=bird --data"
+    assert main([*shlex.split(words), str(tmp_path / "pets"), "--out", str(tmp_path / "run")]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "are left out" in line]
+    assert len(notes) == 2 and "6 of 24 images of train" in notes[0] and "2 of 8 images of test" in notes[1]
+    model, known = load(tmp_path / "run"), provenance(tmp_path / "run")
+    assert model.classes == ("owl", "bird") and known.metrics["test"].evaluated == 6
+    assert known.metrics[OUT_OF_FOLD].evaluated == 18
+    assert known.data is not None and known.data.cut.classes == ("owl", "emu=bird", "dog=bird")
+    counts = read_run_record(tmp_path / "run" / "config.json", kind_tables()).counts
+    assert counts == {"train": (6, 12), "test": (2, 4)}
+
+
+def test_a_growing_model_is_cross_validated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, images in (("train", 6), ("test", 2)):
+        tree(tmp_path / "pets" / split, images)
+    save_untrained(tmp_path / "old.safetensors", ("yak", "dog"))
+    words = "train mnist-lenet --epochs 1 --batch 2 --no-pictures --crossval 2 --grow"
+    paths = ["--data", str(tmp_path / "pets"), "--init", str(tmp_path / "old.safetensors")]
+    assert main([*shlex.split(words), *paths, "--out", str(tmp_path / "run")]) == 0
+    assert "old classes: top-1 " in capsys.readouterr().out
+    known = provenance(tmp_path / "run")
+    assert load(tmp_path / "run").classes == ("yak", "dog", "cat")
+    assert known.data is not None and known.data.cut.old == ("yak", "dog")
+    assert {"top1_old", "top1_new"} <= set(known.metrics[OUT_OF_FOLD].measures) & set(known.metrics["test"].measures)
+
+
+def test_lost_results_are_written_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree("run", run)
+    (run / "scores" / f"{OUT_OF_FOLD}.npz").unlink()
+    with pytest.raises(UserError, match=r"To write the file again, remove .*run/model\.safetensors and run the same"):
+        report(run)
+    (run / "model.safetensors").unlink()
+    list(begin(str(run)))
+    assert digest(run) == digest(Path("run")) and report(run).is_file()
+
+
+def test_files_that_a_killed_process_left_are_removed(tmp_path: Path) -> None:
+    shutil.copytree("run", tmp_path / "run")
+    for path in (tmp_path / "run" / "model.safetensors", tmp_path / "run" / "folds" / "2" / "model.safetensors"):
+        path.unlink()
+    for folder in (tmp_path / "run", tmp_path / "run" / "folds" / "2"):
+        (folder / "scores" / ".test.npz.a1b2.part").touch()
+        (folder / ".model.safetensors.a1b2.part").touch()
+    list(begin(str(tmp_path / "run")))
+    assert not list((tmp_path / "run").rglob("*.part")) and digest(tmp_path / "run") == digest(Path("run"))
 
 
 def test_a_fold_is_not_divided_again() -> None:

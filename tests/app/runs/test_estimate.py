@@ -9,7 +9,8 @@ import pytest
 
 from imclass.app.cli.main import main
 from imclass.app.runs import estimate as estimating
-from imclass.app.runs.estimate import Line, Need, free_disk, line_through
+from imclass.app.runs.estimate import Line, free_disk, line_through
+from imclass.app.text.estimate import need_text
 from imclass.store.store import Store
 from imclass.training.plan import Leg
 from imclass.training.state import State
@@ -38,7 +39,7 @@ def test_a_dry_run_estimates_time_memory_and_disk(place: Path, capsys: pytest.Ca
     (stage,) = found["stages"]
     assert (stage["epochs"], stage["steps"], stage["features"]) == (3, 6, 0)
     assert 0 < stage["seconds"] == found["seconds"] < 600
-    assert 2**20 < found["memory"]["needed"] < found["memory"]["free"]
+    assert 2**20 < found["memory"]["needed"] < found["memory"]["available"]
     weights = 4 * 43_746
     assert weights < found["disk"]["needed"] < 10 * weights
     assert found["fetch"] is None and found["warnings"] == [] and found["store"]["needed"] == 0
@@ -80,9 +81,9 @@ def test_what_exceeds_the_machine_is_a_warning(
     printed = text(capsys, *PROBE, "--validation", "0.2", "--batch", "8")
     warnings = [line for line in printed.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 4 and "more than a day" in warnings[0]
-    assert "of memory, but has only 9 bytes free; choose a smaller --batch" in warnings[1]
-    assert "of disk space for its folder, but has only 7 bytes free" in warnings[2]
-    assert "of disk space for features, but has only" in warnings[3]
+    assert "of memory, but only 9 bytes is available; choose a smaller --batch" in warnings[1]
+    assert "of disk space for its folder, but only 7 bytes is available" in warnings[2]
+    assert "of disk space for features, but only" in warnings[3]
 
 
 def test_a_measurement_takes_at_most_half_of_the_free_memory(
@@ -105,7 +106,22 @@ def test_a_measurement_takes_at_most_half_of_the_free_memory(
     found = json_output(capsys, *LENET)["estimate"]
     assert not measured and found["seconds"] is None and found["memory"]["needed"] is None
     assert "even the smallest step may need more than half of the free memory" in found["warnings"][0]
-    assert "time: unknown" in text(capsys, *LENET)
+    printed = text(capsys, *LENET)
+    assert "time: unknown" in printed and "memory: unknown, " in printed and "about unknown" not in printed
+
+
+def test_an_unknown_need_is_not_about_anything() -> None:
+    assert need_text({"needed": None, "available": None}) == "unknown"
+    assert need_text({"needed": GIB, "available": None}) == "about 1.0 GiB"
+    assert need_text({"needed": None, "available": GIB}) == "unknown, 1.0 GiB available"
+
+
+def test_nothing_is_estimated_for_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*LENET[:-1], "--epochs", "1", "--no-pictures", "--out", "run"]
+    assert main([*words]) == 0
+    capsys.readouterr()
+    assert json_output(capsys, *words, "--dry-run")["estimate"] is None
+    assert text(capsys, *words, "--dry-run").rstrip().endswith("The run is finished, so nothing is left to estimate.")
 
 
 def test_the_expected_size_of_a_step_counts_weights_and_maps(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +138,14 @@ def test_the_expected_size_of_a_step_counts_weights_and_maps(capsys: pytest.Capt
     one, two, four = sizes
     weights = 2 * 4 * 43_746  # and as many gradients
     assert two - one == (four - two) / 2 > 2 * 4 * 6 * 28 * 28 and weights <= one - (two - one) < weights + 99
+
+
+def test_an_unreadable_first_image_does_not_prevent_an_estimate(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "pets" / "cat" / "000.png").write_bytes(b"no image")
+    (place / "pets" / "cat" / "001.png").write_bytes(b"no image")
+    assert json_output(capsys, *LENET)["estimate"]["seconds"] > 0
 
 
 def test_weights_that_are_missing_are_not_fetched(
@@ -178,4 +202,3 @@ def test_a_line_neither_falls_nor_begins_below_zero() -> None:
 
 def test_free_disk_space_is_that_of_the_nearest_folder(place: Path) -> None:
     assert free_disk(place / "none" / "deep") == pytest.approx(free_disk(place), rel=0.01)
-    assert Need(None, 3) == Need(None, 3)

@@ -2,14 +2,22 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from imclass.app.api import train
 from imclass.app.cli.main import main
+from imclass.app.runs.configure import configure
+from imclass.app.runs.material import check_solvable
+from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
+from imclass.core.targets import AnyOf
+from imclass.data.arrays import ArrayDataset
+from imclass.pipelines.solvers.logistic import LogisticSolver
 from imclass.training.events import Evaluated
 from imclass.training.state import State
 from tests.support.small import digest, provenance, tree
@@ -209,3 +217,12 @@ def test_choices_that_are_likely_to_give_poor_results_are_noted(capsys: pytest.C
     assert few in notes(capsys, long.removesuffix(" --schedule.warmup"))
     assert main(shlex.split("train mnist-lenet --dry-run")) == 0
     assert "few" not in capsys.readouterr().err
+
+
+def test_a_solver_needs_images_with_a_class() -> None:
+    origin = Origin("photos", "/photos", "published")
+    marks = AnyOf(np.zeros((3, 2), np.int8))
+    train = ArrayDataset(np.zeros((3, 4, 4, 1), np.uint8), marks, ("cat", "dog"), ("train",), "train", origin)
+    config = replace(configure("mnist-lenet"), data="photos", init="old.safetensors", grow=True)
+    with pytest.raises(UserError, match=r"^photos has training images of no class, and the solver logistic needs"):
+        check_solvable(LogisticSolver(), config, train)

@@ -4,11 +4,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from imclass.app.runs.crossval import CrossValidation, fold_row, out_of_fold_scores
+from imclass.app.runs.crossval import CrossValidation, fold_row, pooled_result
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job
+from imclass.app.runs.watchers.scores import SCORES
 from imclass.app.text.crossval import crossval_record, crossval_text, fold_line
-from imclass.evaluation.folds import fold_score, read_folds
+from imclass.evaluation.folds import fold_score
 from imclass.evaluation.results import read_row
 
 
@@ -32,8 +33,7 @@ def run_folds(
 
 def crossval_answer_parts(run: Run) -> tuple[dict[str, Any], str, bool]:
     """Return the record and the text of a finished cross-validation, and whether images were refused."""
-    result = read_folds(out_of_fold_scores(run.folder))
-    test_scores = out_of_fold_scores(run.folder).with_name("test.npz")
+    result, test_scores = pooled_result(run), run.folder / SCORES / "test.npz"
     test = read_row(test_scores).evaluation if test_scores.is_file() else None
     record = {"run": str(run.folder), "model": str(run.model), **crossval_record(result, test)}
     refused = bool(result.pooled.refused or (test is not None and test.refused))

@@ -12,10 +12,8 @@ from imclass.core.codec import to_json
 def dry_run_parts(record: dict[str, Any], job: Job | None) -> tuple[dict[str, Any], str]:
     """Return the configuration and the estimate for a job, as a record and as text.
 
-    Without a job, return the configuration alone, because there is nothing left to estimate.
+    The job is None if the run is finished. There is then nothing to estimate.
     """
-    text = json.dumps(record, indent=2)
-    if job is None:
-        return record, text
-    estimate = to_json(job.estimate())
-    return record | {"estimate": estimate}, f"{text}\n\n{estimate_text(estimate)}"
+    estimate = to_json(job.estimate()) if job else None
+    below = estimate_text(estimate) if estimate else "The run is finished, so nothing is left to estimate."
+    return record | {"estimate": estimate}, f"{json.dumps(record, indent=2)}\n\n{below}"

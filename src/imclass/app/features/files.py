@@ -31,10 +31,10 @@ def check_extension(path: Path, shape: tuple[int, ...]) -> str:
     """
     form = path.suffix.lower().removeprefix(".")
     if form not in MARKS:
-        raise UserError(f"--out {path}: the file name must end in .npy, .npz or .csv; use {path.with_suffix('.npz')}")
+        raise UserError(f"{path}: the file name must end in .npy, .npz or .csv; use {path.with_suffix('.npz')}")
     if form == "csv" and len(shape) > 1:
         raise UserError(
-            f"--out {path}: the layer returns {' x '.join(map(str, shape))} numbers per image, but a line of a CSV "
+            f"{path}: the layer returns {' x '.join(map(str, shape))} numbers per image, but a line of a CSV "
             "file is a list; write .npy or .npz instead"
         )
     return form
@@ -82,10 +82,10 @@ def label_cells(found: "Features") -> list[str]:
 
 
 def write_csv(found: "Features", text: io.TextIOWrapper) -> None:
-    """Write a line for each image: its name, its label, and its numbers with enough digits to restore the
-    float32 values.
+    """Write a line for each image: its name, its label and its numbers.
 
-    A name that a spreadsheet would run as a formula gets a leading apostrophe.
+    The numbers have enough digits to restore the float32 values. A name that a spreadsheet would run as a formula gets
+    a leading apostrophe.
     """
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "label", *(f"f{i}" for i in range(found.features.shape[1]))])

@@ -1,22 +1,19 @@
 """The report on a cross-validation: its contents, and the section with the result of each fold."""
 # Tested in tests/app/runs/test_crossval.py
 
-from pathlib import Path
-
 import numpy as np
 
 from imclass.app.load import count_parameters, load_classifier
 from imclass.app.report.facts import ReportData, collect_refusals, image_fields, score_of
 from imclass.app.report.markup import Html, element, html_table, join_html
-from imclass.app.runs.crossval import out_of_fold_scores
-from imclass.app.runs.directory import FOLDS_FOLDER, Run, read_run_record
+from imclass.app.runs.crossval import pooled_result
+from imclass.app.runs.directory import Run, read_run_record
 from imclass.app.runs.watchers.pictures import read_pictures
 from imclass.app.text.crossval import spread_text
 from imclass.core.files import file_digest
 from imclass.core.model_file import Provenance
 from imclass.core.text import measure_title, percent
 from imclass.data.source import ALL_IMAGES
-from imclass.evaluation.folds import read_folds
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 
@@ -24,11 +21,12 @@ from imclass.training.kinds import kind_tables
 def gather_folds(run: Run, context: Context) -> ReportData:
     """Gather the contents of a report from the folder of a finished cross-validation, without opening the data."""
     begun, classifier = read_run_record(run.config, kind_tables(context)), load_classifier(run.model, context)
-    result = read_folds(out_of_fold_scores(run.folder))
+    result = pooled_result(run)
     trained, pooled = classifier.trained or Provenance(), result.pooled
     training = begun.training
     shown = image_fields(classifier, run.folder, pooled, result.row.images)
-    pictures = {name: view for fold in fold_folders(run) for name, view in read_pictures(fold).items()}
+    folders = [run.fold(fold.number).folder for fold in result.folds]
+    pictures = {name: view for folder in folders for name, view in read_pictures(folder).items()}
     return ReportData(
         name=run.folder.name or "run",
         network=f"{len(result.folds)} x {training.model.network}",
@@ -49,11 +47,6 @@ def gather_folds(run: Run, context: Context) -> ReportData:
         **{**shown, "pictures": pictures},
         folds=result,
     )
-
-
-def fold_folders(run: Run) -> list[Path]:
-    """Return the folders of the folds' runs."""
-    return sorted((run.folder / FOLDS_FOLDER).glob("*/"))
 
 
 def folds_section(m: ReportData) -> Html:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imclass.app.load import load_classifier
+from imclass.app.runs.beginning import classes_to_grow, open_init
 from imclass.app.runs.directory import Plan, Run, read_run_record
 from imclass.app.runs.material import open_training_data, plugins_of
 from imclass.app.runs.train import DEFAULT_EXECUTION, Job, Measured, class_counts, perform, prepare
@@ -24,8 +25,9 @@ from imclass.data.readable import check_scorable
 from imclass.data.source import ALL_IMAGES
 from imclass.data.subset import VALIDATION, Subset, fold_pool
 from imclass.evaluation.ensemble import Ensemble, EnsembleMember
-from imclass.evaluation.folds import OUT_OF_FOLD, CrossvalResult, pool_folds
+from imclass.evaluation.folds import OUT_OF_FOLD, CrossvalResult, pool_folds, read_folds
 from imclass.evaluation.leaks import mark_trained, trained_contents
+from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.results import ResultRow, image_names, read_row, save_scores
 from imclass.evaluation.score import evaluate
 from imclass.evaluation.unpack import save_classifier
@@ -61,7 +63,7 @@ class CrossValidation:
     @property
     def notes(self) -> tuple[str, ...]:
         """Return the notes for the user, to be printed before training."""
-        return (*self.data.notes, *(self.first.notes if self.first else ()))
+        return tuple(dict.fromkeys([*self.data.notes, *(self.first.notes if self.first else ())]))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -86,6 +88,7 @@ class CrossValidation:
     def finish(self) -> None:
         """Write the pooled scores, the ensemble, and its scores on the images that were held back."""
         with self.run.hold_lock():
+            self.run.remove_partial_files()
             folder = self.run.folder / SCORES
             folder.mkdir(exist_ok=True)
             result = pool_folds([fold_row(self.run, n) for n in range(1, self.run.folds + 1)], self.scope)
@@ -127,7 +130,7 @@ class CrossValidation:
         """Score the images that were held back from the folds, and save the scores."""
         part = mark_trained(held_back, trained_contents([ensemble]))
         found = evaluate(ensemble, part.dataset, workers=self.execution.workers, strict=self.execution.strict)
-        found = part.with_counts(found)
+        found = with_old_classes(part.with_counts(found), self.data.facts.cut.old)
         scope = f"split test of {self.config.data} (held back from all folds)"
         facts = replace(result.row.facts, scope=scope, split="test")
         save_scores(self.run.folder / SCORES / "test.npz", found, image_names(held_back, found), to_json(facts))
@@ -149,12 +152,13 @@ def prepare_folds(
     require(run.folds >= 2, "crossval", run.folds, "at least 2 folds")
     check_split(config, given)
     sized = replace(context, max_pixels=pixels_in(config.max_megapixels))
-    config, notes = settle_folds(config, run.folds, given, sized)
-    data = open_pool(config, run.folds, notes, sized)
+    old = classes_to_grow(config, open_init(config, sized, dry)) if config.grow else ()
+    config, notes = settle_folds(config, run.folds, given, sized, old)
+    data = open_pool(config, run.folds, notes, sized, old)
     run, config = replace(run, kinds=kind_tables(context)), resolve_models(config, context)
     begun = plan_run(run, config, execution, data, context)
     first: Job | None = None
-    if dry or not run.is_finished:
+    if not run.is_finished:
         fold = fold_config(config, run.folds, 1)
         preset = None
         if begun.runtime is not None and begun.resolved is not None:
@@ -210,21 +214,26 @@ def fold_config(config: Training, folds: int, number: int) -> Training:
 
 
 def settle_folds(
-    config: Training, folds: int, given: Collection[str], context: Context
+    config: Training, folds: int, given: Collection[str], context: Context, old: tuple[str, ...] = ()
 ) -> tuple[Training, tuple[str, ...]]:
-    """Return the config, adapted to the fold with the fewest training images, and the notes on the data of all folds.
+    """Return the config, adapted to the fold with the fewest training images, and the notes on the data.
 
-    All folds then have the same stages and batches, although some have one image more than others.
+    All folds then have the same stages and batches, although some have one image more than others. `old` contains the
+    classes of a growing model.
     """
-    each = [open_training_data(fold_config(config, folds, number), given, context) for number in range(1, folds + 1)]
-    settled = min(each, key=lambda fold: (len(fold[0].stages), len(fold[1].train)))[0]
-    notes = dict.fromkeys(note for _, data in each for note in data.notes)
-    return replace(settled, split=config.split), tuple(notes)
+    configs = (fold_config(config, folds, number) for number in range(1, folds + 1))
+    each = [open_training_data(fold, given, context, old) for fold in configs]
+    smallest = min(each, key=lambda fold: (len(fold[0].stages), len(fold[1].train)))[0]
+    settled = replace(smallest, split=config.split)
+    # The notes of a fold that would be adapted differently are not true of the run.
+    same = (data for fold, data in each if replace(fold, split=config.split) == settled)
+    return settled, tuple(dict.fromkeys(note for data in same for note in data.notes))
 
 
-def open_pool(config: Training, folds: int, notes: Sequence[str], context: Context) -> PooledData:
+def open_pool(config: Training, folds: int, notes: Sequence[str], context: Context, old: tuple[str, ...]) -> PooledData:
     """Open the images to divide into folds, and those to hold back. Raise `UserError` for unsuitable splits."""
-    splits = OpenData(config.data, context).uncut_splits(Cut(seed=config.split_seed))
+    cut = Cut(seed=config.split_seed, classes=config.classes, old=old)
+    splits = OpenData(config.data, context).uncut_splits(cut)
     pool, rule, held_back = fold_pool(splits), f"{folds} folds, seed {config.split_seed}", None
     if ALL_IMAGES not in splits:
         if VALIDATION in splits and "test" in splits:
@@ -238,7 +247,7 @@ def open_pool(config: Training, folds: int, notes: Sequence[str], context: Conte
             check_scorable((held_back,))
             use = f"its {len(pool):,} train images are divided into folds, and the ensemble is scored once on the"
             use += f" {len(base):,} {present} images"
-            notes = (*notes, f"{config.data} comes with a {present} split: {use}")
+            notes = (*notes, *base.origin.notes, f"{config.data} comes with a {present} split: {use}")
     origin = pool.origin
     facts = DataFacts(
         name=origin.name,
@@ -246,7 +255,7 @@ def open_pool(config: Training, folds: int, notes: Sequence[str], context: Conte
         rule=rule,
         digest=pool.digest(),
         splits=("train", "test") if held_back is not None else ("train",),
-        cut=Cut(seed=config.split_seed),
+        cut=cut,
         plugins=plugins_of(config, context),
         licence=origin.licence,
         notes=origin.notes,
@@ -270,6 +279,15 @@ def fold_row(run: Run, number: int) -> ResultRow:
         return read_row(path)
     except UserError as error:
         fix = f"To repeat fold {number}, remove {fold.folder} and run the same command again"
+        raise UserError(f"{error}\n{fix}") from None
+
+
+def pooled_result(run: Run) -> CrossvalResult:
+    """Return the result of a finished cross-validation. Raise `UserError` if its file is missing or damaged."""
+    try:
+        return read_folds(out_of_fold_scores(run.folder))
+    except UserError as error:
+        fix = f"To write the file again, remove {run.model} and run the same `imclass train` command again"
         raise UserError(f"{error}\n{fix}") from None
 
 

@@ -198,6 +198,12 @@ class Run:
         """Return the records of the log's complete lines, or an empty list if there is no log."""
         return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
 
+    def remove_partial_files(self) -> None:
+        """Remove the temporary files of models and scores that a killed process left. Only call this with the lock."""
+        for pattern in (f".{self.model.name}.*.part", ".*.npz.*.part"):
+            for path in self.folder.rglob(pattern):
+                path.unlink(missing_ok=True)
+
     def truncate_log(self, checkpoint: Checkpoint | None) -> None:
         """Remove an incomplete last line from the log, and all records that were written after `checkpoint`.
 

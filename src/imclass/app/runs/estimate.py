@@ -17,8 +17,10 @@ from imclass.app.runs.epochs import epochs_key, epochs_within
 from imclass.app.runs.pace import (
     ScoreImages,
     combine_seconds,
+    least_images,
     load_sample,
     median_seconds,
+    sample_loader,
     spaced_images,
     throwaway_state,
 )
@@ -56,10 +58,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Need:
-    """The bytes that a run needs and the bytes that are free. None stands for an unknown number."""
+    """The bytes that a run needs, and those available to it. None stands for an unknown number.
+
+    Both numbers for memory include the memory that the process already holds.
+    """
 
     needed: int | None
-    free: int | None
+    available: int | None
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def estimate_run(job: "Job", score: ScoreImages) -> Estimate:
 def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -> LegCost | None:
     """Measure a leg. Return None if the smallest step might need more than half of the free memory."""
     state, images, solves = throwaway_state(leg, used), len(leg.loader.dataset), leg.stage.kind == "solve"
-    sizes = [size for size in SIZES if (2 if leg.pairs else 1) <= size <= images] or [images]
+    sizes = [size for size in SIZES if least_images(leg) <= size <= images] or [images]
     sizes = [size for size in sizes if free is None or expected_bytes(leg, state, size) <= free / 2]
     if not sizes:
         return None
@@ -171,15 +176,19 @@ def expected_bytes(leg: Leg, state: State, size: int) -> int:
 
 
 def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, Line]:
-    """Return the seconds and the peak memory of a step as functions of its number of images."""
+    """Return the seconds and the peak memory of a step as functions of its number of images.
+
+    A size is left out if too few of its images can be read.
+    """
     seconds, peaks = [], []
-    for size in sizes:
-        batch = load_sample(leg, size)[0]
+    loaded = (next(sample_loader(leg.loader, size).batches(0)) for size in sizes)
+    batches = {len(batch): batch for batch in loaded if len(batch) >= least_images(leg)}
+    for batch in batches.values():
         call = partial(step, leg, state, SingleProcess(), batch, 0.0)
         with torch.random.fork_rng(devices=[]):  # steps set the random state
             peaks.append(float(peak_of(call, state.runtime.device)))
             seconds.append(median_seconds(call, LIMIT))
-    return line_through(sizes, seconds), line_through(sizes, peaks)
+    return line_through([*batches], seconds), line_through([*batches], peaks)
 
 
 def line_through(sizes: Sequence[int], values: Sequence[float]) -> Line:
@@ -187,7 +196,7 @@ def line_through(sizes: Sequence[int], values: Sequence[float]) -> Line:
     if len(sizes) == 1:
         return Line(0.0, values[0] / sizes[0])
     slope, constant = np.polyfit(sizes, values, 1).tolist()
-    return Line(max(0.0, constant), max(0.0, slope)) if slope > 0 else Line(max(values), 0.0)
+    return Line(max(0.0, constant), slope) if slope > 0 else Line(max(values), 0.0)
 
 
 def estimate_stage(leg: Leg, cost: LegCost | None, job: "Job") -> StageEstimate:
@@ -250,5 +259,6 @@ def warnings_of(estimate: Estimate) -> Iterator[str]:
         ("disk space for its folder", estimate.disk, "free some space, or choose another --out"),
         ("disk space for features", estimate.store, "free some space, or choose another --store"),
     ):
-        if need.needed is not None and need.free is not None and need.needed > need.free:
-            yield f"the run needs {size_text(need.needed)} of {what}, but has only {size_text(need.free)} free; {fix}"
+        if need.needed is not None and need.available is not None and need.needed > need.available:
+            available = f"only {size_text(need.available)} is available"
+            yield f"the run needs {size_text(need.needed)} of {what}, but {available}; {fix}"

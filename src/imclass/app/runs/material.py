@@ -279,7 +279,8 @@ def check_solvable(solver: Solver, config: Training, train: Dataset) -> None:
     """Raise `UserError` if there are too few classes for the solver, or too few training images of a class."""
     counts = learned_counts(config, train)
     if len(counts) < 2:
-        problem = f"{config.data} has training images of only {list_names(tuple(counts))}"
+        found = f"only {list_names(tuple(counts))}" if counts else "no class"
+        problem = f"{config.data} has training images of {found}"
         raise UserError(f"{problem}, and the solver {solver.kind} needs at least two classes; add images of another")
     few = [name for name, count in counts.items() if count < solver.min_images]
     if few:

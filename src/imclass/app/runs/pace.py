@@ -68,17 +68,22 @@ def load_sample(leg: Leg, count: int) -> tuple[Batch, float, float]:
     """Return a batch of `count` evenly spaced training images, and how many seconds two tasks take.
 
     The first task is to open all images. It takes 0 seconds unless images are kept in memory. The second task is to
-    load the batch. Raise `UserError` if all images of the batch are refused.
+    load the batch. Raise `UserError` if too few images of the batch can be read for a step.
     """
     images = len(leg.loader.dataset)
     sample = sample_loader(leg.loader, count)
     first, again = (time_call(lambda epoch=epoch: list(sample.batches(epoch))) for epoch in (0, 1))  # type: ignore[misc]
     batch = next(sample.batches(0))
-    if len(batch) == 0:
-        path = leg.loader.dataset.origin.path
-        raise UserError(f"none of {len(sample.dataset)} images from {path} can be read; run: imclass data check {path}")
+    if len(batch) < least_images(leg):
+        found, path = f"{len(batch) or 'none'} of {len(sample.dataset)} images", leg.loader.dataset.origin.path
+        raise UserError(f"{found} from {path} can be read; run: imclass data check {path}")
     opening = max(0.0, first - again) * images / len(sample.dataset) if leg.loader.in_memory else 0.0
     return batch, opening, again
+
+
+def least_images(leg: Leg) -> int:
+    """Return the smallest number of images that a step can have."""
+    return 2 if leg.pairs else 1
 
 
 def sample_loader(loader: Loader, count: int) -> Loader:

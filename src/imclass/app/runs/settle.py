@@ -17,11 +17,11 @@ from imclass.training.plan import Leg
 from imclass.training.solve import stored_arithmetic
 
 PROBE_IMAGES = 32  # images in the training step of a probe
-ARITHMETICS = precision.FP32 + precision.BF16
 SOLVER_PROBE_IMAGES = 8  # as PROBE_IMAGES, if the run begins with a solver, which takes only seconds
 FORWARD_PROBE_IMAGES = 4  # as PROBE_IMAGES, if all stages are solved, which needs no gradients
 # With fewer training images, a probe of forward passes takes longer than computing their features in float32.
 MIN_PROBED_IMAGES = 100
+ARITHMETICS = precision.FP32 + precision.BF16
 FEATURES_ARITHMETIC = runtime.Arithmetic("fp32", "nhwc")  # used without a probe, and by evaluation
 
 

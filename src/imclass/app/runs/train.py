@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -72,6 +73,11 @@ class Job:
     def steps(self) -> int:
         """Return the number of steps in the run."""
         return sum(leg.steps for leg in self.legs)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Return the configuration as JSON, as a dry run prints it."""
+        return {"training": to_json(self.config), "execution": to_json(self.execution)}
 
     def estimate(self) -> Estimate:
         """Return an estimate of the time, memory and disk space that the run needs, from a few small steps."""
@@ -227,6 +233,7 @@ def perform(
         stop = stack.enter_context(listen_for_signals(acknowledge, lambda: last_checkpoint_note(keeper.checkpoints)))
         keeper.asked_to_stop = stop.is_set
         runtime.apply_runtime(job.runtime)
+        job.run.remove_partial_files()
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]

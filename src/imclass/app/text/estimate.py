@@ -41,5 +41,6 @@ def time_text(seconds: float | None) -> str:
 
 
 def need_text(need: Mapping[str, int | None]) -> str:
-    """Return how much is needed and how much is free."""
-    return f"about {size_text(need['needed'])}, {size_text(need['free'])} free"
+    """Return how much is needed, or "unknown", and how much is available if this is known."""
+    needed = "unknown" if need["needed"] is None else f"about {size_text(need['needed'])}"
+    return needed if need["available"] is None else f"{needed}, {size_text(need['available'])} available"

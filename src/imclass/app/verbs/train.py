@@ -19,7 +19,6 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
 from imclass.app.text.training import stop_message, training_summary, uneven_splits
-from imclass.core.codec import to_json
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.store.context import Context
@@ -38,7 +37,7 @@ def run(request: TrainRequest) -> Answer:
     job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
-        return Answer(*dry_run_parts({"training": to_json(job.config), "execution": to_json(job.execution)}, job))
+        return Answer(*dry_run_parts(job.record, None if job.run.is_finished else job))
     run_job(job, arguments.style)
     add_report(run, request.context)
     return run_answer(run, request.context)
