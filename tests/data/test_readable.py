@@ -36,7 +36,7 @@ def plant(files: Sequence[str], good: Sequence[str], split: str = "train", rule:
     classes = tuple(sorted({file.split("/")[0] for file in files}))
     labels = np.array([classes.index(file.split("/")[0]) for file in files], np.int64)
     splits = ("train", "test")
-    origin = Origin("pets", "/pets", rule)
+    origin = Origin("pets", "/pets", rule, has_splits=rule == "folders")
     facts = (OneOf(labels), classes, splits, split, origin, Digests(Path("nowhere")))
     return Planted(Path("/pets"), Path("/pets"), tuple(files), *facts, good=frozenset(good), seen=[])
 
