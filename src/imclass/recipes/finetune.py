@@ -23,7 +23,8 @@ def finetune(data: str = "photos", init: str = INIT, epochs: int = 10) -> Traini
 
     With `--init googlenet:bvlc`, one run (seed 0) on ants and bees classified 145 of the 153 photos in `val/` correctly
     (94.77%). It took 156 s in bf16 on 2 busy cores of an AMD EPYC (torch 2.13.0). The chosen weights were those after
-    the first stage, which classified all 49 validation photos correctly.
+    the first stage, which classified all 49 validation photos correctly. On five kinds of flowers (2,934 photos for
+    training), one run with `--minutes 9` classified 652 of 736 correctly (88.59%) in 649 s, and `probe` 638 (86.68%).
 
     The rate 0.003, and the factor 0.1 below the head, gave a lower validation loss than the rate 0.01, and than 0.003
     for all layers. Each was run once (seed 0) on a held-out fifth of two sets of training photos: 245 of ants and
