@@ -21,9 +21,11 @@ from imclass.app.runs import crossval as folds
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
+from imclass.core.codec import from_json
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
+from imclass.core.override import convert_value
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
@@ -69,7 +71,7 @@ def train(
     config = configurations.configure(recipe, context, **choices)
     run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
     if crossval is not None:
-        run = replace(run, folds=crossval)
+        run = replace(run, folds=from_json(int, convert_value(int, crossval, "crossval"), "--crossval"))
         return folds.perform_folds(folds.prepare_folds(config, run, context, execution, given=choices), consumers)
     return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
 

@@ -394,3 +394,10 @@ def test_a_fold_without_scores_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "folds" / "2" / "scores" / "test.npz").unlink()
     with pytest.raises(UserError, match=r"To repeat fold 2, remove .*folds/2 and run the same command again"):
         list(begin(str(tmp_path / "run")))
+
+
+def test_a_number_of_folds_from_python_must_be_whole(tmp_path: Path) -> None:
+    """Pass True, because the tests' type checks already refuse values that are not of type int."""
+    with pytest.raises(UserError, match="--crossval is True; it must be a whole number"):
+        begin(str(tmp_path / "run"), crossval=True)
+    assert not (tmp_path / "run").exists()
