@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import Interrupted
@@ -10,7 +11,7 @@ from imclass.training.events import EpochStart, Evaluated, Event, NonFinite, Ste
 from imclass.training.keeper import Keeper
 from imclass.training.parallel import Group
 from imclass.training.plan import Leg
-from imclass.training.solve import solve
+from imclass.training.solve import embed_split, solve
 from imclass.training.state import State
 
 
@@ -127,8 +128,10 @@ def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper
         if asked:
             raise stop
 
+    # The features of a solved leg are stored, because they are the same for every linear model and in the next run.
+    embed = partial(embed_split, leg, state) if leg.stage.kind == "solve" else None
     try:
-        return leg.score(state.learner.classifier, split, watch)
+        return leg.score(state.learner.classifier, split, watch, embed)
     except Interrupted as interrupted:
         if interrupted is not stop:  # it comes from a second signal, which asks to stop without saving
             raise
