@@ -31,7 +31,8 @@ def shown():
     kinds = find_in(None, "imclass.data.augment", "AUGMENTS", "augmentation").entries.values()
     last = Stage(name="last", optimiser=SGD(), schedule=Constant(), augment=tuple(kind() for kind in kinds))
     first = Stage(name="first", epochs=3, optimiser=SGD(), schedule=Constant())
-    return Training("shown", Model("resnet-cifar-20", mean_colour=True), (first, last), Preprocess(32, scale=36, channels="bgr"), "x")
+    view = Preprocess(32, scale=36, channels="bgr")
+    return Training("shown", Model("resnet-cifar-20", mean_colour=True), (first, last), view, "x")
 
 RECIPES = {"shown": shown}
 """
@@ -212,7 +213,7 @@ def test_the_picture_is_named_after_the_data(pets: Path, monkeypatch: pytest.Mon
         "./pets/": "pets",
         "my.photos": "my.photos",
         "a/b.csv": "b",
-        "cifar10": "cifar10",
+        "mnist": "mnist",
         "/": "data",
     }
     assert {name: str(default_picture(name, None)) for name in names} == {n: f"{p}.png" for n, p in names.items()}
