@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from imclass.core.config import Augment
 from imclass.core.randomness import Draws
-from imclass.data.augment.colour import picture_of, pixels_of
+from imclass.data.augment.colour import picture_of, view_of
 from imclass.data.augment.window import PixelArray
 
 STRONGEST = 30  # strengths are the whole numbers from 0 to 30
@@ -65,7 +65,7 @@ class Trivial(Augment):
             int(draws.uniform(np.array([id]), stream).item() * count)
             for stream, count in (("operation", len(OPERATIONS)), ("strength", STRONGEST + 1), ("sign", 2))
         )
-        return pixels_of([*OPERATIONS.values()][operation](picture_of(view), strength, 1 - 2 * sign))
+        return view_of([*OPERATIONS.values()][operation](picture_of(view), strength, 1 - 2 * sign))
 
 
 AUGMENTS = {"trivial": Trivial}
