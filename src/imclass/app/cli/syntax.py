@@ -140,8 +140,8 @@ class CommonArguments:
     offline: bool = False
     """Do not use the network. A data set or weight file that is missing from the store is then an error."""
     plugins: Annotated[tuple[Path, ...], Arg("DIR")] = ()
-    """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules, averages,
-    objectives, augmentations and pipeline parts. The option may be repeated."""
+    """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules,
+    averages, objectives, augmentations and pipeline parts. The option may be repeated."""
 
 
 FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
