@@ -41,7 +41,7 @@ class SplitFeatures:
 
 Embed: TypeAlias = Callable[[Dataset, Watch], SplitFeatures]
 # Scores a split. If a function to embed images is given, the network's last layer is applied to their features.
-SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch, Embed | None], Evaluation]
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Embed | None, Watch], Evaluation]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -105,6 +105,11 @@ class Leg:
     def steps(self) -> int:
         """Return the number of steps in the leg."""
         return self.batches * self.stage.epochs
+
+    @property
+    def measures_norms(self) -> bool:
+        """Return whether a pass over the training images measures batch norms before averaged weights are scored."""
+        return self.pairs and self.stage.average is not None and self.stage.average.remeasures
 
     @property
     def watched_splits(self) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def scorer(
     before it grew.
     """
 
-    def score(trained: NetworkClassifier, split: str, watch: Watch, embed: Embed | None) -> Evaluation:
+    def score(trained: NetworkClassifier, split: str, embed: Embed | None, watch: Watch) -> Evaluation:
         part = held_out[split]
         if embed is None:
             found = score_images(trained, part.dataset, execution, watch)
