@@ -10,6 +10,7 @@ from jaxtyping import UInt64
 from torch import Tensor
 
 from imclass.app.load import load_network, normal_spelling
+from imclass.core.classes import imagenet_classes
 from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
@@ -21,7 +22,6 @@ from imclass.data.sets.cifar import CIFAR10
 from imclass.models.beginning import BeginMode, Beginning, begin, shortlist
 from imclass.models.classifier import NetworkClassifier, create, default_preprocess, networks
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.convert import imagenet_classes
 from imclass.models.foreign.inputs import INPUTS, inputs_from
 from imclass.models.foreign.published import PUBLISHED_WEIGHTS, WeightFile, stored_file
 from imclass.models.network import Network
