@@ -32,7 +32,7 @@ from imclass.data.walk import Walk, is_folder, list_folder, scan_folder
 from imclass.store.digests import open_digests
 
 NAME = "ilsvrc-2012"
-INNER_FOLDERS = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # the last two: Kaggle's archive
+INNER_FOLDERS = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # in Kaggle's archive
 FOLDERS = {"train": "train", "test": "val"}
 ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "test": "ILSVRC2012_img_val.tar"}
 CLASS_ARCHIVE = re.compile(r"n\d{8}\.tar")
@@ -81,8 +81,8 @@ def is_ilsvrc(root: Path) -> bool:
 
 
 def find_layout(root: Path) -> Layout:
-    """Return the innermost folder that may contain train and val, and the names of these two."""
-    base = next(folder for inner in reversed(INNER_FOLDERS) if (folder := root / inner).is_dir())
+    """Return the folder that may contain train and val, and the names of these two."""
+    base = next((folder for inner in INNER_FOLDERS if (folder := root / inner).is_dir()), root)
     names = [entry.name for entry in list_folder(base) if is_folder(entry)]
     parts = {split_of(name.casefold().removeprefix("ilsvrc2012_")): name for name in reversed(names)}
     found = {"train": parts.get("train"), "test": parts.get("validation")}
