@@ -101,23 +101,23 @@ def test_other_trees_are_not_taken_for_it(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the folders whose images are listed."""
-    folders, images = list[str](), Walk.images
+    found, images = list[str](), Walk.images
 
     def recording(walk: Walk, at: str, *above: Any) -> Iterator[str]:
-        folders.append(at)
+        found.append(at)
         return images(walk, at, *above)
 
     monkeypatch.setattr(Walk, "images", recording)
-    return folders
+    return found
 
 
-def test_files_are_listed_only_when_a_split_needs_them(tmp_path: Path, context: Context, walked: list[str]) -> None:
+def test_files_are_listed_when_a_split_needs_them(tmp_path: Path, context: Context, visits: list[str]) -> None:
     splits = open_splits(str(ilsvrc_tree(tmp_path / "imagenet")), context)
-    assert walked == []
+    assert visits == []
     splits["test"]
-    assert walked == ["val"]
+    assert visits == ["val"]
 
 
 def break_archives(root: Path) -> None:
@@ -252,7 +252,7 @@ def test_files_of_other_kinds_and_missing_training_images_are_noted(
 
 
 def test_every_verb_takes_the_tree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], walked: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], visits: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ilsvrc_tree(tmp_path / "imagenet", inner=KAGGLE)
@@ -264,10 +264,10 @@ def test_every_verb_takes_the_tree(
     record = json_output(capsys, "evaluate", "run")
     assert record["total"] == 5 and record["data"].startswith(f"split test of {tmp_path / 'imagenet'}")
     ilsvrc_tree(tmp_path / "other", labels=(0, 1, 2))
-    walked.clear()
+    visits.clear()
     record = json_output(capsys, "evaluate", "run", "--data", "other")
     assert record["total"] == 3 and record["data"] == "split test of other"
-    assert walked == ["val"]  # the model has seen none of this tree, so its training images are not listed
+    assert visits == ["val"]  # the model has seen none of this tree, so its training images are not listed
 
 
 def test_published_weights_are_evaluated_without_the_training_images(

@@ -26,7 +26,7 @@ def classes_by_id() -> Mapping[str, str]:
     return {class_key(name): name for name in imagenet_classes()}
 
 
-def class_of(name: str, where: Path | str) -> str:
+def class_named(name: str, where: Path | str) -> str:
     """Return the class that a WordNet id, or the name of a class folder, denotes."""
     found = classes_by_id().get(class_key(name))
     if found is None:
@@ -71,7 +71,7 @@ def read_labels(file: Path) -> dict[int, str]:
             image, label, numbered = image_number(cells[0], at), cells[1], in_order
         if image in labels:
             raise UserError(f"{at}: {cells[0]} is already on an earlier line; keep one")
-        labels[image] = numbered_class(int(label), numbered, at) if label.isdecimal() else class_of(label, at)
+        labels[image] = numbered_class(int(label), numbered, at) if label.isdecimal() else class_named(label, at)
     return labels
 
 
@@ -80,7 +80,7 @@ def image_number(name: str, at: str) -> int:
     found = VALIDATION_IMAGE.search(name)
     if found is None:
         problem = f"{at}: {name!r} is not a validation image of ILSVRC-2012"
-        raise UserError(f"{problem}, such as ILSVRC2012_val_00000001.JPEG; replace the file by the original")
+        raise UserError(f"{problem}, such as ILSVRC2012_val_00000001.JPEG; replace the file with the original")
     return int(found[1])
 
 
@@ -88,5 +88,5 @@ def numbered_class(number: int, numbered: Mapping[int, str], at: str) -> str:
     """Return the class with a number."""
     if number not in numbered:
         why = f"{number:,} is not the number of a class ({min(numbered):,} to {max(numbered):,})"
-        raise UserError(f"{at}: {why}; replace the file by the original")
+        raise UserError(f"{at}: {why}; replace the file with the original")
     return numbered[number]
