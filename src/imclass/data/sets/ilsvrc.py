@@ -9,6 +9,7 @@ images were never published. `ilsvrc_labels` reads the files with labels. Classe
 id and first word, and sorted by id, as in all published weights. A tree may contain some of the 1,000 classes.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.core.text import list_names
-from imclass.data.names import split_of
+from imclass.data.names import is_hidden, split_of
 from imclass.data.sets.folder import FolderDataset, TreePart, check_root, part_folders, read_part
 from imclass.data.sets.ilsvrc_labels import VALIDATION_IMAGE, class_named, find_labels, read_labels
 from imclass.data.source import DataLocation, DatasetEntry, LazySplits
@@ -84,20 +85,31 @@ def find_layout(root: Path) -> Layout:
     """Return the folder that may contain train and val, and the names of these two."""
     base = next((folder for inner in INNER_FOLDERS if (folder := root / inner).is_dir()), root)
     names = [entry.name for entry in list_folder(base) if is_folder(entry)]
-    parts = {split_of(name.casefold().removeprefix("ilsvrc2012_")): name for name in reversed(names)}
-    found = {"train": parts.get("train"), "test": parts.get("validation")}
+    names.sort(key=lambda name: name in FOLDERS.values())  # of two folders for a split, "train" and "val" are taken
+    parts = {split_of(name.casefold().removeprefix("ilsvrc2012_")): name for name in names}
+    found = {"train": parts.get("train"), "test": parts.get("validation"), "unlabelled": parts.get("test")}
     return Layout(root, base, {split: name for split, name in found.items() if name})
 
 
 def has_validation_images(layout: Layout) -> bool:
-    """Return whether val contains images with the names of ILSVRC-2012, or the first of its class folders does."""
-    if "test" not in layout.folders:
+    """Return whether val contains images with the names of ILSVRC-2012, or the first of its class folders does.
+
+    A tree whose test folder contains folders has a test split of its own, so it is an ordinary folder of images.
+    """
+    unlabelled = layout.folders.get("unlabelled")
+    if "test" not in layout.folders or (unlabelled and is_sorted(layout.base / unlabelled)):
         return False
     folder = layout.base / layout.folders["test"]
     if holds_validation_images(folder):
         return True
     first = next((entry for entry in scan_folder(folder) if WORDNET_ID.match(entry.name) and is_folder(entry)), None)
     return first is not None and holds_validation_images(Path(first.path))
+
+
+def is_sorted(folder: Path) -> bool:
+    """Return whether a folder contains folders rather than files, judging by one entry."""
+    with os.scandir(folder) as entries:
+        return any(map(is_folder, itertools.islice((entry for entry in entries if not is_hidden(entry.name)), 1)))
 
 
 def holds_validation_images(folder: Path) -> bool:
@@ -135,7 +147,7 @@ def open_ilsvrc_split(layout: Layout, location: DataLocation, split: str) -> Fol
         split=split,
         origin=Origin(
             NAME if location.path is None else layout.root.name,
-            str(layout.root.resolve()),
+            str(layout.base.resolve()),
             "published",
             notes=(*listing.notes, *odd_file_notes(listing.files)),
         ),
@@ -169,7 +181,8 @@ def list_training(layout: Layout) -> LabelledFiles:
     walk = Walk(layout.base)
     folder, names = part_folders(walk, layout.folders["train"], "train")
     part = read_part(walk, folder, names)
-    packed = [stem for file in class_archives(walk) if (stem := Path(file).stem) not in part.files]
+    unpacked = {class_key(name) for name in part.files}
+    packed = [stem for file in class_archives(walk) if (stem := Path(file).stem) not in unpacked]
     empty = sorted({*part.empty_classes, *packed})
     if empty or not names:
         train = layout.base / folder
@@ -222,6 +235,8 @@ def list_validation(layout: Layout, classes: Sequence[str]) -> LabelledFiles:
         folder, names = part_folders(walk, folder, "validation")
         check_ids(names, str(layout.base / folder))
         listing = sorted_files(read_part(walk, folder, names), layout, ())
+    if not listing.files:
+        raise UserError(f"{layout.base / folder} has no images; unpack {ARCHIVES['test']} of ILSVRC-2012 there")
     present = set(listing.classes)
     unknown = sorted(present - set(classes))
     if unknown:

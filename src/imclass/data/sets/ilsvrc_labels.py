@@ -40,9 +40,12 @@ def class_named(name: str, where: Path | str) -> str:
 def find_labels(root: Path, base: Path, images: Path) -> Path:
     """Return the file of labels: in the tree, in the folder with train and val, or in that of the development kit.
 
-    If there is none, the error names the folder of the images.
+    Kaggle's archive has its file three levels above the folder with train and val. If there is no file, the error names
+    the folder of the images.
     """
-    places = (root, base, *sorted(root.glob("*devkit*/data")))
+    places = [root, base, *sorted(root.glob("*devkit*/data"))]
+    if base.resolve().match("ILSVRC/Data/CLS-LOC"):
+        places.append(base.resolve().parents[2])
     found = [file for pattern in LABEL_FILES for place in places for file in sorted(place.glob(pattern))]
     if found:
         return found[0]
