@@ -177,6 +177,7 @@ class Worker:
     current: "Worker | None" = None
 
     def __init__(self, folder: Path | None, limit: int, device: str, threads: int) -> None:
+        torch.backends.cudnn.allow_tf32 = False  # the book's float32 had 24 bits, and TensorFloat-32 has 11
         self.device, self.threads, self.context = device, threads, open_context()
         self.train, self.test = (read_split(folder, split, limit) for split in FILES)
         self.views = torch.from_numpy(self.test.array.transpose(0, 3, 1, 2)).contiguous()
