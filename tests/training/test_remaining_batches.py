@@ -22,7 +22,7 @@ HERE = RunPosition(epoch=2, batch=1, step=9)  # the second of four batches
 
 
 @pytest.fixture
-def pinned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def pin_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the function that pins a tensor, which needs a GPU, and return the names of the threads that call it."""
     threads: list[str] = []
 
@@ -39,7 +39,7 @@ def leg() -> Leg:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
-def test_a_gpu_gets_the_same_batches_from_another_thread(device: str, pinned: list[str]) -> None:
+def test_a_gpu_gets_the_same_batches_from_another_thread(device: str, pin_threads: list[str]) -> None:
     found = list(remaining_batches(leg(), State(Runtime(device), at=HERE), SingleProcess()))
     expected = list(leg().loader.batches(2, skip=1))
     assert [len(batch) for batch in found] == [8, 8, 6]
@@ -48,23 +48,23 @@ def test_a_gpu_gets_the_same_batches_from_another_thread(device: str, pinned: li
         for number, part in one.parts.items():
             assert torch.equal(part.images, other.parts[number].images)
             assert np.array_equal(part.ids, other.parts[number].ids)
-    assert len(pinned) == (0 if device == "cpu" else 6)
-    assert threading.current_thread().name not in pinned
+    assert len(pin_threads) == (0 if device == "cpu" else 6)
+    assert threading.current_thread().name not in pin_threads
 
 
-def test_the_next_batch_is_prepared_while_the_last_is_used(pinned: list[str]) -> None:
+def test_the_next_batch_is_prepared_while_the_last_is_used(pin_threads: list[str]) -> None:
     batches = remaining_batches(leg(), State(Runtime("cuda")), SingleProcess())
     next(batches)
     end = time.monotonic() + 10
-    while len(pinned) < 4 and time.monotonic() < end:
+    while len(pin_threads) < 4 and time.monotonic() < end:
         time.sleep(0.001)
-    assert len(pinned) == 4  # both parts of two batches, and no more
+    assert len(pin_threads) == 4  # both parts of two batches, and no more
     batches.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("imclass")]
 
 
 def test_the_time_that_a_step_waits_is_measured_by_the_one_who_waits(
-    pinned: list[str], monkeypatch: pytest.MonkeyPatch
+    pin_threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow down the thread for the first batch only; the others are ready before they are needed."""
     state = State(Runtime("cuda"))
@@ -72,7 +72,7 @@ def test_the_time_that_a_step_waits_is_measured_by_the_one_who_waits(
     draw = type(slow.loader).parts_of
 
     def delay(*arguments: object) -> object:
-        time.sleep(0 if pinned else 0.05)
+        time.sleep(0 if pin_threads else 0.05)
         return draw(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(slow.loader), "parts_of", delay)
