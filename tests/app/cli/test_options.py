@@ -141,7 +141,8 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     others |= {"name", "kind", "model", "preprocess"}  # of a stage
     others |= {key for key in keys if key.startswith("augment.")}  # each kind has its tests
     others |= {"solver.grid", "solver.folds", "solver.scaling"}
-    others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
+    others |= {f"schedule.{k}" for k in ("factor", "steps", "warm_rate", "warm_error")}
+    others |= {f"schedule.{k}" for k in ("every", "patience", "peak")}
     assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}
 
 
