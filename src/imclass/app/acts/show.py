@@ -141,7 +141,7 @@ def sheet_of_views(config: Training, dataset: Dataset, each: int, refused: list[
     """Return a sheet with a row for each of a few images: its view in evaluation, and in `each` epochs of training."""
     chosen = sorted(i for i, _ in islice(readable(dataset, in_turns(dataset), refused), VIEWED_IMAGES))
     shown = Subset(dataset, np.array(chosen, np.int64), dataset.split, dataset.splits)
-    leg = leg_of_views(config, shown, context)
+    leg, note = leg_of_views(config, shown, context)
     first = leg.last_epoch - leg.stage.epochs
     epochs = range(first, first + each)
     columns = [chain.from_iterable(leg.loader.views()), *(views_of(next(leg.loader.batches(k))) for k in epochs)]
@@ -151,7 +151,7 @@ def sheet_of_views(config: Training, dataset: Dataset, each: int, refused: list[
     kinds = ", ".join(rule.kind for rule in leg.stage.augment) or "no augmentation"
     stage = f", stage {leg.name}" if len(config.stages) > 1 else ""
     title = f"{shorten_name(dataset.origin.name)} with the recipe {config.recipe}{stage}: {kinds}"
-    return Sheet(title, rows, ["image", *(f"epoch {k + 1}" for k in epochs)], facts_note(leg))
+    return Sheet(title, rows, ["image", *(f"epoch {k + 1}" for k in epochs)], note)
 
 
 def in_turns(dataset: Dataset) -> Int64[np.ndarray, "_"]:
@@ -163,29 +163,27 @@ def in_turns(dataset: Dataset) -> Int64[np.ndarray, "_"]:
     return order[np.argsort(rank, kind="stable")]
 
 
-def leg_of_views(config: Training, shown: Dataset, context: Context) -> Leg:
+def leg_of_views(config: Training, shown: Dataset, context: Context) -> tuple[Leg, str]:
     """Return the last leg of the config that changes images or, if none does, the last leg trained by descent.
 
-    All images are in one batch. Means that training computes from all its images are computed from those shown.
+    All images are in one batch. Facts that training computes from all its images are computed from those shown. If
+    there are any, a note says so.
     """
     batch = max(2, len(shown))  # a network with batch norm needs two
     stages = tuple(replace(s, batch=batch, micro_batches=1) if s.kind == "descend" else s for s in config.stages)
     config = replace(config, stages=stages)
     legs = plan(config, Splits(shown, ()), Provenance(), Execution(workers=0), context, refuse_scoring)
-    descents = [leg for leg in with_means(legs, facts_of(legs, None)) if leg.stage.kind == "descend"]
+    facts = facts_of(legs, None)
+    descents = [leg for leg in with_means(legs, facts) if leg.stage.kind == "descend"]
     if not descents:
         raise UserError(f"the recipe {config.recipe} does not train on views of images; choose another recipe")
-    return next((leg for leg in reversed(descents) if leg.stage.augment), descents[-1])
+    note = "a mean or a covariance that training computes is here computed from the images shown" if facts else ""
+    return next((leg for leg in reversed(descents) if leg.stage.augment), descents[-1]), note
 
 
 def refuse_scoring(*_: Any) -> NoReturn:
     """Raise `TypeError`, because a sheet of views scores no split."""
     raise TypeError("a sheet of views scores no split")
-
-
-def facts_note(leg: Leg) -> str:
-    """Return a note if padding has the mean colour of the images shown, in place of that of all training images."""
-    return "padding has the mean colour of the images shown, not of all training images" if leg.mean is not None else ""
 
 
 def views_of(batch: Batch) -> list[Image]:
