@@ -2,17 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8, UInt64
+from jaxtyping import Float, Float32, Float64, Int64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation, Watch
+from imclass.core.contracts import Dataset, Evaluation, Refused, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
@@ -28,7 +28,20 @@ from imclass.training.norms import has_batch_norm
 
 # Options that belong to a stage. `in_stage` adds the stage's number to them.
 STAGE_OPTIONS = re.compile(r"--(?=(?:augment|batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
-SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
+
+
+@dataclass(frozen=True, eq=False)
+class SplitFeatures:
+    """The input of a network's last layer for the images of a split that are not refused."""
+
+    kept: Int64[np.ndarray, "n"]  # the positions of these images in the split
+    features: Float32[np.ndarray, "n D"]
+    refused: tuple[Refused, ...]
+
+
+Embed: TypeAlias = Callable[[Dataset, Watch], SplitFeatures]
+# Scores a split. If a function to embed images is given, the network's last layer is applied to their features.
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Embed | None, Watch], Evaluation]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,6 +82,15 @@ class Leg:
         """Return a copy of the leg that subtracts the mean image `mean` and pads with that image's mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
 
+    def with_measured(self, measured: Mapping[str, Float32[np.ndarray, "C C"]]) -> "Leg":
+        """Return a copy of the leg whose augmentations use matrices measured from the training images, keyed by kind.
+
+        The model of the leg records them.
+        """
+        record = {kind: tuple(map(tuple, matrix.tolist())) for kind, matrix in measured.items()}
+        trained = replace(self.trained, measured=record)
+        return replace(self, trained=trained, loader=self.loader.with_measured(measured))
+
     @property
     def folder(self) -> str:
         """Return the name of the leg's folder in a run of several legs."""
@@ -83,6 +105,11 @@ class Leg:
     def steps(self) -> int:
         """Return the number of steps in the leg."""
         return self.batches * self.stage.epochs
+
+    @property
+    def measures_norms(self) -> bool:
+        """Return whether a pass over the training images measures batch norms before averaged weights are scored."""
+        return self.pairs and self.stage.average is not None and self.stage.average.remeasures
 
     @property
     def watched_splits(self) -> tuple[str, ...]:

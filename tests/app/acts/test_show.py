@@ -110,7 +110,7 @@ def test_every_kind_of_augmentation_can_be_shown(pets: Path, sheets: list[Sheet]
     (sheet,) = sheets
     assert sheet.title == f"pets with the recipe shown, stage last: {', '.join(kinds)}"
     assert list(sheet.columns) == ["image", "epoch 4", "epoch 5"]
-    assert "computed from the images shown" in sheet.note
+    assert "of the images shown" in sheet.note
     assert {view.shape for _, views in sheet.rows for view in views} == {(32, 32, 3)}
     assert len({view.tobytes() for _, views in sheet.rows for view in views}) == 30
 

@@ -2,6 +2,7 @@
 
 from imclass.core.config.kinds import (
     Augment,
+    Average,
     BinaryCrossEntropy,
     CrossEntropy,
     Objective,
@@ -19,6 +20,7 @@ __all__ = [
     "CONFIG_FORMAT",
     "SPLIT_KINDS",
     "Augment",
+    "Average",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Cut",
