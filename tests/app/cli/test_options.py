@@ -67,6 +67,7 @@ OTHERS = {
     "schedule.final": "0.5",
     "schedule.warmup": "4",
     "schedule.warmup-share": "0.5",
+    "objective.smoothing": "0.1",
     "augment": "pad flip",
     "augment.pad.pixels": "1",
     "preprocess.size": "32 --model.network lenet-5-32",
@@ -81,6 +82,7 @@ OTHERS = {
 INITS = ("init", "init-digest")  # these name a model; see tests/app/runs/test_beginning.py
 CLASSES = ("classes", "grow")  # these change the data; see tests/app/runs/test_classes.py
 SOLVED = ("solver",)  # only in a stage of kind solve; see tests/recipes/test_finetune.py
+AVERAGED = ("average",)  # not in this recipe; see tests/training/test_averaging.py
 OF_A_STAGE = ("stages.0.name", "stages.0.model", "stages.0.preprocess")  # the first two bear other options' names
 
 
@@ -126,7 +128,7 @@ def by_option(config: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dry(["mnist-lenet"], capsys)
-    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS, *CLASSES, *SOLVED}
+    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS, *CLASSES, *SOLVED, *AVERAGED}
     keys = keys_of(Training, to_json(configure("mnist-lenet")), kind_tables(open_context()))
     others = {
         "optimiser.kind",
@@ -139,9 +141,17 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     }
     others |= {"name", "kind", "model", "preprocess"}  # of a stage
     others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
+    others |= {f"augment.{kind}.{k}" for kind in ("mixup", "cutmix") for k in ("alpha", "probability")}
+    others |= {"average.decay", "average.start"}
     others |= {"solver.grid", "solver.folds"}
     others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
-    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}
+    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {
+        *OTHERS,
+        *INITS,
+        *CLASSES,
+        *SOLVED,
+        *AVERAGED,
+    }
 
 
 @pytest.mark.parametrize("name", OTHERS)
