@@ -92,13 +92,15 @@ class Learner:
         # The random state is derived from (seed, step, number), so that dropout masks do not depend on whether the run
         # was resumed or on how many processes compute a step.
         reseed(part_seed(self.seed, step, number), device)
-        scores, *sides = outputs(forward(self.network, part.images.to(device), self.arithmetic))
+        scores, *sides = outputs(forward(self.network, part.images.to(device, non_blocking=True), self.arithmetic))
         targets = part.targets.on_device(device)
         main, total = self.loss(scores, sides, targets, images)
         total.backward()
         moments = norms.moments(self.norms, len(targets) / images) if multipart else []
         values = [parameter.grad for parameter in self.parameters]
-        return Gradients(values, moments, main.item(), total.item(), targets.count_correct(scores))
+        loss = main.item()  # waits for the device, so a loss without auxiliary heads is read only once
+        whole = loss if total is main else total.item()
+        return Gradients(values, moments, loss, whole, targets.count_correct(scores))
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
         """Return a part's main loss, and the sum of that loss and the weighted losses of the auxiliary heads.

@@ -2,17 +2,17 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8, UInt64
+from jaxtyping import Float, Float32, Float64, Int64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation, Watch
+from imclass.core.contracts import Dataset, Evaluation, Refused, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
@@ -27,8 +27,21 @@ from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
 # Options that belong to a stage. `in_stage` adds the stage's number to them.
-STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
-SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
+STAGE_OPTIONS = re.compile(r"--(?=(?:augment|batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
+
+
+@dataclass(frozen=True, eq=False)
+class SplitFeatures:
+    """The input of a network's last layer for the images of a split that are not refused."""
+
+    kept: Int64[np.ndarray, "n"]  # the positions of these images in the split
+    features: Float32[np.ndarray, "n D"]
+    refused: tuple[Refused, ...]
+
+
+Embed: TypeAlias = Callable[[Dataset, Watch], SplitFeatures]
+# Scores a split. If a function to embed images is given, the network's last layer is applied to their features.
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Embed | None, Watch], Evaluation]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,6 +81,15 @@ class Leg:
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
         """Return a copy of the leg that subtracts the mean image `mean` and pads with that image's mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
+
+    def with_measured(self, measured: Mapping[str, Float32[np.ndarray, "C C"]]) -> "Leg":
+        """Return a copy of the leg whose augmentations use matrices measured from the training images, keyed by kind.
+
+        The model of the leg records them.
+        """
+        record = {kind: tuple(map(tuple, matrix.tolist())) for kind, matrix in measured.items()}
+        trained = replace(self.trained, measured=record)
+        return replace(self, trained=trained, loader=self.loader.with_measured(measured))
 
     @property
     def folder(self) -> str:
@@ -163,13 +185,14 @@ def plan(
                 linear_layer(outline.network.head, model.network)
             else:
                 check_batch(stage, model.network, pairs)
+            loader = loader_of(config, stage, model, preprocess, pairs, splits.train, execution)
         leg = Leg(
             number=number,
             name=stage.name or model.network,
             stage=stage,
             model=model,
             preprocess=preprocess,
-            loader=loader_of(config, stage, model, preprocess, pairs, splits.train, execution),
+            loader=loader,
             held_out=splits.held_out,
             score=score,
             context=context,
@@ -218,7 +241,12 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader of a stage's training images. Images are padded with the rounded mean colour."""
+    """Return the loader of a stage's training images. Images are padded with the rounded mean colour.
+
+    Raise `UserError` if an augmentation cannot create views of the preprocess's size.
+    """
+    for rule in stage.augment:
+        rule.check_size(preprocess.size, f"augment.{rule.kind}.")
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,

@@ -7,19 +7,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
+from torch.nn import functional
 
 from imclass.app.runs.beginning import (
     begin_first,
     classes_to_grow,
     contents_with,
-    facts_of,
     open_init,
-    with_means,
 )
 from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.estimate import Estimate, estimate_run
+from imclass.app.runs.facts import facts_of, with_facts, with_placeholders
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
@@ -37,8 +38,9 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.evaluation.leaks import SiftedSplit, mark_trained
 from imclass.evaluation.measures.growth import with_old_classes
-from imclass.evaluation.score import describe_refusal, evaluate
+from imclass.evaluation.score import ScoredChunk, describe_refusal, evaluate, evaluate_scored
 from imclass.models.classifier import NetworkClassifier, networks
+from imclass.models.layers.heads import linear_layer
 from imclass.models.rates import layer_rates
 from imclass.models.views.batches import views_per_batch
 from imclass.store.context import Context, pixels_in
@@ -48,7 +50,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kind_tables
 from imclass.training.loop import train
 from imclass.training.parallel import SingleProcess
-from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
+from imclass.training.plan import Embed, Leg, SplitFeatures, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
@@ -142,10 +144,10 @@ def prepare(
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:
-        legs, init_notes = begin_first(legs, source, data.unseen)
+        legs, init_notes = begin_first(with_placeholders(legs), source, data.unseen)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs, init_notes = begin_first(with_means(legs, facts), source, data.unseen)
+        legs, init_notes = begin_first(with_facts(legs, facts), source, data.unseen)
         measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
         run.begin(begun, measured.runtime, facts, measured.resolved)
     legs = with_epochs(legs, measured.resolved)
@@ -197,9 +199,13 @@ def scorer(
     before it grew.
     """
 
-    def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
+    def score(trained: NetworkClassifier, split: str, embed: Embed | None, watch: Watch) -> Evaluation:
         part = held_out[split]
-        found = part.with_counts(score_images(trained, part.dataset, execution, watch))
+        if embed is None:
+            found = score_images(trained, part.dataset, execution, watch)
+        else:
+            found = score_features(trained, part.dataset, embed(part.dataset, watch), execution.strict)
+        found = part.with_counts(found)
         found = with_old_classes(found, old)
         return replace(found, main="balanced") if balanced else found
 
@@ -214,6 +220,14 @@ def score_images(
     batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
     workers, strict = execution.workers, execution.strict
     return evaluate(trained, dataset, batch=batch, workers=workers, strict=strict, watch=watch)
+
+
+def score_features(trained: NetworkClassifier, dataset: Dataset, split: SplitFeatures, strict: bool) -> Evaluation:
+    """Apply the last layer of a network to the features of all images of a data set, and return the evaluation."""
+    layer = linear_layer(trained.network.head, trained.name)
+    weights, biases = layer.weight.detach().cpu().flatten(1), layer.get_parameter("bias").detach().cpu()
+    scores = functional.linear(torch.from_numpy(split.features).view(-1, weights.shape[1]), weights, biases)
+    return evaluate_scored(trained, dataset, ScoredChunk(split.kept, [scores.numpy()], [*split.refused]), strict)
 
 
 def perform(

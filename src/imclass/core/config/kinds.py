@@ -166,7 +166,8 @@ class Augment:
     Each kind has one of three methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
     reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
     image at the network's input size (`imclass.data.augment.colour.ColourKind`). `mix(images, targets, draws, ids)`
-    mixes the images of a part of a step, and their targets (`imclass.data.augment.mixing.MixKind`).
+    mixes the images of a part of a step, and their targets (`imclass.data.augment.mixing.MixKind`). A kind that depends
+    on the training images also has the methods of `imclass.data.augment.measuring.MeasuringKind`.
     """
 
     kind: ClassVar[str] = ""  # its name in the table
@@ -177,3 +178,9 @@ class Augment:
             raise TypeError(
                 f"the augmentation {cls.__name__} must have one of the methods `windows`, `colour` and `mix`"
             )
+
+    def check_size(self, size: int, at: str) -> None:
+        """Raise `UserError` if the kind cannot create views of this height and width.
+
+        `at` is the beginning of the options that set the kind's fields, such as "augment.crop.".
+        """

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from imclass.core.classes import imagenet_classes
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
@@ -30,8 +31,6 @@ from imclass.models.foreign.inputs import inputs_for, reverse_channels
 from imclass.models.foreign.matching import NATIVE_NAMING, TensorMatch, best_match, convert_tensors, meta_tensors
 from imclass.models.foreign.readers import NamedTensors, read_tensors
 from imclass.store.context import Context
-
-CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,11 @@ def convert(
     licence = options.licence or (record.licence if record else "")
     preprocess = replace(inputs.preprocess, channels="rgb")
     chosen = f"imported from {path.name} ({match.naming}'s names), SHA-256 {file_digest(path)}"
+    body = NetworkBody(network=network, row=to_json(match.row), preprocess=preprocess, standardise=inputs.standardise)
     header = ModelHeader(
         kind=NETWORK_KIND,
         classes=names,
-        body=to_json(NetworkBody(network=network, row=to_json(match.row), preprocess=preprocess)),
+        body=to_json(body),
         trained=Provenance(chosen=chosen),
         licence=licence,
     )
@@ -150,8 +150,3 @@ def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord
             "a JSON list or one name per line, in the order of the file's scores"
         )
     return tuple(classes)
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """Return the 1,000 classes of ILSVRC 2012 in standard order, each as its WordNet id, a space and its first word."""
-    return tuple(CLASSES_FILE.read_text().splitlines())
