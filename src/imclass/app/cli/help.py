@@ -128,7 +128,7 @@ def explain(verb: str, words: Sequence[str]) -> None:
 def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
     """Yield a line for each option that a recipe adds to those of `imclass train`."""
     context = context_of(arguments.common)
-    training, execution = base_configs(arguments, context)
+    training, execution = base_configs(arguments, context, {})
     tables = kind_tables(context)
     yield heading(f"fields of {training.recipe} with their values:")
     for value in (training, execution):

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import option_error, option_hints, parse
 from imclass.app.runs.elsewhere import check_fields
+from imclass.app.runs.make import make_training
 from imclass.core.codec import hints_of
 from imclass.core.config import Execution, Training
 from imclass.core.errors import UnknownKey, UserError
@@ -37,7 +39,8 @@ def read_train(words: Sequence[str]) -> TrainRequest:
     context = context_of(arguments.common)
     if arguments.recipe is None and arguments.config is None:
         check_fields(key for key in choices if key in ("recipe", "resume"))  # clearer than "RECIPE is missing"
-    training, execution = base_configs(arguments, context)
+    given = tuple(choices)
+    training, execution = base_configs(arguments, context, choices)
     from imclass.app.runs.configure import override_config  # here, because it imports torch
 
     changes = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
@@ -46,11 +49,14 @@ def read_train(words: Sequence[str]) -> TrainRequest:
         execution = override(execution, changes)
     except UnknownKey as error:
         raise option_error(error.key, [*error.known, *option_hints(TrainArguments), *hints_of(Execution)]) from None
-    return TrainRequest(training, execution, arguments, context, tuple(choices))
+    return TrainRequest(training, execution, arguments, context, given)
 
 
-def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training, Execution]:
-    """Return the configs to which the options are applied. They come from --config or, without it, from the recipe."""
+def base_configs(arguments: TrainArguments, context: Context, choices: dict[str, Any]) -> tuple[Training, Execution]:
+    """Return the configs to which the options are applied. They come from --config or, without it, from the recipe.
+
+    Options that are parameters of the recipe's function are passed to it, and removed from `choices`.
+    """
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
         from imclass.training.kinds import kind_tables
@@ -67,8 +73,4 @@ def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training,
         raise UserError(
             f"{arguments.recipe} is a folder, not a recipe; run imclass train folder --data {arguments.recipe}"
         )
-    config = recipes[arguments.recipe]()
-    if not isinstance(config, Training):
-        kind = type(config).__name__
-        raise UserError(f"the recipe {arguments.recipe!r} must return a Training, not {kind}; fix the recipe")
-    return config, Execution()
+    return make_training(recipes[arguments.recipe], arguments.recipe, choices), Execution()
