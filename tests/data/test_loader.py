@@ -22,6 +22,7 @@ from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
 from imclass.data.augment.area import Area
 from imclass.data.augment.colour import paint
+from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
 from imclass.data.augment.window import apply_windows, choose, render_view
@@ -37,6 +38,7 @@ FILL = torch.tensor([1, 2, 3], dtype=torch.uint8)
 SMALL = Preprocess(size=12, resize="squash")
 SHIFTS = (Flip(), Pad(pixels=2))
 PARTS = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=1))
+SCALES = (Crop(shorter=(12.0, 20.0)), Flip())
 Rules = tuple[Augment, ...]
 
 
@@ -123,7 +125,7 @@ def by_loop(
                 except BadImage:
                     continue
                 id = dataset.ids[i : i + 1]
-                windows = choose(np.array([image.shape[:2]]), rules, draws, id)
+                windows = choose(np.array([image.shape[:2]]), 12, rules, draws, id)
                 one = render_view(image, windows, SMALL).transpose(2, 0, 1)[None]
                 seen.append(paint(apply_windows(one, windows, FILL.numpy()), rules, draws, id))
                 kept.append(i)
@@ -132,7 +134,7 @@ def by_loop(
 
 
 @pytest.mark.parametrize(("parts", "pairs"), [(1, False), (3, False), (3, True)])
-@pytest.mark.parametrize("rules", [(), SHIFTS, PARTS, (*SHIFTS, Tint())])
+@pytest.mark.parametrize("rules", [(), SHIFTS, PARTS, SCALES, (*SHIFTS, Tint())])
 @pytest.mark.parametrize("kind", ["folder", "array"])
 def test_batches_equal_those_of_a_plain_loop(folder: Dataset, kind: str, rules: Rules, parts: int, pairs: bool) -> None:
     dataset = folder if kind == "folder" else array(49)
@@ -228,7 +230,7 @@ def test_an_array_of_the_networks_size_gives_the_same_bits_as_files(tmp_path: Pa
 
 
 @pytest.mark.parametrize("memory", [0, 2048])
-@pytest.mark.parametrize("rules", [SHIFTS, PARTS])
+@pytest.mark.parametrize("rules", [SHIFTS, PARTS, SCALES])
 def test_threads_do_not_change_a_bit(folder: Dataset, rules: Rules, memory: int) -> None:
     alone = list(loader(folder, rules, 0, memory).batches(1))
     for workers in (1, 2, 3):
@@ -245,7 +247,7 @@ def test_kept_images_and_decoding_again_give_the_same_bits(folder: Dataset) -> N
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("rules", [SHIFTS, PARTS])
+@pytest.mark.parametrize("rules", [SHIFTS, PARTS, SCALES])
 def test_an_epoch_resumed_at_any_batch_continues_with_the_same_bits(
     folder: Dataset, rules: Rules, workers: int
 ) -> None:

@@ -221,7 +221,7 @@ class Loader:
             positions = tickets % len(self.dataset)
             good = kept.views.good[positions]
             here, ids = positions[good], self.draw_ids(tickets[good])
-            windows = window.choose(kept.sizes[here], self.augment, draws, ids)
+            windows = window.choose(kept.sizes[here], self.preprocess.size, self.augment, draws, ids)
             images = window.apply_windows(kept.views.images[kept.rows[here]].transpose(0, 3, 1, 2), windows, fill)
             refused = {i: kept.views.refused[i % len(self.dataset)] for i in tickets[~good].tolist()}
             yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
@@ -254,7 +254,8 @@ class Loader:
         ids = self.draw_ids(np.array([ticket]))
 
         def view(image: Image) -> Image:
-            windows = window.choose(np.array([image.shape[:2]], np.int64), self.augment, draws, ids)
+            sizes = np.array([image.shape[:2]], np.int64)
+            windows = window.choose(sizes, self.preprocess.size, self.augment, draws, ids)
             one = window.render_view(image, windows, self.preprocess).transpose(2, 0, 1)[None]
             return colour.paint(window.apply_windows(one, windows, self.fill.numpy()), self.augment, draws, ids)[0]
 

@@ -27,7 +27,7 @@ from imclass.store.context import Context
 from imclass.training.norms import has_batch_norm
 
 # Options that belong to a stage. `in_stage` adds the stage's number to them.
-STAGE_OPTIONS = re.compile(r"--(?=(?:batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
+STAGE_OPTIONS = re.compile(r"--(?=(?:augment|batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
 SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
 
 
@@ -158,13 +158,14 @@ def plan(
                 linear_layer(outline.network.head, model.network)
             else:
                 check_batch(stage, model.network, pairs)
+            loader = loader_of(config, stage, model, preprocess, pairs, splits.train, execution)
         leg = Leg(
             number=number,
             name=stage.name or model.network,
             stage=stage,
             model=model,
             preprocess=preprocess,
-            loader=loader_of(config, stage, model, preprocess, pairs, splits.train, execution),
+            loader=loader,
             held_out=splits.held_out,
             score=score,
             context=context,
@@ -213,7 +214,12 @@ def loader_of(
     train: Dataset,
     execution: Execution,
 ) -> Loader:
-    """Return the loader of a stage's training images. Images are padded with the rounded mean colour."""
+    """Return the loader of a stage's training images. Images are padded with the rounded mean colour.
+
+    Raise `UserError` if an augmentation cannot create views of the preprocess's size.
+    """
+    for rule in stage.augment:
+        rule.check_size(preprocess.size, f"augment.{rule.kind}.")
     mean = model.mean * (preprocess.w_in if len(model.mean) == 1 else 1)
     return Loader(
         dataset=train,

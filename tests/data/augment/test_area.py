@@ -15,7 +15,7 @@ GOOGLENET = Area()
 
 def boxes(height: int, width: int, *rules: Area, ids: int = 200) -> np.ndarray:
     """Return left, top, right and bottom, with a row for each image."""
-    found = choose(np.full((ids, 2), (height, width)), rules, Draws(0), np.arange(ids)).boxes
+    found = choose(np.full((ids, 2), (height, width)), 8, rules, Draws(0), np.arange(ids)).boxes
     assert found is not None
     return found
 
@@ -37,10 +37,10 @@ def test_crops_respect_area_and_aspect_and_reach_every_edge() -> None:
 def test_a_crop_does_not_depend_on_the_other_images() -> None:
     rng = np.random.default_rng(0)
     sizes, ids = rng.integers(1, 500, (300, 2)), rng.integers(0, 2**62, 300)
-    whole = choose(sizes, (GOOGLENET,), Draws(4, 2), ids).boxes
+    whole = choose(sizes, 8, (GOOGLENET,), Draws(4, 2), ids).boxes
     assert whole is not None
     for i in range(0, 300, 7):
-        one = choose(sizes[i : i + 1], (GOOGLENET,), Draws(4, 2), ids[i : i + 1]).boxes
+        one = choose(sizes[i : i + 1], 8, (GOOGLENET,), Draws(4, 2), ids[i : i + 1]).boxes
         assert one is not None and np.array_equal(one[0], whole[i])
 
 
@@ -48,7 +48,7 @@ def test_a_crop_does_not_depend_on_the_other_images() -> None:
 def test_an_image_that_no_random_crop_fits_gives_its_centre(height: int, width: int) -> None:
     image, preprocess = np.zeros((height, width, 3), np.uint8), Preprocess(size=8, resize="squash")
     for id in range(30):
-        windows = choose(np.array([[height, width]]), (Area(area=(0.9, 1.0)),), Draws(0), np.array([id]))
+        windows = choose(np.array([[height, width]]), 8, (Area(area=(0.9, 1.0)),), Draws(0), np.array([id]))
         assert windows.boxes is not None
         left, top, right, bottom = windows.boxes[0]
         assert 0 <= left < right <= width and 0 <= top < bottom <= height

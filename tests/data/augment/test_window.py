@@ -35,7 +35,7 @@ def sizes(n: int) -> np.ndarray:
 
 
 def augment(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
-    return apply_windows(images, choose(sizes(len(ids)), rules, draws, ids), FILL[: images.shape[1]])
+    return apply_windows(images, choose(sizes(len(ids)), 12, rules, draws, ids), FILL[: images.shape[1]])
 
 
 def by_loop(images: np.ndarray, rules: tuple[Augment, ...], draws: Draws, ids: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_the_order_of_rules_changes_the_geometry_but_not_the_draws() -> None:
     ids = np.arange(200)
 
     def windows(*rules: Augment) -> Windows:
-        return choose(sizes(200), rules, Draws(3), ids)
+        return choose(sizes(200), 12, rules, Draws(3), ids)
 
     flip, pad, both, back = windows(Flip()), windows(Pad()), windows(Flip(), Pad()), windows(Pad(), Flip())
     assert np.array_equal(both.mirrored, flip.mirrored) and np.array_equal(back.mirrored, flip.mirrored)
@@ -94,10 +94,10 @@ def test_the_order_of_rules_changes_the_geometry_but_not_the_draws() -> None:
 
 def test_two_rules_of_a_kind_draw_independently() -> None:
     ids = np.arange(4000)
-    two = choose(sizes(4000), (Pad(pixels=1), Pad(pixels=1)), Draws(3), ids).top
+    two = choose(sizes(4000), 12, (Pad(pixels=1), Pad(pixels=1)), Draws(3), ids).top
     counts = np.bincount(two + 2, minlength=5) / 4000
     assert np.abs(counts - np.array([1, 2, 3, 2, 1]) / 9).max() < 0.03  # with the same draws: -2, 0 and 2 alone
-    assert 0.45 < choose(sizes(4000), (Flip(), Flip()), Draws(3), ids).mirrored.mean() < 0.55
+    assert 0.45 < choose(sizes(4000), 12, (Flip(), Flip()), Draws(3), ids).mirrored.mean() < 0.55
 
 
 def test_flips_have_their_probability_and_shifts_are_uniform() -> None:
@@ -115,7 +115,7 @@ def test_flips_have_their_probability_and_shifts_are_uniform() -> None:
 def test_a_window_may_leave_its_image() -> None:
     images, zeros = batch(5), np.zeros(5, np.int64)
     far = np.array([12, -12, 40, -(10**6), 11])
-    found = apply_windows(images, Windows(far, zeros, zeros.astype(bool)), FILL)
+    found = apply_windows(images, Windows(12, far, zeros, zeros.astype(bool)), FILL)
     assert (found[:4] == FILL[:, None, None]).all()
     assert np.array_equal(found[4, :, 0], images[4, :, 11]) and (found[4, :, 1:] == FILL[:, None, None]).all()
 
@@ -125,7 +125,7 @@ def test_without_boxes_a_view_is_the_evaluation_view() -> None:
     preprocess, one = Preprocess(size=16, scale=20), np.arange(1)
 
     def view(*rules: Augment) -> Any:
-        return render_view(image, choose(np.array([[40, 60]]), rules, Draws(0), one), preprocess)
+        return render_view(image, choose(np.array([[40, 60]]), 16, rules, Draws(0), one), preprocess)
 
     assert np.array_equal(view(Flip(), Pad()), preprocess(image))
     assert not np.array_equal(view(Area()), preprocess(image))
@@ -138,7 +138,7 @@ def test_a_view_equals_its_box_resized_by_pillow(colour: Any, channels: Any) -> 
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     preprocess = Preprocess(16, colour, scale=20, interpolation="bicubic", channels=channels)
     for id in range(20):
-        windows = choose(np.array([[40, 60]]), (Area(),), Draws(1, 2), np.array([id]))
+        windows = choose(np.array([[40, 60]]), 16, (Area(),), Draws(1, 2), np.array([id]))
         assert windows.boxes is not None
         whole = Pillow.fromarray(image).convert("L") if colour == "grey" else Pillow.fromarray(image)
         left, top, right, bottom = windows.boxes[0].tolist()

@@ -159,3 +159,9 @@ class Augment:
         """Raise `TypeError` if the class has both `windows` and `colour`, or neither."""
         if hasattr(cls, "windows") == hasattr(cls, "colour"):
             raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")
+
+    def check_size(self, size: int, at: str) -> None:  # noqa: B027
+        """Raise `UserError` if the kind cannot create views of this height and width.
+
+        `at` is the beginning of the options that set the kind's fields, such as "augment.crop.".
+        """

@@ -24,11 +24,13 @@ PixelArray: TypeAlias = UInt8[np.ndarray, "_ _ _"]
 class Windows:
     """The visible parts of N images.
 
-    `boxes` contains the part of each source image that is resized to the network's input size: left, top, right and
-    bottom, in pixels but not rounded. Without boxes, the default preprocessing creates the views. Each window has the
-    size of its view and begins at (top, left), which may lie outside the view. The windows for which `mirrored` is
-    true are flipped horizontally.
+    `size` is the height and width of the views in pixels, the network's input size. `boxes` contains the part of each
+    source image that is resized to this size: left, top, right and bottom, in pixels but not rounded. Without boxes,
+    the default preprocessing creates the views. Each window has the size of its view and begins at (top, left), which
+    may lie outside the view. The windows for which `mirrored` is true are flipped horizontally.
     """
+
+    size: int
 
     top: Int64[np.ndarray, "N"]
     left: Int64[np.ndarray, "N"]
@@ -67,11 +69,14 @@ def is_window_kind(rule: object) -> TypeGuard[WindowKind]:
 
 
 def choose(
-    sizes: Int64[np.ndarray, "N 2"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
+    sizes: Int64[np.ndarray, "N 2"], size: int, rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
 ) -> Windows:
-    """Apply the rules in order, and return the resulting windows for images of these heights and widths."""
+    """Apply the rules in order, and return the resulting windows for images of these heights and widths.
+
+    `size` is the height and width of the views.
+    """
     zeros = np.zeros(len(ids), np.int64)
-    windows = Windows(zeros, zeros, zeros.astype(bool))
+    windows = Windows(size, zeros, zeros, zeros.astype(bool))
     for rule, scoped in scope_draws(rules, draws):
         if is_window_kind(rule):
             windows = rule.windows(windows, sizes, scoped, ids)
@@ -91,7 +96,7 @@ def scope_draws(rules: Sequence[Augment], draws: Draws) -> Iterator[tuple[Augmen
 
 def has_source_boxes(rules: Sequence[Augment]) -> bool:
     """Return whether the rules choose parts of the source images. If so, views cannot be kept for the next epoch."""
-    return choose(np.ones((1, 2), np.int64), rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
+    return choose(np.ones((1, 2), np.int64), 1, rules, Draws(0), np.zeros(1, np.int64)).boxes is not None
 
 
 def render_view(image: PixelArray, windows: Windows, preprocess: Preprocess) -> PixelArray:
