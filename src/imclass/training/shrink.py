@@ -1,9 +1,9 @@
 """The rule by which a recipe for ImageNet is scaled down to a folder with a few thousand photos.
 
-Every ratio of the paper is kept, because all values of one kind are multiplied by the same factor:
+All values of one kind are multiplied by the same factor, so that the ratios of the paper are kept:
 - Lengths in pixels (the network's input, and the scales S and Q) by 1/4. So 224, 256, 384 and [256; 512] become 56, 64,
   96 and [64; 128]. If the network cannot be built for such small images, as AlexNet and GoogLeNet, the factor is 3/8.
-- Widths, hidden units, the cardinality of ResNeXt, and the images in a step by 1/8.
+- Widths, hidden units, the cardinality of ResNeXt, and the images in a step by 1/4.
 - Epochs, and all settings that count epochs, by 1/2.
 
 Rates, momentum, weight decay and dropout are not changed. The fraction of the images that is held out for validation,
@@ -19,7 +19,7 @@ from imclass.core.config import Augment, Model, Stage, Training, multiply_count
 from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
 
-WIDTH, BATCH, EPOCHS = 1 / 8, 1 / 8, 1 / 2  # factors
+WIDTH, BATCH, EPOCHS = 1 / 4, 1 / 4, 1 / 2  # factors
 EIGHTHS = range(2, 9)  # candidates for the factor of lengths, in eighths; the first one at which the network works
 VALIDATION = 0.1
 STD = (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
@@ -84,7 +84,7 @@ def shrink_model(model: Model, length: float) -> Model:
 
 
 def narrow(value: Any) -> Any:
-    """Return a width, or a tuple of widths, multiplied by the factor. A width below 8 is not changed."""
+    """Return a width, or a tuple of widths, multiplied by the factor. Numbers below 4 are not changed."""
     if isinstance(value, int):
         return multiply_count(value, WIDTH) if value >= 1 / WIDTH else value
     return tuple(map(narrow, value))
