@@ -110,6 +110,8 @@ class Provenance:
     `chosen_on` names the split whose measures decided between steps, if any. `recipe` is the resolved config. It is
     JSON because this package does not import the classes that the config contains.
     `solved` has an entry for each stage of kind `solve`, keyed by the name of its folder in `legs`, such as "01-probe".
+    `measured` contains the matrices that augmentations computed from the training images, keyed by kind. A run that
+    begins from the model uses them.
     """
 
     data: DataFacts | None = None
@@ -119,6 +121,7 @@ class Provenance:
     chosen_on: str = ""
     init: Ancestor | None = None
     solved: dict[str, SolvedStage] = field(default_factory=dict)
+    measured: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> RecipeNames:

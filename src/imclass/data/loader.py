@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 from imclass.core.config import Augment
@@ -24,7 +24,7 @@ from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
 from imclass.core.targets import StepTargets
-from imclass.data.augment import colour, window
+from imclass.data.augment import colour, measuring, window
 from imclass.data.balance import order_in_turns, repeat_ids
 from imclass.data.order import batch_count, cut_batches, divide_batch
 from imclass.data.threads import attempt, map_in_order
@@ -143,9 +143,24 @@ class Loader:
 
     def with_fill(self, fill: UInt8[Tensor, "C"]) -> "Loader":
         """Return a loader of the same images with another fill colour. The new loader shares the kept views."""
-        other = replace(self, fill=fill)
+        return self.share_kept(replace(self, fill=fill))
+
+    def with_measured(self, measured: Mapping[str, Float32[np.ndarray, "C C"]]) -> "Loader":
+        """Return a loader whose augmentations use numbers measured from the training images, keyed by kind.
+
+        The new loader shares the kept views.
+        """
+        return self.share_kept(replace(self, augment=measuring.with_measured(self.augment, measured)))
+
+    def share_kept(self, other: "Loader") -> "Loader":
+        """Return `other`, which also uses the kept views of this loader."""
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
         return other
+
+    def rgb_views(self) -> Iterator[UInt8[np.ndarray, "_ _ _ _"]]:
+        """Yield the arrays of `views` with the channels in the order RGB."""
+        step = -1 if self.preprocess.channels == "bgr" else 1
+        return (array[..., ::step] for array in self.views())
 
     def forget(self) -> None:
         """Discard the kept views. If views are needed later, the images are decoded again."""
@@ -224,7 +239,7 @@ class Loader:
             windows = window.choose(kept.sizes[here], self.preprocess.size, self.augment, draws, ids)
             images = window.apply_windows(kept.views.images[kept.rows[here]].transpose(0, 3, 1, 2), windows, fill)
             refused = {i: kept.views.refused[i % len(self.dataset)] for i in tickets[~good].tolist()}
-            yield Views(colour.paint(images, self.augment, draws, ids), good, refused)
+            yield Views(self.paint(images, draws, ids), good, refused)
 
     def from_workers(self, draws: Draws, shares: Sequence[PartTickets]) -> Generator[Views, None, None]:
         """Yield the augmented views of each batch, N C H W, decoded by threads up to two batches in advance."""
@@ -257,9 +272,15 @@ class Loader:
             sizes = np.array([image.shape[:2]], np.int64)
             windows = window.choose(sizes, self.preprocess.size, self.augment, draws, ids)
             one = window.render_view(image, windows, self.preprocess).transpose(2, 0, 1)[None]
-            return colour.paint(window.apply_windows(one, windows, self.fill.numpy()), self.augment, draws, ids)[0]
+            return self.paint(window.apply_windows(one, windows, self.fill.numpy()), draws, ids)[0]
 
         return attempt(self.dataset, view, ticket % len(self.dataset))
+
+    def paint(
+        self, views: UInt8[np.ndarray, "N C H W"], draws: Draws, ids: Int64[np.ndarray, "N"]
+    ) -> UInt8[np.ndarray, "N C H W"]:
+        """Return the views after changing their colours."""
+        return colour.paint(views, self.augment, draws, ids, self.preprocess.channels)
 
     def parts_of(self, views: Views, share: PartTickets) -> Mapping[int, Part]:
         """Divide the views of a batch into the batch's parts. The images of a part are a slice of `views.images`."""

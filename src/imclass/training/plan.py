@@ -2,13 +2,13 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8, UInt64
+from jaxtyping import Float, Float32, Float64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
@@ -68,6 +68,15 @@ class Leg:
     def with_mean(self, mean: Float[Tensor, "C H W"]) -> "Leg":
         """Return a copy of the leg that subtracts the mean image `mean` and pads with that image's mean colour."""
         return replace(self, mean=mean, loader=self.loader.with_fill(colour_of(mean.mean((1, 2)).tolist())))
+
+    def with_measured(self, measured: Mapping[str, Float32[np.ndarray, "C C"]]) -> "Leg":
+        """Return a copy of the leg whose augmentations use matrices measured from the training images, keyed by kind.
+
+        The model of the leg records them.
+        """
+        record = {kind: tuple(map(tuple, matrix.tolist())) for kind, matrix in measured.items()}
+        trained = replace(self.trained, measured=record)
+        return replace(self, trained=trained, loader=self.loader.with_measured(measured))
 
     @property
     def folder(self) -> str:

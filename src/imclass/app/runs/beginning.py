@@ -1,8 +1,6 @@
 """Initialisation of a run from the model given by `init`: its network, preprocessing and weights."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +8,11 @@ from jaxtyping import UInt64
 from torch import Tensor
 
 from imclass.app.load import load_network, normal_spelling
-from imclass.core.codec import to_json
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
 from imclass.core.text import list_names
-from imclass.data.facts import mean_colour, mean_image
 from imclass.data.sets.cifar import CIFAR10
 from imclass.models.beginning import BeginMode, Beginning, begin, shortlist
 from imclass.models.classifier import NetworkClassifier, create, default_preprocess, networks
@@ -47,6 +43,11 @@ class InitModel:
         """Return the mean image that the model subtracts, or None if it does not subtract one."""
         mean = self.classifier.network.mean
         return mean if mean.shape[-1] > 1 else None
+
+    @property
+    def measured(self) -> dict[str, tuple[tuple[float, ...], ...]]:
+        """Return the matrices that augmentations computed from the model's training images, keyed by kind."""
+        return self.classifier.trained.measured if self.classifier.trained else {}
 
     @property
     def ancestor(self) -> Ancestor:
@@ -226,39 +227,3 @@ def contents_with(train: Dataset, source: InitModel | None, how: BeginMode) -> U
     """
     before = source.classifier.trained_on if source is not None and how != "fresh" else None
     return train.contents() if before is None else np.union1d(train.contents(), before)
-
-
-def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]:
-    """Return the means that the legs subtract from images, keyed by `mean_name`.
-
-    If the source has a mean image of the right shape, that image is used, and no new one is computed.
-    """
-    facts: dict[str, Tensor] = {}
-    given = source.mean_image if source is not None else None
-    for leg in legs:
-        name, shape = mean_name(leg), (leg.preprocess.w_in, leg.preprocess.size, leg.preprocess.size)
-        if not name or name in facts:
-            continue
-        if leg.model.mean_colour:
-            facts[name] = mean_colour(leg.loader.views())
-        else:
-            fits = given is not None and given.shape == shape
-            facts[name] = given if given is not None and fits else mean_image(leg.loader.views())
-    return facts
-
-
-def with_means(legs: Sequence[Leg], facts: Mapping[str, Tensor]) -> tuple[Leg, ...]:
-    """Return the legs, each with the mean that it subtracts from images and uses as padding."""
-    return tuple(leg.with_mean(facts[name]) if (name := mean_name(leg)) else leg for leg in legs)
-
-
-def mean_name(leg: Leg) -> str:
-    """Return the name of a leg's mean in the file of facts, or "" if the leg does not compute a mean.
-
-    Legs with the same kind of mean and the same `preprocess` share a name.
-    """
-    kind = "mean_image" if leg.model.mean_image else "mean_colour" if leg.model.mean_colour else ""
-    if not kind:
-        return ""
-    record = json.dumps(to_json(leg.preprocess), sort_keys=True)
-    return f"{kind}.{hashlib.sha256(record.encode()).hexdigest()[:8]}"

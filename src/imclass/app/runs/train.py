@@ -13,13 +13,12 @@ from imclass.app.runs.beginning import (
     begin_first,
     classes_to_grow,
     contents_with,
-    facts_of,
     open_init,
-    with_means,
 )
 from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.estimate import Estimate, estimate_run
+from imclass.app.runs.facts import facts_of, with_facts, with_placeholders
 from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
@@ -142,10 +141,10 @@ def prepare(
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:
-        legs, init_notes = begin_first(legs, source, data.unseen)
+        legs, init_notes = begin_first(with_placeholders(legs), source, data.unseen)
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
-        legs, init_notes = begin_first(with_means(legs, facts), source, data.unseen)
+        legs, init_notes = begin_first(with_facts(legs, facts), source, data.unseen)
         measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
         run.begin(begun, measured.runtime, facts, measured.resolved)
     legs = with_epochs(legs, measured.resolved)

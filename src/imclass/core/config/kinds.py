@@ -150,7 +150,8 @@ class Augment:
 
     Each kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
     reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
-    image at the network's input size (`imclass.data.augment.colour.ColourKind`).
+    image at the network's input size (`imclass.data.augment.colour.ColourKind`). A kind that depends on the training
+    images also has the methods of `imclass.data.augment.measuring.MeasuringKind`.
     """
 
     kind: ClassVar[str] = ""  # its name in the table

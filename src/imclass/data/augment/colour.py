@@ -1,10 +1,11 @@
 """Colour augmentation, which changes the pixels of one view at a time."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, TypeGuard
+from typing import ClassVar, Literal, Protocol, TypeGuard
 
 import numpy as np
 from jaxtyping import Int64, UInt8
+from PIL import Image as Picture
 
 from imclass.core.config import Augment
 from imclass.core.errors import UserError
@@ -18,7 +19,10 @@ class ColourKind(Protocol):
     kind: ClassVar[str]
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return `view` with changed colours. It has the network's input size and may be modified."""
+        """Return `view` with changed colours.
+
+        It has the network's input size, and its channels are in the order RGB. It may be modified.
+        """
         ...
 
 
@@ -28,16 +32,24 @@ def is_colour_kind(rule: object) -> TypeGuard[ColourKind]:
 
 
 def paint(
-    views: UInt8[np.ndarray, "N C H W"], rules: Sequence[Augment], draws: Draws, ids: Int64[np.ndarray, "N"]
+    views: UInt8[np.ndarray, "N C H W"],
+    rules: Sequence[Augment],
+    draws: Draws,
+    ids: Int64[np.ndarray, "N"],
+    channels: Literal["rgb", "bgr"] = "rgb",
 ) -> UInt8[np.ndarray, "N C H W"]:
-    """Return the views after applying the colour rules in order. If there are none, return `views` itself."""
+    """Return the views after applying the colour rules in order. If there are none, return `views` itself.
+
+    `channels` is the order of the channels in the views.
+    """
     if not any(map(is_colour_kind, rules)):
         return views
     painters = [(rule, scoped) for rule, scoped in scope_draws(rules, draws) if is_colour_kind(rule)]
     painted = np.empty_like(views)
+    step = -1 if channels == "bgr" else 1
     for k, id in enumerate(ids.tolist()):
         # Every view is copied to the same memory order, because sums over pixels depend on that order.
-        view = np.array(views[k].transpose(1, 2, 0), order="C")
+        view = np.array(views[k, ::step].transpose(1, 2, 0), order="C")
         for rule, scoped in painters:
             changed = rule.colour(view, scoped, id)
             if changed.shape != view.shape or changed.dtype != np.uint8:
@@ -46,5 +58,16 @@ def paint(
                     f"shape {changed.shape} and type {changed.dtype}; its `colour` method must keep both"
                 )
             view = changed
-        painted[k] = view.transpose(2, 0, 1)
+        painted[k, ::step] = view.transpose(2, 0, 1)
     return painted
+
+
+def picture_of(view: PixelArray) -> Picture.Image:
+    """Return a view as a picture of Pillow, in RGB or grey."""
+    return Picture.fromarray(view[:, :, 0] if view.shape[2] == 1 else view)
+
+
+def pixels_of(picture: Picture.Image) -> PixelArray:
+    """Return the pixels of a picture in RGB or grey, H W C. They may be modified, as the next rule expects."""
+    pixels = np.array(picture)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels

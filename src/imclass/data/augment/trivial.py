@@ -1,0 +1,71 @@
+"""One random operation of random strength for each image."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from imclass.core.config import Augment
+from imclass.core.randomness import Draws
+from imclass.data.augment.colour import picture_of, pixels_of
+from imclass.data.augment.window import PixelArray
+
+STRONGEST = 30  # strengths are the whole numbers from 0 to 30
+Picture: TypeAlias = Image.Image
+Operation: TypeAlias = Callable[[Picture, int, int], Picture]  # a picture, its strength, and a sign, which is 1 or -1
+
+
+def affine(picture: Picture, *coefficients: float) -> Picture:
+    """Return the picture after an affine transform with nearest pixels. Pixels from outside are black.
+
+    The pixel at (x, y) is taken from (a x + b y + c, d x + e y + f), where the coefficients are a, b, c, d, e, f.
+    """
+    return picture.transform(picture.size, Image.Transform.AFFINE, coefficients)
+
+
+def enhance(enhancer: type[Any]) -> Operation:
+    """Return the operation of one of Pillow's enhancers. Its factor is 0.01 to 2, and 1 leaves a picture unchanged."""
+    return lambda picture, strength, _: enhancer(picture).enhance(0.01 + 1.99 * strength / STRONGEST)
+
+
+# "Wide" in table 1 of the paper. Whole numbers are rounded down, as in the authors' code.
+OPERATIONS: Mapping[str, Operation] = {
+    "identity": lambda picture, strength, sign: picture,
+    "auto-contrast": lambda picture, strength, sign: ImageOps.autocontrast(picture),
+    "equalise": lambda picture, strength, sign: ImageOps.equalize(picture),
+    "rotate": lambda picture, strength, sign: picture.rotate(sign * (135 * strength // STRONGEST)),
+    "solarise": lambda picture, strength, sign: ImageOps.solarize(picture, 256 - 256 * strength // STRONGEST),
+    "colour": enhance(ImageEnhance.Color),
+    "posterise": lambda picture, strength, sign: ImageOps.posterize(picture, 8 - 6 * strength // STRONGEST),
+    "contrast": enhance(ImageEnhance.Contrast),
+    "brightness": enhance(ImageEnhance.Brightness),
+    "sharpness": enhance(ImageEnhance.Sharpness),
+    "shear-x": lambda picture, strength, sign: affine(picture, 1, sign * 0.99 * strength / STRONGEST, 0, 0, 1, 0),
+    "shear-y": lambda picture, strength, sign: affine(picture, 1, 0, 0, sign * 0.99 * strength / STRONGEST, 1, 0),
+    "translate-x": lambda picture, strength, sign: affine(picture, 1, 0, sign * (32 * strength // STRONGEST), 0, 1, 0),
+    "translate-y": lambda picture, strength, sign: affine(picture, 1, 0, 0, 0, 1, sign * (32 * strength // STRONGEST)),
+}
+
+
+@dataclass(frozen=True)
+class Trivial(Augment):
+    """TrivialAugment with its wide set of operations (Müller and Hutter, ICCV 2021, section 3 and table 1).
+
+    Each view is changed by one operation. The operation and its strength are drawn uniformly, and so is the direction
+    of a rotation, shear or translation.
+    """
+
+    kind: ClassVar[str] = "trivial"
+
+    def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
+        """Return the view after a random operation."""
+        operation, strength, sign = (
+            int(draws.uniform(np.array([id]), stream).item() * count)
+            for stream, count in (("operation", len(OPERATIONS)), ("strength", STRONGEST + 1), ("sign", 2))
+        )
+        return pixels_of([*OPERATIONS.values()][operation](picture_of(view), strength, 1 - 2 * sign))
+
+
+AUGMENTS = {"trivial": Trivial}
