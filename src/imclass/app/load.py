@@ -127,10 +127,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def model_in_checkpoint(saved: Checkpoint) -> PackedModel:
-    """Return the model in a checkpoint."""
+    """Return the model in a checkpoint, with the averaged weights if there is an average."""
     if "model" not in saved.record:
         raise UserError(f"the checkpoint {saved.path} does not record its network; resume the run instead")
-    weights = without_prefix(saved.tensors, checkpoint.MODEL_PREFIX)
+    average = without_prefix(saved.tensors, checkpoint.AVERAGE_PREFIX)
+    weights = average or without_prefix(saved.tensors, checkpoint.MODEL_PREFIX)
     return PackedModel(saved.path / checkpoint.TENSORS_FILE, weights, header_of(saved.record["model"], saved.path))
 
 

@@ -155,10 +155,13 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
         record[entry] = value
         return
     kind = without_none(kind)
-    chosen = class_of(kind, record, key, kinds)
-    if name == "kind" and tag_of(chosen) and not rest:
+    if name == "kind" and kind in kinds and not rest:
         replace_kind(kind, record, convert_value(str, value, key), kinds)
         return
+    if kind in kinds and not record:
+        field = option_of(key.removesuffix(".".join(names)) + "kind")
+        raise UserError(f"{option_of(key)} needs {field} as well; choose one of: {known_kinds(kind, kinds)}")
+    chosen = class_of(kind, record, key, kinds)
     hints = hints_of(chosen)
     if name not in hints:
         raise unknown_field_error(kind, chosen, key, name, kinds)
@@ -225,14 +228,14 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
     return entries
 
 
-def known_kinds(item: Any, kinds: Kinds) -> str:
+def known_kinds(union: Any, kinds: Kinds) -> str:
     """Return the names of all kinds of a union, separated by commas."""
-    return ", ".join(sorted(kinds[item].entries))
+    return ", ".join(sorted(kinds[union].entries))
 
 
 def replace_kind(kind: Any, record: dict[str, Any], name: str, kinds: Kinds) -> None:
     """Set the kind of a record to `name`. If the kind changes, remove all other fields."""
-    if record["kind"] != name:
+    if record.get("kind") != name:
         class_of(kind, {"kind": name}, "", kinds)
         record.clear()
         record["kind"] = name

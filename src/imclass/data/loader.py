@@ -23,8 +23,8 @@ from imclass.core.contracts import Dataset, Image, Refused
 from imclass.core.errors import BadImage
 from imclass.core.preprocess import Preprocess
 from imclass.core.randomness import Draws
-from imclass.core.targets import StepTargets
-from imclass.data.augment import colour, measuring, window
+from imclass.core.targets import Soft, StepTargets, labels_of
+from imclass.data.augment import colour, measuring, mixing, window
 from imclass.data.balance import order_in_turns, repeat_ids
 from imclass.data.order import batch_count, cut_batches, divide_batch
 from imclass.data.threads import attempt, map_in_order
@@ -40,8 +40,8 @@ PartTickets: TypeAlias = Mapping[int, Tickets]  # the parts of a batch that one 
 class Part:
     """A logical part of a batch, possibly empty. Batch norm computes its statistics over one part."""
 
-    images: UInt8[Tensor, "N C H W"]
-    targets: StepTargets
+    images: UInt8[Tensor, "N C H W"] | Float32[Tensor, "N C H W"]  # blended images are floats in [0, 1]
+    targets: StepTargets  # `Soft` if images are mixed
     ids: Int64[np.ndarray, "N"]
     positions: Int64[np.ndarray, "N"]  # in the data set
     refused: tuple[Refused, ...] = ()  # images left out of the part
@@ -210,7 +210,7 @@ class Loader:
         with contextlib.closing(views):
             for cut, share in zip(cuts, shares, strict=True):
                 began = time.perf_counter()
-                parts = self.parts_of(next(views), share)
+                parts = self.parts_of(next(views), share, draws)
                 yield Batch(parts, len(cut), time.perf_counter() - began)
 
     def tickets(self, draws: Draws) -> Tickets:
@@ -282,17 +282,20 @@ class Loader:
         """Return the views after changing their colours."""
         return colour.paint(views, self.augment, draws, ids, self.preprocess.channels)
 
-    def parts_of(self, views: Views, share: PartTickets) -> Mapping[int, Part]:
-        """Divide the views of a batch into the batch's parts. The images of a part are a slice of `views.images`."""
-        images = torch.from_numpy(views.images)
+    def parts_of(self, views: Views, share: PartTickets, draws: Draws) -> Mapping[int, Part]:
+        """Divide the views of a batch into the batch's parts, and mix the images of each part if a rule does so.
+
+        If no rule does, the images of a part are a slice of `views.images`.
+        """
         parts: dict[int, Part] = {}
         start = at = 0  # the part's first row in `images`, and its first position in the batch
         for number, tickets in share.items():
             good = views.good[at : at + len(tickets)]
             here = tickets[good] % len(self.dataset)
+            images, targets = self.mix(views.images[start : start + len(here)], tickets[good], draws)
             parts[number] = Part(
-                images=images[start : start + len(here)],
-                targets=self.dataset.targets[here],
+                images=torch.from_numpy(images),
+                targets=targets,
                 ids=self.dataset.ids[here],
                 positions=here,
                 refused=tuple(views.refused[i] for i in tickets[~good].tolist()),
@@ -300,6 +303,18 @@ class Loader:
             start += len(here)
             at += len(tickets)
         return parts
+
+    def mix(
+        self, images: UInt8[np.ndarray, "N C H W"], tickets: Tickets, draws: Draws
+    ) -> tuple[mixing.PartImages, StepTargets]:
+        """Return a part's images and targets, after mixing if a rule does so."""
+        targets = self.dataset.targets[tickets % len(self.dataset)]
+        if not any(map(mixing.is_mix_kind, self.augment)):
+            return images, targets
+        rows = np.zeros((len(tickets), len(self.dataset.classes)), np.float32)
+        rows[np.arange(len(tickets)), labels_of(targets, "mixing images")] = 1
+        mixed, rows = mixing.mix_part(images, rows, self.augment, draws, self.draw_ids(tickets))
+        return mixed, Soft(rows)
 
 
 def all_tickets(share: PartTickets) -> Tickets:

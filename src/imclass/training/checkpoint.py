@@ -22,6 +22,7 @@ from imclass.core.files import sync_folder
 
 CHECKPOINT_FORMAT = 2
 MODEL_PREFIX = "model."  # before the names of the network's tensors
+AVERAGE_PREFIX = "average."  # before the names of the averaged tensors
 TENSORS_FILE, RECORD_FILE, MANIFEST_FILE = "tensors.safetensors", "state.json", "manifest.json"
 
 

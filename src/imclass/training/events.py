@@ -35,7 +35,7 @@ class StepEnd:
     """The end of a step that learned from `images` images. Losses are means over these images, in nats."""
 
     at: RunPosition
-    main: float  # the loss of the main scores, comparable with the loss on held-out images
+    main: float  # the loss of the main scores, comparable with that on held-out images unless targets are softened
     total: float  # the loss to minimise, which includes the weighted losses of auxiliary heads
     correct: int
     images: int
@@ -76,6 +76,7 @@ class Evaluated:
     result: Evaluation
     split: str
     best: bool = False
+    averaged: bool = False  # whether the weights that were scored are an average of the weights in training
 
 
 @dataclass(frozen=True)

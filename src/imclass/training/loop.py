@@ -1,9 +1,11 @@
 """Training as an iterator of events, for progress displays, logs, plots and users' own programs."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
-from imclass.core.contracts import Evaluation
+from imclass.core.contracts import Evaluation, Watch
 from imclass.core.errors import Interrupted
 from imclass.data.loader import Batch
 from imclass.training.events import EpochStart, Evaluated, Event, NonFinite, StepEnd
@@ -12,6 +14,8 @@ from imclass.training.parallel import Group
 from imclass.training.plan import Leg
 from imclass.training.solve import solve
 from imclass.training.state import State
+
+T = TypeVar("T")
 
 
 def train(state: State, legs: Sequence[Leg], group: Group, keeper: Keeper) -> Iterator[Event]:
@@ -79,9 +83,11 @@ def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> St
     gradients = group.combine(mine)
     problem = state.step(gradients, rate)
     state.count(gradients, 0 if problem else images, group.total(len(batch.refused)))
+    if problem and leg.skip_nonfinite:
+        state.rewind(before)
+    if not problem or leg.skip_nonfinite:
+        state.update_average(leg)
     if problem:
-        if leg.skip_nonfinite:
-            state.rewind(before)
         return NonFinite(state.at, problem, leg.names(batch.parts.values()), "skip" if leg.skip_nonfinite else "stop")
     main, total, correct = (gradients.main, gradients.total, gradients.correct) if gradients else (0.0, 0.0, 0)
     seconds = time.monotonic() - began
@@ -92,14 +98,20 @@ def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -
     """Score the watched splits.
 
     If a stop is requested while a split is being scored, the scores of that split are discarded and the state is saved.
+    The same applies to the statistics of the average's batch norms, which are measured before.
     """
+    if not measure_norms(leg, state, group, keeper):
+        keeper.stopped = True
+        yield keeper.save(leg, state)
+        return
     for split in leg.watched_splits:
         result = score_split(leg, state, split, group, keeper)
         if result is None:
             keeper.stopped = True
             yield keeper.save(leg, state)
             return
-        yield Evaluated(state.at, result, split, best=state.record_result(split, result))
+        best, averaged = state.record_result(split, result), state.average is not None
+        yield Evaluated(state.at, result, split, best=best, averaged=averaged)
 
 
 def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
@@ -115,11 +127,27 @@ def conclude(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[E
                 keeper.stopped = True
                 return
             state.record_result(split, result)
-            yield Evaluated(state.at, result, split)
+            yield Evaluated(state.at, result, split, averaged=state.averaged)
+
+
+def measure_norms(leg: Leg, state: State, group: Group, keeper: Keeper) -> bool:
+    """Measure the average's statistics of batch norms if its kind requires it. Return False if a stop was requested."""
+    if state.average is None or not leg.measures_norms:
+        return True
+    work = partial(state.average.measure_norms, leg, state.at.epoch, group)
+    return unless_stopped(work, group, keeper) is not None
 
 
 def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
     """Return the scores of a split, or `None` if a stop was requested before they were complete."""
+    try:
+        return unless_stopped(partial(leg.score, state.scored, split), group, keeper)
+    finally:
+        state.learner.layers.train()  # scoring leaves the network in evaluation mode
+
+
+def unless_stopped(work: Callable[[Watch], T], group: Group, keeper: Keeper) -> T | None:
+    """Return the result of `work`, or `None` if a stop was requested before it was complete."""
     stop = Interrupted()
 
     def watch() -> None:
@@ -128,10 +156,8 @@ def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper
             raise stop
 
     try:
-        return leg.score(state.learner.classifier, split, watch)
+        return work(watch)
     except Interrupted as interrupted:
         if interrupted is not stop:  # it comes from a second signal, which asks to stop without saving
             raise
         return None
-    finally:
-        state.learner.layers.train()  # scoring leaves the network in evaluation mode

@@ -67,3 +67,13 @@ def move_statistics(layers: Sequence[_BatchNorm], means: Sequence[Tensor]) -> No
             for buffer in (layer.running_mean, layer.running_var):
                 if buffer is not None:
                     buffer.mul_(1 - momentum).add_(next(values), alpha=momentum)
+
+
+def set_statistics(layers: Sequence[_BatchNorm], values: Sequence[Tensor]) -> None:
+    """Set the running means and variances. `values` contains them in the order in which `moments` returns them."""
+    remaining = iter(values)
+    with torch.no_grad():
+        for layer in layers:
+            for buffer in (layer.running_mean, layer.running_var):
+                if buffer is not None:
+                    buffer.copy_(next(remaining))

@@ -33,7 +33,7 @@ class Gradients:
 
     values: list[Tensor | None]  # of each trainable parameter
     moments: list[Tensor]  # of batch norms, weighted by image count; empty in a step of one part
-    main: float  # the loss of the main scores, comparable with the loss on held-out images
+    main: float  # the loss of the main scores
     total: float  # the loss to minimise, which includes auxiliary heads
     correct: int
 

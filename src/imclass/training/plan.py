@@ -94,6 +94,11 @@ class Leg:
         return self.batches * self.stage.epochs
 
     @property
+    def measures_norms(self) -> bool:
+        """Return whether a pass over the training images measures batch norms before averaged weights are scored."""
+        return self.pairs and self.stage.average is not None and self.stage.average.remeasures
+
+    @property
     def watched_splits(self) -> tuple[str, ...]:
         """Return the splits to score after each epoch.
 

@@ -19,10 +19,12 @@ from imclass.core.text import MAIN_MEASURES, measure_title
 from imclass.data.subset import VALIDATION
 from imclass.models.arithmetic.precision import set_memory_format
 from imclass.models.beginning import begin
+from imclass.models.classifier import NetworkClassifier
 from imclass.models.rates import layer_rates
 from imclass.models.thresholds import fit_thresholds
 from imclass.training import norms, optimiser_state
-from imclass.training.checkpoint import MODEL_PREFIX, Checkpoint
+from imclass.training.averaging import AveragedWeights
+from imclass.training.checkpoint import AVERAGE_PREFIX, MODEL_PREFIX, Checkpoint
 from imclass.training.events import EpochEnd, RunPosition, summarise_evaluation
 from imclass.training.finite import are_finite, first_nonfinite, gradients_of
 from imclass.training.objective import Gradients, Learner
@@ -43,7 +45,9 @@ class State:
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EPOCH_SUMS, 0.0))
     history: list[float] = field(default_factory=list)  # the leg's main measure on validation, for each epoch
     errors: list[float] = field(default_factory=list)  # the leg's training error, for each epoch
-    best: dict[str, Tensor] = field(default_factory=dict)  # the network's tensors when validation was best
+    average: AveragedWeights | None = None  # of the current leg, once it has begun
+    best: dict[str, Tensor] = field(default_factory=dict)  # the scored network's tensors when validation was best
+    averaged: bool = False  # whether the weights to keep are an average
     best_main: float = -1.0  # the best main measure on validation
     main: str = ""  # the name of that measure
     thresholds: tuple[float, ...] = ()  # for each class if images may have several; fitted when validation was best
@@ -90,6 +94,7 @@ class State:
         )
         self.first = self.at
         self.history, self.errors = [], []
+        self.average, self.averaged = None, False
         self.best, self.best_main, self.thresholds = {}, -1.0, ()
         self.metrics = {}
         self.totals = dict.fromkeys(EPOCH_SUMS, 0.0)
@@ -98,8 +103,13 @@ class State:
             self.checkpoint = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of the model, optimiser and best model, named "model.*", "optimiser.*" and "best.*"."""
-        return self.live_tensors() | {f"best.{name}": tensor for name, tensor in self.best.items()}
+        """Return the tensors of the model and the optimiser, and those of the average and the best model if they exist.
+
+        The names begin with "model.", "optimiser.", "average." and "best.".
+        """
+        average = self.average.tensors if self.average else {}
+        kept = {f"{AVERAGE_PREFIX}{name}": tensor for name, tensor in average.items()}
+        return self.live_tensors() | kept | {f"best.{name}": tensor for name, tensor in self.best.items()}
 
     def live_tensors(self) -> dict[str, Tensor]:
         """Return all tensors that a step changes."""
@@ -114,6 +124,7 @@ class State:
             "totals": self.totals,
             "history": self.history,
             "errors": self.errors,
+            "averaged": self.averaged,
             "best_main": self.best_main,
             "main": self.main,
             "thresholds": list(self.thresholds),
@@ -131,10 +142,13 @@ class State:
         self.metrics = dict(record["metrics"])
         self.solved = {folder: from_json(SolvedStage, solved) for folder, solved in record["solved"].items()}
         self.history, self.errors = list(record["history"]), list(record["errors"])
-        self.best_main, self.main = record["best_main"], record["main"]
+        self.averaged, self.best_main, self.main = (record[k] for k in ("averaged", "best_main", "main"))
         self.thresholds = tuple(record["thresholds"])
         self.best = without_prefix(checkpoint.tensors, "best.")
         self.rewind(checkpoint.tensors)
+        if average := without_prefix(checkpoint.tensors, AVERAGE_PREFIX):
+            self.average = AveragedWeights(self.learner)
+            self.average.restore(average)
 
     def rewind(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore the model and the optimiser from copies of the tensors returned by `live_tensors`."""
@@ -186,6 +200,21 @@ class State:
             for key, value in {**sums, "images": images}.items():
                 self.totals[key] += value
 
+    def update_average(self, leg: Leg) -> None:
+        """Move the average of the weights, if the leg has one, after a step. A step that was skipped counts as well."""
+        if leg.stage.average is None:
+            return
+        weight = leg.stage.average.weight_after(self.at.step - self.first.step, leg.steps, leg.batches)
+        if weight and self.average is None:
+            self.average = AveragedWeights(self.learner)
+        elif weight and self.average is not None:
+            self.average.move(weight)
+
+    @property
+    def scored(self) -> NetworkClassifier:
+        """Return the classifier to score: with the averaged weights, or the current ones before there is an average."""
+        return self.average.classifier if self.average else self.learner.classifier
+
     def record_result(self, split: str, result: Evaluation) -> bool:
         """Record the result of a split. Return whether it is the best result on validation so far."""
         if split != VALIDATION:
@@ -199,7 +228,8 @@ class State:
             self.best_main = value
             self.thresholds = fit_thresholds(result.scores, targets.numpy()) if isinstance(targets, AnyOf) else ()
             self.metrics[split] = summarise_evaluation(result)
-            self.best = {k: v.detach().cpu().clone() for k, v in self.learner.network.state_dict().items()}
+            self.best = {k: v.detach().cpu().clone() for k, v in self.scored.network.state_dict().items()}
+            self.averaged = self.average is not None
         return better
 
     def next_epoch(self, counted: str) -> EpochEnd:
@@ -224,8 +254,13 @@ class State:
     def choose(self) -> None:
         """Load the weights to keep, with their thresholds.
 
-        These are the best weights on validation. If none are recorded, the last weights are kept.
+        These are the best weights on validation. If none are recorded, the last weights are kept. Averaged weights take
+        the place of the weights in training.
         """
+        if not self.best and self.average:
+            self.averaged = True
+            self.learner.network.load_state_dict(self.average.tensors)
+        self.average = None
         if self.best:
             self.learner.network.load_state_dict(self.best)
             classifier = replace(self.learner.classifier, thresholds=self.thresholds)
@@ -238,8 +273,9 @@ class State:
 
     def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""
+        average = f", {leg.stage.average.kind} average" if leg.stage.average and self.averaged else ""
         if not self.best:
-            return "last step"
+            return f"last step{average}"
         epoch = self.history.index(self.best_main) + (0 if leg.stage.keep_start else 1)
         best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"
-        return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}"
+        return f"{best} on validation ({100 * self.best_main:.2f}%), {leg.describe_epoch(epoch)}{average}"

@@ -27,6 +27,7 @@ MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
     "--costs.CLASS FACTOR": "loss factor for the images of a class; above 1, mistakes on them cost more",
+    "--average.kind KIND": "score and keep an average of the weights: ema, polyak or swa",
     "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
 }
 

@@ -144,12 +144,13 @@ def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -
     kept = images * int(np.prod(leg.loader.shape)) if leg.loader.in_memory and not solves else 0
     model = tensor_bytes(state.learner.network.state_dict())
     seconds = parts * computing.constant + batch * computing.slope
+    average = model if leg.stage.average is not None and state.average is None else 0  # not measured yet
     return LegCost(
         opening=opening,
         step=combine_seconds(leg, batch * loading / sizes[-1], seconds, used),
         scoring=scoring,
-        memory=max(peak, round(memory.at(-(-batch // parts))) + kept),
-        checkpoint=tensor_bytes(state.tensors()) + (model if VALIDATION in leg.held_out else 0),
+        memory=max(peak, round(memory.at(-(-batch // parts))) + kept) + average,
+        checkpoint=tensor_bytes(state.tensors()) + average + (model if VALIDATION in leg.held_out else 0),
         model=model,
     )
 
@@ -207,7 +208,7 @@ def estimate_stage(leg: Leg, cost: LegCost | None, job: "Job") -> StageEstimate:
     epochs, features = leg.stage.epochs, images if solves else 0
     if cost is None:
         return StageEstimate(leg.name, epochs, leg.steps, features, None)
-    epoch = leg.batches * cost.step + watched * cost.scoring
+    epoch = leg.batches * cost.step + (watched + (images if leg.measures_norms else 0)) * cost.scoring
     if leg.stage.minutes and epochs_key(leg) not in job.resolved:
         epochs = epochs_within(60 * leg.stage.minutes - cost.opening, epoch)
     scored = sum(sizes.values()) - watched + (watched if leg.stage.keep_start else 0)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imclass.app.runs.objectives import settle_objectives
 from imclass.core.classes import class_key
 from imclass.core.config import (
     Augment,
-    BinaryCrossEntropy,
-    CrossEntropy,
+    Average,
     Model,
     Objective,
     Optimiser,
@@ -162,34 +162,13 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
     return replace(config, stages=tuple(stages)), tuple(notes)
 
 
-def settle_objectives(config: Training, train: Dataset, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
-    """Return the config with the cross-entropy that matches the images' labels, and a note about the change.
-
-    If images may have several labels, a recipe's softmax cross-entropy is replaced by binary cross-entropy, and vice
-    versa. Raise `UserError` for any other unsuitable objective, and for an unsuitable cross-entropy chosen by the user.
-    """
-    stages, changed, link = list(config.stages), False, train.targets.link
-    plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
-    labels = "may have several labels" if link == "sigmoid" else "have one label each"
-    for i, stage in enumerate(config.stages):
-        if stage.objective.link == link:
-            continue
-        keys = {"objective.kind", "objective", f"stages.{i}.objective.kind", f"stages.{i}.objective", "stages"}
-        if keys & set(given) or stage.objective not in plain.values():
-            problem = f"--objective.kind {stage.objective.kind} does not suit the images of {config.data}"
-            raise UserError(f"{problem}, which {labels}; use --objective.kind {plain[link].kind}")
-        stages[i] = replace(stage, objective=plain[link])
-        changed = True
-    note = f"the images of {config.data} {labels}, so {plain[link].kind} is minimised"
-    return replace(config, stages=tuple(stages)), (note,) if changed else ()
-
-
 def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
     """Yield warnings about choices that tend to give poor results, and notes about the balance of the classes."""
     yield from balance_notes(config, legs[0].loader.dataset)
     for leg in legs:
         if leg.stage.schedule is None:
             continue
+        yield from average_notes(leg)
         steps, warmup = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
         if 3 * warmup > steps:
             yield (
@@ -201,6 +180,21 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
         yield (
             f"{images:,} training images are few for a network with random weights. Start from trained weights with "
             "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
+        )
+
+
+def average_notes(leg: Leg) -> Iterator[str]:
+    """Yield a note if the average of a leg's weights begins after the first epoch, which is scored before that."""
+    average = leg.stage.average
+    if average is None:
+        return
+    done = range(1, leg.steps + 1)
+    first = next((n for n in done if average.weight_after(n, leg.steps, leg.batches) > 0), leg.steps + 1)
+    epochs = (first - 1) // leg.batches
+    if epochs:
+        yield (
+            f"the {average.kind} average begins with step {first:,} of {leg.steps:,}; the scores of the first "
+            f"{'epoch' if epochs == 1 else f'{epochs:,} epochs'} are those of the weights without an average"
         )
 
 
@@ -296,6 +290,7 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages if stage.optimiser]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages if stage.schedule]
     chosen += [(kinds[Solver], stage.solver.kind) for stage in config.stages if stage.solver]
+    chosen += [(kinds[Average], stage.average.kind) for stage in config.stages if stage.average]
     chosen += [(kinds[Objective], stage.objective.kind) for stage in config.stages]
     chosen += [(kinds[Augment], rule.kind) for stage in config.stages for rule in stage.augment]
     chosen += [(networks(context), model.network) for model in models_of(config)]

@@ -35,7 +35,7 @@ class Pace:
 
     opening: float  # once, to decode the images and keep them in memory
     step: float  # per step, including loading its images
-    scoring: float  # per epoch, to score the watched splits
+    scoring: float  # per epoch, to score the watched splits and, if necessary, to measure batch norms
 
     def epoch(self, leg: Leg) -> float:
         """Return the duration of an epoch, including scoring."""
@@ -51,7 +51,8 @@ def measure_pace(leg: Leg, used: Runtime, watched: Sequence[Dataset], score: Sco
         call = partial(step, leg, state, SingleProcess(), batch, 0.0)
         call()
         computing = median_seconds(call)
-        scoring = sum(scoring_seconds(state.learner.classifier, dataset, score) for dataset in watched)
+        passes = [*watched, leg.loader.dataset] if leg.measures_norms else watched
+        scoring = sum(scoring_seconds(state.learner.classifier, dataset, score) for dataset in passes)
     return Pace(opening, combine_seconds(leg, loading, computing, used), scoring)
 
 

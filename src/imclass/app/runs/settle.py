@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from imclass.core import runtime
 from imclass.core.config import Training
@@ -64,7 +62,7 @@ def configured_runtime(config: Training) -> runtime.Runtime:
     return replace(runtime.resolve_runtime(config.device), arithmetic=arithmetic)
 
 
-def trial_images(config: Training, first: Loader, count: int) -> UInt8[Tensor, "N C H W"]:
+def trial_images(config: Training, first: Loader, count: int) -> precision.ImageBatch:
     """Return the images for the probe, at most `count` of them if the run begins with a solver.
 
     Raise `UserError` if no training image can be read.

@@ -2,6 +2,7 @@
 
 from imclass.core.config.kinds import (
     Augment,
+    Average,
     BinaryCrossEntropy,
     CrossEntropy,
     Objective,
@@ -20,6 +21,7 @@ __all__ = [
     "CONFIG_FORMAT",
     "SPLIT_KINDS",
     "Augment",
+    "Average",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "Cut",

@@ -1,11 +1,11 @@
-"""The kinds of optimiser, schedule, objective, solver and augmentation. Each kind is found by name in a table."""
+"""The kinds of optimiser, schedule, average, objective, solver and augmentation, each found by name in a table."""
 # Tested in tests/core/test_config.py
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from imclass.core.bounds import Above, AtLeast, AtMost
+from imclass.core.bounds import Above, AtLeast, AtMost, Below
 
 Pair: TypeAlias = tuple[float, float]
 
@@ -76,11 +76,32 @@ class Schedule(ABC):
 
 
 @dataclass(frozen=True)
+class Average(ABC):
+    """A kind of average of a stage's weights, with its settings. The averaged weights are scored, chosen and passed on.
+
+    After each step, the average moves towards the current weights: average += weight * (weights - average). The weight
+    depends only on these settings and on the position in the stage. Resuming therefore needs only the average itself.
+    """
+
+    kind: ClassVar[str] = ""  # its name in the table
+    remeasures: ClassVar[bool] = False  # whether the statistics of batch norms are measured again before each scoring
+
+    @abstractmethod
+    def weight_after(self, done: int, steps: int, batches: int) -> float:
+        """Return the weight of the current weights after `done` of the stage's `steps` steps.
+
+        An epoch consists of `batches` steps. The weight 0 leaves the average unchanged. Before the first weight above
+        0, there is no average. That weight counts as 1.
+        """
+
+
+@dataclass(frozen=True)
 class Objective(ABC):
     """A kind of objective: the loss that training minimises."""
 
     kind: ClassVar[str] = ""  # its name in the table
     link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"  # "sigmoid" for images with several labels
+    takes_soft: ClassVar[bool] = False  # whether targets may be fractions of classes, as mixing produces them
 
     @abstractmethod
     def loss(self, scores: Any, targets: Any) -> Any:
@@ -92,12 +113,16 @@ class CrossEntropy(Objective):
     """Cross-entropy between labels and the softmax of the scores, in nats (natural logarithms).
 
     Minimising it maximises the multinomial logistic regression objective (Krizhevsky et al., NIPS 2012, section 3).
+    Smoothing replaces a label's distribution q over K classes by (1 - smoothing) q + smoothing / K (Szegedy et al.,
+    CVPR 2016, section 7).
     """
 
     kind: ClassVar[str] = "cross-entropy"
+    takes_soft: ClassVar[bool] = True
+    smoothing: Annotated[float, AtLeast(0), Below(1)] = 0.0  # share of each label that is spread over all classes
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the negative log-probability of each image's label.
+        """Return the negative log-probability of each image's label, or the mean over classes for smoothed labels.
 
         If the targets are class fractions, return the mean over the classes, weighted by the fractions.
         """
@@ -106,7 +131,7 @@ class CrossEntropy(Objective):
         from imclass.core.targets import Soft
 
         wanted: Any = targets.rows if isinstance(targets, Soft) else targets.labels
-        return functional.cross_entropy(scores, wanted, reduction="none")
+        return functional.cross_entropy(scores, wanted, reduction="none", label_smoothing=self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -148,18 +173,21 @@ class Augment:
 
     The random choices depend only on (seed, epoch, sample).
 
-    Each kind has one of two methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
+    Each kind has one of three methods. `windows(before, sizes, draws, ids)` chooses the geometry of many images without
     reading their pixels (`imclass.data.augment.window.WindowKind`). `colour(view, draws, id)` changes the pixels of one
-    image at the network's input size (`imclass.data.augment.colour.ColourKind`). A kind that depends on the training
-    images also has the methods of `imclass.data.augment.measuring.MeasuringKind`.
+    image at the network's input size (`imclass.data.augment.colour.ColourKind`). `mix(images, targets, draws, ids)`
+    mixes the images of a part of a step, and their targets (`imclass.data.augment.mixing.MixKind`). A kind that depends
+    on the training images also has the methods of `imclass.data.augment.measuring.MeasuringKind`.
     """
 
     kind: ClassVar[str] = ""  # its name in the table
 
     def __init_subclass__(cls) -> None:
-        """Raise `TypeError` if the class has both `windows` and `colour`, or neither."""
-        if hasattr(cls, "windows") == hasattr(cls, "colour"):
-            raise TypeError(f"the augmentation {cls.__name__} must have one of the methods `windows` and `colour`")
+        """Raise `TypeError` unless the class has exactly one of `windows`, `colour` and `mix`."""
+        if sum(hasattr(cls, name) for name in ("windows", "colour", "mix")) != 1:
+            raise TypeError(
+                f"the augmentation {cls.__name__} must have one of the methods `windows`, `colour` and `mix`"
+            )
 
     def check_size(self, size: int, at: str) -> None:  # noqa: B027
         """Raise `UserError` if the kind cannot create views of this height and width.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.core.config.kinds import Augment, CrossEntropy, Objective, Optimiser, Schedule, Solver
+from imclass.core.config.kinds import Augment, Average, CrossEntropy, Objective, Optimiser, Schedule, Solver
 from imclass.core.errors import require
 from imclass.core.preprocess import Preprocess
 
@@ -39,6 +39,7 @@ class Model:
 # Fields that a stage of kind "solve" does not use.
 DESCENT_FIELDS = (
     "augment",
+    "average",
     "batch",
     "epochs",
     "micro_batches",
@@ -77,13 +78,15 @@ class Stage:
     optimiser: Optimiser | None = None
     schedule: Schedule | None = None
     solver: Solver | None = None
+    average: Average | None = None  # average of the weights, which is scored and kept in their place; empty: none
     objective: Objective = CrossEntropy()
     augment: tuple[Augment, ...] = ()  # kinds in order, such as flip and pad; none: images are not changed
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` if `name` is not a valid folder name, or if a step has more parts than images.
 
-        Also raise it if a field that this kind of stage requires is missing, or if a field that it forbids is set.
+        Also raise it if mixing images does not fit the other fields, if a field that this kind of stage requires is
+        missing, or if a field that it forbids is set.
         """
         plain = all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(
@@ -93,6 +96,11 @@ class Stage:
             "letters, digits, '-', '_' or '.', with no leading dot, because it names a folder",
         )
         require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch size")
+        if mixers := [rule.kind for rule in self.augment if hasattr(rule, "mix")]:
+            pairs = f"at most half the batch size, because {mixers[0]} mixes images of the same part"
+            require(2 * self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, pairs)
+            rule = f"an objective for targets that {mixers[0]} mixes, such as cross-entropy; or leave out {mixers[0]}"
+            require(self.objective.takes_soft, f"{at}objective.kind", self.objective.kind, rule)
         needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
         for name in ("optimiser", "schedule", "solver"):
             wanted, found = name in needed, getattr(self, name)

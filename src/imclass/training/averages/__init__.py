@@ -1,0 +1,1 @@
+"""Averages of weights, each in a module with a table `AVERAGES`."""
