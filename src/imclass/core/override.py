@@ -16,7 +16,6 @@ from imclass.core.codec import (
     from_json,
     hints_of,
     item_of,
-    tag_of,
     to_json,
     type_description,
     unknown_field_error,

@@ -1,15 +1,16 @@
 """Recipes for ResNet and ResNeXt on ImageNet, or with `--scale-down` on a folder of a few thousand photos.
 
 ResNet: He et al., CVPR 2016, arXiv:1512.03385, section 3.4. The settings are batches of 256, momentum 0.9, weight decay
-1e-4, a learning rate of 0.1 that is divided by 10 when the error stops falling, and up to 600,000 steps (120 epochs). The
-shorter side is drawn for each image from 256 to 480. Crops have 224 pixels and are flipped at random, with the colour
-shift of Krizhevsky et al. 2012. The mean image of the training set is subtracted. There is no dropout. The paper does
-not give the patience of the plateau: here it is 5 epochs.
+1e-4, a learning rate of 0.1 that is divided by 10 when the error stops falling, and up to 600,000 steps (120 epochs).
+The shorter side is drawn for each image from 256 to 480. Crops have 224 pixels and are flipped at random, with the
+colour shift of Krizhevsky et al. 2012. The mean image of the training set is subtracted. There is no dropout. The paper
+does not give the patience of the plateau: here it is 5 epochs.
 
 ResNeXt: Xie et al., CVPR 2017, arXiv:1611.05431, section 4. The settings are the same, but the rate is divided by 10
 after 30, 60 and 90 of 100 epochs, and crops have a random area and aspect ratio, as GoogLeNet's. Those epochs, Nesterov
-momentum and the mean and standard deviation of the channels are those of the released code. It also shifts colours, with
-another deviation and after other changes of colour that the paper does not name: these are left out here.
+momentum, and the mean and standard deviation of the channels are those of the released code. That code also changes
+brightness, contrast, saturation and lighting, which the paper does not mention; add them with `--augment area flip
+colour-jitter pca-colour`.
 """
 
 from imclass.core.config import Model, Stage, Training
@@ -17,6 +18,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
+from imclass.data.augment.pca_colour import PcaColour
 from imclass.recipes.imagenet import DATA, MEAN, RAW_STD, STD, VALIDATION
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
@@ -33,7 +35,7 @@ def resnet(depth: int, data: str, epochs: int | None, scale_down: bool) -> Train
         batch=256,
         optimiser=SGD(momentum=0.9, weight_decay=1e-4),
         schedule=Plateau(rate=0.1, factor=0.1),
-        augment=(Crop(shorter=(256.0, 480.0)), Flip()),
+        augment=(Crop(shorter=(256.0, 480.0)), Flip(), PcaColour(deviation=0.1)),
     )
     model = Model(f"resnet-{depth}", mean=MEAN, std=RAW_STD, mean_image=True)
     name = f"imagenet-resnet-{depth}"

@@ -22,6 +22,7 @@ from imclass.core.config import Model, Stage, Training
 from imclass.core.preprocess import Preprocess
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
+from imclass.data.augment.pca_colour import PcaColour
 from imclass.recipes.imagenet import DATA, MEAN, RAW_STD, VALIDATION
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
@@ -56,7 +57,7 @@ def stage_of(scale: Scale, name: str = "", model: Model | None = None, begin: Be
         batch=256,
         optimiser=SGD(momentum=0.9, weight_decay=5e-4),
         schedule=Plateau(rate=1e-2 if first else 1e-3, factor=0.1, falls=3),
-        augment=(Crop(shorter=RANGES[scale]), Flip()),
+        augment=(Crop(shorter=RANGES[scale]), Flip(), PcaColour(deviation=0.1)),
     )
 
 

@@ -189,7 +189,7 @@ class Augment:
                 f"the augmentation {cls.__name__} must have one of the methods `windows`, `colour` and `mix`"
             )
 
-    def check_size(self, size: int, at: str) -> None:  # noqa: B027
+    def check_size(self, size: int, at: str) -> None:
         """Raise `UserError` if the kind cannot create views of this height and width.
 
         `at` is the beginning of the options that set the kind's fields, such as "augment.crop.".

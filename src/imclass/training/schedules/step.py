@@ -12,8 +12,8 @@ from imclass.core.errors import require
 class StepDecay(Schedule):
     """A schedule that multiplies the rate by `factor` after each step in `steps` and each epoch in `epochs`.
 
-    He et al. 2015 used it with decreases after 32k and 48k steps (section 4.2). Xie et al. 2017 used it for ResNeXt, with
-    a decrease every 30 epochs (section 4, and their released code).
+    He et al. 2015 used it with decreases after 32k and 48k steps (section 4.2). Xie et al. 2017 used it for ResNeXt,
+    with a decrease every 30 epochs (section 4, and their released code).
     """
 
     kind: ClassVar[str] = "step"
