@@ -58,8 +58,13 @@ def with_epochs(legs: Sequence[Leg], resolved: Mapping[str, int]) -> tuple[Leg, 
     """Return the legs with the resolved numbers of epochs. The provenance of each model contains them, too."""
     epochs = [resolved.get(epochs_key(leg), leg.stage.epochs) for leg in legs]
     stages = [stage | {"epochs": count} for stage, count in zip(legs[0].trained.recipe["stages"], epochs, strict=True)]
-    trained = replace(legs[0].trained, recipe=legs[0].trained.recipe | {"stages": stages})
+    recipe = legs[0].trained.recipe | {"stages": stages}
     return tuple(
-        replace(leg, stage=replace(leg.stage, epochs=epochs[i]), last_epoch=sum(epochs[: i + 1]), trained=trained)
+        replace(
+            leg,
+            stage=replace(leg.stage, epochs=epochs[i]),
+            last_epoch=sum(epochs[: i + 1]),
+            trained=replace(leg.trained, recipe=recipe),
+        )
         for i, leg in enumerate(legs)
     )
