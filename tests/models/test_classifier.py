@@ -86,6 +86,17 @@ def test_mean_and_std_are_part_of_the_model_and_its_file(tmp_path: Path) -> None
     assert not torch.equal(create("lenet-5", DIGITS).scores(views(2)), classifier.scores(views(2)))
 
 
+def test_the_normalisation_of_an_image_by_itself_is_part_of_the_model_and_its_file(tmp_path: Path) -> None:
+    plain, found = (create(Model("lenet-5", standardise=each), DIGITS) for each in (False, True))
+    assert not torch.allclose(found.scores(views(5)), plain.scores(views(5)))
+    assert torch.allclose(found.scores(views(5) // 2 + 50), found.scores(views(5)), atol=0.02)  # contrast is lost
+    found.save(tmp_path / "model.safetensors")
+    loaded = load_network_classifier(tmp_path)
+    assert loaded.network.standardise and torch.equal(loaded.scores(views(5)), found.scores(views(5)))
+    with pytest.raises(UserError, match="model.standardise is true; it must be false if model.mean-image"):
+        create(Model("lenet-5", standardise=True, mean_image=True), DIGITS)
+
+
 def test_a_run_directory_is_a_model_too(tmp_path: Path) -> None:
     classifier = create("lenet-5", DIGITS)
     classifier.save(tmp_path / "model.safetensors")

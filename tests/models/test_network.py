@@ -63,6 +63,35 @@ def test_images_are_normalised_before_the_cast() -> None:
     assert (cast_first.float() - exact).abs().max() > 0.05
 
 
+def test_an_image_is_normalised_by_itself() -> None:
+    network, batch = Tiny(), images(4, 8, 3)
+    batch[1] //= 16  # a dark image of little contrast
+    network.normalise((0.5,), (0.25,), standardise=True)
+    expected = []
+    for image in batch.numpy().astype(np.float64) / 255:
+        expected.append(0.5 + 0.5 * (image - image.mean()) / image.std(ddof=1))  # as PyTorch's std, which n - 1 divides
+    found = network.prepare(batch)
+    assert_near(found.numpy(), np.stack(expected))
+    assert_near(network.prepare(batch.float() / 255), found)
+    for i in range(4):
+        assert_near(network.prepare(batch[i : i + 1])[0], found[i])
+    network.normalise((0.5,), (0.25,))
+    assert not near(network.prepare(batch), found, 0.1)
+    assert network.prepare(batch[:0]).shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("level", [0, 1, 77, 200, 255])
+def test_an_image_of_one_colour_becomes_grey_and_one_pixel_of_another_shows(level: int) -> None:
+    """Rounding leaves a std of about 1e-8 in place of 0, and dividing by it would give -0.5 to 1.5."""
+    network = Tiny(32)
+    network.normalise((0.0,), (1.0,), standardise=True)
+    batch = torch.full((1, 3, 32, 32), level, dtype=torch.uint8)
+    assert (network.prepare(batch) - 0.5).abs().max() < 0.01
+    batch[0, 0, 0, 0] += 1 if level < 255 else -1
+    image = batch[0].numpy() / 255
+    assert_near(network.prepare(batch)[0].numpy(), 0.5 + 0.5 * (image - image.mean()) / image.std(ddof=1), 1e-3)
+
+
 def test_statistics_are_buffers_of_the_state_and_not_parameters() -> None:
     network = Tiny()
     assert {"mean", "std"} <= set(network.state_dict())

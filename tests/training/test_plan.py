@@ -10,6 +10,7 @@ from imclass.core.config import Model, Stage
 from imclass.core.errors import UserError
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
+from imclass.data.augment.crop import Crop
 from imclass.data.loader import Batch, Part
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.constant import Constant
@@ -81,6 +82,8 @@ def test_a_pattern_without_a_layer_is_refused() -> None:
     ("second", "message"),
     [
         ({"preprocess": Preprocess(32, "grey", "squash")}, "stage late: --stages.1.preprocess.size is 32, "),
+        ({"augment": (Crop(shorter=(20.0, 40.0)),)},
+         "stage late: --stages.1.augment.crop.shorter 20 40 begins below --stages.1.preprocess.size 28"),
         ({"rates": {"fc": 1.0}}, "stage late: --stages.1.rates.fc matches no layer"),
         ({"model": Model("resnet-cifar-20"), "preprocess": Preprocess(32, "grey"), "begin": "fresh", "batch": 1},
          "stage late: --stages.1.batch 1 is too small"),

@@ -29,11 +29,11 @@ from imclass.core.model_file import (
 from imclass.core.preprocess import Preprocess
 from imclass.core.tables import EntryTable
 from imclass.core.targets import Link
-from imclass.core.text import list_names, suggestion
+from imclass.core.text import list_names
 from imclass.models.analysis.surgery import fold_batch_norms
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
-from imclass.models.layers.initialisers import INITIALISERS
+from imclass.models.layers.initialisers import INITIALISERS, check_initialiser
 from imclass.models.layers.sizes import BatchNormBypass, empty_batch_outputs
 from imclass.models.network import Network
 from imclass.store.context import Context, find_in
@@ -69,6 +69,7 @@ class NetworkBody:
     row: dict[str, Any]
     preprocess: Preprocess
     folded: bool = False  # whether batch norms are folded into the layers before them
+    standardise: bool = False  # whether each image is normalised by its pixels' mean and std
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class NetworkClassifier:
         The tensors include the content hashes of the training images, if these are known.
         """
         body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
+        body = replace(body, standardise=self.network.standardise)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
             kind=NETWORK_KIND,
@@ -208,7 +210,7 @@ def create(
         network = entry.build(row, len(classes), outline.preprocess.w_in)
         if model.initialiser:
             INITIALISERS[model.initialiser](network)
-    network.normalise(model.mean, model.std)
+    network.normalise(model.mean, model.std, model.standardise)
     return replace(outline.with_network(network), link=link)
 
 
@@ -239,14 +241,9 @@ def sketch(
     except BUILD_ERRORS as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{model.network} cannot be built with {changed_options(entry, row)}: {reason}") from None
+    network.standardise = model.standardise
     check_forward(network, model.network, size, preprocess.w_in, len(classes))
     return NetworkClassifier(model.network, to_json(row), network, tuple(classes), preprocess)
-
-
-def check_initialiser(name: str) -> None:
-    """Raise a `UserError` for an unknown initialiser. "" stands for the network's default."""
-    if name and name not in INITIALISERS:
-        raise UserError(f"no initialiser is named {name!r}{suggestion(name, INITIALISERS)}")
 
 
 def check_forward(network: Network, name: str, size: int, w_in: int, classes: int) -> None:
@@ -310,7 +307,7 @@ def restore_classifier(
             f"{path}: {unknown}\nIf the network comes from a plugin, add the --plugins DIR that it was trained with"
         ) from None
     try:
-        classifier = sketch(Model(body.network, body.row), header.classes, body.preprocess, context)
+        classifier = sketch(Model(body.network, body.row, standardise=body.standardise), header.classes, body.preprocess, context)
     except UserError as error:
         raise UserError(
             f"{path}: {error}\nThis version of imclass cannot build it; {install_advice(header.versions)}"

@@ -1,5 +1,6 @@
 """The base class of all networks. It normalises the input and provides `forward`, `embed` and `dense`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -19,7 +20,8 @@ class Network(nn.Module):
     """The base class of networks, which consist of `features` (from images to maps) and `head` (from maps to scores).
 
     `size` is the native height and width in pixels. `mean` and `std` are float32 buffers, which are applied before
-    images are cast to another precision. A head that averages over space uses `nn.AvgPool2d(side of the native map,
+    images are cast to another precision. If `standardise` is true, each image is normalised by its pixels' mean and
+    standard deviation instead. A head that averages over space uses `nn.AvgPool2d(side of the native map,
     stride=1)`, so that `dense` can slide the pooling over larger maps.
 
     `sides` contains the auxiliary heads. Each has the name of a child of `features` and, in training, runs on the
@@ -32,6 +34,7 @@ class Network(nn.Module):
     mean: Tensor
     std: Tensor
     side_weight = 0.3
+    standardise = False
 
     def __init__(self, size: int, w_in: int = 3) -> None:
         super().__init__()
@@ -40,12 +43,15 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.zeros(w_in, 1, 1))
         self.register_buffer("std", torch.ones(w_in, 1, 1))
 
-    def normalise(self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float]) -> None:
+    def normalise(
+        self, mean: Sequence[float] | Float[Tensor, "C H W"], std: Sequence[float], standardise: bool = False
+    ) -> None:
         """Set the mean to subtract and the standard deviation to divide by, for images scaled to [0, 1].
 
         Each may be a single value or have one value per channel. If `mean` is an image, the network accepts only images
-        of the same size.
+        of the same size. If `standardise` is true, the mean and standard deviation of each image replace both.
         """
+        self.standardise = standardise
         if isinstance(mean, Tensor):
             self.mean = mean.float()
         else:
@@ -57,6 +63,10 @@ class Network(nn.Module):
 
         Casting comes last, so that dividing by `std` does not amplify the rounding errors of the cast.
         """
+        dtype = next(self.parameters()).dtype
+        scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        if self.standardise:
+            return standardise_images(scaled).to(dtype)
         if self.mean.shape[-1] not in (1, images.shape[-1]):
             height, width = images.shape[-2:]
             raise UserError(
@@ -64,8 +74,7 @@ class Network(nn.Module):
                 f"that size, not {height} x {width}. Use a protocol that scores images at the native size, such as "
                 "center"
             )
-        scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-        return ((scaled - self.mean) / self.std).to(next(self.parameters()).dtype)
+        return ((scaled - self.mean) / self.std).to(dtype)
 
     def forward(self, images: PixelTensor) -> Float[Tensor, "N K"] | tuple[Float[Tensor, "N K"], ...]:
         """Return the scores of images of the native size and, in training, the scores of each auxiliary head."""
@@ -124,6 +133,20 @@ class Network(nn.Module):
             raise UserError(
                 f"an image of {height} x {width} pixels is too small; each side must be at least {min_side}"
             )
+
+
+def standardise_images(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """Return 0.5 + 0.5 (x - mean) / std for each value x, with the mean and std of all values of its image.
+
+    This is how Fleuret's lecture EE-559 7.2 prepares a photo for AlexNet. As in PyTorch, the variance is the sum of
+    squares divided by n - 1. If all values of an image are equal, they become 0.5.
+    """
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    n = math.prod(images.shape[1:])
+    std = (centred.square().sum((1, 2, 3), keepdim=True) / max(n - 1, 1)).sqrt()
+    # The std of an image with one value that differs from the others by 1/255. If all values are equal, the std
+    # consists of rounding errors, and dividing by it would magnify them.
+    return 0.5 + 0.5 * centred / std.clamp_min(1 / (255 * math.sqrt(n)))
 
 
 def last_tensors(part: str, head: nn.Module) -> list[str]:

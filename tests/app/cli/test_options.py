@@ -55,6 +55,7 @@ OTHERS = {
     "model.std": "0.25",
     "model.mean-image": "--model.mean-image",
     "model.mean-colour": "--model.mean-colour",
+    "model.standardise": "--model.standardise",
     "model.initialiser": "glorot",
     "model.widths": "4 9",
     "model.hidden": "30 20",
@@ -139,6 +140,7 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     }
     others |= {"name", "kind", "model", "preprocess"}  # of a stage
     others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
+    others |= {"augment.crop.shorter", "augment.crop.square"}
     others |= {"solver.grid", "solver.folds"}
     others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
     assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}

@@ -139,6 +139,21 @@ def test_a_mean_image_is_kept(folder: Path) -> None:
     assert plain.legs[0].make().network.mean.shape == (1, 1, 1)
 
 
+def test_the_normalisation_of_an_image_by_itself_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "train mnist-lenet --data pets --batch 8 --epochs 1"
+    assert main(shlex.split(f"{words} --model.standardise --out alone")) == 0
+    alone = load_network("alone", open_context())
+    assert alone.network.standardise
+    assert main(shlex.split(f"{words} --init alone --out next")) == 0
+    capsys.readouterr()
+    assert load_network("next", open_context()).network.standardise
+    assert not configure("mnist-lenet", init="alone", override={"model.standardise": False}).model.standardise
+    assert main(["evaluate", "alone", "--data", "pets", "--split", "train"]) == 0
+    message = "--model.standardise is true; it must be false if model.mean-image or model.mean-colour is true"
+    assert main(shlex.split(f"{words} --model.standardise --model.mean-colour --out bad")) == 2
+    assert message in capsys.readouterr().err and not (folder / "bad").exists()
+
+
 @pytest.mark.parametrize(
     ("init", "message"),
     [

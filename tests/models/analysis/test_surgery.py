@@ -229,6 +229,15 @@ def test_a_network_without_such_a_pooling_has_no_fine_form(name: str, message: s
         fine_network(network(name))
 
 
+def test_copies_normalise_each_image_by_itself_if_the_network_does() -> None:
+    original = network("alexnet")
+    batch, plain = images(original, 2), network("alexnet")
+    original.standardise = True
+    for copy in (fine_network(original), fold_batch_norms(original)):
+        assert torch.equal(copy.prepare(batch), original.prepare(batch))
+        assert not near(copy.prepare(batch), plain.prepare(batch), 1e-3)
+
+
 def test_a_fine_network_has_no_finer_form() -> None:
     with pytest.raises(UserError, match="already"):
         fine_network(fine_network(network("alexnet")))

@@ -132,6 +132,13 @@ def test_a_mean_image_and_the_licence_are_kept(tmp_path: Path) -> None:
     assert again.licence == "BSD-2-Clause"
 
 
+def test_the_normalisation_of_an_image_by_itself_is_kept(tmp_path: Path) -> None:
+    found = create(Model("resnet-cifar-20", {"zeros": "both"}, standardise=True), TEN)
+    back = round_trip(found, "akamaster", ".safetensors", tmp_path)
+    assert back.network.standardise
+    assert export_network(found, "akamaster").record.inputs["standardise"] is True
+
+
 def test_options_override_the_record(tmp_path: Path) -> None:
     found = create(Model("resnet-cifar-20", {"zeros": "both"}), TEN)
     (tmp_path / "a.pth").write_bytes(export_bytes(export_network(found, "akamaster"), ".pth"))

@@ -63,12 +63,14 @@ def export_model(
     inputs, entry = export.inputs, networks(context)[classifier.name]
     record = {"file": str(out), "library": library, "name": entry.foreign[library].name, "tensors": len(export.tensors)}
     order = "blue first" if inputs.preprocess.channels == "bgr" else "red first"
+    mean_and_std = f"mean {round_values(inputs.mean)} and std {round_values(inputs.std)}"
     text = (
         f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; "
-        f"it expects pixel values from 0 to {inputs.unit}, {order}, normalised with mean {round_values(inputs.mean)} "
-        f"and std {round_values(inputs.std)}"
+        f"it expects pixel values from 0 to {inputs.unit}, {order}, normalised "
+        + ("as 0.5 + 0.5 (x - mean) / std of each image" if inputs.standardise else f"with {mean_and_std}")
     )
-    return record | {name: export.record.inputs[name] for name in ("mean", "std", "unit", "channels")}, text
+    shown = ("mean", "std", "unit", "standardise", "channels")
+    return record | {name: export.record.inputs[name] for name in shown}, text
 
 
 def fold_model(

@@ -148,7 +148,7 @@ def adopt(training: Training, context: Context, dry: bool = False) -> Training:
         return training
     found = source.classifier
     model = Model(found.name, dict(found.row), channel_means(found.network.mean), channel_means(found.network.std))
-    model = replace(model, mean_image=source.mean_image is not None)
+    model = replace(model, mean_image=source.mean_image is not None, standardise=found.network.standardise)
     return replace(training, init=source.name, init_digest=source.digest, model=model, preprocess=found.preprocess)
 
 

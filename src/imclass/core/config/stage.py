@@ -24,12 +24,16 @@ class Model:
     std: Annotated[tuple[float, ...], Above(0)] = (1.0,)
     mean_image: bool = False  # subtract the pixel-by-pixel mean of the training images, instead of `mean`
     mean_colour: bool = False  # subtract the mean over all pixels of the training images, instead of `mean`
+    standardise: bool = False  # normalise each image by its pixels' mean and std, instead of `mean` and `std`
     initialiser: str = ""  # initial weights: glorot, he, vgg or alexnet; empty: as in the network's paper
 
     def check_together(self, at: str) -> None:
-        """Raise `UserError` if `mean` or `std` is not in [0, 1], or if both a mean image and a mean colour are set."""
+        """Raise `UserError` if `mean` or `std` is not in [0, 1], or if two fields that replace `mean` are set."""
         both = self.mean_image and self.mean_colour
         require(not both, f"{at}mean_colour", "true", "false if model.mean-image is true")
+        both = self.standardise and (self.mean_image or self.mean_colour)
+        wanted = "false if model.mean-image or model.mean-colour is true"
+        require(not both, f"{at}standardise", "true", wanted)
         for name, values in (("mean", self.mean), ("std", self.std)):
             in_range = all(0 <= value <= 1 for value in values)
             wanted = "computed from images in [0, 1]; divide a mean and std for the range 0 to 255 by 255"

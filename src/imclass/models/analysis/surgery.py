@@ -83,7 +83,7 @@ class FineNetwork(Network):
     def __init__(self, network: Network, dilation: int) -> None:
         super().__init__(network.size, network.w_in)
         self.features, self.head, self.dilation = network.features, network.head, dilation
-        self.mean, self.std = network.mean, network.std
+        self.mean, self.std, self.standardise = network.mean, network.std, network.standardise
 
     def coarse_maps(self, images: PixelTensor) -> Float[Tensor, "N c h w"]:
         """Return the maps at the positions that the head expects."""

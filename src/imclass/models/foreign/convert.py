@@ -99,10 +99,13 @@ def convert(
     licence = options.licence or (record.licence if record else "")
     preprocess = replace(inputs.preprocess, channels="rgb")
     chosen = f"imported from {path.name} ({match.naming}'s names), SHA-256 {file_digest(path)}"
+    body = NetworkBody(
+        network=network, row=to_json(match.row), preprocess=preprocess, standardise=inputs.standardise
+    )
     header = ModelHeader(
         kind=NETWORK_KIND,
         classes=names,
-        body=to_json(NetworkBody(network=network, row=to_json(match.row), preprocess=preprocess)),
+        body=to_json(body),
         trained=Provenance(chosen=chosen),
         licence=licence,
     )

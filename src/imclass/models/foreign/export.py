@@ -57,7 +57,7 @@ def export_network(classifier: NetworkClassifier, library: str, context: Context
     inputs = inputs_of(classifier, library)
     if inputs.preprocess.channels != classifier.preprocess.channels:
         tensors = reverse_channels(tensors)
-    values = {"mean": inputs.mean, "std": inputs.std, "unit": inputs.unit}
+    values = {"mean": inputs.mean, "std": inputs.std, "unit": inputs.unit, "standardise": inputs.standardise}
     expected = to_json(values) | to_json(inputs.preprocess)
     record = ExportRecord(classifier.name, classifier.row, classifier.classes, expected, classifier.licence)
     return Export(tensors, inputs, record)
@@ -74,6 +74,7 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
     if fits:
         with torch.device("meta"):
             network = entry.build(replace(theirs, size=row.size), classes, w_in)
+        network.standardise = classifier.network.standardise  # its steps are not compared, but count in the others
     if not fits or layer_steps(classifier.network) != layer_steps(network):
         differing = [k for k, v in to_json(theirs).items() if to_json(row)[k] != v]
         raise UserError(
@@ -100,7 +101,8 @@ def inputs_of(classifier: NetworkClassifier, library: str) -> Inputs:
     if channels != classifier.preprocess.channels:
         mean, std = mean.flip(0), std.flip(0)
     preprocess = replace(classifier.preprocess, channels=channels)
-    return Inputs(preprocess, tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), unit)
+    means, stds = tuple(mean.flatten().tolist()), tuple(std.flatten().tolist())
+    return Inputs(preprocess, means, stds, unit, classifier.network.standardise)
 
 
 def export_bytes(export: Export, extension: str) -> bytes:

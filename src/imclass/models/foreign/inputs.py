@@ -39,13 +39,15 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
 class Inputs:
     """A description of the inputs that weights expect: (x - mean) / std, for pixel values x from 0 to `unit`.
 
-    `preprocess.channels` is the order of the channels.
+    `preprocess.channels` is the order of the channels. If `standardise` is true, each image is normalised by its pixels'
+    mean and standard deviation instead.
     """
 
     preprocess: Preprocess
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     unit: Literal[1, 255] = 1
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         sizes = (1, self.preprocess.w_in)
@@ -118,12 +120,12 @@ def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
 
 
 def inputs_from(record: Mapping[str, Any], default: Preprocess, where: str) -> Inputs:
-    """Make inputs from a record, which may contain mean, std, unit and fields of `Preprocess`.
+    """Make inputs from a record, which may contain mean, std, unit, standardise and fields of `Preprocess`.
 
     Fields of `Preprocess` that the record lacks are taken from `default`. `where` identifies the record in error
     messages.
     """
-    values = {name: record[name] for name in ("mean", "std", "unit") if name in record}
+    values = {name: record[name] for name in ("mean", "std", "unit", "standardise") if name in record}
     rest = {name: value for name, value in record.items() if name not in values}
     if "size" in rest and rest["size"] != default.size:
         raise UserError(f"{where}: size is {rest['size']}, but the network expects {default.size}")

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from torch import nn
 
+from imclass.core.errors import UserError
+from imclass.core.text import suggestion
+
 
 def init_he(network: nn.Module) -> None:
     """Draw each weight from N(0, 2 / fan-in), and set biases to 0.
@@ -83,3 +86,9 @@ INITIALISERS: Mapping[str, Callable[[nn.Module], None]] = {
     "vgg": init_normal,
     "alexnet": init_alexnet,
 }
+
+
+def check_initialiser(name: str) -> None:
+    """Raise a `UserError` for an unknown initialiser. "" stands for the network's default."""
+    if name and name not in INITIALISERS:
+        raise UserError(f"no initialiser is named {name!r}{suggestion(name, INITIALISERS)}")
