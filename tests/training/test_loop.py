@@ -24,8 +24,12 @@ from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.core.runtime import Arithmetic
 from imclass.data.augment.area import Area
+from imclass.data.augment.colour_jitter import ColourJitter
+from imclass.data.augment.erase import Erase
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
+from imclass.data.augment.pca_colour import PcaColour
+from imclass.data.augment.trivial import Trivial
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import load_network_classifier
 from imclass.store.context import Context
@@ -174,7 +178,7 @@ def test_a_mean_colour_is_that_of_the_training_images(tree: Path, tmp_path: Path
 
 def test_facts_are_computed_once_and_read_back(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read them on resume, and refuse a changed file."""
-    config = make_config(tree)
+    config = make_config(tree, augment=(Flip(), PcaColour(), Trivial()))
     config = replace(config, model=replace(config.model, mean_image=True))
     expected = run(config, tmp_path / "whole")
     stop_after(config, tmp_path / "run", 3)
@@ -205,14 +209,15 @@ def test_facts_are_computed_again_if_the_data_changed_before_the_first_step(tree
 
 
 def test_the_number_of_workers_changes_no_bits(tree: Path, tmp_path: Path) -> None:
-    crops = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=2))
+    crops = (Area(area=(0.3, 1.0)), Flip(), Pad(pixels=2), PcaColour(), ColourJitter(), Trivial(), Erase())
     found = [run(make_config(tree, augment=crops), tmp_path / str(w), workers=w, memory=0) for w in (0, 1, 2)]
     assert len(set(found)) == 1
     assert run(make_config(tree, augment=(crops[0], crops[2])), tmp_path / "x", memory=0) != found[0]
 
 
 def test_caching_in_memory_changes_no_bits(tree: Path, tmp_path: Path) -> None:
-    found = {run(make_config(tree), tmp_path / str(memory), memory=memory) for memory in (0, 2048)}
+    config = make_config(tree, augment=(Flip(), Pad(pixels=2), PcaColour(), ColourJitter(), Trivial(), Erase()))
+    found = {run(config, tmp_path / str(memory), memory=memory) for memory in (0, 2048)}
     assert len(found) == 1
 
 

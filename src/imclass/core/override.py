@@ -185,6 +185,8 @@ def set_in_entries(item: type, record: list[Any], names: Sequence[str], value: A
     If the list has no entry of that kind, append one first.
     """
     name, rest = names[0], names[1:]
+    if name not in kinds[item].entries:
+        name = name.replace("_", "-")  # the command line replaces all hyphens in keys, and kinds may have hyphens
     fields = hints_of(class_of(item, {"kind": name}, key, kinds))
     if not rest and value != Words():
         options = " or ".join(option_of(f"{key}.{field}") for field in fields)

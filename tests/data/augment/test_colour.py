@@ -11,7 +11,11 @@ from imclass.core.contracts import Image
 from imclass.core.errors import UserError
 from imclass.core.randomness import Draws
 from imclass.data.augment.colour import paint
+from imclass.data.augment.colour_jitter import ColourJitter
+from imclass.data.augment.erase import Erase
 from imclass.data.augment.flip import Flip
+from imclass.data.augment.pca_colour import PcaColour
+from imclass.data.augment.trivial import Trivial
 
 VIEWS = np.random.default_rng(0).integers(0, 200, (5, 3, 4, 6), dtype=np.uint8)
 IDS = np.arange(10, 15)
@@ -47,6 +51,24 @@ def test_each_view_is_changed_by_its_draws() -> None:
     assert np.array_equal(VIEWS, before) and len(set(levels)) == 5
     one = paint(VIEWS[3:4], (Brighten(),), Draws(1, 2), IDS[3:4])
     assert np.array_equal(one[0], found[3])
+
+
+def test_rules_see_rgb_in_any_order_of_the_channels() -> None:
+    rules = (ColourJitter(), Brighten())
+    found = paint(VIEWS, rules, Draws(1, 2), IDS)
+    turned = paint(VIEWS[:, ::-1], rules, Draws(1, 2), IDS, "bgr")
+    assert np.array_equal(turned[:, ::-1], found)
+    assert not np.array_equal(paint(VIEWS[:, ::-1], rules, Draws(1, 2), IDS)[:, ::-1], found)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_kinds_work_one_after_another(channels: int) -> None:
+    shift = PcaColour(0.5).with_measured(np.full((channels, channels), 0.2, np.float32))
+    kinds = (shift, ColourJitter(), Trivial(), Erase(probability=1.0, area=(0.1, 0.2)), Brighten())
+    views = VIEWS[:, :channels]
+    for rules in (kinds, kinds[::-1]):
+        found = paint(views, rules, Draws(1), IDS)
+        assert found.shape == views.shape and all((found != views).any((1, 2, 3)))
 
 
 def test_without_colour_rules_the_same_array_is_returned() -> None:

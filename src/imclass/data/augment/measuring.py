@@ -2,7 +2,7 @@
 # Tested in tests/data/augment/test_pca_colour.py
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Protocol, TypeGuard
+from typing import ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from imclass.core.config import Augment
 
 
+@runtime_checkable
 class MeasuringKind(Protocol):
     """A kind of augmentation that needs numbers computed from the training images.
 

@@ -17,12 +17,12 @@ Picture: TypeAlias = Image.Image
 Operation: TypeAlias = Callable[[Picture, int, int], Picture]  # a picture, its strength, and a sign, which is 1 or -1
 
 
-def affine(picture: Picture, *coefficients: float) -> Picture:
-    """Return the picture after an affine transform with nearest pixels. Pixels from outside are black.
+def warp(picture: Picture, *, shear_x: float = 0.0, shear_y: float = 0.0, x: int = 0, y: int = 0) -> Picture:
+    """Return the picture after a shear and a translation, with nearest pixels. What lies outside becomes black.
 
-    The pixel at (x, y) is taken from (a x + b y + c, d x + e y + f), where the coefficients are a, b, c, d, e, f.
+    The pixel at (u, v) is taken from (u + shear_x v + x, shear_y u + v + y).
     """
-    return picture.transform(picture.size, Image.Transform.AFFINE, coefficients)
+    return picture.transform(picture.size, Image.Transform.AFFINE, (1, shear_x, x, shear_y, 1, y))
 
 
 def enhance(enhancer: type[Any]) -> Operation:
@@ -42,10 +42,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "contrast": enhance(ImageEnhance.Contrast),
     "brightness": enhance(ImageEnhance.Brightness),
     "sharpness": enhance(ImageEnhance.Sharpness),
-    "shear-x": lambda picture, strength, sign: affine(picture, 1, sign * 0.99 * strength / STRONGEST, 0, 0, 1, 0),
-    "shear-y": lambda picture, strength, sign: affine(picture, 1, 0, 0, sign * 0.99 * strength / STRONGEST, 1, 0),
-    "translate-x": lambda picture, strength, sign: affine(picture, 1, 0, sign * (32 * strength // STRONGEST), 0, 1, 0),
-    "translate-y": lambda picture, strength, sign: affine(picture, 1, 0, 0, 0, 1, sign * (32 * strength // STRONGEST)),
+    "shear-x": lambda picture, strength, sign: warp(picture, shear_x=sign * 0.99 * strength / STRONGEST),
+    "shear-y": lambda picture, strength, sign: warp(picture, shear_y=sign * 0.99 * strength / STRONGEST),
+    "translate-x": lambda picture, strength, sign: warp(picture, x=sign * (32 * strength // STRONGEST)),
+    "translate-y": lambda picture, strength, sign: warp(picture, y=sign * (32 * strength // STRONGEST)),
 }
 
 
