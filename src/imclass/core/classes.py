@@ -7,6 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,7 +17,24 @@ from jaxtyping import Int64
 from imclass.core.errors import UserError
 from imclass.core.text import list_names, nfc_form, suggestion
 
+IMAGENET_FILE = Path(__file__).with_name("imagenet.txt")
 WORDNET_ID = re.compile(r"n\d{8}(?![^ _-])")  # followed by the end, a space, an underscore or a hyphen
+
+
+@cache
+def imagenet_numbers() -> Mapping[str, int]:
+    """Return the 1,000 classes of ILSVRC-2012 in standard order, each with its number in the development kit, from 1.
+
+    A class is named by its WordNet id, a space and its first word. The standard order is that of the ids. The numbers
+    are those in the kit's `meta.mat` (ILSVRC2012_ID), which its file of validation labels uses.
+    """
+    rows = (line.split(" ", 2) for line in IMAGENET_FILE.read_text().splitlines())
+    return MappingProxyType({f"{wordnet_id} {word}": int(number) for wordnet_id, number, word in rows})
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """Return the 1,000 classes of ILSVRC-2012 in standard order, each as its WordNet id, a space and its first word."""
+    return tuple(imagenet_numbers())
 
 
 def check_classes(classes: Sequence[str], where: str) -> None:

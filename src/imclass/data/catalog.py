@@ -112,7 +112,8 @@ def open_uncut(data: str, context: Context, cut: Cut) -> LazySplits:
         return open_by_name(table[data], data, location, context)
     entry = next((e for e in table.entries.values() if e.suffix and path.suffix.lower() == e.suffix), None)
     if path.is_dir() or entry is None:
-        entry = table[FOLDER_ENTRY]
+        layouts = [e for e in table.entries.values() if e.recognises and path.is_dir() and e.recognises(path)]
+        entry = layouts[0] if layouts else table[FOLDER_ENTRY]
     if path.exists() or is_path(data) or (entry.suffix and path.suffix):
         check_not_idx(path)
         opened = entry.open(replace(location, path=path))

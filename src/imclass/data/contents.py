@@ -1,6 +1,7 @@
 """Content hashes of images (the first 64 bits of their SHA-256), and digests of splits, computed from the hashes."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,18 +13,27 @@ from imclass.core.errors import BadImage
 from imclass.core.text import nfc_form
 from imclass.data.images.decode import hash_of
 from imclass.data.threads import map_in_order
-from imclass.store.digests import Digests, Stamp, is_settled, real_stamp
+from imclass.store.digests import Digests, Stamp, is_settled, real_stamps
 
 THREADS = 4  # reading waits for the disk, and hashing releases the GIL
+BLOCK_FILES = 8192  # files whose stamps and digests are in memory at the same time
 SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads costs more time than it saves
 
 
-def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray, "N"]:
+def contents_of_files(paths: Iterable[Path | str], kept: Digests) -> UInt64[np.ndarray, "N"]:
     """Return the first 64 bits of each file's SHA-256. If a file cannot be read, its refusal code is hashed instead.
 
-    A file whose digest is in `kept` is not read. Each new digest that may be kept is added to `kept`.
+    A file whose digest is in `kept` is not read. Each new digest that may be kept is added to `kept`, for a block of
+    files at a time. Memory is therefore bounded, and little has to be read again if the process is killed.
     """
-    stamps = [real_stamp(path) for path in paths]
+    rest = iter(paths)
+    blocks = iter(lambda: list(itertools.islice(rest, BLOCK_FILES)), [])
+    return np.concatenate([np.zeros(0, np.uint64), *(contents_of_block(block, kept) for block in blocks)])
+
+
+def contents_of_block(paths: Sequence[Path | str], kept: Digests) -> UInt64[np.ndarray, "N"]:
+    """Return the same as `contents_of_files`, with all files in a single block."""
+    stamps = real_stamps(paths)
     found = kept.read(stamps)
     unread = {stamp: path for stamp, path in zip(stamps, paths, strict=True) if stamp not in found}
     lasting: dict[Stamp, bytes] = {}
@@ -39,14 +49,14 @@ def contents_of_files(paths: Sequence[Path], kept: Digests) -> UInt64[np.ndarray
     return digest_words(found[stamp] for stamp in stamps)
 
 
-def hash_file(file: tuple[Stamp, Path]) -> tuple[Stamp, bytes, bool]:
+def hash_file(file: tuple[Stamp, Path | str]) -> tuple[Stamp, bytes, bool]:
     """Return a file's stamp, its SHA-256, and whether the digest may be kept.
 
     If the file cannot be read, its refusal code is hashed instead.
     """
     stamp, path = file
     try:
-        digest = hash_of(path)
+        digest = hash_of(Path(path))
     except BadImage as refused:
         return stamp, hashlib.sha256(refused.code.encode()).digest(), False
     return stamp, digest, is_settled(stamp, path)

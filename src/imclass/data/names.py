@@ -1,6 +1,7 @@
 """Rules for the names of images, hidden files and split folders, and ids computed from the names of images."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -50,7 +51,7 @@ def is_url(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Return whether a file name has the extension of an image format."""
-    return PurePath(name).suffix[1:].lower() in IMAGE_SUFFIXES
+    return os.path.splitext(name)[1][1:].lower() in IMAGE_SUFFIXES  # PurePath would take ten times as long
 
 
 def split_of(name: str) -> str | None:

@@ -11,8 +11,11 @@ from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.data.catalog import OpenData, dataset_table
+from imclass.data.source import ALL_IMAGES
 from imclass.data.subset import VALIDATION
 from imclass.store.context import Context
+
+HELD_OUT = ("test", VALIDATION)  # the splits to score, in order of preference
 
 
 @dataclass(frozen=True)
@@ -220,25 +223,30 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of `source` if it can be chosen without reading the images, otherwise None.
+    """Return the held-out split of `source` if it can be chosen without listing or reading train, otherwise None.
 
     This requires that `source` comes with splits, and that the model's data has another path. The two may still be
     copies of the same data, but only reading the whole training split would show that. A copy matters if the held-out
     images may have been used to choose the weights, or if the model does not record its training images. In both cases,
-    the result is None.
+    the result is None. A model without any record of its data cannot be compared with it.
     """
-    whole = source.take("train", known.plain_cut)
-    if not known.recognises or known.has_same_path(whole) or not whole.origin.has_splits:
+    splits = source.uncut_splits(known.plain_cut)
+    held_out = next((split for split in HELD_OUT if split in splits), None)
+    if ALL_IMAGES in splits or held_out is None:
         return None
-    held_out = held_out_split(whole)
-    if held_out is None or held_out == known.trained.chosen_on:
+    has_record = known.trained.data is not None
+    if has_record and (
+        not known.recognises
+        or held_out == known.trained.chosen_on
+        or known.has_same_path(source.take(held_out, known.plain_cut))
+    ):
         return None
     return SplitChoice(known.open(source, held_out), f"split {held_out} of {source.name}", source.name)
 
 
 def held_out_split(training: Dataset) -> str | None:
     """Return the name of the split to score: test if there is one, otherwise validation, otherwise None."""
-    return next((split for split in ("test", VALIDATION) if split in training.splits), None)
+    return next((split for split in HELD_OUT if split in training.splits), None)
 
 
 def find_training_data(known: list[ModelOrigin], context: Context) -> str:

@@ -37,6 +37,7 @@ class Digests:
         with open_database(self.path) as database:
             if database is None:
                 return found
+            database.execute("BEGIN")  # without a transaction, every query would lock and unlock the file
             for path, size, changed in stamps:
                 query = "SELECT size, changed, sha256 FROM files WHERE path = ?"
                 row = database.execute(query, (os.fsencode(path),)).fetchone()
@@ -64,6 +65,19 @@ def open_digests(store: Store) -> Digests:
 def real_stamp(file: str | Path) -> Stamp:
     """Return the stamp of a file after following symbolic links."""
     return file_stamp(Path(os.path.realpath(file)))
+
+
+def real_stamps(files: Iterable[str | Path]) -> list[Stamp]:
+    """Return the stamp of each file after following symbolic links. The real path of a folder is looked up once."""
+    folders: dict[str, str] = {}
+    stamps = []
+    for file in files:
+        folder, name = os.path.split(file)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        path = os.path.join(folders[folder], name)
+        stamps.append(real_stamp(path) if os.path.islink(path) else file_stamp(path))
+    return stamps
 
 
 def is_settled(before: Stamp, file: str | Path) -> bool:

@@ -8,6 +8,7 @@ returns None. Failures to write it are ignored.
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,10 @@ def open_index(store: Store, name: str, folders: Sequence[Path], files: Sequence
     return Index(store.folder / "index" / f"{name}-{json_digest(places)[:8]}.json", json_digest([version, stamps]))
 
 
-def file_stamp(file: Path) -> tuple[str, int, int]:
+def file_stamp(file: Path | str) -> tuple[str, int, int]:
     """Return the path, size and modification time of a file. The last two are -1 if the file no longer exists."""
     try:
-        status = file.stat()
+        status = os.stat(file)
     except OSError:
         return str(file), -1, -1
     return str(file), status.st_size, status.st_mtime_ns

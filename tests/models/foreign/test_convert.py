@@ -13,7 +13,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.classifier import create, load_network_classifier, networks
 from imclass.models.entry import NetworkEntry
-from imclass.models.foreign.convert import ImportOptions, imagenet_classes, import_weights
+from imclass.models.foreign.convert import ImportOptions, import_weights
 from imclass.models.foreign.matching import meta_tensors
 from tests.support.foreign_weights import TEN, akamaster_state, lenet, weights_of
 
@@ -61,17 +61,6 @@ def test_the_numbers_of_classes_and_channels_come_from_the_file(tmp_path: Path) 
     torch.save({name: torch.zeros_like(t, device="cpu") for name, t in grey.items()}, tmp_path / "grey.pth")
     found, match = import_weights(tmp_path / "grey.pth", "resnet-cifar-20", ImportOptions(classes=("a", "b", "c", "d")))
     assert (match.w_in, found.preprocess.colour, found.network.mean.shape) == (1, "grey", (1, 1, 1))
-
-
-def test_imagenet_s_classes_are_a_thousand_ids_with_a_word_each() -> None:
-    classes = imagenet_classes()
-    assert len({name.split(" ")[0] for name in classes}) == 1000 == len(classes)
-    assert [classes[k] for k in (0, 285, 999)] == [
-        "n01440764 tench",
-        "n02124075 Egyptian cat",
-        "n15075141 toilet tissue",
-    ]
-    assert list(classes) == sorted(classes)
 
 
 def test_the_row_that_a_library_s_weights_need_is_used(tmp_path: Path) -> None:

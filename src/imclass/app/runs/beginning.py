@@ -8,6 +8,7 @@ from jaxtyping import UInt64
 from torch import Tensor
 
 from imclass.app.load import load_network, normal_spelling
+from imclass.core.classes import imagenet_classes
 from imclass.core.config import Model, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
@@ -17,7 +18,6 @@ from imclass.data.sets.cifar import CIFAR10
 from imclass.models.beginning import BeginMode, Beginning, begin, shortlist
 from imclass.models.classifier import NetworkClassifier, create, default_preprocess, networks
 from imclass.models.entry import NetworkEntry, native_size
-from imclass.models.foreign.convert import imagenet_classes
 from imclass.models.foreign.inputs import INPUTS, inputs_from
 from imclass.models.foreign.published import PUBLISHED_WEIGHTS, WeightFile, stored_file
 from imclass.models.network import Network

@@ -77,7 +77,7 @@ class FolderDataset:
     @cached_property
     def hashes(self) -> UInt64[np.ndarray, "N"]:
         """The first 64 bits of the SHA-256 of each file."""
-        return contents_of_files([self.base / file for file in self.files], self.digests)
+        return contents_of_files((os.path.join(self.base, file) for file in self.files), self.digests)
 
     def contents(self) -> UInt64[np.ndarray, "N"]:
         """Return the first 64 bits of each file's SHA-256. The first call reads files whose digest is not stored."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from imclass.core.classes import imagenet_classes
 from imclass.core.codec import to_json
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
@@ -30,8 +31,6 @@ from imclass.models.foreign.inputs import inputs_for, reverse_channels
 from imclass.models.foreign.matching import NATIVE_NAMING, TensorMatch, best_match, convert_tensors, meta_tensors
 from imclass.models.foreign.readers import NamedTensors, read_tensors
 from imclass.store.context import Context
-
-CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 
 @dataclass(frozen=True)
@@ -153,8 +152,3 @@ def class_names(match: TensorMatch, options: ImportOptions, record: ExportRecord
             "a JSON list or one name per line, in the order of the file's scores"
         )
     return tuple(classes)
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """Return the 1,000 classes of ILSVRC 2012 in standard order, each as its WordNet id, a space and its first word."""
-    return tuple(CLASSES_FILE.read_text().splitlines())
