@@ -3,6 +3,8 @@
 from imclass.core.config import Position
 
 
-def at(step: int, steps: int = 100, samples: int = 0, history: tuple[float, ...] = ()) -> Position:
+def at(
+    step: int, steps: int = 100, samples: int = 0, history: tuple[float, ...] = (), errors: tuple[float, ...] = ()
+) -> Position:
     """Return the position before a step."""
-    return Position(step, samples, steps, history)
+    return Position(step, samples, steps, history, errors)

@@ -20,7 +20,7 @@ from imclass.training.schedules.exponential import Exponential
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.shrink import arrange
 
-DATA = "imagenet"
+DATA = "ilsvrc-2012"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
 RAW_STD = (1 / 255, 1 / 255, 1 / 255)  # dividing by this restores the range 0 to 255 that the papers use
 VALIDATION = 0.04

@@ -142,7 +142,8 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
     others |= {"augment.crop.shorter", "augment.crop.square"}
     others |= {"solver.grid", "solver.folds"}
-    others |= {f"schedule.{k}" for k in ("factor", "steps", "every", "patience", "peak")}
+    others |= {f"schedule.{k}" for k in ("factor", "steps", "warm_rate", "warm_error")}
+    others |= {f"schedule.{k}" for k in ("every", "patience", "peak")}
     assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}
 
 

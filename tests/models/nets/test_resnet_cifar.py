@@ -24,6 +24,9 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+WITH_BIAS = {20: 272_810, 32: 467_466, 44: 662_122, 56: 856_778, 110: 1_732_730, 1202: 19_446_426}  # option B
+
+
 def by_hand(depth: int, option: str, widths: tuple[int, ...] = (16, 32, 64)) -> int:
     """Count 3x3 without bias, BN's two numbers per map, the stem, 2n convolutions per stage, projections, FC."""
     n, count, w_in = (depth - 2) // 6, 27 * widths[0] + 2 * widths[0], widths[0]
@@ -41,6 +44,22 @@ def test_the_table_is_that_of_the_paper() -> None:
         assert entry.result == (
             None if name.endswith("-b") else PaperResult(PUBLISHED[entry.row.depth], protocol="whole image")
         )
+
+
+@pytest.mark.parametrize("depth", [pytest.param(d, marks=[pytest.mark.slow] if d > 1000 else []) for d in WITH_BIAS])
+def test_biases_add_one_number_for_each_map_of_each_block(depth: int) -> None:
+    assert WITH_BIAS[depth] == by_hand(depth, "B") + (depth - 2) // 6 * sum((16, 32, 64))
+    with torch.device("meta"):
+        network = ResNetCifar(Row(depth, "B", bias=True))
+    assert parameters(network) == WITH_BIAS[depth]
+
+
+def test_only_the_second_convolution_of_a_block_has_biases_and_they_begin_at_0() -> None:
+    network = ResNetCifar(Row(8, "B", widths=(2, 3, 4), bias=True))
+    convolutions = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
+    biased = [name for name, m in convolutions.items() if m.bias is not None]
+    assert biased == [f"features.{i}.residual.3" for i in (3, 4, 5)]
+    assert all(convolutions[name].get_parameter("bias").count_nonzero() == 0 for name in biased)
 
 
 @pytest.mark.parametrize("depth", [20, 32, 110])

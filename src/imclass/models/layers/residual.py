@@ -164,14 +164,14 @@ def torchvision_name(name: str) -> str:
 class BasicBlock(nn.Module):
     """A residual block of two 3x3 convolutions, each with BN (He et al., CVPR 2016, figure 5 left).
 
-    Convolutions have no biases.
+    If `bias` is true, the second convolution has biases, as in PaddlePaddle's book.
     """
 
-    def __init__(self, w_in: int, w_out: int, stride: int, shortcut: nn.Module) -> None:
+    def __init__(self, w_in: int, w_out: int, stride: int, shortcut: nn.Module, bias: bool = False) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(w_in, w_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(w_out), nn.ReLU(inplace=True),
-            nn.Conv2d(w_out, w_out, 3, padding=1, bias=False), nn.BatchNorm2d(w_out),
+            nn.Conv2d(w_out, w_out, 3, padding=1, bias=bias), nn.BatchNorm2d(w_out),
         )  # fmt: skip
         self.shortcut = shortcut
         self.relu = nn.ReLU(inplace=True)

@@ -36,6 +36,7 @@ class Row:
     widths: tuple[int, int, int] = (16, 32, 64)
     zeros: ZeroPlacement = "end"  # where option A adds its maps of zeros; the paper does not state it
     size: int = 32
+    bias: bool = False  # biases in the second convolution of each block, as in PaddlePaddle's book
 
 
 class ResNetCifar(Network):
@@ -50,7 +51,7 @@ class ResNetCifar(Network):
 
         def block(w_in: int, widths: tuple[int, ...], stride: int) -> nn.Module:
             short = shortcut(w_in, widths[0], stride, row.option, row.zeros)
-            return BasicBlock(w_in, widths[0], stride, short)
+            return BasicBlock(w_in, widths[0], stride, short, row.bias)
 
         first = stem(w_in, row.widths[0], 3)
         blocks = stages(row.widths[0], (n, n, n), [(width,) for width in row.widths], block)
