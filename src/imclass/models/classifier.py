@@ -307,7 +307,9 @@ def restore_classifier(
             f"{path}: {unknown}\nIf the network comes from a plugin, add the --plugins DIR that it was trained with"
         ) from None
     try:
-        classifier = sketch(Model(body.network, body.row, standardise=body.standardise), header.classes, body.preprocess, context)
+        classifier = sketch(
+            Model(body.network, body.row, standardise=body.standardise), header.classes, body.preprocess, context
+        )
     except UserError as error:
         raise UserError(
             f"{path}: {error}\nThis version of imclass cannot build it; {install_advice(header.versions)}"

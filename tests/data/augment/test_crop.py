@@ -102,7 +102,9 @@ def test_a_square_as_large_as_the_view_has_one_crop() -> None:
     assert set(top) == {0} and set(bottom) == {30} and len(set(left)) == 40 - 24 + 1 and right.max() == 50
 
 
-@pytest.mark.parametrize("rules", [(Crop(),), (JITTER,), (ALEXNET,), (Area(), Crop()), (Area(), JITTER), (Crop(), Crop())])
+@pytest.mark.parametrize(
+    "rules", [(Crop(),), (JITTER,), (ALEXNET,), (Area(), Crop()), (Area(), JITTER), (Crop(), Crop())]
+)
 def test_crops_lie_inside_images_of_any_shape(rules: tuple[Augment, ...]) -> None:
     rng = np.random.default_rng(0)
     sides = np.concatenate([rng.integers(1, 20, 100), rng.integers(20, 5000, 100), np.full(30, 256)])

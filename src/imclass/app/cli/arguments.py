@@ -17,6 +17,7 @@ from imclass.app.cli.syntax import (
     DataOption,
     DenseOption,
     DeviceOption,
+    EachOption,
     EntryArgument,
     FeaturesOption,
     FileOption,
@@ -29,7 +30,11 @@ from imclass.app.cli.syntax import (
     PathsArgument,
     PrecisionOption,
     ProtocolOption,
+    ProtocolsOption,
+    RecipeOption,
+    ScalesOption,
     SplitOption,
+    ThresholdsOption,
     TrainedOption,
     WorkersOption,
 )
@@ -82,12 +87,8 @@ class EvaluateArguments:
     `imclass weights` lists. A folder may also be a single leg or checkpoint of a run."""
     data: DataOption = None
     split: SplitOption = None
-    protocol: Annotated[str | None, Arg("A[,B...]", "as trained")] = None
-    """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols` lists all
-    protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
-    scales: Annotated[str | None, Arg("Q[,Q...]", "the protocol's")] = None
-    """Shorter sides in pixels. An image is resized once for each value, so that its shorter side has that length;
-    `imclass protocols` shows which protocols accept scales."""
+    protocol: ProtocolsOption = None
+    scales: ScalesOption = None
     weights: Literal["mean", "fit", "none"] = "mean"
     """How to fuse models. `mean` averages probabilities, `fit` fits weights on validation data, `none` skips fusion."""
     temperature: bool = False
@@ -112,9 +113,7 @@ class EvaluateArguments:
     changed: int = 0
     """List N images whose true class changes rank. The ranks in the first and the last row are compared."""
     trained: TrainedOption = "leave-out"
-    thresholds: Literal["model", "fit"] = "model"
-    """Multi-label thresholds. A class is predicted if its probability reaches its threshold. `model` uses the model's
-    thresholds, and `fit` uses the thresholds that are best on the validation split."""
+    thresholds: ThresholdsOption = "model"
     classes: ClassesOption = None
     device: DeviceOption = "auto"
     batch: BatchOption = 256
@@ -260,31 +259,33 @@ class ProtocolsArguments:
 
 @dataclass(frozen=True)
 class DataArguments:
-    """List, fetch, check or export data sets.
+    """List, fetch, check, show or export data sets.
 
         data [NAME]                       list the data sets, or describe one
         data get NAME                     download it into the store
         data check NAME|PATH              decode each image and list the unusable ones
+        data show NAME|PATH               draw images of each class, or a recipe's views of images
         data export NAME|PATH --out DIR   write images as PNG files in class folders
 
     NAME is a data set from the list; PATH is a folder, a CSV file or a list (.txt)."""
 
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
-    """get, check, export, or the data set to describe."""
+    """get, check, show, export, or the data set to describe."""
     name: Annotated[str | None, Arg("[NAME|PATH]", positional=True)] = None
     """Data set, folder, CSV file or list (.txt) of images and labels."""
-    out: Annotated[Path | None, Arg("DIR")] = None
-    """export: folder to write to, new or empty."""
-    split: Annotated[str | None, Arg("NAME", "test")] = None
-    """export: split to take images from."""
+    out: Annotated[Path | None, Arg("DIR|FILE")] = None
+    """export: folder to write to, new or empty; show: picture to write (.png). The picture is NAME.png by default."""
+    split: Annotated[str | None, Arg("NAME", "test, or train for show")] = None
+    """export, show: split to take images from."""
+    recipe: RecipeOption = None
+    each: EachOption = 8
     most: int = 100
     """export: maximum number of images. The first image of each class is taken, then the second of each, and so on."""
     split_seed: int = 0
-    """check, export: random seed for splitting a folder. A folder without train/ is split into train and test."""
+    """check, show, export: random seed for splitting a folder. A folder without train/ is split into train and test."""
     workers: int = 2
     """check: number of threads that decode images. With 0, the main thread decodes them."""
     max_megapixels: MegapixelsOption = 50.0
-    """check, export: largest image in megapixels. Larger images are refused."""
     common: CommonArguments = CommonArguments()
 
 

@@ -176,7 +176,22 @@ MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
-# Arguments of `features` that have long texts. They are here to keep arguments.py short.
+# Arguments of `evaluate`, `data` and `features` that have long texts. They are here to keep arguments.py short.
+PROTOCOLS_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols`
+lists all protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
+ProtocolsOption: TypeAlias = Annotated[str | None, Arg("A[,B...]", "as trained", PROTOCOLS_TEXT)]
+SCALES_TEXT = """Shorter sides in pixels. An image is resized once for each value, so that its shorter side has that
+length; `imclass protocols` shows which protocols accept scales."""
+ScalesOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "the protocol's", SCALES_TEXT)]
+THRESHOLDS_TEXT = """Multi-label thresholds. A class is predicted if its probability reaches its threshold. `model` uses
+the model's thresholds, and `fit` uses the thresholds that are best on the validation split."""
+ThresholdsOption: TypeAlias = Annotated[Literal["model", "fit"], Arg(text=THRESHOLDS_TEXT)]
+EACH_TEXT = """show: images of each class, or epochs of each image. Up to 25 classes are shown, or 10 images with
+--recipe."""
+EachOption: TypeAlias = Annotated[int, Arg("N", text=EACH_TEXT)]
+RECIPE_TEXT = """show: recipe whose training views to show. Each row has an image as it is evaluated, and then its views
+in the first epochs of training, with the same random choices. Without a recipe, the images are shown unchanged."""
+RecipeOption: TypeAlias = Annotated[str | None, Arg("RECIPE", "none", RECIPE_TEXT)]
 OUT_TEXT = """Save the features (.npy, .npz or .csv). An .npy file contains only the float32 array, whose first axis
 runs over the images. The other formats also contain the names and labels of the images."""
 FeaturesOption: TypeAlias = Annotated[Path | None, Arg("FILE", text=OUT_TEXT)]

@@ -1,4 +1,4 @@
-"""The verb `data`: list, fetch, check or export data sets."""
+"""The verb `data`: list, fetch, check, show or export data sets."""
 
 from imclass.app.cli.answer import Answer, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, DataArguments
@@ -8,7 +8,7 @@ from imclass.app.text.columns import record_text
 from imclass.core.errors import UserError
 from imclass.store.context import Context
 
-ACTS = ("get", "check", "export")
+ACTS = ("get", "check", "show", "export")
 
 
 def dataset_listing(context: Context) -> Listing:
@@ -27,7 +27,7 @@ def dataset_listing(context: Context) -> Listing:
 
 
 def run(arguments: DataArguments) -> Answer:
-    """List, fetch, check or export data sets."""
+    """List, fetch, check, show or export data sets."""
     name = arguments.name
     if arguments.what not in ACTS:
         return listing_answer(
@@ -36,7 +36,7 @@ def run(arguments: DataArguments) -> Answer:
     if name is None:
         raise UserError(f"no data set was specified; run imclass data {arguments.what} NAME")
     check_workers(arguments.workers)
-    from imclass.app.acts import data  # imported here, because lists do not need PyTorch
+    from imclass.app.acts import data, show  # imported here, because lists do not need PyTorch
     from imclass.data.catalog import shadowed_folder_note
 
     context = context_of(arguments.common, arguments.max_megapixels)
@@ -44,6 +44,11 @@ def run(arguments: DataArguments) -> Answer:
         record = data.fetch_dataset(name, context)
     elif arguments.what == "check":
         record = data.audit_dataset(name, context, arguments.split_seed, arguments.workers)
+    elif arguments.what == "show":
+        print_notes(shadowed_folder_note(name, context))
+        split, seed = arguments.split or "train", arguments.split_seed
+        record, text = show.show_dataset(name, arguments.out, context, split, seed, arguments.each, arguments.recipe)
+        return Answer(record, text, SOME_REFUSED if record["refused"] else DONE)
     else:
         print_notes(shadowed_folder_note(name, context))
         split = arguments.split or "test"

@@ -98,9 +98,7 @@ def convert(
     licence = options.licence or (record.licence if record else "")
     preprocess = replace(inputs.preprocess, channels="rgb")
     chosen = f"imported from {path.name} ({match.naming}'s names), SHA-256 {file_digest(path)}"
-    body = NetworkBody(
-        network=network, row=to_json(match.row), preprocess=preprocess, standardise=inputs.standardise
-    )
+    body = NetworkBody(network=network, row=to_json(match.row), preprocess=preprocess, standardise=inputs.standardise)
     header = ModelHeader(
         kind=NETWORK_KIND,
         classes=names,
