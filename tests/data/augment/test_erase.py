@@ -15,7 +15,7 @@ from imclass.training.kinds import kind_tables
 VIEW = np.full((64, 64, 3), 300 % 256, np.uint8)
 
 
-def changed(rule: Erase, id: int, view: np.ndarray = VIEW) -> np.ndarray:
+def change_mask(rule: Erase, id: int, view: np.ndarray = VIEW) -> np.ndarray:
     """Return which pixels a rule changes."""
     return (rule.colour(view.copy(), Draws(1, 2), id) != view).any(-1)
 
@@ -23,7 +23,7 @@ def changed(rule: Erase, id: int, view: np.ndarray = VIEW) -> np.ndarray:
 def test_a_rectangle_of_the_paper_is_erased() -> None:
     tops, shares, ratios = [], [], []
     for id in range(150):
-        mask = changed(Erase(probability=1.0), id)
+        mask = change_mask(Erase(probability=1.0), id)
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
         tops.append(rows[0] / max(1, 64 - height))
@@ -36,19 +36,19 @@ def test_a_rectangle_of_the_paper_is_erased() -> None:
 
 
 def test_the_probability_is_that_of_an_erased_view() -> None:
-    assert not any(changed(Erase(probability=0.0), id).any() for id in range(50))
-    erased = sum(bool(changed(Erase(probability=0.25), id).any()) for id in range(200))
+    assert not any(change_mask(Erase(probability=0.0), id).any() for id in range(50))
+    erased = sum(bool(change_mask(Erase(probability=0.25), id).any()) for id in range(200))
     assert abs(erased - 50) < 4 * math.sqrt(200 * 0.25 * 0.75)
 
 
 def test_no_rectangle_fits() -> None:
     rule = Erase(probability=1.0, area=(1.0, 1.0), aspect=(3.0, 3.0))
-    assert rule.rectangle(64, 64, Draws(0), 1) == (0, 0, 0, 0) and not changed(rule, 1).any()
-    assert changed(Erase(probability=1.0, area=(1.0, 1.0), aspect=(1.0, 1.0)), 1).mean() > 0.99
+    assert rule.rectangle(64, 64, Draws(0), 1) == (0, 0, 0, 0) and not change_mask(rule, 1).any()
+    assert change_mask(Erase(probability=1.0, area=(1.0, 1.0), aspect=(1.0, 1.0)), 1).mean() > 0.99
 
 
 def test_a_view_in_grey_is_erased() -> None:
-    assert changed(Erase(probability=1.0), 3, VIEW[:, :, :1]).any()
+    assert change_mask(Erase(probability=1.0), 3, VIEW[:, :, :1]).any()
 
 
 def test_noise_is_the_output_of_splitmix64() -> None:
