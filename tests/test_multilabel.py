@@ -193,6 +193,15 @@ def test_training_may_begin_from_a_model_of_one_label(place: Path, capsys: pytes
             "train folder --data photos/shapes.csv --objective.kind cross-entropy",
             "cross-entropy does not suit the images",
         ),
+        (
+            "train folder --data photos/shapes.csv --objective.smoothing 0.1",
+            "cross-entropy does not suit the images",
+        ),
+        (
+            "train folder --data photos/shapes.csv --augment flip mixup --objective.kind cross-entropy",
+            "--augment mixup mixes images with one label each, but the images of photos/shapes.csv may have several; "
+            "leave it out: --augment flip",
+        ),
         ("train mnist-lenet --objective.kind binary-cross-entropy", "binary-cross-entropy does not suit the images"),
         (
             "data export photos/shapes.csv --out pngs",

@@ -2,10 +2,11 @@
 
     python tests/support/kill_trials.py FOLDER TRIALS OPTIMISER MEMORY WORKERS PRECISION
 
-OPTIMISER is sgd, adam, chain or finetune. A chain has two legs with different networks, sizes and optimisers, each with
-its best weights. With finetune, the last layer is fitted first, and some runs are killed in that leg. The output is a
-JSON object with the digests of the uninterrupted run, of a run with another seed, and of each run that was killed. This
-is a separate program, so that the children fork from a process in which torch has not computed anything yet.
+OPTIMISER is sgd, adam, chain, averaged or finetune. A chain has two legs with different networks, sizes and optimisers,
+each with its best weights. With averaged, the legs of the chain also mix images, smooth labels and average weights.
+With finetune, the last layer is fitted first, and some runs are killed in that leg. The output is a JSON object with
+the digests of the uninterrupted run, of a run with another seed, and of each run that was killed. This is a separate
+program, so that the children fork from a process in which torch has not computed anything yet.
 """
 
 import hashlib
@@ -23,12 +24,16 @@ import matplotlib.figure  # noqa: F401  imported here once, instead of in each c
 import torch.utils.tensorboard
 
 from imclass.app.api import train
-from imclass.core.config import Execution, Model, Stage, Training
+from imclass.core.config import CrossEntropy, Execution, Model, Stage, Training
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.cutmix import CutMix
 from imclass.data.augment.flip import Flip
+from imclass.data.augment.mixup import Mixup
 from imclass.data.augment.pad import Pad
 from imclass.recipes.finetune import finetune
+from imclass.training.averages.ema import ExponentialAverage
+from imclass.training.averages.swa import StochasticAverage
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.cosine import Cosine
@@ -57,11 +62,15 @@ def config(data: Path, optimiser: str, seed: int, precision: Any, memory: int) -
         whole = replace(whole, schedule=Cosine(rate=1e-3, warmup=3))  # the recipe's rate is too high for these photos
         whole = replace(whole, augment=stage.augment) if memory else whole
         return replace(base, stages=(probe, whole), validation=recipe.validation)
-    if optimiser != "chain":
+    if optimiser not in ("chain", "averaged"):
         return base
     deeper = Model("vgg-bn-drop", {"widths": (8, 8, 8, 8, 8), "hidden": 8}, (0.5,), (0.25,))
     second = replace(stage, model=deeper, preprocess=Preprocess(32, "rgb", "squash"), begin="fresh", epochs=2)
     stages = (replace(stage, epochs=2), replace(second, optimiser=Adam(), schedule=Cosine(rate=1e-3), micro_batches=3))
+    if optimiser == "averaged":
+        mixing = (*stage.augment, Mixup(), CutMix())
+        mixed = [replace(s, augment=mixing, objective=CrossEntropy(smoothing=0.1)) for s in stages]
+        stages = (replace(mixed[0], average=ExponentialAverage(0.9)), replace(mixed[1], average=StochasticAverage(0.5)))
     return replace(base, stages=stages, validation=0.25)
 
 

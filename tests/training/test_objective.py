@@ -12,6 +12,7 @@ from torch.nn import functional
 from imclass.core.config import BinaryCrossEntropy, CrossEntropy, Model
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf, Soft
+from imclass.data.augment.mixup import Mixup
 from imclass.evaluation.measures.multi_label import binary_cross_entropy
 from imclass.models.layers.dropout import Dropout
 from imclass.training.finite import are_finite, first_nonfinite
@@ -49,6 +50,40 @@ def test_cross_entropy_of_shares_agrees_with_pytorch_and_with_labels() -> None:
     assert_near(
         CrossEntropy().loss(scores, hard), CrossEntropy().loss(scores, OneOf(labels).on_device("cpu")), within=1e-12
     )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_smoothed_cross_entropy_agrees_with_pytorch_and_a_plain_loop(smoothing: float) -> None:
+    generator = np.random.default_rng(0)
+    scores, labels = generator.normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
+    rows = generator.dirichlet(np.ones(3), 5).astype(np.float32)
+    objective, tensor = CrossEntropy(smoothing=smoothing), torch.from_numpy(scores)
+    found = objective.loss(tensor, OneOf(labels).on_device("cpu")).numpy()
+    soft = objective.loss(tensor, Soft(rows).on_device("cpu")).numpy()
+    theirs = functional.cross_entropy(tensor, torch.from_numpy(labels), reduction="none", label_smoothing=smoothing)
+    assert np.array_equal(found, theirs.numpy())
+    for i, label in enumerate(labels):
+        logs = scores[i] - np.log(sum(np.exp(score) for score in scores[i]))
+        hard = sum(-((1 - smoothing) * (k == label) + smoothing / 3) * logs[k] for k in range(3))
+        mixed = sum(-((1 - smoothing) * float(rows[i, k]) + smoothing / 3) * logs[k] for k in range(3))
+        assert found[i] == pytest.approx(hard, rel=1e-12) and soft[i] == pytest.approx(mixed, rel=1e-6)
+
+
+def test_a_mixed_image_counts_with_the_mean_weight_of_its_classes() -> None:
+    """Compare with a plain loop, in a step of two parts. Training accuracy counts the class with the larger share."""
+    leg = leg_of(noise(8, 28, 1), Model("lenet-5"), 28, "grey", micro_batches=2, augment=(Mixup(1.0),))
+    weights = np.array([0.5, 2.0, 3.0, 1.0])
+    learner = enter_leg(replace(leg, class_weights=weights)).learner
+    batch, total, correct = next(leg.loader.batches(0)), 0.0, 0
+    for part in batch.parts.values():
+        scores = learner.network(part.images).detach().double().numpy()
+        for row, score in zip(part.targets.numpy().astype(float), scores, strict=True):
+            logs = score - np.log(np.exp(score).sum())
+            total += sum(w * r for w, r in zip(weights, row, strict=True)) * -(row * logs).sum() / 8
+            correct += int(row.argmax() == score.argmax())
+    found = gradients(leg, learner)
+    assert found.main == pytest.approx(total, rel=1e-5) and found.correct == correct
+    assert gradients(leg, enter_leg(leg).learner).main != pytest.approx(total, rel=1e-3)
 
 
 def test_binary_cross_entropy_is_the_sum_over_judged_classes() -> None:

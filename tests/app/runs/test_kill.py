@@ -68,3 +68,10 @@ def test_twenty_kills_of_finetune(tmp_path: Path, memory: int, workers: int) -> 
 def test_forty_kills_in_a_chain(tmp_path: Path) -> None:
     """Kill runs of two legs with different networks and sizes, of which the second begins from random weights."""
     check(trials(tmp_path, 40, *CHAIN), 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("memory", "workers"), [(2048, 0), (0, 2)])
+def test_thirty_kills_with_mixing_and_averages(tmp_path: Path, memory: int, workers: int) -> None:
+    """Kill chains that mix images. The first leg keeps an exponential average, and the second one measures norms."""
+    check(trials(tmp_path, 30, "averaged", memory, workers, "fp32"), 30)

@@ -71,10 +71,10 @@ def kept_shares(
 def symmetric_beta(alpha: float, u: float, v: float) -> float:
     """Return a number distributed as Beta(alpha, alpha), computed from two uniform numbers in [0, 1).
 
-    The method is exact for every alpha above 0, and rejects nothing. T = sqrt(2a (U^(-1/a) - 1)) cos(2 pi V) has
-    Student's t-distribution with 2a degrees of freedom (Bailey, Mathematics of Computation 62, 1994), and
-    (1 + T / sqrt(2a + T^2)) / 2 is Beta(a, a) (Devroye, "Random variate generation in one line of code", WSC 1996).
-    Here the fraction is multiplied by U^(1/a), which cannot overflow.
+    The method is exact for every alpha above 0, except for rounding, and rejects nothing. The number
+    T = sqrt(2a (U^(-1/a) - 1)) cos(2 pi V) has Student's t-distribution with 2a degrees of freedom (Bailey, Mathematics
+    of Computation 62, 1994), and (1 + T / sqrt(2a + T^2)) / 2 has the distribution Beta(a, a) (Devroye, "Random variate
+    generation in one line of code", WSC 1996). Here the fraction is multiplied by U^(1/a), which cannot overflow.
     """
     # Numbers are computed one at a time, because NumPy's functions of an array may differ in the last bit from those
     # of a single number.
