@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imclass.core.classes import check_classes, check_distinct, choose_classes, join_classes
+from imclass.core.classes import (
+    check_classes,
+    check_distinct,
+    choose_classes,
+    imagenet_classes,
+    imagenet_numbers,
+    join_classes,
+)
 from imclass.core.errors import UserError
 
 
@@ -136,3 +143,24 @@ def test_classes_are_chosen_renamed_merged_and_added(
         return
     choice = choose_classes(data.split(), items.split(), old.split(), "photos")
     assert (choice.classes, choice.numbers.tolist()) == (tuple(classes.split()), numbers)
+
+
+def test_imagenet_s_classes_are_a_thousand_ids_with_a_word_each() -> None:
+    classes = imagenet_classes()
+    assert len({name.split(" ")[0] for name in classes}) == 1000 == len(classes)
+    assert [classes[k] for k in (0, 285, 999)] == [
+        "n01440764 tench",
+        "n02124075 Egyptian cat",
+        "n15075141 toilet tissue",
+    ]
+    assert list(classes) == sorted(classes)
+
+
+def test_imagenet_s_numbers_are_those_of_the_development_kit() -> None:
+    numbers = {name[:9]: number for name, number in imagenet_numbers().items()}
+    assert sorted(numbers.values()) == list(range(1, 1001))
+    # The first validation images: ids in TensorFlow's imagenet_2012_validation_synset_labels.txt, numbers in
+    # ILSVRC2012_validation_ground_truth.txt.
+    ids = ("n01751748", "n09193705", "n02105855", "n04263257", "n03125729", "n01735189", "n02346627", "n02776631")
+    assert [numbers[wordnet_id] for wordnet_id in ids] == [490, 361, 171, 822, 297, 482, 13, 704]
+    assert (numbers["n02119789"], numbers["n02100735"], numbers["n03255030"]) == (1, 2, 1000)  # map_clsloc.txt

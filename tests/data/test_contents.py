@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from imclass.data.contents import contents_of_array, contents_of_files
 from imclass.data.images.decode import hash_of
 from imclass.models.classifier import load_network_classifier
 from imclass.store.context import Context, open_context
-from imclass.store.digests import open_digests
+from imclass.store.digests import Digests, Stamp, open_digests
 from imclass.store.store import Store
 from tests.support.small import tree
 
@@ -119,6 +120,23 @@ def test_digests_computed_before_a_failure_are_kept(
         contents_of_files(found, kept)
     contents_of_files(found, kept)
     assert reads == {"a/4.png": 1}
+
+
+def test_files_are_hashed_in_blocks_and_each_block_is_kept(
+    tmp_path: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, kept = files(tmp_path / "a"), open_digests(Store(tmp_path / "store"))
+    monkeypatch.setattr(contents, "BLOCK_FILES", 2)
+    written = list[int]()
+    write = Digests.write
+
+    def recording(digests: Digests, new: Mapping[Stamp, bytes]) -> None:
+        written.append(len(new))
+        write(digests, new)
+
+    monkeypatch.setattr(Digests, "write", recording)
+    assert contents_of_files(found, kept).tolist() == [word(file.read_bytes()) for file in found]
+    assert written == [2, 2, 1] and set(reads.values()) == {1}
 
 
 def test_the_digest_follows_names_classes_and_contents(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imclass.store.digests import SETTLING_NS, Digests, Stamp, is_settled, open_digests, real_stamp
+from imclass.store.digests import SETTLING_NS, Digests, Stamp, is_settled, open_digests, real_stamp, real_stamps
 from imclass.store.store import Store
 
 ONE, OTHER = bytes(range(32)), bytes(32)
@@ -105,3 +105,15 @@ def test_only_a_file_that_has_not_changed_for_two_seconds_is_settled(tmp_path: P
     assert not is_settled(stamp, file)
     os.utime(file, ns=(before, before + 10**12))  # written by a clock that is ahead
     assert not is_settled(real_stamp(file), file)
+
+
+def test_stamps_of_many_files_are_those_of_each(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "b" / "1").write_bytes(b"1")
+    (tmp_path / "a" / "2").symlink_to("b/1")
+    (tmp_path / "a" / "lost").symlink_to("gone")
+    names = ("a/b/1", "linked/b/1", "linked/2", "linked/lost", "a/none", "no/none", "linked/b/../2")
+    files = [tmp_path / name for name in names]
+    assert real_stamps(files) == [real_stamp(file) for file in files]
+    assert {path for path, _, _ in real_stamps(files[:3])} == {str(tmp_path / "a" / "b" / "1")}
