@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +41,18 @@ def test_a_runtime_records_the_threads_and_sets_them_again() -> None:
     apply_runtime(runtime)
     assert runtime.threads == torch.get_num_threads() == 2
     assert not torch.are_deterministic_algorithms_enabled()  # asked for on a GPU only
+
+
+def test_a_gpu_gets_deterministic_kernels_but_new_memory_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, bool]] = []
+    switches: Any = torch.utils.deterministic
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, warn_only: asked.append((mode, warn_only)))
+    monkeypatch.setattr(switches, "fill_uninitialized_memory", True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    apply_runtime(Runtime("cpu", threads=1))
+    assert not asked and switches.fill_uninitialized_memory
+    apply_runtime(Runtime("cuda", threads=1))
+    assert asked == [(True, True)] and not switches.fill_uninitialized_memory
 
 
 def test_a_runtime_prints_as_one_line() -> None:

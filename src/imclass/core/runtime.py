@@ -86,6 +86,9 @@ def apply_runtime(runtime: Runtime) -> None:
     if runtime.device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # PyTorch would also fill each new tensor with NaN, which takes time and only matters to a kernel that reads
+        # memory before it is written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def keep_memory() -> bool:

@@ -98,7 +98,9 @@ class Learner:
         total.backward()
         moments = norms.moments(self.norms, len(targets) / images) if multipart else []
         values = [parameter.grad for parameter in self.parameters]
-        return Gradients(values, moments, main.item(), total.item(), targets.count_correct(scores))
+        loss = main.item()  # waits for the device, so a loss without auxiliary heads is read only once
+        whole = loss if total is main else total.item()
+        return Gradients(values, moments, loss, whole, targets.count_correct(scores))
 
     def loss(self, scores: Tensor, sides: Sequence[Tensor], targets: StepTargets, images: int) -> tuple[Tensor, Tensor]:
         """Return a part's main loss, and the sum of that loss and the weighted losses of the auxiliary heads.
