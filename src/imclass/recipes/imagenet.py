@@ -26,7 +26,7 @@ RAW_STD = (1 / 255, 1 / 255, 1 / 255)  # dividing by this restores the range 0 t
 VALIDATION = 0.04
 
 
-def imagenet_alexnet(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_alexnet(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train the network of Krizhevsky et al., NIPS 2012, section 5. Published errors with 10 crops: 40.7% and 18.2%.
 
     `imclass train imagenet-alexnet`. The settings are batches of 128, momentum 0.9, weight decay 5e-4, a learning rate
@@ -48,10 +48,10 @@ def imagenet_alexnet(data: str = DATA, epochs: int | None = None, scale_down: bo
     model = Model("alexnet-2012", {"size": 224, "padding": 2}, mean=MEAN, std=RAW_STD, mean_image=True)
     preprocess = Preprocess(size=224, resize="shorter", scale=256)
     training = Training("imagenet-alexnet", model, (stage,), preprocess, data, validation=VALIDATION, precision="auto")
-    return arrange(training, epochs, scale_down)
+    return arrange(training, length, scale_down)
 
 
-def imagenet_googlenet(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_googlenet(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train the network of Szegedy et al., CVPR 2015, section 6. Published top-5 error with one crop: 10.07%.
 
     `imclass train imagenet-googlenet`. From the paper are momentum 0.9, a learning rate that falls by 4% every 8
@@ -74,10 +74,10 @@ def imagenet_googlenet(data: str = DATA, epochs: int | None = None, scale_down: 
     model = Model("googlenet", mean=MEAN, std=RAW_STD, mean_colour=True)
     preprocess = Preprocess(size=224, resize="shorter", scale=256)
     training = Training("imagenet-googlenet", model, (stage,), preprocess, data, precision="auto")
-    return arrange(training, epochs, scale_down)
+    return arrange(training, length, scale_down)
 
 
-def imagenet_resnet_50_budget(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnet_50_budget(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-50 at 160 pixels for 100 epochs with current methods. Not run on ImageNet yet: no result is known.
 
     `imclass train imagenet-resnet-50-budget`. Size and length are those of the cheapest of the three procedures of
@@ -98,7 +98,7 @@ def imagenet_resnet_50_budget(data: str = DATA, epochs: int | None = None, scale
     model = Model("resnet-50-v1.5", {"size": 160}, mean=MEAN, std=STD)
     preprocess = Preprocess(size=160, resize="shorter", scale=183)
     training = Training("imagenet-resnet-50-budget", model, (stage,), preprocess, data, precision="auto")
-    return arrange(training, epochs, scale_down)
+    return arrange(training, length, scale_down)
 
 
 RECIPES = {

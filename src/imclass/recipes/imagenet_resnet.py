@@ -28,7 +28,7 @@ from imclass.training.shrink import arrange
 PREPROCESS = Preprocess(size=224, resize="shorter", scale=256)
 
 
-def resnet(depth: int, data: str, epochs: int | None, scale_down: bool) -> Training:
+def resnet(depth: int, data: str, length: float, scale_down: bool) -> Training:
     """Return the paper's training of the ResNet with `depth` layers."""
     stage = Stage(
         epochs=120,
@@ -40,10 +40,10 @@ def resnet(depth: int, data: str, epochs: int | None, scale_down: bool) -> Train
     model = Model(f"resnet-{depth}", mean=MEAN, std=RAW_STD, mean_image=True)
     name = f"imagenet-resnet-{depth}"
     training = Training(name, model, (stage,), PREPROCESS, data, validation=VALIDATION, precision="auto")
-    return arrange(training, epochs, scale_down)
+    return arrange(training, length, scale_down)
 
 
-def resnext(paths: str, data: str, epochs: int | None, scale_down: bool) -> Training:
+def resnext(paths: str, data: str, length: float, scale_down: bool) -> Training:
     """Return the paper's training of a ResNeXt, such as "50-32x4d"."""
     stage = Stage(
         epochs=100,
@@ -54,73 +54,73 @@ def resnext(paths: str, data: str, epochs: int | None, scale_down: bool) -> Trai
     )
     model = Model(f"resnext-{paths}", mean=MEAN, std=STD)
     training = Training(f"imagenet-resnext-{paths}", model, (stage,), PREPROCESS, data, precision="auto")
-    return arrange(training, epochs, scale_down)
+    return arrange(training, length, scale_down)
 
 
-def imagenet_resnet_18(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnet_18(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-18 as in the paper. Published top-1 error with 10 crops: 27.88%, with shortcuts of option A.
 
     `imclass train imagenet-resnet-18`. The shortcuts are projections (option B), as in the deeper networks. For those
     without parameters, add `--model.option A`.
     """
-    return resnet(18, data, epochs, scale_down)
+    return resnet(18, data, length, scale_down)
 
 
-def imagenet_resnet_34(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnet_34(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-34 as in the paper. Published errors with 10 crops: 24.52% and 7.46%.
 
     `imclass train imagenet-resnet-34`. Tables 2 and 3 also have option A: 25.03% and 7.76%. For it, add
     `--model.option A`.
     """
-    return resnet(34, data, epochs, scale_down)
+    return resnet(34, data, length, scale_down)
 
 
-def imagenet_resnet_50(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnet_50(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-50 as in the paper. Published errors with 10 crops: 22.85% and 6.71%.
 
     `imclass train imagenet-resnet-50`. The first convolution of a block has the stride, as in the released models.
     """
-    return resnet(50, data, epochs, scale_down)
+    return resnet(50, data, length, scale_down)
 
 
-def imagenet_resnet_101(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnet_101(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-101 as in the paper. Published errors with 10 crops: 21.75% and 6.05%.
 
     `imclass train imagenet-resnet-101`.
     """
-    return resnet(101, data, epochs, scale_down)
+    return resnet(101, data, length, scale_down)
 
 
-def imagenet_resnet_152(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnet_152(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-152 as in the paper. Published errors with 10 crops: 21.43% and 5.71%.
 
     `imclass train imagenet-resnet-152`.
     """
-    return resnet(152, data, epochs, scale_down)
+    return resnet(152, data, length, scale_down)
 
 
-def imagenet_resnext_50(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnext_50(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNeXt-50 with 32 paths of width 4 as in the paper. Published top-1 error with one crop: 22.2%.
 
     `imclass train imagenet-resnext-50-32x4d`.
     """
-    return resnext("50-32x4d", data, epochs, scale_down)
+    return resnext("50-32x4d", data, length, scale_down)
 
 
-def imagenet_resnext_101(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnext_101(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNeXt-101 with 32 paths of width 4 as in the paper. Published errors with one crop: 21.2% and 5.6%.
 
     `imclass train imagenet-resnext-101-32x4d`.
     """
-    return resnext("101-32x4d", data, epochs, scale_down)
+    return resnext("101-32x4d", data, length, scale_down)
 
 
-def imagenet_resnext_101_wide(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_resnext_101_wide(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNeXt-101 with 64 paths of width 4 as in the paper. Published errors with one crop: 20.4% and 5.3%.
 
     `imclass train imagenet-resnext-101-64x4d`.
     """
-    return resnext("101-64x4d", data, epochs, scale_down)
+    return resnext("101-64x4d", data, length, scale_down)
 
 
 RECIPES = {

@@ -67,7 +67,7 @@ def training_of(name: str, model: Model, stages: tuple[Stage, ...], data: str) -
     return Training(name, model, stages, preprocess, data, validation=VALIDATION, precision="auto")
 
 
-def imagenet_vgg(data: str = DATA, epochs: int | None = None, scale_down: bool = False) -> Training:
+def imagenet_vgg(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train VGG D in the four steps of its paper: A, then D at S = 256, at S = 384, and at jittered S.
 
     `imclass train imagenet-vgg`, or `imclass train imagenet-vgg --data DIR --scale-down` for a few thousand photos. The
@@ -79,8 +79,8 @@ def imagenet_vgg(data: str = DATA, epochs: int | None = None, scale_down: bool =
     - `d-384`: 26.8 and 8.7
     - `d-jitter`: 25.6 and 8.1
 
-    `--epochs` is the length of the first two stages; the others have half as many. docs/training.md shows how to fill
-    the paper's tables from the stages, and results on photos of flowers.
+    With `--length 0.25`, all stages have a quarter of their epochs. docs/training.md shows how to fill the paper's
+    tables from the stages, and results on photos of flowers.
     """
     stages = (
         stage_of("256", "a-256"),
@@ -88,76 +88,66 @@ def imagenet_vgg(data: str = DATA, epochs: int | None = None, scale_down: bool =
         stage_of("384", "d-384"),
         stage_of("jitter", "d-jitter"),
     )
-    return arrange(training_of("imagenet-vgg", model_of("vgg-a"), stages, data), epochs, scale_down)
+    return arrange(training_of("imagenet-vgg", model_of("vgg-a"), stages, data), length, scale_down)
 
 
-def single(letter: str, data: str, scale: Scale, epochs: int | None, scale_down: bool) -> Training:
+def single(letter: str, data: str, scale: Scale, length: float, scale_down: bool) -> Training:
     """Return the training of one network at one scale."""
     model = replace(model_of(f"vgg-{letter}"), initialiser="" if letter in ("a", "a-lrn") else "glorot")
-    return arrange(training_of(f"imagenet-vgg-{letter}", model, (stage_of(scale),), data), epochs, scale_down)
+    return arrange(training_of(f"imagenet-vgg-{letter}", model, (stage_of(scale),), data), length, scale_down)
 
 
-def imagenet_vgg_a(
-    data: str = DATA, scale: Scale = "256", epochs: int | None = None, scale_down: bool = False
-) -> Training:
+def imagenet_vgg_a(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
     """Train VGG A, at S = 256 or as `--scale` says.
 
     `imclass train imagenet-vgg-a`. The errors in Table 3 are 29.6% and 10.4% (S = 256).
     """
-    return single("a", data, scale, epochs, scale_down)
+    return single("a", data, scale, length, scale_down)
 
 
 def imagenet_vgg_a_lrn(
-    data: str = DATA, scale: Scale = "256", epochs: int | None = None, scale_down: bool = False
+    data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False
 ) -> Training:
     """Train VGG A with local response normalisation, at S = 256 or as `--scale` says.
 
     `imclass train imagenet-vgg-a-lrn`. The errors in Table 3 are 29.7% and 10.5% (S = 256).
     """
-    return single("a-lrn", data, scale, epochs, scale_down)
+    return single("a-lrn", data, scale, length, scale_down)
 
 
-def imagenet_vgg_b(
-    data: str = DATA, scale: Scale = "256", epochs: int | None = None, scale_down: bool = False
-) -> Training:
+def imagenet_vgg_b(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
     """Train VGG B, at S = 256 or as `--scale` says.
 
     `imclass train imagenet-vgg-b`. The errors in Table 3 are 28.7% and 9.9% (S = 256).
     """
-    return single("b", data, scale, epochs, scale_down)
+    return single("b", data, scale, length, scale_down)
 
 
-def imagenet_vgg_c(
-    data: str = DATA, scale: Scale = "256", epochs: int | None = None, scale_down: bool = False
-) -> Training:
+def imagenet_vgg_c(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
     """Train VGG C, at S = 256 or as `--scale` says.
 
     `imclass train imagenet-vgg-c`. The errors in Table 3 are
     28.1% and 9.4% (S = 256), 28.1% and 9.3% (384), 27.3% and 8.8% (jitter).
     """
-    return single("c", data, scale, epochs, scale_down)
+    return single("c", data, scale, length, scale_down)
 
 
-def imagenet_vgg_d(
-    data: str = DATA, scale: Scale = "256", epochs: int | None = None, scale_down: bool = False
-) -> Training:
+def imagenet_vgg_d(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
     """Train VGG D, at S = 256 or as `--scale` says.
 
     `imclass train imagenet-vgg-d`. The errors in Table 3 are
     27.0% and 8.8% (S = 256), 26.8% and 8.7% (384), 25.6% and 8.1% (jitter).
     """
-    return single("d", data, scale, epochs, scale_down)
+    return single("d", data, scale, length, scale_down)
 
 
-def imagenet_vgg_e(
-    data: str = DATA, scale: Scale = "256", epochs: int | None = None, scale_down: bool = False
-) -> Training:
+def imagenet_vgg_e(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
     """Train VGG E, at S = 256 or as `--scale` says.
 
     `imclass train imagenet-vgg-e`. The errors in Table 3 are
     27.3% and 9.0% (S = 256), 26.9% and 8.7% (384), 25.5% and 8.0% (jitter).
     """
-    return single("e", data, scale, epochs, scale_down)
+    return single("e", data, scale, length, scale_down)
 
 
 RECIPES = {

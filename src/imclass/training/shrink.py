@@ -12,6 +12,7 @@ are divided by their standard deviation, as these weights expect. The weights th
 standard deviation of 0.01, suit wide layers: in narrow layers the signal would vanish.
 """
 
+import math
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,18 +27,14 @@ STD = (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
 WIDTH_FIELDS = ("widths", "hidden", "stem", "groups")  # of the rows of networks
 
 
-def arrange(training: Training, epochs: int | None, scale_down: bool) -> Training:
-    """Return a recipe's config, scaled down on request, with `epochs` in its first stage if the number is given.
-
-    The other stages, and the settings that count epochs, change in proportion.
-    """
-    require(epochs is None or epochs >= 1, "epochs", epochs, "at least 1")
-    training = shrink(training) if scale_down else training
-    return training if epochs is None else stretch(training, epochs / training.stages[0].epochs)
+def arrange(training: Training, length: float, scale_down: bool) -> Training:
+    """Return a recipe's config with `length` times as many epochs, and scaled down on request."""
+    return stretch(shrink(training) if scale_down else training, length)
 
 
 def stretch(training: Training, ratio: float) -> Training:
     """Return a config with `ratio` times as many epochs. Settings that count epochs are multiplied, too."""
+    require(ratio > 0 and math.isfinite(ratio), "length", ratio, "above 0, such as 0.25 for a quarter of the epochs")
     stages = [
         replace(s, epochs=multiply_count(s.epochs, ratio), schedule=s.schedule and s.schedule.stretch(ratio))
         for s in training.stages

@@ -142,7 +142,7 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     others |= {"augment.area.area", "augment.area.aspect", "augment.flip.probability"}
     others |= {"augment.crop.shorter", "augment.crop.square"}
     others |= {"solver.grid", "solver.folds"}
-    others |= {f"schedule.{k}" for k in ("factor", "steps", "warm_rate", "warm_error")}
+    others |= {f"schedule.{k}" for k in ("factor", "steps", "epochs", "falls", "warm_rate", "warm_error")}
     others |= {f"schedule.{k}" for k in ("every", "patience", "peak")}
     assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}
 
@@ -259,7 +259,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
             "--optimiser.betas belongs to the optimiser kind adam, but the optimiser of this run is sgd",
         ),
         ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to the optimiser kind sgd"),
-        ("--schedule.kind step", "schedule lacks the field 'steps'; set schedule.steps"),
+        ("--schedule.kind step", "--schedule.steps is empty; it must be given unless schedule.epochs is, but not both"),
         ("--schedule.kind cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("--schedule.name step", "unknown option --schedule.name: --schedule.kind sets the schedule"),
         ("--opt sgd", "unknown option --opt: --optimiser.kind sets the optimiser"),

@@ -11,7 +11,7 @@ from imclass.app.cli.words import option_error, option_hints, parse
 from imclass.app.runs.elsewhere import check_fields
 from imclass.app.runs.make import make_training
 from imclass.core.codec import hints_of
-from imclass.core.config import Execution, Training
+from imclass.core.config import Execution, Stage, Training
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.override import override
 from imclass.store.context import Context, find_in
@@ -55,7 +55,8 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 def base_configs(arguments: TrainArguments, context: Context, choices: dict[str, Any]) -> tuple[Training, Execution]:
     """Return the configs to which the options are applied. They come from --config or, without it, from the recipe.
 
-    Options that are parameters of the recipe's function are passed to it, and removed from `choices`.
+    Options that are parameters of the recipe's function, but no fields of a config, are passed to the function, and
+    removed from `choices`.
     """
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
@@ -73,4 +74,5 @@ def base_configs(arguments: TrainArguments, context: Context, choices: dict[str,
         raise UserError(
             f"{arguments.recipe} is a folder, not a recipe; run imclass train folder --data {arguments.recipe}"
         )
-    return make_training(recipes[arguments.recipe], arguments.recipe, choices), Execution()
+    fields = {*hints_of(Training), *hints_of(Stage)}
+    return make_training(recipes[arguments.recipe], arguments.recipe, choices, fields), Execution()

@@ -2,7 +2,7 @@
 # Tested in tests/app/cli/test_options.py
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_type_hints
 
 from imclass.core.codec import from_json
@@ -11,12 +11,15 @@ from imclass.core.errors import UserError
 from imclass.core.override import convert_value, option_of
 
 
-def make_training(make: Callable[..., Any], recipe: str, choices: dict[str, Any]) -> Training:
-    """Return the config that a recipe's function makes. Its parameters are removed from `choices`, except for `init`.
+def make_training(
+    make: Callable[..., Any], recipe: str, choices: dict[str, Any], fields: Collection[str] = ()
+) -> Training:
+    """Return the config that a recipe's function makes. The parameters of the function are removed from `choices`.
 
-    The choice of a model to begin from is also a change of the config, because the config then adopts that model.
+    Choices in `fields` are not passed to the function. `init` is not removed, because it is also a change of the config:
+    the config adopts the model that it names.
     """
-    values = parameters_in(make, choices)
+    values = parameters_in(make, {name: choice for name, choice in choices.items() if name not in fields})
     for name in values:
         if name != "init":
             del choices[name]

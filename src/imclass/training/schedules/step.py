@@ -14,8 +14,8 @@ class StepDecay(Schedule):
 
     He et al. 2015 used it with decreases after 32k and 48k steps (section 4.2). They trained 110 layers with a rate of
     0.01 until the training error was below 80%, which took about 400 steps. Here, `warm_rate` is used until the mean
-    training error of a finished epoch is below `warm_error`. An epoch of CIFAR-10 has 391 steps. Xie et al. 2017 trained
-    ResNeXt with a decrease every 30 epochs (section 4, and their released code).
+    training error of a finished epoch is below `warm_error`. An epoch of CIFAR-10 has 391 steps. Xie et al. 2017
+    trained ResNeXt with a decrease every 30 epochs (section 4, and their released code).
     """
 
     kind: ClassVar[str] = "step"
@@ -28,7 +28,7 @@ class StepDecay(Schedule):
     def check_together(self, at: str) -> None:
         """Raise `UserError` unless there are either steps or epochs, or if `warm_rate` is above `rate`."""
         one = bool(self.steps) != bool(self.epochs)
-        require(one, f"{at}steps", self.steps or "empty", f"given without {at}epochs, or empty if that is given")
+        require(one, f"{at}steps", self.steps or "empty", f"given unless {at}epochs is, but not both")
         require(self.warm_rate <= self.rate, f"{at}warm_rate", self.warm_rate, f"at most the rate, {self.rate:g}")
 
     def stretch(self, ratio: float) -> "StepDecay":
