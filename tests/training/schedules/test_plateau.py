@@ -23,8 +23,9 @@ def test_the_rate_falls_as_pytorch_s(patience: int) -> None:
     assert schedule.needs_validation
 
 
-# The validation accuracies, in %, of a network trained on photos of flowers with rates that fell after 3 epochs.
-RECORDED = (39, 46, 44, 49, 57, 63, 61, 62, 60, 64, 63, 64, 62, 64, 63, 63, 62, 64, 64, 63, 64, 64, 63, 64)
+# Accuracies in %: the first six epochs of VGG A on photos of flowers, and a continuation by hand that levels off.
+CURVE = (39, 46, 44, 49, 57, 63, 61, 62, 60, 64, 63, 64, 62, 64, 63, 63, 62, 64, 64, 63, 64, 64, 63, 64)
+RECORDED = tuple(accuracy / 100 for accuracy in CURVE)
 
 
 def test_the_rate_falls_at_most_three_times_on_a_recorded_curve() -> None:
@@ -39,6 +40,6 @@ def test_the_rate_falls_at_most_three_times_on_a_recorded_curve() -> None:
 
 def test_the_patience_changes_with_the_number_of_epochs() -> None:
     schedule = Plateau(patience=5, falls=3)
-    assert [schedule.stretch(ratio) for ratio in (0.5, 2, 0.01)] == [
+    assert [schedule.stretch(ratio) for ratio in (0.5, 2.0, 0.01)] == [
         Plateau(patience=patience, falls=3) for patience in (3, 10, 1)
     ]
