@@ -2,8 +2,8 @@
 
     python benchmarks/imagenet_steps.py [--networks alexnet vgg-d resnet-50] [--rounds 5] [--seconds 0.4]
 
-Both sides begin each step with the same uint8 images in the memory of the CPU (pinned for the plain loop), then run
-forward, backward and SGD with momentum, and take turns in one process. Ours is the step of `imclass train`: channels
+Both sides begin each step with the same uint8 images in pinned memory of the CPU, then run forward, backward and SGD
+with momentum, and take turns in one process. Ours is the step of `imclass train`: channels
 last, deterministic kernels, checks for NaN, and losses that are read after each step. The plain loop has autocast,
 channels_last, cuDNN's benchmark mode, and no checks. Its network is torchvision's if that can be imported, otherwise
 ours. `free` is our step without deterministic kernels, which shows their cost. The claim is the ratio to the plain
@@ -31,7 +31,7 @@ from imclass.data.arrays import ArrayDataset
 from imclass.models.classifier import create
 from imclass.store.context import open_context
 from imclass.training.events import StepEnd
-from imclass.training.loop import step
+from imclass.training.loop import pin_images, step
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.parallel import SingleProcess
 from imclass.training.plan import Splits, plan, resolve_models
@@ -70,6 +70,7 @@ def ours(name: str, data: ArrayDataset, device: str) -> Iterator[None]:
     state = State(Runtime(device, torch.get_num_threads(), Arithmetic("bf16", "nhwc")))
     state.enter(leg)
     batch = next(leg.loader.batches(0))
+    batch = batch if device == "cpu" else pin_images(batch)  # as a run does
     while True:
         event = step(leg, state, SingleProcess(), batch, time.monotonic())
         if not isinstance(event, StepEnd):
@@ -88,7 +89,7 @@ def plain_network(ours_name: str, theirs: str) -> tuple[nn.Module, bool]:
         from torchvision import models
     except ImportError:
         return create(Model(ours_name, mean=MEAN, std=STD), CLASSES, PREPROCESS).network, False
-    return getattr(models, theirs)(weights=None), True
+    return models.get_model(theirs, weights=None), True
 
 
 def plain(name: str, theirs: str, data: ArrayDataset, device: str) -> Iterator[None]:

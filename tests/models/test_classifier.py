@@ -93,7 +93,7 @@ def test_the_normalisation_of_an_image_by_itself_is_part_of_the_model_and_its_fi
     found.save(tmp_path / "model.safetensors")
     loaded = load_network_classifier(tmp_path)
     assert loaded.network.standardise and torch.equal(loaded.scores(views(5)), found.scores(views(5)))
-    with pytest.raises(UserError, match="model.standardise is true; it must be false if model.mean-image"):
+    with pytest.raises(UserError, match=r"model\.standardise is true; it must be false if model\.mean-image"):
         create(Model("lenet-5", standardise=True, mean_image=True), DIGITS)
 
 

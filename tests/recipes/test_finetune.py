@@ -46,7 +46,7 @@ def test_finetune_fits_the_last_layer_then_trains_all(place: Path, capsys: pytes
     trained = provenance(place / "run")
     (chosen,) = trained.solved.values()
     assert (list(trained.solved), chosen.solver, chosen.images) == (["01-probe"], "logistic", 39)
-    assert chosen.facts.keys() == {"strength", "folds"} and chosen.facts["folds"] == 3
+    assert chosen.facts.keys() == {"strength", "scaling", "folds"} and chosen.facts["folds"] == 3
     assert legs[0].trained and legs[0].trained.solved == trained.solved
     assert re.search(
         r"^best on validation \([\d.]+%\), (after epoch [12] of|at the start of) stage all", trained.chosen
@@ -62,10 +62,10 @@ def test_support_vector_machines_fit_the_last_layer(place: Path, capsys: pytest.
     assert "linear-svm was fitted to the features of 48 images: scale " in capsys.readouterr().err
     events = [json.loads(line) for line in (place / "run" / "log.jsonl").read_text().splitlines()]
     (solved,) = (event for event in events if event["event"] == "solved")
-    assert set(solved["facts"]) == {"scale", "strength", "folds", "losses"}
+    assert set(solved["facts"]) == {"scale", "strength", "scaling", "folds", "losses"}
     assert set(solved["facts"]["losses"]) == {"0.001", "0.01"} and solved["facts"]["folds"] == 5
     solver = provenance(place / "run").recipe["stages"][0]["solver"]
-    assert solver == {"kind": "linear-svm", "grid": [0.001, 0.01], "folds": 5}
+    assert solver == {"kind": "linear-svm", "grid": [0.001, 0.01], "folds": 5, "scaling": "auto"}
 
 
 def test_a_finished_run_with_other_settings_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

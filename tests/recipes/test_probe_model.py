@@ -64,7 +64,7 @@ def test_two_are_fused_and_keep_their_provenance(tmp_path: Path, capsys: pytest.
 
 def test_its_report_and_description_name_the_solver(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (place / "one" / "report.html").read_text()
-    assert "Solver of stage <bdi>probe</bdi></dt><dd>logistic, folds 4, strength " in page and ", 12 images<" in page
+    assert "Solver of stage <bdi>probe</bdi></dt><dd>logistic, folds 4, scaling " in page and ", 12 images<" in page
     shown = text(capsys, "info", "one")
     assert "trained.solved.01-probe.solver: logistic\n" in shown and "trained.solved.01-probe.images: 12\n" in shown
     assert "licence: BSD-2-Clause" in shown and "trained.init.model: " in shown

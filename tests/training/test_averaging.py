@@ -83,10 +83,11 @@ def plain_average(average: Average, weights: list[np.ndarray], steps: int) -> np
     elif isinstance(average, Polyak):
         factors = [float(s > average.start * steps) for s in range(1, now + 1)]
     else:
-        factors = [float(s % BATCHES == 0 and s > average.start * steps) for s in range(1, now + 1)]
+        start = average.start if isinstance(average, StochasticAverage) else 1.0
+        factors = [float(s % BATCHES == 0 and s > start * steps) for s in range(1, now + 1)]
     if not sum(factors):
         return None
-    return sum(f * w.astype(np.float64) for f, w in zip(factors, weights, strict=True)) / sum(factors)
+    return np.einsum("s,s...->...", factors, np.stack(weights).astype(np.float64)) / sum(factors)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +153,12 @@ def test_batch_norms_are_measured_by_a_pass_over_the_training_images(tmp_path: P
                 value = len(batch) / 40 * layer.get_buffer(key)
                 sums[f"{name}.{key}"] = sums.get(f"{name}.{key}", torch.zeros_like(value)) + value
     assert len(sums) == 2 * len(layers) > 4
-    for name, value in found.items():
+    for name, after in found.items():
         if name in sums:
-            assert_near(value, sums[name].numpy())
-            assert not np.allclose(value, before[name], rtol=1e-3)
+            assert_near(after, sums[name].numpy())
+            assert not np.allclose(after, before[name], rtol=1e-3)
         else:
-            assert np.array_equal(value, before[name])  # neither weights nor counts change
+            assert np.array_equal(after, before[name])  # neither weights nor counts change
 
 
 class Half:

@@ -22,6 +22,7 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.data.catalog import open_split
+from imclass.evaluation.score import evaluate
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.models.views.batches import to_batch
 from imclass.pipelines.parts.logistic import Logistic
@@ -33,6 +34,7 @@ from imclass.training import solve
 from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, FeatureBatch, LegEnd, Saved, Solved
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.constant import Constant
+from imclass.training.solve import FeatureTable
 from imclass.training.state import State
 from tests.support.small import provenance, tree
 from tests.support.tolerance import assert_near
@@ -146,10 +148,21 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
     assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
 
 
+def files_of_features(tmp_path: Path) -> list[Path]:
+    """Return the store's files of features: those of the training images first, because they are the largest."""
+    return sorted((tmp_path / "store" / "features").iterdir(), key=lambda file: -count_rows(file))
+
+
+def count_rows(file: Path) -> int:
+    with sqlite3.connect(file) as database:
+        (count,) = database.execute("SELECT COUNT(*) FROM rows").fetchone()
+    return int(count)
+
+
 def test_a_missing_row_is_computed_again_with_the_same_bits(photos: Path, tmp_path: Path, context: Context) -> None:
     """Delete rows in the middle, which are then in another batch, at other positions."""
     run(config_of(photos), tmp_path / "one", context)
-    (file,) = (tmp_path / "store" / "features").iterdir()
+    file, _ = files_of_features(tmp_path)
     with sqlite3.connect(file) as database:
         kept = sorted(database.execute("SELECT * FROM rows"))
         database.executemany("DELETE FROM rows WHERE content = ?", [row[:1] for row in kept[3:6]])
@@ -195,14 +208,33 @@ def test_the_bits_do_not_depend_on_what_the_store_has(
 def test_a_second_run_computes_no_features(photos: Path, tmp_path: Path, context: Context) -> None:
     """Change the seed as well, because the random last layer does not affect the features."""
     run(config_of(photos), tmp_path / "one", context)
-    (file,) = (tmp_path / "store" / "features").iterdir()
+    files = files_of_features(tmp_path)
     again = run(config_of(photos), tmp_path / "two", context, workers=2)
     assert not [event for event in again if isinstance(event, FeatureBatch)]
     assert digest(tmp_path / "two") == digest(tmp_path / "one")
     begun = run(config_of(photos, init=str(tmp_path / "one"), seed=5), tmp_path / "three", context)
     assert not [event for event in begun if isinstance(event, FeatureBatch)]
-    assert [*(tmp_path / "store" / "features").iterdir()] == [file]
+    assert files_of_features(tmp_path) == files
     assert digest(tmp_path / "three") == digest(tmp_path / "one")
+
+
+def test_scored_images_are_embedded_once_and_scored_as_by_the_whole_network(
+    photos: Path, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refuse one of the scored images as well."""
+    held_out = open_split(str(photos), "test", context)
+    Path(photos / held_out.name(2)).write_bytes(b"damaged")
+    events = run(config_of(photos, precision="bf16"), tmp_path / "one", context)
+    (found,) = (event.result for event in events if isinstance(event, Evaluated))
+    assert (len(found.scores), [r.path for r in found.refused]) == (8, [str(photos / held_out.name(2))])
+    classifier = load_network_classifier(tmp_path / "one")
+    expected = evaluate(classifier, held_out)
+    assert_near(found.scores, expected.scores, 1e-5)
+    assert np.array_equal(found.ids, expected.ids) and found.measures["top1"] == expected.measures["top1"]
+    monkeypatch.setattr(FeatureTable, "features_of", None)  # a second run embeds no image
+    again = run(config_of(photos, precision="bf16"), tmp_path / "two", context)
+    (second,) = (event.result for event in again if isinstance(event, Evaluated))
+    assert np.array_equal(second.scores, found.scores) and second.refused == found.refused
 
 
 @pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])

@@ -12,6 +12,7 @@ from imclass.core.contracts import Classifier, Dataset, Evaluation, Image, Netwo
 from imclass.core.errors import BadImage, UserError, require
 from imclass.core.runtime import Processes
 from imclass.core.tables import EntryTable
+from imclass.core.targets import Targets
 from imclass.core.text import printable_text
 from imclass.data.loader import is_identity
 from imclass.data.threads import decode_in_order
@@ -85,10 +86,9 @@ def evaluate_each(
     which a network adds numbers. The first process returns all results, and the others return an empty list.
     """
     require(batch >= 1, "batch", batch, "at least 1")
-    path, targets = dataset.origin.path, dataset.targets
     for member in members:
-        check_link(member.link, targets, path)
-    each = [targets.renumber(join_classes(dataset.classes, m.classes, mapping, path), len(m.classes)) for m in members]
+        check_link(member.link, dataset.targets, dataset.origin.path)
+    each = [joined_targets(member.classes, dataset, mapping) for member in members]
     for member in members:
         member.check()
     mine: ScoredChunk | UserError
@@ -105,15 +105,37 @@ def evaluate_each(
     return [
         evaluation_of(
             member.classes,
-            joined_targets[kept],
+            targets[kept],
             join_scores([part.scores[i] for part in shares]),
             dataset.ids[kept],
             len(dataset),
             tuple(refused),
             member.thresholds,
         )
-        for i, (member, joined_targets) in enumerate(zip(members, each, strict=True))
+        for i, (member, targets) in enumerate(zip(members, each, strict=True))
     ]
+
+
+def evaluate_scored(classifier: Classifier, dataset: Dataset, scored: "ScoredChunk", strict: bool) -> Evaluation:
+    """Return the evaluation of a whole split that a classifier has already scored.
+
+    Raise `UserError` in the same cases as `evaluate_each`.
+    """
+    check_link(classifier.link, dataset.targets, dataset.origin.path)
+    targets = joined_targets(classifier.classes, dataset)
+    check_chunk(scored, dataset, strict)
+    check_any_scored(len(scored.kept), scored.refused, dataset)
+    (scores,) = scored.scores
+    ids, refused = dataset.ids[scored.kept], tuple(scored.refused)
+    return evaluation_of(
+        classifier.classes, targets[scored.kept], scores, ids, len(dataset), refused, classifier.thresholds
+    )
+
+
+def joined_targets(classes: tuple[str, ...], dataset: Dataset, mapping: Mapping[str, str] | None = None) -> Targets:
+    """Return the targets of a split, with classes renumbered by name as in `classes`."""
+    numbers = join_classes(dataset.classes, classes, mapping, dataset.origin.path)
+    return dataset.targets.renumber(numbers, len(classes))
 
 
 def check_shares(shares: Sequence["ScoredChunk | UserError"]) -> "list[ScoredChunk]":
@@ -153,16 +175,22 @@ def score_share(
     refused: list[Refused] = []
     scores = [np.empty((len(positions), len(member.classes)), np.float32) for member in members]
     for part in score_chunks(members, dataset, positions, batch, workers, watch or continue_scoring):
-        if strict and part.refused:
-            raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
+        check_chunk(part, dataset, strict)
         for all_scores, some in zip(scores, part.scores, strict=True):
-            check_finite(some, part.kept, dataset)
             all_scores[len(kept) : len(kept) + len(some)] = some
         kept += part.kept.tolist()
         refused += part.refused
         if report is not None:
             report(len(kept) + len(refused), len(positions))
     return ScoredChunk(np.array(kept, np.int64), [s[: len(kept)] for s in scores], refused)
+
+
+def check_chunk(part: ScoredChunk, dataset: Dataset, strict: bool) -> None:
+    """Raise `UserError` if any scores are not finite or, if `strict` is set, if an image was refused."""
+    if strict and part.refused:
+        raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
+    for scores in part.scores:
+        check_finite(scores, part.kept, dataset)
 
 
 def continue_scoring() -> None:

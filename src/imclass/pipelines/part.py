@@ -116,7 +116,7 @@ class LinearScorer(Scorer):
 
     @abstractmethod
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
-        """Return the weights and biases to apply to input that has not been standardised."""
+        """Return the weights and biases to apply to input that has not been scaled."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:

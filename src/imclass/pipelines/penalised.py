@@ -1,9 +1,14 @@
-"""Linear classifiers of standardised features, with a penalty whose strength is chosen by cross-validation."""
+"""Linear classifiers of scaled features, with a penalty whose strength is chosen by cross-validation.
+
+The same cross-validation chooses how features are scaled, because the penalty depends on it. Either each feature is
+divided by its standard deviation, or all are divided by one number. The second keeps features that vary more across
+images more important.
+"""
 # Tested in tests/pipelines/parts/test_logistic.py
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +22,7 @@ from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link, Targets
 from imclass.pipelines.part import LinearScorer
 from imclass.pipelines.quasi_newton import LogisticLoss
-from imclass.pipelines.solvers.logistic import check_grid
+from imclass.pipelines.solvers.logistic import Scaling, check_grid
 
 FINAL_GAP = 1e-12  # `gap` of `minimise` in the final fit
 # The search ends after two strengths in a row whose losses exceed this multiple of the lowest loss, because weak
@@ -34,20 +39,50 @@ class FoldedData:
     shares: Float[Tensor, "N"]  # the factor for each image's loss
     held: Float[Tensor, "F N"]  # 1 for the images that a fold holds out
 
+    def in_precision(self, precision: torch.dtype) -> "FoldedData":
+        """Return the same data in another floating-point type."""
+        tensors = {name: getattr(self.loss, name).to(precision) for name in ("rows", "wanted", "judged")}
+        return FoldedData(replace(self.loss, **tensors), self.shares.to(precision), self.held.to(precision))
+
     @property
     def everything(self) -> Float[Tensor, "1 N"]:
         """Return the subset of all images, as an argument of `PenalisedScorer.fit_subsets`."""
         return torch.ones_like(self.shares)[None]
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A strength, with the results of the cross-validation that chose it."""
+
+    strength: float
+    scale: float = 1.0  # the factor for all scores
+    losses: Sequence[float] = ()  # at each strength tried; empty: there was no cross-validation
+    start: Float[Tensor, "1 K E"] | None = None  # weights from which the final fit begins
+
+    @property
+    def loss(self) -> float:
+        """Return the lowest loss."""
+        return min(self.losses, default=torch.inf)
+
+
 @dataclass
 class PenalisedScorer(LinearScorer):
-    """A linear classifier with penalised weights, fitted to standardised features."""
+    """A linear classifier with penalised weights, fitted to scaled features."""
 
     trial_gap: ClassVar[float]  # `gap` of `minimise` in cross-validation
-    learned: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "sigmoid_", "strength_", "losses_", "folds_")
+    trial_precision: ClassVar[torch.dtype] = torch.float64  # of the numbers in cross-validation
+    learned: ClassVar[tuple[str, ...]] = (
+        "weights_",
+        "biases_",
+        "sigmoid_",
+        "strength_",
+        "losses_",
+        "folds_",
+        "common_",
+    )
     grid: tuple[float, ...]  # strengths C to choose from, in ascending order
     folds: int  # the largest number of folds in the cross-validation
+    scaling: Scaling  # how features are scaled
 
     def __post_init__(self) -> None:
         self.link: Link = "softmax"
@@ -63,42 +98,51 @@ class PenalisedScorer(LinearScorer):
         classes: int,
         weights: Float[np.ndarray, "N"] | None = None,
     ) -> "PenalisedScorer":
-        """Standardise the features, choose the strength, fit the model to all images, and return the part.
+        """Choose the scaling of the features and the strength, fit the model to all images, and return the part.
 
         `weights` contains the factor for each image's loss, in cross-validation as well. The factors do not affect how
-        the features are standardised.
+        the features are scaled.
         """
         check_counts(targets, classes, Solver.min_images)
-        axes = PrincipalAxes(x)
-        loss = LogisticLoss(axes.rows, *class_marks(targets, classes), targets.link)
+        marks = class_marks(targets, classes)
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
-        data = FoldedData(loss, shares, held)
-        strength, scale, losses, start = self.choose_strength(data)
-        (found,) = self.fit_subsets(data, data.everything, strength, start, FINAL_GAP)
-        self.weights_, self.biases_ = (scale * array.numpy() for array in axes.undo(found))
-        self.sigmoid_, self.strength_, self.scale_ = map(np.array, (targets.link == "sigmoid", strength, scale))
-        self.losses_, self.folds_ = np.array(losses), np.array(len(held) if losses else 0)
+        best: tuple[PrincipalAxes, FoldedData, Choice] | None = None
+        for common in (False, True) if self.scaling == "auto" else (self.scaling == "common",):
+            axes = PrincipalAxes(x, common)
+            data = FoldedData(LogisticLoss(axes.rows, *marks, targets.link), shares, held)
+            choice = self.choose_strength(data)
+            if best is None or choice.loss < best[2].loss:  # without a cross-validation, the first is kept
+                best = axes, data, choice
+        if best is None:
+            raise TypeError(f"there is no scaling {self.scaling!r}")
+        axes, data, choice = best
+        (found,) = self.fit_subsets(data, data.everything, choice.strength, choice.start, FINAL_GAP)
+        self.weights_, self.biases_ = (choice.scale * array.numpy() for array in axes.undo(found))
+        facts = (targets.link == "sigmoid", choice.strength, choice.scale, axes.common)
+        self.sigmoid_, self.strength_, self.scale_, self.common_ = map(np.array, facts)
+        self.losses_, self.folds_ = np.array(choice.losses), np.array(len(held) if choice.losses else 0)
         self.set_link()
         return self
 
-    def choose_strength(self, data: FoldedData) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
-        """Return the strength with the lowest loss on held-out folds, its scale, all losses, and weights to start from.
+    def choose_strength(self, data: FoldedData) -> Choice:
+        """Return the strength with the lowest loss on held-out folds.
 
-        The final fit to all images starts from these weights, which are near its minimum. In the same way, each fit
-        here starts from the weights of the previous one, which had a stronger penalty.
+        The final fit to all images starts from the weights in the result, which are near its minimum. In the same way,
+        each fit here starts from the weights of the previous one, which had a stronger penalty.
         """
         losses: list[float] = []
+        data = data.in_precision(self.trial_precision)
         found, start, scale, strength = None, None, 1.0, self.grid[0]
         for trial in self.grid:
             found = self.fit_subsets(data, 1 - data.held, trial, found, self.trial_gap)
             trial_scale, loss = self.judge(data, found)
             if loss < min(losses, default=torch.inf):
-                start, scale, strength = found.mean(0, keepdim=True), trial_scale, trial
+                start, scale, strength = found.mean(0, keepdim=True).double(), trial_scale, trial
             losses.append(loss)
             if min(losses[-2:]) > MUCH_WORSE * min(losses):
                 break
-        return strength, scale, losses, start
+        return Choice(strength, scale, losses, start)
 
     @abstractmethod
     def fit_subsets(
@@ -131,33 +175,44 @@ class PenalisedScorer(LinearScorer):
         return scores
 
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
-        """Return the weights and biases to apply to features that have not been standardised."""
+        """Return the weights and biases to apply to features that have not been scaled."""
         learned = self.arrays()
         return learned["weights_"], learned["biases_"]
 
     def facts(self) -> dict[str, Any]:
-        """Return the strength, the number of folds (0: no cross-validation), and the loss at each strength tried."""
+        """Return the strength, the scaling, the number of folds, and the loss at each strength tried.
+
+        Without a cross-validation, the number of folds is 0. The losses are those with the chosen scaling.
+        """
         learned = self.arrays()
         tried = dict(zip(map(str, self.grid), learned["losses_"].tolist(), strict=False))
-        return {"strength": learned["strength_"].item(), "folds": learned["folds_"].item(), "losses": tried}
+        scaling = "common" if learned["common_"] else "standardised"
+        choices = {"strength": learned["strength_"].item(), "scaling": scaling, "folds": learned["folds_"].item()}
+        return {**choices, "losses": tried}
 
 
 class PrincipalAxes:
-    """Standardised features, in float64, in the coordinates of their principal axes.
+    """Scaled features, in float64, in the coordinates of their principal axes.
 
     There are at most as many axes as images. The penalty on the weights is the same in these coordinates, and so is the
     minimum. The coordinates are uncorrelated, so the solver needs fewer iterations.
     """
 
-    def __init__(self, features: Float[np.ndarray, "N D"]) -> None:
-        """Standardise the features. Raise `UserError` if any are not finite."""
+    def __init__(self, features: Float[np.ndarray, "N D"], common: bool = False) -> None:
+        """Subtract the mean of each feature, and divide by its standard deviation.
+
+        If `common` is true, divide all features by the root mean square of their standard deviations instead. Raise
+        `UserError` if any features are not finite.
+        """
         if not np.isfinite(features).all():
             raise UserError("some features are not finite, so the network's weights are damaged; use another model")
         x = torch.from_numpy(np.asarray(features, np.float64))
         self.mean = x.mean(0)
         spread = x.std(0, correction=0)
         constant = spread <= 1e-7 * self.mean.abs()  # this much may come from rounding
-        self.spread = torch.where(constant, torch.ones_like(spread), spread)
+        if common:
+            spread = spread.square().mean().sqrt().expand_as(spread)
+        self.common, self.spread = common, torch.where(constant | (spread == 0), torch.ones_like(spread), spread)
         standard = torch.where(constant, torch.zeros_like(x), (x - self.mean) / self.spread)
         wide = x.shape[1] > len(x)
         variances, axes = torch.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)

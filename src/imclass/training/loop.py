@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from imclass.core.contracts import Evaluation, Watch
 from imclass.core.errors import Interrupted
 from imclass.data.loader import Batch
+from imclass.data.threads import map_in_order
 from imclass.training.events import EpochStart, Evaluated, Event, NonFinite, StepEnd
 from imclass.training.keeper import Keeper
 from imclass.training.parallel import Group
 from imclass.training.plan import Leg
-from imclass.training.solve import solve
+from imclass.training.solve import embed_split, solve
 from imclass.training.state import State
 
 T = TypeVar("T")
@@ -55,7 +57,7 @@ def train_epochs(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterat
 def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Event]:
     """Train for one epoch by gradient descent, and yield the events of its steps."""
     began = time.monotonic()
-    for batch in leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.local_parts):
+    for batch in remaining_batches(leg, state, group):
         event = step(leg, state, group, batch, began)
         yield event
         if isinstance(event, NonFinite) and event.action == "stop":
@@ -69,6 +71,29 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
         if stop:
             return
         began = time.monotonic()
+
+
+def remaining_batches(leg: Leg, state: State, group: Group) -> Iterator[Batch]:
+    """Yield the batches of the epoch that are left.
+
+    For a GPU, a thread prepares the next batch in pinned memory while the GPU computes.
+    """
+    batches = leg.loader.batches(state.at.epoch, skip=state.at.batch, mine=group.local_parts)
+    if not state.runtime.device.startswith("cuda"):
+        yield from batches
+        return
+    left = range(state.at.batch, leg.batches)
+    prepared = map_in_order(lambda _: pin_images(next(batches)), left, workers=1, ahead=1)
+    for _ in left:
+        began = time.perf_counter()
+        batch = next(prepared)
+        yield replace(batch, waited=time.perf_counter() - began)
+
+
+def pin_images(batch: Batch) -> Batch:
+    """Return the batch with its images in pinned memory, from which a GPU copies them without the help of the CPU."""
+    parts = {number: replace(part, images=part.images.pin_memory()) for number, part in batch.parts.items()}
+    return replace(batch, parts=parts)
 
 
 def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
@@ -140,8 +165,10 @@ def measure_norms(leg: Leg, state: State, group: Group, keeper: Keeper) -> bool:
 
 def score_split(leg: Leg, state: State, split: str, group: Group, keeper: Keeper) -> Evaluation | None:
     """Return the scores of a split, or `None` if a stop was requested before they were complete."""
+    # The features of a solved leg are stored, because they are the same for every linear model and in the next run.
+    embed = partial(embed_split, leg, state) if leg.stage.kind == "solve" else None
     try:
-        return unless_stopped(partial(leg.score, state.scored, split), group, keeper)
+        return unless_stopped(partial(leg.score, state.scored, split, embed), group, keeper)
     finally:
         state.learner.layers.train()  # scoring leaves the network in evaluation mode
 

@@ -92,7 +92,7 @@ class Learner:
         # The random state is derived from (seed, step, number), so that dropout masks do not depend on whether the run
         # was resumed or on how many processes compute a step.
         reseed(part_seed(self.seed, step, number), device)
-        scores, *sides = outputs(forward(self.network, part.images.to(device), self.arithmetic))
+        scores, *sides = outputs(forward(self.network, part.images.to(device, non_blocking=True), self.arithmetic))
         targets = part.targets.on_device(device)
         main, total = self.loss(scores, sides, targets, images)
         total.backward()

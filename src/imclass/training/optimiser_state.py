@@ -1,7 +1,9 @@
 """The learning rate and state of a PyTorch optimiser. In checkpoints, the state is keyed by parameter name."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +28,16 @@ def build_optimiser(network: nn.Module, kind: Optimiser | None, factors: Mapping
     for name, parameter in network.named_parameters():
         groups.setdefault(factors.get(name, 1.0), []).append(parameter)
     chosen = [{"params": group, FACTOR_KEY: factor} for factor, group in sorted(groups.items()) if factor > 0]
-    optimiser: Optimizer = torch.optim.SGD(chosen) if kind is None else kind.build(chosen)
+    optimiser: Optimizer = IdleOptimiser(chosen) if kind is None else kind.build(chosen)
     return optimiser
+
+
+class IdleOptimiser(Optimizer):
+    """The optimiser of a stage with a solver. It holds the parameters, and never takes a step."""
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        # The base class's constructor would import torch._dynamo, which takes a second.
+        self.param_groups, self.state = groups, defaultdict(dict)
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:

@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, UInt8, UInt64
+from jaxtyping import Float, Float32, Float64, Int64, UInt8, UInt64
 from torch import Tensor
 
 from imclass.core.config import Execution, Model, Stage, Training
-from imclass.core.contracts import Dataset, Evaluation, Watch
+from imclass.core.contracts import Dataset, Evaluation, Refused, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
@@ -29,7 +29,20 @@ from imclass.training.norms import has_batch_norm
 
 # Options that belong to a stage. `in_stage` adds the stage's number to them.
 STAGE_OPTIONS = re.compile(r"--(?=(?:augment|batch|begin|model|patience|preprocess|rates|schedule|solver)\b)")
-SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Watch], Evaluation]  # scores a split
+
+
+@dataclass(frozen=True, eq=False)
+class SplitFeatures:
+    """The input of a network's last layer for the images of a split that are not refused."""
+
+    kept: Int64[np.ndarray, "n"]  # the positions of these images in the split
+    features: Float32[np.ndarray, "n D"]
+    refused: tuple[Refused, ...]
+
+
+Embed: TypeAlias = Callable[[Dataset, Watch], SplitFeatures]
+# Scores a split. If a function to embed images is given, the network's last layer is applied to their features.
+SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Embed | None, Watch], Evaluation]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from imclass.core.codec import to_json
-from imclass.core.contracts import Dataset, NetworkBacked, Refused
+from imclass.core.contracts import Dataset, NetworkBacked, Refused, Watch
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import SolvedStage, tensors_digest
 from imclass.core.runtime import Arithmetic, Runtime
@@ -39,11 +39,12 @@ from imclass.training.events import Event, FeatureBatch, Solved
 from imclass.training.keeper import Keeper
 from imclass.training.objective import Gradients
 from imclass.training.parallel import Group
-from imclass.training.plan import Leg
+from imclass.training.plan import Leg, SplitFeatures
 from imclass.training.state import State
 
 LinearModel: TypeAlias = tuple[Float64[np.ndarray, "K D"], Float64[np.ndarray, "K"]]
 GPU_BATCH = 256  # views that a GPU processes at a time
+SCORING_ARITHMETIC = Arithmetic("fp32", "nhwc")  # of held-out images, whatever the arithmetic of training is
 CPU_BATCH = 64  # the most views that a CPU processes at a time; the last batch is padded, which must not cost much
 
 
@@ -57,7 +58,8 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
     if leg.stage.solver is None:
         raise TypeError(f"stage {leg.name} has no solver")
     scorer: LinearScorer = leg.stage.solver.build()
-    data, table = leg.loader.dataset, FeatureTable(leg, state)
+    data = leg.loader.dataset
+    table = FeatureTable(leg, state, data, state.runtime)
     for event in table.compute():
         yield event
         (keeper.stopped,) = group.agree(keeper.asked_to_stop())
@@ -82,27 +84,43 @@ def solve(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Even
     yield Solved(state.at, kind, len(kept), facts)
 
 
-class FeatureTable:
-    """The features of a leg's training images, for the current weights. `compute` adds the missing ones."""
+def embed_split(leg: Leg, state: State, dataset: Dataset, watch: Watch) -> SplitFeatures:
+    """Return the float32 features of a split that a solved leg scores. Compute and store the missing ones.
 
-    def __init__(self, leg: Leg, state: State) -> None:
-        self.leg, self.state = leg, state
-        self.size = batch_size(leg, state.runtime)
-        self.contents = leg.loader.dataset.contents().tolist()
-        self.rows = open_rows(leg.context.store, features_key(leg, state.learner.network, state.runtime))
+    `watch` is called before each batch.
+    """
+    table = FeatureTable(leg, state, dataset, replace(state.runtime, arithmetic=SCORING_ARITHMETIC))
+    watch()
+    for _ in table.compute():
+        watch()
+    kept = table.usable_positions()
+    features = table.features(kept) if len(kept) else np.zeros((0, 0), np.float32)
+    return SplitFeatures(kept, features, tuple(table.refused.values()))
+
+
+class FeatureTable:
+    """The features of some images for a leg's current weights. `compute` adds the missing ones."""
+
+    def __init__(self, leg: Leg, state: State, dataset: Dataset, used: Runtime) -> None:
+        self.leg, self.state, self.dataset, self.used = leg, state, dataset, used
+        self.size = batch_size(leg, used)
+        self.contents = dataset.contents().tolist()
+        self.rows = open_rows(leg.context.store, features_key(leg, state.learner.network, used))
         self.known = self.rows.read(self.contents)
         self.refused: dict[int, Refused] = {}
 
     @cached_property
     def embedded(self) -> NetworkBacked:
         """Return the classifier without its last layer, so that its scores are the features."""
-        return without_last_layer(engine_backed(self.state))
+        classifier = self.state.learner.classifier
+        engine = EagerEngine(classifier.network, self.used.arithmetic)
+        return without_last_layer(replace(classifier, engine=engine))
 
     def compute(self) -> Iterator[FeatureBatch]:
         """Compute the missing features batch by batch, and yield an event after each batch."""
-        dataset, total = self.leg.loader.dataset, len(self.contents)
+        total = len(self.contents)
         missing = [i for i, content in enumerate(self.contents) if content not in self.known]
-        view = partial(attempt, dataset, self.leg.preprocess)
+        view = partial(attempt, self.dataset, self.leg.preprocess)
         began = time.monotonic()
         with contextlib.closing(map_in_order(view, missing, self.leg.loader.workers, ahead=2 * self.size)) as views:
             for at in range(0, len(missing), self.size):
@@ -134,8 +152,8 @@ class FeatureTable:
         """Raise `UserError` if any features are not finite. The message names the first image with such features."""
         for i, row in zip(positions, features, strict=True):
             if not np.isfinite(row).all():
-                name = printable_text(self.leg.loader.dataset.name(i))
-                coarse = self.state.runtime.arithmetic.precision == "bf16"
+                name = printable_text(self.dataset.name(i))
+                coarse = self.used.arithmetic.precision == "bf16"
                 fix = "use --precision fp32" if coarse else "use another model with --init"
                 raise UserError(f"the features of {name} are not finite, so the last layer cannot be fitted; {fix}")
 
@@ -146,7 +164,7 @@ class FeatureTable:
     def features(self, positions: Int64[np.ndarray, "N"]) -> Float32[np.ndarray, "N D"]:
         """Return the features of the images at these positions. Raise `UserError` if there are no positions."""
         if not len(positions):
-            path = self.leg.loader.dataset.origin.path
+            path = self.dataset.origin.path
             raise UserError(
                 f"every training image of {path} was refused, so the last layer cannot be fitted; see the reasons above"
             )
@@ -190,12 +208,6 @@ def stored_arithmetic(leg: Leg, used: Runtime, candidates: Sequence[Arithmetic])
     counts = {candidate: rows.count(contents) for candidate, rows in stored.items()}
     best = max(counts, key=counts.__getitem__)
     return best if 2 * counts[best] >= len(contents) else None
-
-
-def engine_backed(state: State) -> NetworkBacked:
-    """Return the classifier with an engine that uses the arithmetic of the run."""
-    classifier = state.learner.classifier
-    return replace(classifier, engine=EagerEngine(classifier.network, state.runtime.arithmetic))
 
 
 def numbers_of_seen(data: Dataset) -> Int64[np.ndarray, "K"]:

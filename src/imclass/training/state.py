@@ -268,13 +268,16 @@ class State:
 
     @property
     def chosen_on(self) -> str:
-        """Return the split whose measures decide which weights are kept, or "" if the last weights are kept."""
-        return VALIDATION if self.best else ""
+        """Return the split whose measures decide which weights are kept, or "" if there is only one choice.
+
+        After the first stage, the weights of earlier stages may have been chosen.
+        """
+        return VALIDATION if self.best and (len(self.history) > 1 or self.at.stage) else ""
 
     def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""
         average = f", {leg.stage.average.kind} average" if leg.stage.average and self.averaged else ""
-        if not self.best:
+        if not self.chosen_on:
             return f"last step{average}"
         epoch = self.history.index(self.best_main) + (0 if leg.stage.keep_start else 1)
         best = "best" if self.main in MAIN_MEASURES else f"best {measure_title(self.main)}"

@@ -31,7 +31,8 @@ def shown():
     kinds = find_in(None, "imclass.data.augment", "AUGMENTS", "augmentation").entries.values()
     last = Stage(name="last", optimiser=SGD(), schedule=Constant(), augment=tuple(kind() for kind in kinds))
     first = Stage(name="first", epochs=3, optimiser=SGD(), schedule=Constant())
-    return Training("shown", Model("resnet-cifar-20", mean_colour=True), (first, last), Preprocess(32, scale=36, channels="bgr"), "x")
+    view = Preprocess(32, scale=36, channels="bgr")
+    return Training("shown", Model("resnet-cifar-20", mean_colour=True), (first, last), view, "x")
 
 RECIPES = {"shown": shown}
 """
@@ -81,10 +82,11 @@ def test_a_row_has_images_of_its_class_and_always_the_same(pets: Path, sheets: l
 @pytest.mark.parametrize("recipe", ["mnist-lenet", "folder"])
 def test_views_are_those_that_training_sees(recipe: str, pets: Path, sheets: list[Sheet]) -> None:
     """Compare with the epochs of a run on all training images, whose batches hold other images."""
+    tree(pets, per_class=3, classes=("ant",), side=32)
     assert main(["data", "show", "pets", "--recipe", recipe, "--each", "3"]) == 0
     (sheet,) = sheets
     assert list(sheet.columns) == ["image", "epoch 1", "epoch 2", "epoch 3"]
-    assert [label for label, _ in sheet.rows] == ["cat"] * 5 + ["dog"] * 5
+    assert [label for label, _ in sheet.rows] == ["ant"] * 2 + ["cat"] * 4 + ["dog"] * 4
     job = prepare(
         configure(recipe, data="pets", batch=4, epochs=3), Run(Path("run").absolute()), open_context(), dry=True
     )
@@ -178,6 +180,16 @@ def test_weights_are_not_downloaded(pets: Path, sheets: list[Sheet]) -> None:
     assert "stage all: area, flip" in sheets[0].title
 
 
+def test_a_validation_split_of_the_data_is_no_obstacle(tmp_path: Path, sheets: list[Sheet]) -> None:
+    """Check a recipe that holds out images for validation, and data that comes with a validation split."""
+    for split in ("train", "validation", "test"):
+        tree(tmp_path / "split" / split, per_class=2)
+    assert (
+        main(["data", "show", str(tmp_path / "split"), "--recipe", "finetune", "--out", str(tmp_path / "a.png")]) == 0
+    )
+    assert len(sheets[0].rows) == 4
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -212,7 +224,7 @@ def test_the_picture_is_named_after_the_data(pets: Path, monkeypatch: pytest.Mon
         "./pets/": "pets",
         "my.photos": "my.photos",
         "a/b.csv": "b",
-        "cifar10": "cifar10",
+        "mnist": "mnist",
         "/": "data",
     }
     assert {name: str(default_picture(name, None)) for name in names} == {n: f"{p}.png" for n, p in names.items()}

@@ -24,7 +24,7 @@ from tests.support.small import provenance, tree
 
 WORDS = ["train", "mnist-lenet", "--data", "pets", "--batch", "8", "--epochs", "1", "--preprocess.colour", "rgb"]
 VIEW = Preprocess(28, "rgb", "squash")
-COLOURS = ((0.1, 0.2, 0.05), (0.02, 0.0, -0.02), (0.001, -0.002, 0.001))
+COLOURS: tuple[tuple[float, ...], ...] = ((0.1, 0.2, 0.05), (0.02, 0.0, -0.02), (0.001, -0.002, 0.001))
 
 
 @pytest.fixture
@@ -93,15 +93,17 @@ def test_workers_and_memory_change_no_bit_of_the_facts(folder: Path) -> None:
 
 def test_a_run_from_a_model_uses_the_models_colours(folder: Path) -> None:
     job = prepare_run(init="old.safetensors")
-    assert np.array_equal(colours_of(job), np.float32(COLOURS))
+    assert np.array_equal(colours_of(job), np.array(COLOURS, np.float32))
     assert np.allclose(job.legs[0].trained.measured["pca-colour"], COLOURS, rtol=1e-7)
-    assert np.array_equal(colours_of(prepare_run(init="old.safetensors")), np.float32(COLOURS))  # from the run's facts
+    assert np.array_equal(
+        colours_of(prepare_run(init="old.safetensors")), np.array(COLOURS, np.float32)
+    )  # from the run's facts
 
 
 @pytest.mark.parametrize("other", [{"preprocess.channels": "bgr"}, {"preprocess.resize": "shorter"}])
 def test_the_models_colours_serve_another_preprocess(other: dict[str, Any], folder: Path) -> None:
     job = prepare_run(init="old.safetensors", override=other)
-    assert np.array_equal(colours_of(job), np.float32(COLOURS))
+    assert np.array_equal(colours_of(job), np.array(COLOURS, np.float32))
 
 
 def test_colours_of_other_channels_are_computed(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fit between objectives, mixing and the labels of the data. What a user chose is refused, in test_multilabel.py."""
+"""The fit between objectives, mixing and labels. The refusals of what a user chose are in tests/test_multilabel.py."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -54,16 +54,16 @@ def test_mixing_several_labels_is_refused_even_for_an_objective_that_takes_fract
     recipe = folder("pets")
     stage = replace(recipe.stages[0], augment=(Mixup(),), objective=Hinge())
     recipe = replace(recipe, stages=(stage,))
-    with pytest.raises(UserError, match="but the images of pets may have several; leave it out: --augment none"):
+    with pytest.raises(UserError, match="the images of pets may have several; leave it out: --augment none"):
         settle_objectives(recipe, SEVERAL, ("augment.mixup.alpha",))
     assert settle_objectives(recipe, SEVERAL, ())[0].stages[0].augment == ()
 
 
 def test_mixing_needs_an_objective_that_takes_fractions() -> None:
-    """The objective of a plugin takes labels unless it says otherwise."""
+    """Refuse an objective that does not declare that it takes fractions."""
     recipe, labels_only = folder("pets"), type("Labels", (Hinge,), {"takes_soft": False, "kind": "labels"})()
     stage = replace(recipe.stages[0], augment=(Mixup(),), objective=labels_only)
-    with pytest.raises(UserError, match="--objective.kind is labels; it must be an objective for targets that mixup"):
+    with pytest.raises(UserError, match=r"--objective.kind is labels; it must be an objective for targets that mixup"):
         replace(recipe, stages=(stage,))
     replace(recipe, stages=(replace(stage, objective=Hinge()),))
     assert Objective.takes_soft is False

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imclass.app.cli.main import main
-from tests.support.small import training_files, tree
+from tests.support.small import digest, fingerprint, training_files, tree
 
 
 @pytest.fixture
@@ -143,3 +143,41 @@ def test_a_folder_named_like_the_data_set_is_noted(
         assert main(["train", "mnist-lenet", "--dry-run"]) == 0
         assert ("to read the folder, give ./mnist-sample" in capsys.readouterr().err) is exists
         (tmp_path / "mnist-sample").mkdir(exist_ok=True)
+
+
+CROPS = "train mnist-lenet --data pets --batch 8 --epochs 1 --augment crop flip --augment.crop.shorter"
+
+
+def test_crops_give_the_same_bits_with_any_number_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets", side=20)  # the images are enlarged
+    for workers in ("0", "1", "2"):
+        assert main(shlex.split(f"{CROPS} 28 40 --workers {workers} --out run{workers}")) == 0
+    assert main(shlex.split(f"{CROPS} 34 34 --out other")) == 0
+    assert digest(tmp_path / "run0") == digest(tmp_path / "run1") == digest(tmp_path / "run2")
+    assert digest(tmp_path / "other") != digest(tmp_path / "run0")
+    config = json.loads((tmp_path / "run0/config.json").read_text())
+    crop = {"kind": "crop", "shorter": [28.0, 40.0], "square": False}
+    assert config["training"]["stages"][0]["augment"] == [crop, {"kind": "flip", "probability": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("20 40", "--augment.crop.shorter 20 40 begins below --preprocess.size 28: the crop would not fit; "
+                  "use --augment.crop.shorter 28 40 or more"),
+        ("20 20", "use --augment.crop.shorter 28 28 or more"),
+        ("40 30", "--augment.crop.shorter is 40 30; it must be a low and a high value in whole pixels, low <= high"),
+        ("28.5 30", "--augment.crop.shorter is 28.5 30; it must be a low and a high value in whole pixels"),
+        ("28", "--augment.crop.shorter is"),
+    ],
+)  # fmt: skip
+def test_crops_that_do_not_fit_are_refused_before_anything_is_written(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = fingerprint(tree(tmp_path / "pets").parent)
+    assert main(shlex.split(f"{CROPS} {words}")) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("imclass: ") and printed.count("\n") == 1 and message in printed
+    assert fingerprint(tmp_path) == before

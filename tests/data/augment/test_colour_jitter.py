@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imclass.core.randomness import Draws
 from imclass.data.augment.colour_jitter import ENHANCERS, ColourJitter
@@ -39,7 +40,11 @@ def test_the_three_changes_come_in_any_order(monkeypatch: pytest.MonkeyPatch) ->
     seen: list[str] = []
 
     def record(name: str, enhancer: Any) -> Any:
-        return lambda picture: (seen.append(name), enhancer(picture))[1]
+        def enhance(picture: Image.Image) -> Any:
+            seen.append(name)
+            return enhancer(picture)
+
+        return enhance
 
     recorders = {name: record(name, enhancer) for name, enhancer in ENHANCERS.items()}
     monkeypatch.setattr("imclass.data.augment.colour_jitter.ENHANCERS", recorders)

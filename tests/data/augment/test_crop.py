@@ -176,7 +176,7 @@ def test_crops_are_cut_from_source_images() -> None:
 @pytest.mark.parametrize("shorter", [(300.0, 256.0), (256.5, 300.0), (256.0, 300.5), (0.0, 10.0), (1.0, 1e9)])
 def test_a_range_must_be_of_whole_pixels_in_order(shorter: tuple[float, float]) -> None:
     check_bounds(Crop(shorter=(256.0, 300.0)), "augment.crop.")
-    with pytest.raises(UserError, match="--augment.crop.shorter is"):
+    with pytest.raises(UserError, match=r"--augment\.crop\.shorter is"):
         check_bounds(Crop(shorter=shorter), "augment.crop.")
 
 

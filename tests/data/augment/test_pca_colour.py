@@ -92,6 +92,15 @@ def test_a_deviation_of_zero_changes_nothing() -> None:
     assert np.array_equal(PcaColour(deviation=0.0).with_measured(AXES).colour(view.copy(), Draws(0), 9), view)
 
 
+def test_the_lowest_draw_is_allowed() -> None:
+    class Lowest(Draws):
+        def uniform(self, ids: np.ndarray, stream: str, repeat: int = 0) -> np.ndarray:
+            return np.zeros(len(ids))
+
+    found = PcaColour().with_measured(AXES).colour(np.full((1, 1, 3), 128, np.uint8), Lowest(0), 1)
+    assert (found < 128).any()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_sum_is_clipped(channels: int) -> None:
     view = np.tile(np.arange(256, dtype=np.uint8)[:, None, None], (1, 2, channels))

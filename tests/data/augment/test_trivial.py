@@ -85,7 +85,11 @@ def test_choices_are_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, int, int]] = []
 
     def record(name: str) -> trivial.Operation:
-        return lambda picture, strength, sign: (seen.append((name, strength, sign)), picture)[1]
+        def operate(picture: Image.Image, strength: int, sign: int) -> Image.Image:
+            seen.append((name, strength, sign))
+            return picture
+
+        return operate
 
     monkeypatch.setattr(trivial, "OPERATIONS", {name: record(name) for name in OPERATIONS})
     view = np.zeros((1, 1, 3), np.uint8)

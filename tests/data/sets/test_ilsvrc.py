@@ -22,7 +22,7 @@ from imclass.store.context import Context
 from imclass.store.store import Store
 from tests.support.command import json_output
 from tests.support.corpus import SHAPE, accepted_files
-from tests.support.ilsvrc_tree import CLASSES, IDS, LABELS, ilsvrc_tree, validation_name
+from tests.support.ilsvrc_tree import CLASSES, IDS, LABELS, ilsvrc_tree, validation_name, write_jpeg
 from tests.support.small import save_untrained, tree
 
 KAGGLE = "ILSVRC/Data/CLS-LOC"
@@ -54,8 +54,15 @@ def test_train_and_test_have_the_papers_classes_in_their_order(tmp_path: Path, c
     assert [test.name(i) for i in range(5)] == [f"val/{validation_name(n)}" for n in range(1, 6)]
     assert train.name(0) == "train/n01440764/n01440764_10.JPEG"  # the same in every layout, and so are the ids
     assert train[0].shape == test[4].shape == (12, 12, 3)
-    assert train.origin.path == str(root) and train.origin.rule == "published" and train.origin.notes == ()
+    assert train.origin.path == str(root / inner)
+    assert (train.origin.name, train.origin.rule, train.origin.notes) == ("imagenet", "published", ())
     assert test.origin.notes == (f"labels of test: {root / 'ILSVRC2012_validation_ground_truth.txt'}",)
+
+
+def test_the_inner_folder_is_the_same_data(tmp_path: Path, context: Context) -> None:
+    root = ilsvrc_tree(tmp_path / "imagenet", inner=KAGGLE)
+    inner, outer = (open_split(str(path), "test", context) for path in (root / KAGGLE, root))
+    assert inner.origin.path == outer.origin.path and inner.digest() == outer.digest()
 
 
 def test_a_sorted_validation_tree_is_the_same_split(tmp_path: Path, context: Context) -> None:
@@ -79,6 +86,7 @@ def test_folders_may_have_the_names_of_the_archives(tmp_path: Path, context: Con
     root = ilsvrc_tree(tmp_path / "imagenet")
     for old, new in zip(("train", "val"), names, strict=True):
         (root / old).rename(root / new)
+    (root / "ILSVRC2012_img_train").mkdir(exist_ok=True)  # if there is a folder "train" as well, that one is taken
     assert [len(open_split(str(root), split, context)) for split in ("train", "test")] == [12, 5]
 
 
@@ -97,27 +105,32 @@ def test_other_trees_are_not_taken_for_it(tmp_path: Path) -> None:
     tree(tmp_path / "split" / "val", classes=IDS)
     assert not is_ilsvrc(tmp_path / "split")  # its files have other names, so "val" stays a validation split
     assert not is_ilsvrc(tmp_path / "nowhere")
-    assert is_ilsvrc(ilsvrc_tree(tmp_path / "imagenet"))
+    root = ilsvrc_tree(tmp_path / "imagenet")
+    write_jpeg(root / "test" / "ILSVRC2012_test_00000001.JPEG", 0, 0)
+    assert is_ilsvrc(root)
+    shutil.rmtree(root / "test")
+    tree(root / "test", classes=IDS)
+    assert not is_ilsvrc(root)  # because a labelled test folder is its test split
 
 
 @pytest.fixture
-def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the folders whose images are listed."""
-    folders, images = list[str](), Walk.images
+    found, images = list[str](), Walk.images
 
     def recording(walk: Walk, at: str, *above: Any) -> Iterator[str]:
-        folders.append(at)
+        found.append(at)
         return images(walk, at, *above)
 
     monkeypatch.setattr(Walk, "images", recording)
-    return folders
+    return found
 
 
-def test_files_are_listed_only_when_a_split_needs_them(tmp_path: Path, context: Context, walked: list[str]) -> None:
+def test_files_are_listed_when_a_split_needs_them(tmp_path: Path, context: Context, visits: list[str]) -> None:
     splits = open_splits(str(ilsvrc_tree(tmp_path / "imagenet")), context)
-    assert walked == []
+    assert visits == []
     splits["test"]
-    assert walked == ["val"]
+    assert visits == ["val"]
 
 
 def break_archives(root: Path) -> None:
@@ -134,6 +147,12 @@ def break_one_class_archive(root: Path) -> None:
 def break_train(root: Path) -> None:
     shutil.rmtree(root / "train")
     (root / "train").mkdir()
+
+
+def break_validation(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    (root / "val").mkdir()
+    (root / "ILSVRC2012_img_val.tar").touch()
 
 
 def break_one_class(root: Path) -> None:
@@ -162,6 +181,7 @@ PROBLEMS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "empty class": (break_empty_class, "train", r"train is incomplete: there are no images of 'n01739381'; unpack"),
     "no train": (lambda root: shutil.rmtree(root / "train"), "train", r"train does not exist; unpack ILSVRC2012_img"),
     "empty train": (break_train, "train", r"train is incomplete: there are no images of any class; unpack"),
+    "empty val": (break_validation, "test", r"val has no images; unpack ILSVRC2012_img_val\.tar"),
     "unknown class": (lambda root: (root / "train" / "n99999999").mkdir(), "train", r"train: 'n99999999' is not the W"),
     "class twice": (lambda root: (root / "train" / f"{IDS[0]}_tench").mkdir(), "train", "have the same WordNet id"),
     "short labels": (break_last_label, "test", r"truth\.txt has 4 labels for 5 images, and none for val/.*_00000005"),
@@ -244,6 +264,7 @@ def test_files_of_other_kinds_and_missing_training_images_are_noted(
     (root / "train" / f"{IDS[0]}.tar").touch()
     notes = open_split(str(root), "test", context).origin.notes
     assert notes[1:] == ("ignored 1 files or folders outside the class folders: 'val/cat.jpg'",)
+    (root / "train" / IDS[0]).rename(root / "train" / f"{IDS[0]}_tench")
     notes = open_split(str(root), "train", context).origin.notes
     assert notes == ("ignored 1 files or folders outside the class folders: 'train/n01440764.tar'",)
     monkeypatch.setattr("imclass.data.sets.ilsvrc.imagenet_classes", lambda: CLASSES)  # the tree has all classes
@@ -252,7 +273,7 @@ def test_files_of_other_kinds_and_missing_training_images_are_noted(
 
 
 def test_every_verb_takes_the_tree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], walked: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], visits: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ilsvrc_tree(tmp_path / "imagenet", inner=KAGGLE)
@@ -264,10 +285,10 @@ def test_every_verb_takes_the_tree(
     record = json_output(capsys, "evaluate", "run")
     assert record["total"] == 5 and record["data"].startswith(f"split test of {tmp_path / 'imagenet'}")
     ilsvrc_tree(tmp_path / "other", labels=(0, 1, 2))
-    walked.clear()
+    visits.clear()
     record = json_output(capsys, "evaluate", "run", "--data", "other")
     assert record["total"] == 3 and record["data"] == "split test of other"
-    assert walked == ["val"]  # the model has seen none of this tree, so its training images are not listed
+    assert visits == ["val"]  # the model has seen none of this tree, so its training images are not listed
 
 
 def test_published_weights_are_evaluated_without_the_training_images(

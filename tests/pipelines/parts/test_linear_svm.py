@@ -47,7 +47,7 @@ def objective(z: np.ndarray, signs: np.ndarray, strength: float, weights: np.nda
 def test_weights_are_those_of_scikit_learn(images: int, width: int, classes: int, strength: float) -> None:
     x, labels = clouds(images, width, classes)
     z, signs = standard_scores(x), 2 * np.eye(classes)[labels] - 1
-    fitted = LinearSvm(grid=(strength,)).fit(x, OneOf(labels), classes)
+    fitted = LinearSvm((strength,), scaling="standardised").fit(x, OneOf(labels), classes)
     found, expected = standard_weights(fitted, x), by_sklearn(z, labels, strength)
     assert_near(found[0], expected[0], 1e-4)
     assert_near(z @ found[0].T + found[1], z @ expected[0].T + expected[1], 1e-4)
@@ -57,7 +57,7 @@ def test_weights_are_those_of_scikit_learn(images: int, width: int, classes: int
 def test_the_weights_of_images_are_factors_of_their_losses() -> None:
     x, labels = clouds(60, 20, 3)
     factors = 1.0 + np.arange(60) % 4
-    fitted = LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3, factors)
+    fitted = LinearSvm((1e-3,), scaling="standardised").fit(x, OneOf(labels), 3, factors)
     weights, biases = by_sklearn(standard_scores(x), labels, 1e-3, sample_weight=factors)
     assert_near(standard_weights(fitted, x)[0], weights, 1e-4)
     assert_near(standard_weights(fitted, x)[1], biases, 1e-4)
@@ -67,7 +67,7 @@ def test_several_labels_are_a_machine_a_class() -> None:
     x, labels = clouds(60, 20, 3)
     marks = np.stack([labels == 0, labels != 1, (labels == 2) | (np.arange(60) % 5 == 0)], 1).astype(np.int8)
     marks[:9, 1] = -1  # not judged
-    fitted, z = LinearSvm(grid=(1e-3,)).fit(x, AnyOf(marks), 3), standard_scores(x)
+    fitted, z = LinearSvm((1e-3,), scaling="standardised").fit(x, AnyOf(marks), 3), standard_scores(x)
     assert fitted.link == "sigmoid"
     for k in range(3):
         judged = marks[:, k] >= 0
@@ -107,7 +107,7 @@ def test_a_start_without_losses_does_no_harm(data: FoldedData) -> None:
 def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that both affect only the speed."""
     x, labels = clouds(60, 20, 3)
-    expected = standard_weights(LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3), x)[0]
+    expected = standard_weights(LinearSvm((1e-3,), scaling="standardised").fit(x, OneOf(labels), 3), x)[0]
     if fault == "memory":
         monkeypatch.setattr(quasi_newton, "MEMORY", 1)
     else:
@@ -115,7 +115,9 @@ def test_the_minimum_needs_neither_the_curvature_nor_the_memory(fault: str, monk
             lambda self, scores, shares: torch.full((len(shares), 1, self.rows.shape[1]), 100.0).double()
         )
         monkeypatch.setattr(quasi_newton.SquaredHingeLoss, "curvature", lambda *args: flat(*args))
-    assert_near(standard_weights(LinearSvm(grid=(1e-3,)).fit(x, OneOf(labels), 3), x)[0], expected, 1e-4)
+    assert_near(
+        standard_weights(LinearSvm((1e-3,), scaling="standardised").fit(x, OneOf(labels), 3), x)[0], expected, 1e-4
+    )
 
 
 def cross_entropy(scores: np.ndarray, wanted: np.ndarray, link: str) -> float:
@@ -131,7 +133,7 @@ def test_strength_and_scale_have_the_lowest_cross_entropy_on_held_out_folds(link
     wanted, z = np.eye(3)[labels], standard_scores(x)
     targets = OneOf(labels) if link == "softmax" else AnyOf(wanted.astype(np.int8))
     grid = (1e-6, 3e-6, 1e-3, 1e-2, 0.1)
-    fitted, folds = LinearSvm(grid).fit(x, targets, 3), solver_folds(targets, 3, 5)
+    fitted, folds = LinearSvm(grid, scaling="standardised").fit(x, targets, 3), solver_folds(targets, 3, 5)
     smooth = (90 * wanted + 1) / (90 + (3 if link == "softmax" else 2))
     losses, scales = [], []
     for strength in grid:
@@ -148,6 +150,7 @@ def test_strength_and_scale_have_the_lowest_cross_entropy_on_held_out_folds(link
     assert fitted.scale_ == pytest.approx(scales[chosen], rel=1e-2)
     assert fitted.facts() == {
         "strength": grid[chosen],
+        "scaling": "standardised",
         "folds": 5,
         "scale": fitted.scale_,
         "losses": dict(zip(map(str, grid), fitted.losses_.tolist(), strict=True)),
@@ -165,9 +168,9 @@ def test_classes_that_are_easy_to_separate_have_a_finite_scale() -> None:
 def test_the_search_ends_when_the_loss_has_become_much_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that it would otherwise try all strengths, and that the choice is the same."""
     x, labels = clouds(90, 40, 3)
-    ended = LinearSvm().fit(x, OneOf(labels), 3)
+    ended = LinearSvm(scaling="standardised").fit(x, OneOf(labels), 3)
     monkeypatch.setattr(penalised, "MUCH_WORSE", np.inf)
-    whole = LinearSvm().fit(x, OneOf(labels), 3)
+    whole = LinearSvm(scaling="standardised").fit(x, OneOf(labels), 3)
     assert len(ended.losses_) < len(whole.losses_) == len(SVM_GRID)
     assert np.array_equal(ended.scores(x), whole.scores(x))
 

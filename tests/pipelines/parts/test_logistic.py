@@ -16,6 +16,7 @@ from imclass.pipelines.parts.linear_svm import LinearSvm
 from imclass.pipelines.parts.logistic import GRID, Logistic
 from imclass.pipelines.penalised import solver_folds
 from imclass.pipelines.pipeline import Pipeline
+from imclass.pipelines.solvers.logistic import Scaling
 from tests.support.tolerance import assert_near
 
 
@@ -32,6 +33,12 @@ def clouds(images: int, width: int, classes: int, seed: int = 0) -> tuple[np.nda
 def standard_scores(x: np.ndarray) -> np.ndarray:
     spread = x.astype(np.float64).std(0)
     return (x - x.astype(np.float64).mean(0)) / np.where(spread == 0, 1, spread)
+
+
+def common_scores(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64)
+    found: np.ndarray = (x - x.mean(0)) / np.sqrt(x.var(0).mean())
+    return found
 
 
 def by_sklearn(x: np.ndarray, marks: np.ndarray, strength: float) -> np.ndarray:
@@ -104,7 +111,7 @@ def test_cross_validation_weights_the_losses() -> None:
     kept = np.flatnonzero((labels != 2) | (np.arange(90) < 18))
     x, labels = x[kept], labels[kept]
     weights, grid = balanced_weights(labels), (1e-4, 1e-3, 1e-2)
-    fitted = Logistic(grid).fit(x, OneOf(labels), 3, weights)
+    fitted = Logistic(grid, scaling="standardised").fit(x, OneOf(labels), 3, weights)
     folds, z, losses = solver_folds(OneOf(labels), 3, 5), standard_scores(x), []
     for strength in grid:
         total = 0.0
@@ -118,10 +125,12 @@ def test_cross_validation_weights_the_losses() -> None:
     assert_near(fitted.losses_, np.array(losses), 1e-2)
 
 
-def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
+@pytest.mark.parametrize("scaling", ["standardised", "common"])
+def test_the_strength_has_the_lowest_loss_on_held_out_folds(scaling: Scaling) -> None:
     x, labels = clouds(90, 40, 3)
-    fitted = Logistic().fit(x, OneOf(labels), 3)
-    folds, z, losses = solver_folds(OneOf(labels), 3, 5), standard_scores(x), []
+    fitted = Logistic(scaling=scaling).fit(x, OneOf(labels), 3)
+    z = standard_scores(x) if scaling == "standardised" else common_scores(x)
+    folds, losses = solver_folds(OneOf(labels), 3, 5), []
     for strength in GRID[: len(fitted.losses_)]:
         total = 0.0
         for fold in range(5):
@@ -134,8 +143,23 @@ def test_the_strength_has_the_lowest_loss_on_held_out_folds() -> None:
     assert_near(fitted.losses_, np.array(losses), 1e-2)
     assert fitted.strength_ == GRID[int(np.argmin(losses))] and fitted.folds_ == 5
     assert fitted.facts()["losses"]["0.01"] == pytest.approx(losses[GRID.index(0.01)], rel=1e-2)
-    alone = Logistic(grid=(fitted.strength_.item(),)).fit(x, OneOf(labels), 3)
+    alone = Logistic(grid=(fitted.strength_.item(),), scaling=scaling).fit(x, OneOf(labels), 3)
     assert_near(fitted.scores(x), alone.scores(x), 1e-4)
+
+
+@pytest.mark.parametrize("part", [Logistic, LinearSvm])
+@pytest.mark.parametrize("best", ["standardised", "common"])
+def test_the_scaling_has_the_lowest_loss_on_held_out_folds(best: Scaling, part: type[Logistic | LinearSvm]) -> None:
+    """Make the informative features vary more than the others, or less."""
+    x, labels = clouds(90, 40, 3)
+    z = standard_scores(x)
+    noise = np.random.default_rng(1).normal(size=(90, 200))
+    x = np.concatenate([z, (0.01 if best == "common" else 3) * noise], 1).astype(np.float32)
+    alone = {s: part(scaling=s).fit(x, OneOf(labels), 3) for s in ("standardised", "common")}
+    assert min(alone, key=lambda s: alone[s].losses_.min()) == best
+    fitted = part().fit(x, OneOf(labels), 3)
+    assert fitted.facts()["scaling"] == best and np.array_equal(fitted.losses_, alone[best].losses_)
+    assert np.array_equal(fitted.scores(x), alone[best].scores(x))
 
 
 @pytest.mark.parametrize("part", [Logistic, LinearSvm])
@@ -158,7 +182,7 @@ def test_two_much_larger_losses_in_a_row_end_the_search(
     results = iter(losses)
     monkeypatch.setattr(part, "judge", lambda self, data, found: (1.0, next(results)))
     grid = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-    fitted = part(grid).fit(x, OneOf(labels), 3)
+    fitted = part(grid, scaling="standardised").fit(x, OneOf(labels), 3)
     assert (len(fitted.losses_), fitted.strength_) == (tried, grid[chosen])
 
 
@@ -186,7 +210,8 @@ def test_three_images_a_class_are_enough(settings: dict[str, Any], folds: int) -
     assert fitted.facts()["folds"] == folds
     assert (fitted.scores(x).argmax(1) == labels).all()
     if not folds:
-        assert fitted.facts() == {"strength": settings.get("grid", (0.01,))[0], "folds": 0, "losses": {}}
+        strength = settings.get("grid", (0.01,))[0]
+        assert fitted.facts() == {"strength": strength, "scaling": "standardised", "folds": 0, "losses": {}}
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])

@@ -12,8 +12,8 @@ from jaxtyping import Int64
 
 from imclass.app.draw.canvas import is_our_picture
 from imclass.app.draw.sheet import Sheet, fit_cell, sheet_png
-from imclass.app.runs.beginning import facts_of, with_means
 from imclass.app.runs.configure import recipes
+from imclass.app.runs.facts import facts_of, with_facts
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.config import Cut, Execution, Training
@@ -22,6 +22,7 @@ from imclass.core.errors import BadImage, UserError, require
 from imclass.core.model_file import Provenance
 from imclass.core.randomness import Draws
 from imclass.core.text import printable_text, shorten_name
+from imclass.data.augment.measuring import is_measuring_kind
 from imclass.data.catalog import open_split
 from imclass.data.loader import Batch
 from imclass.data.subset import Subset
@@ -166,13 +167,13 @@ def in_turns(dataset: Dataset) -> Int64[np.ndarray, "_"]:
 def leg_of_views(config: Training, shown: Dataset, context: Context) -> Leg:
     """Return the last leg of the config that changes images or, if none does, the last leg trained by descent.
 
-    All images are in one batch. Means that training computes from all its images are computed from those shown.
+    All images are in one batch. What training computes from all its images is computed from those shown.
     """
     batch = max(2, len(shown))  # a network with batch norm needs two
     stages = tuple(replace(s, batch=batch, micro_batches=1) if s.kind == "descend" else s for s in config.stages)
     config = replace(config, stages=stages)
     legs = plan(config, Splits(shown, ()), Provenance(), Execution(workers=0), context, refuse_scoring)
-    descents = [leg for leg in with_means(legs, facts_of(legs, None)) if leg.stage.kind == "descend"]
+    descents = [leg for leg in with_facts(legs, facts_of(legs, None)) if leg.stage.kind == "descend"]
     if not descents:
         raise UserError(f"the recipe {config.recipe} does not train on views of images; choose another recipe")
     return next((leg for leg in reversed(descents) if leg.stage.augment), descents[-1])
@@ -184,8 +185,9 @@ def refuse_scoring(*_: Any) -> NoReturn:
 
 
 def facts_note(leg: Leg) -> str:
-    """Return a note if padding has the mean colour of the images shown, in place of that of all training images."""
-    return "padding has the mean colour of the images shown, not of all training images" if leg.mean is not None else ""
+    """Return a note if the leg depends on facts of the images shown, in place of those of all training images."""
+    depends = leg.mean is not None or any(map(is_measuring_kind, leg.stage.augment))
+    return "means and colours are those of the images shown, not of all training images" if depends else ""
 
 
 def views_of(batch: Batch) -> list[Image]:

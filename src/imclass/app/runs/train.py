@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
+from torch.nn import functional
 
 from imclass.app.runs.beginning import (
     begin_first,
@@ -36,8 +38,9 @@ from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.evaluation.leaks import SiftedSplit, mark_trained
 from imclass.evaluation.measures.growth import with_old_classes
-from imclass.evaluation.score import describe_refusal, evaluate
+from imclass.evaluation.score import ScoredChunk, describe_refusal, evaluate, evaluate_scored
 from imclass.models.classifier import NetworkClassifier, networks
+from imclass.models.layers.heads import linear_layer
 from imclass.models.rates import layer_rates
 from imclass.models.views.batches import views_per_batch
 from imclass.store.context import Context, pixels_in
@@ -47,7 +50,7 @@ from imclass.training.keeper import Keeper
 from imclass.training.kinds import kind_tables
 from imclass.training.loop import train
 from imclass.training.parallel import SingleProcess
-from imclass.training.plan import Leg, Splits, SplitScorer, plan, resolve_models
+from imclass.training.plan import Embed, Leg, SplitFeatures, Splits, SplitScorer, plan, resolve_models
 from imclass.training.state import State
 
 DEFAULT_EXECUTION = Execution()
@@ -196,9 +199,13 @@ def scorer(
     before it grew.
     """
 
-    def score(trained: NetworkClassifier, split: str, watch: Watch) -> Evaluation:
+    def score(trained: NetworkClassifier, split: str, embed: Embed | None, watch: Watch) -> Evaluation:
         part = held_out[split]
-        found = part.with_counts(score_images(trained, part.dataset, execution, watch))
+        if embed is None:
+            found = score_images(trained, part.dataset, execution, watch)
+        else:
+            found = score_features(trained, part.dataset, embed(part.dataset, watch), execution.strict)
+        found = part.with_counts(found)
         found = with_old_classes(found, old)
         return replace(found, main="balanced") if balanced else found
 
@@ -213,6 +220,14 @@ def score_images(
     batch = min(MAX_VIEWS, views_per_batch(trained.preprocess)) if on_cpu else MAX_VIEWS
     workers, strict = execution.workers, execution.strict
     return evaluate(trained, dataset, batch=batch, workers=workers, strict=strict, watch=watch)
+
+
+def score_features(trained: NetworkClassifier, dataset: Dataset, split: SplitFeatures, strict: bool) -> Evaluation:
+    """Apply the last layer of a network to the features of all images of a data set, and return the evaluation."""
+    layer = linear_layer(trained.network.head, trained.name)
+    weights, biases = layer.weight.detach().cpu().flatten(1), layer.get_parameter("bias").detach().cpu()
+    scores = functional.linear(torch.from_numpy(split.features).view(-1, weights.shape[1]), weights, biases)
+    return evaluate_scored(trained, dataset, ScoredChunk(split.kept, [scores.numpy()], [*split.refused]), strict)
 
 
 def perform(

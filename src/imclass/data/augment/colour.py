@@ -67,7 +67,7 @@ def picture_of(view: PixelArray) -> Picture.Image:
     return Picture.fromarray(view[:, :, 0] if view.shape[2] == 1 else view)
 
 
-def pixels_of(picture: Picture.Image) -> PixelArray:
+def view_of(picture: Picture.Image) -> PixelArray:
     """Return the pixels of a picture in RGB or grey, H W C. They may be modified, as the next rule expects."""
     pixels = np.array(picture)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -10,7 +10,7 @@ from PIL import ImageEnhance
 from imclass.core.bounds import AtLeast, AtMost
 from imclass.core.config import Augment
 from imclass.core.randomness import Draws
-from imclass.data.augment.colour import picture_of, pixels_of
+from imclass.data.augment.colour import picture_of, view_of
 from imclass.data.augment.window import PixelArray
 
 ENHANCERS = {
@@ -42,7 +42,7 @@ class ColourJitter(Augment):
         for name in orders[int(draws.uniform(ids, "order").item() * len(orders))]:
             factor = 1 + getattr(self, name) * (2 * draws.uniform(ids, name).item() - 1)
             picture = ENHANCERS[name](picture).enhance(factor)
-        return pixels_of(picture)
+        return view_of(picture)
 
 
 AUGMENTS = {"colour-jitter": ColourJitter}

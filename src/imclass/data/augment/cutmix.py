@@ -1,4 +1,5 @@
 """Pasting of rectangles from one image into another."""
+# Tested in tests/data/augment/test_mixing.py
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Blending of pairs of images."""
+# Tested in tests/data/augment/test_mixing.py
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

@@ -12,7 +12,7 @@ from imclass.core.bounds import AtLeast, AtMost
 from imclass.core.config import Augment
 from imclass.core.errors import UserError
 from imclass.core.randomness import Draws
-from imclass.data.augment.colour import picture_of, pixels_of
+from imclass.data.augment.colour import picture_of, view_of
 from imclass.data.augment.window import PixelArray
 
 BLOCK = 1 << 16  # pixels at a time; sums of their products are exact in float64
@@ -59,7 +59,7 @@ class MeasuredPcaColour(PcaColour):
         # Pixels are whole numbers, so adding the rounded shift equals rounding the sum.
         shift = np.rint(255 * (alpha @ self.measured.astype(np.float64)))
         table = np.clip(np.arange(256) + shift[:, None], 0, 255).astype(np.uint8)  # new pixels by channel and old pixel
-        return pixels_of(picture_of(view).point(table.ravel().tolist()))
+        return view_of(picture_of(view).point(table.ravel().tolist()))
 
 
 def pixel_covariance(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float64[np.ndarray, "C C"]:
@@ -93,7 +93,7 @@ def scaled_eigenvectors(covariance: Float64[np.ndarray, "C C"]) -> Float32[np.nd
     values, vectors = np.linalg.eigh(covariance)
     largest = np.abs(vectors).argmax(axis=0)
     signs = np.sign(vectors[largest, np.arange(len(values))])
-    return np.ascontiguousarray((vectors * signs * values.clip(0)).T[::-1], np.float32)
+    return np.ascontiguousarray((vectors * signs * values).T[::-1], np.float32)
 
 
 AUGMENTS = {"pca-colour": PcaColour}

@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from imclass.core.config import Augment
 from imclass.core.randomness import Draws
-from imclass.data.augment.colour import picture_of, pixels_of
+from imclass.data.augment.colour import picture_of, view_of
 from imclass.data.augment.window import PixelArray
 
 STRONGEST = 30  # strengths are the whole numbers from 0 to 30
@@ -30,7 +30,7 @@ def enhance(enhancer: type[Any]) -> Operation:
     return lambda picture, strength, _: enhancer(picture).enhance(0.01 + 1.99 * strength / STRONGEST)
 
 
-# "Wide" in table 1 of the paper. Whole numbers are rounded down, as in the authors' code.
+# The operations and strengths of "wide_standard" in the authors' code, with whole numbers rounded down as there.
 OPERATIONS: Mapping[str, Operation] = {
     "identity": lambda picture, strength, sign: picture,
     "auto-contrast": lambda picture, strength, sign: ImageOps.autocontrast(picture),
@@ -51,7 +51,7 @@ OPERATIONS: Mapping[str, Operation] = {
 
 @dataclass(frozen=True)
 class Trivial(Augment):
-    """TrivialAugment with its wide set of operations (Müller and Hutter, ICCV 2021, section 3 and table 1).
+    """TrivialAugment with its wide range of strengths (Müller and Hutter, ICCV 2021).
 
     Each view is changed by one operation. The operation and its strength are drawn uniformly, and so is the direction
     of a rotation, shear or translation.
@@ -65,7 +65,7 @@ class Trivial(Augment):
             int(draws.uniform(np.array([id]), stream).item() * count)
             for stream, count in (("operation", len(OPERATIONS)), ("strength", STRONGEST + 1), ("sign", 2))
         )
-        return pixels_of([*OPERATIONS.values()][operation](picture_of(view), strength, 1 - 2 * sign))
+        return view_of([*OPERATIONS.values()][operation](picture_of(view), strength, 1 - 2 * sign))
 
 
 AUGMENTS = {"trivial": Trivial}

@@ -9,6 +9,7 @@ images were never published. `ilsvrc_labels` reads the files with labels. Classe
 id and first word, and sorted by id, as in all published weights. A tree may contain some of the 1,000 classes.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,9 @@ from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.core.text import list_names
-from imclass.data.names import split_of
+from imclass.data.names import is_hidden, split_of
 from imclass.data.sets.folder import FolderDataset, TreePart, check_root, part_folders, read_part
-from imclass.data.sets.ilsvrc_labels import VALIDATION_IMAGE, class_of, find_labels, read_labels
+from imclass.data.sets.ilsvrc_labels import VALIDATION_IMAGE, class_named, find_labels, read_labels
 from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 from imclass.data.walk import Walk, is_folder, list_folder, scan_folder
 from imclass.store.digests import open_digests
@@ -62,7 +63,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Listing:
+class LabelledFiles:
     """The images of a split and their classes."""
 
     files: tuple[str, ...]  # relative to the layout's base
@@ -84,20 +85,31 @@ def find_layout(root: Path) -> Layout:
     """Return the folder that may contain train and val, and the names of these two."""
     base = next((folder for inner in INNER_FOLDERS if (folder := root / inner).is_dir()), root)
     names = [entry.name for entry in list_folder(base) if is_folder(entry)]
-    parts = {split_of(name.casefold().removeprefix("ilsvrc2012_")): name for name in reversed(names)}
-    found = {"train": parts.get("train"), "test": parts.get("validation")}
+    names.sort(key=lambda name: name in FOLDERS.values())  # of two folders for a split, "train" and "val" are taken
+    parts = {split_of(name.casefold().removeprefix("ilsvrc2012_")): name for name in names}
+    found = {"train": parts.get("train"), "test": parts.get("validation"), "unlabelled": parts.get("test")}
     return Layout(root, base, {split: name for split, name in found.items() if name})
 
 
 def has_validation_images(layout: Layout) -> bool:
-    """Return whether val contains images with the names of ILSVRC-2012, or the first of its class folders does."""
-    if "test" not in layout.folders:
+    """Return whether val contains images with the names of ILSVRC-2012, or the first of its class folders does.
+
+    A tree whose test folder contains folders has a test split of its own, so it is an ordinary folder of images.
+    """
+    unlabelled = layout.folders.get("unlabelled")
+    if "test" not in layout.folders or (unlabelled and is_sorted(layout.base / unlabelled)):
         return False
     folder = layout.base / layout.folders["test"]
     if holds_validation_images(folder):
         return True
     first = next((entry for entry in scan_folder(folder) if WORDNET_ID.match(entry.name) and is_folder(entry)), None)
     return first is not None and holds_validation_images(Path(first.path))
+
+
+def is_sorted(folder: Path) -> bool:
+    """Return whether a folder contains folders rather than files, judging by one entry."""
+    with os.scandir(folder) as entries:
+        return any(map(is_folder, itertools.islice((entry for entry in entries if not is_hidden(entry.name)), 1)))
 
 
 def holds_validation_images(folder: Path) -> bool:
@@ -117,10 +129,10 @@ def open_ilsvrc(location: DataLocation) -> LazySplits:
             f"{NAME} is not in the store; download it from https://image-net.org (its licence must be accepted there), "
             f"and give its folder as --data, or make {root} a link to that folder"
         )
-    return LazySplits(("train", "test"), partial(open_split, find_layout(check_root(root)), location))
+    return LazySplits(("train", "test"), partial(open_ilsvrc_split, find_layout(check_root(root)), location))
 
 
-def open_split(layout: Layout, location: DataLocation, split: str) -> FolderDataset:
+def open_ilsvrc_split(layout: Layout, location: DataLocation, split: str) -> FolderDataset:
     """List the files of a split and return it."""
     classes = tree_classes(layout)
     listing = list_training(layout) if split == "train" else list_validation(layout, classes)
@@ -135,7 +147,7 @@ def open_split(layout: Layout, location: DataLocation, split: str) -> FolderData
         split=split,
         origin=Origin(
             NAME if location.path is None else layout.root.name,
-            str(layout.root.resolve()),
+            str(layout.base.resolve()),
             "published",
             notes=(*listing.notes, *odd_file_notes(listing.files)),
         ),
@@ -155,7 +167,7 @@ def tree_classes(layout: Layout) -> tuple[str, ...]:
     folder, names = part_folders(walk, layout.folders["train"], "train")
     check_ids(names, str(layout.base / folder))
     names += [Path(file).stem for file in class_archives(walk)]
-    return tuple(sorted({class_of(name, layout.base / folder) for name in names}))
+    return tuple(sorted({class_named(name, layout.base / folder) for name in names}))
 
 
 def class_archives(walk: Walk) -> list[str]:
@@ -163,13 +175,14 @@ def class_archives(walk: Walk) -> list[str]:
     return [file for file in walk.outside if CLASS_ARCHIVE.fullmatch(Path(file).name)]
 
 
-def list_training(layout: Layout) -> Listing:
+def list_training(layout: Layout) -> LabelledFiles:
     """List the training images. Raise `UserError` if a class has none, because the tree is then incomplete."""
     check_has_part(layout, "train")
     walk = Walk(layout.base)
     folder, names = part_folders(walk, layout.folders["train"], "train")
     part = read_part(walk, folder, names)
-    packed = [stem for file in class_archives(walk) if (stem := Path(file).stem) not in part.files]
+    unpacked = {class_key(name) for name in part.files}
+    packed = [stem for file in class_archives(walk) if (stem := Path(file).stem) not in unpacked]
     empty = sorted({*part.empty_classes, *packed})
     if empty or not names:
         train = layout.base / folder
@@ -179,14 +192,14 @@ def list_training(layout: Layout) -> Listing:
     total = sum(map(len, part.files.values()))
     if len(part.files) == len(imagenet_classes()) and total != TRAINING_IMAGES:
         notes = (f"train has {total:,} images, but ILSVRC-2012 has {TRAINING_IMAGES:,}", *notes)
-    return sorted_listing(part, layout, notes)
+    return sorted_files(part, layout, notes)
 
 
-def sorted_listing(part: TreePart, layout: Layout, notes: Sequence[str]) -> Listing:
+def sorted_files(part: TreePart, layout: Layout, notes: Sequence[str]) -> LabelledFiles:
     """Return the images of a part with a folder for each class, class by class in standard order."""
     names = sorted(part.files, key=class_key)
-    classes = [class_of(name, layout.base / part.folder) for name in names]
-    return Listing(
+    classes = [class_named(name, layout.base / part.folder) for name in names]
+    return LabelledFiles(
         files=tuple(file for name in names for file in part.files[name]),
         classes=tuple(c for c, name in zip(classes, names, strict=True) for _ in part.files[name]),
         notes=tuple(notes),
@@ -211,17 +224,19 @@ def unpack_classes_command(folder: Path) -> str:
     return f"cd {quote(str(folder))} && for f in n*.tar; do mkdir -p ${{f%.tar}} && tar -xf $f -C ${{f%.tar}}; done"
 
 
-def list_validation(layout: Layout, classes: Sequence[str]) -> Listing:
+def list_validation(layout: Layout, classes: Sequence[str]) -> LabelledFiles:
     """List the validation images and their classes. Raise `UserError` if an image has no label or no training class."""
     check_has_part(layout, "test")
     walk = Walk(layout.base)
     folder = layout.folders["test"]
     if holds_validation_images(layout.base / folder):
-        listing = flat_listing(layout, walk)
+        listing = flat_files(layout, walk)
     else:
         folder, names = part_folders(walk, folder, "validation")
         check_ids(names, str(layout.base / folder))
-        listing = sorted_listing(read_part(walk, folder, names), layout, ())
+        listing = sorted_files(read_part(walk, folder, names), layout, ())
+    if not listing.files:
+        raise UserError(f"{layout.base / folder} has no images; unpack {ARCHIVES['test']} of ILSVRC-2012 there")
     present = set(listing.classes)
     unknown = sorted(present - set(classes))
     if unknown:
@@ -235,7 +250,7 @@ def list_validation(layout: Layout, classes: Sequence[str]) -> Listing:
     return replace(listing, notes=(*listing.notes, *notes, *walk.notes()))
 
 
-def flat_listing(layout: Layout, walk: Walk) -> Listing:
+def flat_files(layout: Layout, walk: Walk) -> LabelledFiles:
     """List the images of a validation folder without class folders, with the classes from a file of labels."""
     images: dict[int, str] = {}
     for file in walk.images(layout.folders["test"]):
@@ -249,13 +264,13 @@ def flat_listing(layout: Layout, walk: Walk) -> Listing:
     unlabelled, absent = sorted(images.keys() - labels.keys()), sorted(labels.keys() - images.keys())
     if unlabelled:
         count, last = f"{len(labels):,} labels for {len(images):,} images", images[unlabelled[-1]]
-        raise UserError(f"{labels_file} has {count}, and none for {last}; replace it by the complete file")
+        raise UserError(f"{labels_file} has {count}, and none for {last}; replace it with the complete file")
     if absent:
         folder, first = layout.base / layout.folders["test"], f"ILSVRC2012_val_{absent[0]:08d}.JPEG"
         problem = f"{folder} is incomplete: {len(absent):,} of the {len(labels):,} images in {labels_file} are missing"
         raise UserError(f"{problem}, such as {first}; unpack {ARCHIVES['test']} again")
     files = tuple(images[number] for number in sorted(images))
-    return Listing(files, tuple(labels[number] for number in sorted(images)), (f"labels of test: {labels_file}",))
+    return LabelledFiles(files, tuple(labels[number] for number in sorted(images)), (f"labels of test: {labels_file}",))
 
 
 def odd_file_notes(files: Sequence[str]) -> Iterator[str]:
@@ -275,7 +290,7 @@ DATASETS = {
         open_ilsvrc,
         "ImageNet's 1,000 classes: give the path of the folder with train and val, or link it into the store",
         ("train", "test"),
-        licence="research and education only",
+        licence="non-commercial",
         recognises=is_ilsvrc,
     )
 }

@@ -26,7 +26,7 @@ def classes_by_id() -> Mapping[str, str]:
     return {class_key(name): name for name in imagenet_classes()}
 
 
-def class_of(name: str, where: Path | str) -> str:
+def class_named(name: str, where: Path | str) -> str:
     """Return the class that a WordNet id, or the name of a class folder, denotes."""
     found = classes_by_id().get(class_key(name))
     if found is None:
@@ -40,9 +40,12 @@ def class_of(name: str, where: Path | str) -> str:
 def find_labels(root: Path, base: Path, images: Path) -> Path:
     """Return the file of labels: in the tree, in the folder with train and val, or in that of the development kit.
 
-    If there is none, the error names the folder of the images.
+    Kaggle's archive has its file three levels above the folder with train and val. If there is no file, the error names
+    the folder of the images.
     """
-    places = (root, base, *sorted(root.glob("*devkit*/data")))
+    places = [root, base, *sorted(root.glob("*devkit*/data"))]
+    if base.resolve().match("ILSVRC/Data/CLS-LOC"):
+        places.append(base.resolve().parents[2])
     found = [file for pattern in LABEL_FILES for place in places for file in sorted(place.glob(pattern))]
     if found:
         return found[0]
@@ -71,7 +74,7 @@ def read_labels(file: Path) -> dict[int, str]:
             image, label, numbered = image_number(cells[0], at), cells[1], in_order
         if image in labels:
             raise UserError(f"{at}: {cells[0]} is already on an earlier line; keep one")
-        labels[image] = numbered_class(int(label), numbered, at) if label.isdecimal() else class_of(label, at)
+        labels[image] = numbered_class(int(label), numbered, at) if label.isdecimal() else class_named(label, at)
     return labels
 
 
@@ -80,7 +83,7 @@ def image_number(name: str, at: str) -> int:
     found = VALIDATION_IMAGE.search(name)
     if found is None:
         problem = f"{at}: {name!r} is not a validation image of ILSVRC-2012"
-        raise UserError(f"{problem}, such as ILSVRC2012_val_00000001.JPEG; replace the file by the original")
+        raise UserError(f"{problem}, such as ILSVRC2012_val_00000001.JPEG; replace the file with the original")
     return int(found[1])
 
 
@@ -88,5 +91,5 @@ def numbered_class(number: int, numbered: Mapping[int, str], at: str) -> str:
     """Return the class with a number."""
     if number not in numbered:
         why = f"{number:,} is not the number of a class ({min(numbered):,} to {max(numbered):,})"
-        raise UserError(f"{at}: {why}; replace the file by the original")
+        raise UserError(f"{at}: {why}; replace the file with the original")
     return numbered[number]

@@ -39,8 +39,8 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
 class Inputs:
     """A description of the inputs that weights expect: (x - mean) / std, for pixel values x from 0 to `unit`.
 
-    `preprocess.channels` is the order of the channels. If `standardise` is true, each image is normalised by its pixels'
-    mean and standard deviation instead.
+    `preprocess.channels` is the order of the channels. If `standardise` is true, each image is normalised by the mean
+    and the standard deviation of its pixels instead.
     """
 
     preprocess: Preprocess

@@ -20,7 +20,7 @@ from imclass.core.bounds import Above, AtLeast
 from imclass.pipelines.penalised import FoldedData, PenalisedScorer
 from imclass.pipelines.quasi_newton import LogisticLoss, SquaredHingeLoss, minimise
 from imclass.pipelines.solvers.linear_svm import SVM_GRID
-from imclass.pipelines.solvers.logistic import FOLDS
+from imclass.pipelines.solvers.logistic import FOLDS, Scaling
 
 SCALES = (1e-3, 1e6)  # bounds of the scale
 BISECTIONS = 60  # of the interval between them
@@ -28,7 +28,7 @@ BISECTIONS = 60  # of the interval between them
 
 @dataclass
 class LinearSvm(PenalisedScorer):
-    """Support vector machines on standardised features, one for each class.
+    """Support vector machines on scaled features, one for each class.
 
     `grid` contains strengths C in ascending order. The one whose scaled margins have the lowest cross-entropy in a
     stratified cross-validation with `folds` folds is chosen. Unlike the accuracy, the cross-entropy is rarely equal for
@@ -43,6 +43,7 @@ class LinearSvm(PenalisedScorer):
     learned: ClassVar[tuple[str, ...]] = (*PenalisedScorer.learned, "scale_")
     grid: Annotated[tuple[float, ...], Above(0)] = SVM_GRID
     folds: Annotated[int, AtLeast(2)] = FOLDS
+    scaling: Scaling = "auto"
 
     def fit_subsets(
         self,
@@ -67,7 +68,7 @@ class LinearSvm(PenalisedScorer):
         return Calibration(data.loss, data.shares).fit(held_out_margins(data, found))
 
     def facts(self) -> dict[str, Any]:
-        """Return the strength, the number of folds, the scale, and the cross-entropy at each strength tried."""
+        """Return the scale, and the facts of the base class. The losses are cross-entropies."""
         return {"scale": self.scale_.item(), **super().facts()}
 
 

@@ -9,18 +9,19 @@ images may have several labels, there is a binary regression for each class, and
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.pipelines.penalised import FoldedData, PenalisedScorer
+from imclass.pipelines.penalised import Choice, FoldedData, PenalisedScorer
 from imclass.pipelines.quasi_newton import minimise
-from imclass.pipelines.solvers.logistic import FOLDS, GRID
+from imclass.pipelines.solvers.logistic import FOLDS, GRID, Scaling
 
 
 @dataclass
 class Logistic(PenalisedScorer):
-    """Logistic regression on standardised features: multinomial, or binary for each class if images may have several.
+    """Logistic regression on scaled features: multinomial, or binary for each class if images may have several.
 
     `grid` contains strengths C in ascending order. If there are several, the one with the lowest loss in a stratified
     cross-validation with `folds` folds is chosen. If a class has fewer than `folds` images, there are only as many
@@ -28,14 +29,16 @@ class Logistic(PenalisedScorer):
     """
 
     kind: ClassVar[str] = "logistic"
-    trial_gap: ClassVar[float] = 1e-5
+    trial_gap: ClassVar[float] = 1e-4
+    trial_precision: ClassVar[torch.dtype] = torch.float32  # its error is far smaller than the gap
     grid: Annotated[tuple[float, ...], Above(0)] = GRID
     folds: Annotated[int, AtLeast(1)] = FOLDS
+    scaling: Scaling = "auto"
 
-    def choose_strength(self, data: FoldedData) -> tuple[float, float, list[float], Float[Tensor, "1 K E"] | None]:
+    def choose_strength(self, data: FoldedData) -> Choice:
         """Return the strength with the lowest loss. If there is nothing to choose, skip the cross-validation."""
         if len(self.grid) == 1 or len(data.held) < 2:
-            return self.grid[len(self.grid) // 2], 1.0, [], None
+            return Choice(self.grid[len(self.grid) // 2])
         return super().choose_strength(data)
 
     def fit_subsets(

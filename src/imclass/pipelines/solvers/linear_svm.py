@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.config import Solver
-from imclass.pipelines.solvers.logistic import FOLDS, check_grid
+from imclass.pipelines.solvers.logistic import FOLDS, Scaling, check_grid
 
 SVM_GRID = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 
@@ -17,6 +17,7 @@ class LinearSvmSolver(Solver):
     kind: ClassVar[str] = "linear-svm"
     grid: Annotated[tuple[float, ...], Above(0)] = SVM_GRID  # strengths C to choose from, in ascending order
     folds: Annotated[int, AtLeast(2)] = FOLDS  # the largest number of folds in the cross-validation
+    scaling: Scaling = "auto"  # divide each feature by its deviation, or all by one; auto: cross-validation chooses
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
@@ -26,7 +27,7 @@ class LinearSvmSolver(Solver):
         """Return unfitted support vector machines."""
         from imclass.pipelines.parts.linear_svm import LinearSvm
 
-        return LinearSvm(self.grid, self.folds)
+        return LinearSvm(self.grid, self.folds, self.scaling)
 
 
 SOLVERS = {"linear-svm": LinearSvmSolver}

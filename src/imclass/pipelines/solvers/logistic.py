@@ -1,7 +1,7 @@
 """Settings of the logistic-regression solver."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from imclass.core.bounds import Above, AtLeast
 from imclass.core.config import Solver
@@ -9,6 +9,7 @@ from imclass.core.errors import UserError
 
 GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 FOLDS = 5
+Scaling: TypeAlias = Literal["auto", "standardised", "common"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class LogisticSolver(Solver):
     kind: ClassVar[str] = "logistic"
     grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, in ascending order
     folds: Annotated[int, AtLeast(1)] = FOLDS  # the largest number of folds in the cross-validation
+    scaling: Scaling = "auto"  # divide each feature by its deviation, or all by one; auto: cross-validation chooses
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""
@@ -27,7 +29,7 @@ class LogisticSolver(Solver):
         """Return an unfitted logistic regression."""
         from imclass.pipelines.parts.logistic import Logistic
 
-        return Logistic(self.grid, self.folds)
+        return Logistic(self.grid, self.folds, self.scaling)
 
 
 def check_grid(grid: tuple[float, ...], at: str) -> None:

@@ -1,4 +1,5 @@
 """An average that forgets early weights exponentially."""
+# Tested in tests/training/test_averaging.py
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

@@ -1,4 +1,5 @@
 """The mean of the weights after many steps."""
+# Tested in tests/training/test_averaging.py
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

@@ -1,4 +1,5 @@
 """Stochastic weight averaging."""
+# Tested in tests/training/test_averaging.py
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

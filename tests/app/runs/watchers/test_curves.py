@@ -103,6 +103,24 @@ def test_curves_are_drawn_from_time_to_time(run: Run) -> None:
     assert picture.exists()
 
 
+def test_curves_of_a_long_log_are_drawn_less_often(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a picture take a second. Twenty seconds later another is drawn, and not before."""
+    now, drawn = [0.0], []
+
+    def draw(*_: Any) -> None:
+        drawn.append(now[0])
+        now[0] += 1
+
+    monkeypatch.setattr("imclass.app.draw.curves.curves_png", draw)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    end = EpochEnd(at(2, 2), 0.5, {"top1": 0.25}, 16, 0, 0.5)
+    write_log(run, event_record(end))
+    curves = Curves(run, every=2.0)
+    for now[0] in (1.0, 3.0, 7.0, 23.0, 25.0, 26.0):
+        curves.see(end)
+    assert drawn == [3.0, 25.0]
+
+
 def test_an_unfinished_epoch_is_drawn(run: Run) -> None:
     write_steps(run, epochs=1, batches=2)
     Curves(run).close()

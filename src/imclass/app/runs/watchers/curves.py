@@ -7,18 +7,20 @@ from typing import Any
 from imclass.app.runs.directory import Run
 from imclass.training.events import EpochEnd, Event
 
+MAX_SHARE = 0.05  # of the run's time that drawing may take; it reads the whole log, so each picture takes longer
 POINTS = 60  # approximate number of points in the training curve; if there are more epochs, one point per epoch
 
 
 class Curves:
-    """A consumer that draws `curves.png` during the run, at intervals of at least `every` seconds, and at its end."""
+    """A consumer that draws `curves.png` at the run's end and during the run, at least `every` seconds apart."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
+        self.took = 0.0  # seconds for the last picture
 
     def see(self, event: Event) -> None:
-        """Draw the curves at the end of an epoch, if the last picture is more than `every` seconds old."""
-        if isinstance(event, EpochEnd) and time.monotonic() - self.drawn > self.every:
+        """Draw the curves at the end of an epoch, if the last picture is old enough."""
+        if isinstance(event, EpochEnd) and time.monotonic() - self.drawn > max(self.every, self.took / MAX_SHARE):
             self.draw()
 
     def close(self) -> None:
@@ -29,10 +31,12 @@ class Curves:
         """Draw the curves from the log."""
         from imclass.app.draw.curves import curves_png  # imported here because matplotlib is slow to import
 
+        began = time.monotonic()
         log = self.run.events()
         epochs, parts = epoch_rows(log), step_rows(log)
         if epochs or parts:
             curves_png(epochs, self.run.folder / "curves.png", parts)
+            self.took = time.monotonic() - began
         self.drawn = time.monotonic()
 
 
