@@ -64,10 +64,10 @@ def test_all_widths_are_divided_by_four() -> None:
 def test_all_that_counts_epochs_changes_with_the_length() -> None:
     quarter = imagenet_vgg(length=0.25)
     assert [stage.epochs for stage in quarter.stages] == [19, 19, 9, 9]
-    assert [stage.schedule for stage in quarter.stages][0] == Plateau(rate=1e-2, patience=1, falls=3)
+    assert quarter.stages[0].schedule == Plateau(rate=1e-2, patience=1, falls=3)
     assert imagenet_resnext_50(length=0.1).stages[0].schedule == StepDecay(rate=0.1, epochs=(3, 6, 9))
     assert [stage.epochs for stage in imagenet_vgg(scale_down=True, length=0.25).stages] == [9, 9, 5, 5]
-    with pytest.raises(UserError, match="--length is 0.0; it must be above 0"):
+    with pytest.raises(UserError, match=r"--length is 0\.0; it must be above 0"):
         arrange(imagenet_vgg(), 0.0, False)
 
 

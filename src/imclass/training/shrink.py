@@ -109,5 +109,6 @@ def shrink_augment(rule: Augment, length: float) -> Augment:
     if "shorter" not in asdict(rule):
         return rule
     changed: Any = rule
-    small: Augment = replace(changed, shorter=tuple(float(multiply_count(int(side), length)) for side in changed.shorter))
+    shorter = tuple(float(multiply_count(int(side), length)) for side in changed.shorter)
+    small: Augment = replace(changed, shorter=shorter)
     return small

@@ -14,6 +14,7 @@ from imclass.core.codec import hints_of
 from imclass.core.config import Execution, Stage, Training
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.override import override
+from imclass.core.tables import EntryTable
 from imclass.store.context import Context, find_in
 
 
@@ -69,10 +70,19 @@ def base_configs(arguments: TrainArguments, context: Context, choices: dict[str,
         return training, execution
     if arguments.recipe is None:
         raise UserError("RECIPE is missing; run imclass train RECIPE [options]. `imclass recipes` lists the recipes")
-    recipes = find_in(context, "imclass.recipes", "RECIPES", "recipe")
+    recipes = recipe_functions(context)
     if arguments.recipe not in recipes.entries and Path(arguments.recipe).is_dir():
         raise UserError(
             f"{arguments.recipe} is a folder, not a recipe; run imclass train folder --data {arguments.recipe}"
         )
-    fields = {*hints_of(Training), *hints_of(Stage)}
-    return make_training(recipes[arguments.recipe], arguments.recipe, choices, fields), Execution()
+    return make_training(recipes[arguments.recipe], arguments.recipe, choices, config_fields()), Execution()
+
+
+def config_fields() -> set[str]:
+    """Return the names of the fields of a config and of its stages. They are options of every recipe."""
+    return {*hints_of(Training), *hints_of(Stage)}
+
+
+def recipe_functions(context: Context) -> EntryTable:
+    """Return the table of the functions that make the recipes' configs."""
+    return find_in(context, "imclass.recipes", "RECIPES", "recipe")

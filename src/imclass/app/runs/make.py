@@ -16,8 +16,8 @@ def make_training(
 ) -> Training:
     """Return the config that a recipe's function makes. The parameters of the function are removed from `choices`.
 
-    Choices in `fields` are not passed to the function. `init` is not removed, because it is also a change of the config:
-    the config adopts the model that it names.
+    Choices in `fields` are not passed to the function. `init` is not removed, because it is also a change of the
+    config: the config adopts the model that it names.
     """
     values = parameters_in(make, {name: choice for name, choice in choices.items() if name not in fields})
     for name in values:
