@@ -1,5 +1,6 @@
 """Recipes for ImageNet: the numbers of the papers, and a few steps of each on a made tree in ImageNet's layout."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -104,19 +105,7 @@ def test_a_dry_run_prints_what_the_full_size_needs(tmp_path: Path, capsys: pytes
     assert all(f"\n{what}" in printed for what in ("time: about", "memory: about", "disk space for checkpoints"))
 
 
-CHAIN = [
-    "train",
-    "imagenet-vgg",
-    "--data",
-    "photos",
-    "--scale-down",
-    "--length",
-    "0.01",
-    "--precision",
-    "fp32",
-    "--out",
-    "chain",
-]
+CHAIN = shlex.split("train imagenet-vgg --data photos --scale-down --length 0.01 --precision fp32 --out chain")
 
 
 @pytest.mark.slow

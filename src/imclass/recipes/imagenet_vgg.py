@@ -14,6 +14,7 @@ The paper does not give the patience of the plateau: here it is 5 epochs. Nor do
 training: here it is half of the first. In the paper the validation images were ILSVRC's, on which the errors were also
 reported. Here they are held out of the training images, and the errors are reported on images that chose nothing.
 """
+# Tested in tests/recipes/test_imagenet.py
 
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -23,13 +24,12 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pca_colour import PcaColour
-from imclass.recipes.imagenet import DATA, MEAN, RAW_STD, VALIDATION
+from imclass.recipes.imagenet import DATA, HELD_OUT, IMAGENET_MEAN, IMAGENET_RAW_STD
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.shrink import arrange
 
 Scale: TypeAlias = Literal["256", "384", "jitter"]
-BeginMode: TypeAlias = Literal["continue", "fresh", "first-and-last"]
 RANGES = {"256": (256.0, 256.0), "384": (384.0, 384.0), "jitter": (256.0, 512.0)}  # of S
 TEST_SCALES = {"256": 256, "384": 384, "jitter": 384}  # Q in Table 3
 EPOCHS = 74
@@ -37,7 +37,7 @@ EPOCHS = 74
 
 def model_of(network: str) -> Model:
     """Return a VGG with the paper's normalisation."""
-    return Model(network, mean=MEAN, std=RAW_STD, mean_colour=True)
+    return Model(network, mean=IMAGENET_MEAN, std=IMAGENET_RAW_STD, mean_colour=True)
 
 
 def preprocess_of(scale: Scale) -> Preprocess:
@@ -45,7 +45,9 @@ def preprocess_of(scale: Scale) -> Preprocess:
     return Preprocess(size=224, resize="shorter", scale=TEST_SCALES[scale])
 
 
-def stage_of(scale: Scale, name: str = "", model: Model | None = None, begin: BeginMode = "continue") -> Stage:
+def stage_of(
+    scale: Scale, name: str = "", model: Model | None = None, begin: Literal["continue", "first-and-last"] = "continue"
+) -> Stage:
     """Return a stage that trains a network at a scale: at first at 256, later at another scale and a lower rate."""
     first = scale == "256"
     return Stage(
@@ -64,7 +66,7 @@ def stage_of(scale: Scale, name: str = "", model: Model | None = None, begin: Be
 def training_of(name: str, model: Model, stages: tuple[Stage, ...], data: str) -> Training:
     """Return a training whose stages each have a preprocessing, which `--init` does not replace."""
     preprocess = stages[0].preprocess or preprocess_of("256")
-    return Training(name, model, stages, preprocess, data, validation=VALIDATION, precision="auto")
+    return Training(name, model, stages, preprocess, data, validation=HELD_OUT, precision="auto")
 
 
 def imagenet_vgg(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:

@@ -22,8 +22,8 @@ from imclass.core.preprocess import Preprocess
 
 WIDTH, BATCH, EPOCHS = 1 / 4, 1 / 4, 1 / 2  # factors
 EIGHTHS = range(2, 9)  # candidates for the factor of lengths, in eighths; the first one at which the network works
-VALIDATION = 0.1
-STD = (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
+HELD_OUT_SHARE = 0.1
+PIXEL_STD = (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
 WIDTH_FIELDS = ("widths", "hidden", "stem", "groups")  # of the rows of networks
 
 
@@ -50,7 +50,7 @@ def shrink(training: Training) -> Training:
         model=shrink_model(training.model, length),
         preprocess=shrink_preprocess(training.preprocess, length),
         stages=tuple(shrink_stage(stage, length) for stage in training.stages),
-        validation=VALIDATION if training.validation else 0.0,
+        validation=HELD_OUT_SHARE if training.validation else 0.0,
     )
     return stretch(small, EPOCHS)
 
@@ -77,7 +77,7 @@ def shrink_model(model: Model, length: float) -> Model:
     changed: dict[str, Any] = {"size": multiply_count(row["size"], length)}
     changed |= {name: narrow(row[name]) for name in WIDTH_FIELDS if name in row}
     changed |= {"width": row["width"] * WIDTH} if "width" in row else {}  # a multiplier for all widths
-    return replace(model, row=model.row | changed, std=STD, initialiser="he")
+    return replace(model, row=model.row | changed, std=PIXEL_STD, initialiser="he")
 
 
 def narrow(value: Any) -> Any:

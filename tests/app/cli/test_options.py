@@ -61,6 +61,7 @@ OTHERS = {
     "model.hidden": "30 20",
     "model.dropout": "0.5",
     "model.size": "32 --preprocess.size 32",
+    "objective.smoothing": "0.1",
     "optimiser.momentum": "0.5",
     "optimiser.nesterov": "--optimiser.nesterov",
     "optimiser.weight-decay": "0.25",
@@ -81,6 +82,7 @@ OTHERS = {
 
 INITS = ("init", "init-digest")  # these name a model; see tests/app/runs/test_beginning.py
 CLASSES = ("classes", "grow")  # these change the data; see tests/app/runs/test_classes.py
+AVERAGED = ("average",)  # its kinds have their tests
 SOLVED = ("solver",)  # only in a stage of kind solve; see tests/recipes/test_finetune.py
 OF_A_STAGE = ("stages.0.name", "stages.0.model", "stages.0.preprocess")  # the first two bear other options' names
 
@@ -127,7 +129,7 @@ def by_option(config: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = dry(["mnist-lenet"], capsys)
-    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS, *CLASSES, *SOLVED}
+    assert set(by_option(config)) == {*OTHERS, *OF_A_STAGE, *INITS, *CLASSES, *SOLVED, *AVERAGED}
     keys = keys_of(Training, to_json(configure("mnist-lenet")), kind_tables(open_context()))
     others = {
         "optimiser.kind",
@@ -142,8 +144,15 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     others |= {key for key in keys if key.startswith("augment.")}  # each kind has its tests
     others |= {"solver.grid", "solver.folds", "solver.scaling"}
     others |= {f"schedule.{k}" for k in ("factor", "steps", "epochs", "falls", "warm_rate", "warm_error")}
+    others |= {key for key in keys if key.startswith("average.")}
     others |= {f"schedule.{k}" for k in ("every", "patience", "peak")}
-    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {*OTHERS, *INITS, *CLASSES, *SOLVED}
+    assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {
+        *OTHERS,
+        *INITS,
+        *CLASSES,
+        *SOLVED,
+        *AVERAGED,
+    }
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -452,6 +461,6 @@ def test_a_parameter_of_a_recipe_is_an_option(pets: Path, capsys: pytest.Capture
     assert (found["stages"][0]["epochs"], found["model"]["row"]["hidden"], found["seed"]) == (4, [60, 40], 3)
     assert dry([*start, "--factor", "2", "--epochs", "3"], capsys)["stages"][0]["epochs"] == 3  # a field has precedence
     assert main(["train", *start, "--factor", "fast", "--dry-run"]) == 2
-    assert "--factor is 'fast'; it must be a number" in capsys.readouterr().err
+    assert "--factor is 'fast'; it must be a finite number" in capsys.readouterr().err
     assert main(["train", *start, "--help"]) == 0
     assert "--factor 1.0" in (shown := capsys.readouterr().out) and "--wide False" in shown

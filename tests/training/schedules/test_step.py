@@ -44,7 +44,7 @@ def test_the_rate_falls_after_the_given_epochs() -> None:
     assert schedule.stretch(0.5) == StepDecay(rate=0.1, epochs=(15, 30, 45))
 
 
-@pytest.mark.parametrize("counts", [{}, {"steps": (3,), "epochs": (1,)}])
-def test_a_schedule_has_either_steps_or_epochs(counts: dict[str, tuple[int, ...]]) -> None:
+@pytest.mark.parametrize(("steps", "epochs"), [((), ()), ((3,), (1,))])
+def test_a_schedule_has_either_steps_or_epochs(steps: tuple[int, ...], epochs: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="it must be given unless epochs is, but not both"):
-        check_bounds(StepDecay(**counts))
+        check_bounds(StepDecay(steps=steps, epochs=epochs))

@@ -141,7 +141,7 @@ def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
 
 
 def parameter_rows(recipe: str, context: Context) -> Iterator[tuple[str, str]]:
-    """Yield an option with its default, and a text, for each parameter of a recipe's function that is no field."""
+    """Yield an option with its default, and a text, for each parameter of a recipe's function, except fields."""
     for name, parameter in inspect.signature(recipe_functions(context)[recipe]).parameters.items():
         if name not in config_fields():
             label = f"{option_of(name)} {parameter.default}"

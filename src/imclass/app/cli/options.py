@@ -8,8 +8,8 @@ from typing import Any
 from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import option_error, option_hints, parse
+from imclass.app.make import make_training
 from imclass.app.runs.elsewhere import check_fields
-from imclass.app.runs.make import make_training
 from imclass.core.codec import hints_of
 from imclass.core.config import Execution, Stage, Training
 from imclass.core.errors import UnknownKey, UserError
