@@ -113,7 +113,7 @@ def test_an_average_equals_a_plain_loop_over_the_steps(average: Average, tmp_pat
 
 
 def test_ema_has_no_bias_towards_the_first_weights() -> None:
-    """With a decay near 1, the average of a few steps is their mean. A recursion from the first weights would stay."""
+    """Check that with a decay near 1 the average of a few steps is their mean, and not where the recursion began."""
     ema, average = ExponentialAverage(0.9999), 100.0
     for done, weight in enumerate((1.0, 2.0, 3.0), 1):
         average += ema.weight_after(done, 10, 5) * (weight - average)

@@ -251,7 +251,7 @@ def test_a_part_equals_the_mix_of_its_plain_images(tree: Dataset) -> None:
 
 
 def test_images_of_several_labels_are_refused() -> None:
-    """The run refuses them before work starts; this is the last guard."""
+    """Check the last guard: a run refuses them before work starts."""
     images = np.zeros((8, SIDE, SIDE, 3), np.uint8)
     marks = AnyOf(np.ones((8, 2), np.int8))
     data = ArrayDataset(images, marks, ("a", "b"), ("train",), "train", Origin("a", "a", "published"))

@@ -101,11 +101,11 @@ def check_place(out: Path, dataset: Dataset) -> None:
 
 
 def config_for(recipe: str, context: Context) -> Training:
-    """Return a recipe's config without what does not change views: initial weights and a validation split."""
+    """Return a recipe's config. Nothing is held out for validation, because the data may have a validation split."""
     made = recipes(context)[recipe]()
     if not isinstance(made, Training):
         raise UserError(f"the recipe {recipe!r} returns {type(made).__name__}, not a Training; choose another recipe")
-    return replace(made, init="", validation=0.0)
+    return replace(made, validation=0.0)
 
 
 def sheet_of_classes(dataset: Dataset, each: int, refused: list[Refused]) -> Sheet:
