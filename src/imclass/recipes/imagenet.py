@@ -21,12 +21,12 @@ from imclass.training.schedules.plateau import Plateau
 from imclass.training.shrink import arrange
 
 DATA = "ilsvrc-2012"
-IMAGENET_MEAN, IMAGENET_STD = (
+PHOTO_MEAN, PHOTO_STD = (
     (0.485, 0.456, 0.406),
     (0.229, 0.224, 0.225),
 )  # of ImageNet's photos, with pixels in [0, 1]
-IMAGENET_RAW_STD = (1 / 255, 1 / 255, 1 / 255)  # dividing by this restores the range 0 to 255 that the papers use
-HELD_OUT = 0.04
+PHOTO_RAW_STD = (1 / 255, 1 / 255, 1 / 255)  # dividing by this restores the range 0 to 255 that the papers use
+VALIDATION_SHARE = 0.04
 
 
 def imagenet_alexnet(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
@@ -48,11 +48,11 @@ def imagenet_alexnet(data: str = DATA, length: float = 1.0, scale_down: bool = F
         schedule=Plateau(rate=0.01, factor=0.1, falls=3),
         augment=(Crop(shorter=(256.0, 256.0), square=True), Flip(), PcaColour(deviation=0.1)),
     )
-    model = Model(
-        "alexnet-2012", {"size": 224, "padding": 2}, mean=IMAGENET_MEAN, std=IMAGENET_RAW_STD, mean_image=True
-    )
+    model = Model("alexnet-2012", {"size": 224, "padding": 2}, mean=PHOTO_MEAN, std=PHOTO_RAW_STD, mean_image=True)
     preprocess = Preprocess(size=224, resize="shorter", scale=256)
-    training = Training("imagenet-alexnet", model, (stage,), preprocess, data, validation=HELD_OUT, precision="auto")
+    training = Training(
+        "imagenet-alexnet", model, (stage,), preprocess, data, validation=VALIDATION_SHARE, precision="auto"
+    )
     return arrange(training, length, scale_down)
 
 
@@ -76,7 +76,7 @@ def imagenet_googlenet(data: str = DATA, length: float = 1.0, scale_down: bool =
         augment=(Area(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)), Flip()),
         average=Polyak(start=0.8),
     )
-    model = Model("googlenet", mean=IMAGENET_MEAN, std=IMAGENET_RAW_STD, mean_colour=True)
+    model = Model("googlenet", mean=PHOTO_MEAN, std=PHOTO_RAW_STD, mean_colour=True)
     preprocess = Preprocess(size=224, resize="shorter", scale=256)
     training = Training("imagenet-googlenet", model, (stage,), preprocess, data, precision="auto")
     return arrange(training, length, scale_down)
@@ -100,7 +100,7 @@ def imagenet_resnet_50_budget(data: str = DATA, length: float = 1.0, scale_down:
         augment=(Area(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)), Flip(), Trivial(), Mixup(alpha=0.2)),
         average=Polyak(start=0.9),
     )
-    model = Model("resnet-50-v1.5", {"size": 160}, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    model = Model("resnet-50-v1.5", {"size": 160}, mean=PHOTO_MEAN, std=PHOTO_STD)
     preprocess = Preprocess(size=160, resize="shorter", scale=183)
     training = Training("imagenet-resnet-50-budget", model, (stage,), preprocess, data, precision="auto")
     return arrange(training, length, scale_down)

@@ -20,7 +20,7 @@ from imclass.data.augment.area import Area
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pca_colour import PcaColour
-from imclass.recipes.imagenet import DATA, HELD_OUT, IMAGENET_MEAN, IMAGENET_RAW_STD, IMAGENET_STD
+from imclass.recipes.imagenet import DATA, VALIDATION_SHARE, PHOTO_MEAN, PHOTO_RAW_STD, PHOTO_STD
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.schedules.step import StepDecay
@@ -38,9 +38,9 @@ def resnet(depth: int, data: str, length: float, scale_down: bool) -> Training:
         schedule=Plateau(rate=0.1, factor=0.1),
         augment=(Crop(shorter=(256.0, 480.0)), Flip(), PcaColour(deviation=0.1)),
     )
-    model = Model(f"resnet-{depth}", mean=IMAGENET_MEAN, std=IMAGENET_RAW_STD, mean_image=True)
+    model = Model(f"resnet-{depth}", mean=PHOTO_MEAN, std=PHOTO_RAW_STD, mean_image=True)
     name = f"imagenet-resnet-{depth}"
-    training = Training(name, model, (stage,), PREPROCESS, data, validation=HELD_OUT, precision="auto")
+    training = Training(name, model, (stage,), PREPROCESS, data, validation=VALIDATION_SHARE, precision="auto")
     return arrange(training, length, scale_down)
 
 
@@ -53,7 +53,7 @@ def resnext(paths: str, data: str, length: float, scale_down: bool) -> Training:
         schedule=StepDecay(rate=0.1, factor=0.1, epochs=(30, 60, 90)),
         augment=(Area(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)), Flip()),
     )
-    model = Model(f"resnext-{paths}", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    model = Model(f"resnext-{paths}", mean=PHOTO_MEAN, std=PHOTO_STD)
     training = Training(f"imagenet-resnext-{paths}", model, (stage,), PREPROCESS, data, precision="auto")
     return arrange(training, length, scale_down)
 

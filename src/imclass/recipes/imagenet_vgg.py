@@ -24,7 +24,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pca_colour import PcaColour
-from imclass.recipes.imagenet import DATA, HELD_OUT, IMAGENET_MEAN, IMAGENET_RAW_STD
+from imclass.recipes.imagenet import DATA, VALIDATION_SHARE, PHOTO_MEAN, PHOTO_RAW_STD
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.shrink import arrange
@@ -37,7 +37,7 @@ EPOCHS = 74
 
 def model_of(network: str) -> Model:
     """Return a VGG with the paper's normalisation."""
-    return Model(network, mean=IMAGENET_MEAN, std=IMAGENET_RAW_STD, mean_colour=True)
+    return Model(network, mean=PHOTO_MEAN, std=PHOTO_RAW_STD, mean_colour=True)
 
 
 def preprocess_of(scale: Scale) -> Preprocess:
@@ -66,7 +66,7 @@ def stage_of(
 def training_of(name: str, model: Model, stages: tuple[Stage, ...], data: str) -> Training:
     """Return a training whose stages each have a preprocessing, which `--init` does not replace."""
     preprocess = stages[0].preprocess or preprocess_of("256")
-    return Training(name, model, stages, preprocess, data, validation=HELD_OUT, precision="auto")
+    return Training(name, model, stages, preprocess, data, validation=VALIDATION_SHARE, precision="auto")
 
 
 def imagenet_vgg(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:

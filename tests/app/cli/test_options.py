@@ -61,7 +61,6 @@ OTHERS = {
     "model.hidden": "30 20",
     "model.dropout": "0.5",
     "model.size": "32 --preprocess.size 32",
-    "objective.smoothing": "0.1",
     "optimiser.momentum": "0.5",
     "optimiser.nesterov": "--optimiser.nesterov",
     "optimiser.weight-decay": "0.25",
