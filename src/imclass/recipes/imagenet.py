@@ -21,10 +21,8 @@ from imclass.training.schedules.plateau import Plateau
 from imclass.training.shrink import arrange
 
 DATA = "ilsvrc-2012"
-PHOTO_MEAN, PHOTO_STD = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)  # of ImageNet's photos, with pixels in [0, 1]
+PHOTO_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's photos, with pixels in [0, 1]
+PHOTO_STD = (0.229, 0.224, 0.225)
 PHOTO_RAW_STD = (1 / 255, 1 / 255, 1 / 255)  # dividing by this restores the range 0 to 255 that the papers use
 VALIDATION_SHARE = 0.04
 

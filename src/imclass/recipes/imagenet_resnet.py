@@ -20,7 +20,7 @@ from imclass.data.augment.area import Area
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pca_colour import PcaColour
-from imclass.recipes.imagenet import DATA, VALIDATION_SHARE, PHOTO_MEAN, PHOTO_RAW_STD, PHOTO_STD
+from imclass.recipes.imagenet import DATA, PHOTO_MEAN, PHOTO_RAW_STD, PHOTO_STD, VALIDATION_SHARE
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.schedules.step import StepDecay

@@ -24,7 +24,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.data.augment.crop import Crop
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pca_colour import PcaColour
-from imclass.recipes.imagenet import DATA, VALIDATION_SHARE, PHOTO_MEAN, PHOTO_RAW_STD
+from imclass.recipes.imagenet import DATA, PHOTO_MEAN, PHOTO_RAW_STD, VALIDATION_SHARE
 from imclass.training.optimisers.sgd import SGD
 from imclass.training.schedules.plateau import Plateau
 from imclass.training.shrink import arrange
