@@ -27,10 +27,12 @@ from imclass.app.api import train
 from imclass.core.config import CrossEntropy, Execution, Model, Stage, Training
 from imclass.core.model_file import read_model, tensors_digest
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.crop import Crop
 from imclass.data.augment.cutmix import CutMix
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.mixup import Mixup
 from imclass.data.augment.pad import Pad
+from imclass.data.augment.pca_colour import PcaColour
 from imclass.recipes.finetune import finetune
 from imclass.training.averages.ema import ExponentialAverage
 from imclass.training.averages.swa import StochasticAverage
@@ -68,7 +70,8 @@ def config(data: Path, optimiser: str, seed: int, precision: Any, memory: int) -
     second = replace(stage, model=deeper, preprocess=Preprocess(32, "rgb", "squash"), begin="fresh", epochs=2)
     stages = (replace(stage, epochs=2), replace(second, optimiser=Adam(), schedule=Cosine(rate=1e-3), micro_batches=3))
     if optimiser == "averaged":
-        mixing = (*stage.augment, Mixup(), CutMix())
+        jitter = (Crop(shorter=(34.0, 44.0)), Flip(), PcaColour())  # crops are taken from the files in each epoch
+        mixing = (*(stage.augment if memory else jitter), Mixup(), CutMix())
         mixed = [replace(s, augment=mixing, objective=CrossEntropy(smoothing=0.1)) for s in stages]
         stages = (replace(mixed[0], average=ExponentialAverage(0.9)), replace(mixed[1], average=StochasticAverage(0.5)))
     return replace(base, stages=stages, validation=0.25)

@@ -71,7 +71,10 @@ def test_forty_kills_in_a_chain(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("memory", "workers"), [(2048, 0), (0, 2)])
+@pytest.mark.parametrize(("memory", "workers"), [(2048, 0), (0, 0), (0, 1), (0, 2)])
 def test_thirty_kills_with_mixing_and_averages(tmp_path: Path, memory: int, workers: int) -> None:
-    """Kill chains that mix images. The first leg keeps an exponential average, and the second one measures norms."""
+    """Kill chains that mix images. The first leg keeps an exponential average, and the second one measures norms.
+
+    If views are not kept in memory, images are also rescaled at random and their colours shifted.
+    """
     check(trials(tmp_path, 30, "averaged", memory, workers, "fp32"), 30)
