@@ -38,7 +38,7 @@ def only_stage(training: Training) -> Stage:
 def test_alexnet_is_trained_as_in_its_paper() -> None:
     stage = only_stage(imagenet_alexnet())
     assert (stage.epochs, stage.batch, stage.optimiser) == (90, 128, SGD(momentum=0.9, weight_decay=5e-4))
-    assert stage.schedule == Plateau(rate=0.01, factor=0.1, falls=3)
+    assert stage.schedule == Plateau(rate=0.01, factor=0.1, patience=8, falls=3)
     assert stage.augment == (Crop(shorter=(256.0, 256.0), square=True), Flip(), PcaColour(deviation=0.1))
     assert imagenet_alexnet().model.mean_image and round(imagenet_alexnet().validation * IMAGES, -4) == 50_000
 
@@ -53,7 +53,7 @@ def test_residual_networks_are_trained_as_in_their_papers() -> None:
     resnet, resnext = only_stage(imagenet_resnet_34()), only_stage(imagenet_resnext_50())
     assert resnet.epochs == round(600_000 * 256 / IMAGES) and resnet.batch == resnext.batch == 256
     assert resnet.augment == (Crop(shorter=(256.0, 480.0)), Flip(), PcaColour(deviation=0.1))
-    assert resnet.schedule == Plateau(rate=0.1, factor=0.1) and resnet.optimiser == SGD(weight_decay=1e-4)
+    assert resnet.schedule == Plateau(rate=0.1, factor=0.1, patience=8) and resnet.optimiser == SGD(weight_decay=1e-4)
     assert resnext.schedule == StepDecay(rate=0.1, epochs=(30, 60, 90)) and resnext.epochs == 100
 
 
@@ -61,7 +61,7 @@ def test_vgg_is_trained_as_in_its_paper() -> None:
     stage = only_stage(imagenet_vgg_a())
     assert stage.epochs == round(370_000 * 256 / IMAGES) and stage.batch == 256
     assert (stage.optimiser, stage.objective) == (SGD(momentum=0.9, weight_decay=5e-4), CrossEntropy())
-    assert stage.schedule == Plateau(rate=1e-2, factor=0.1, falls=3) and imagenet_vgg_a().model.mean_colour
+    assert stage.schedule == Plateau(rate=1e-2, factor=0.1, patience=8, falls=3) and imagenet_vgg_a().model.mean_colour
     jittered = imagenet_vgg_e(scale="jitter")
     assert only_stage(jittered).augment[0] == Crop(shorter=(256.0, 512.0)) and jittered.preprocess.scale == 384
 

@@ -4,7 +4,7 @@ ResNet: He et al., CVPR 2016, arXiv:1512.03385, section 3.4. The settings are ba
 1e-4, a learning rate of 0.1 that is divided by 10 when the error stops falling, and up to 600,000 steps (120 epochs).
 The shorter side is drawn for each image from 256 to 480. Crops have 224 pixels and are flipped at random, with the
 colour shift of Krizhevsky et al. 2012. The mean image of the training set is subtracted. There is no dropout. The paper
-does not give the patience of the plateau: here it is 5 epochs.
+does not give the patience of the plateau: here it is 8 epochs.
 
 ResNeXt: Xie et al., CVPR 2017, arXiv:1611.05431, section 4. The settings are the same, but the rate is divided by 10
 after 30, 60 and 90 of 100 epochs, and crops have a random area and aspect ratio, as GoogLeNet's. Those epochs, Nesterov
@@ -35,7 +35,7 @@ def resnet(depth: int, data: str, length: float, scale_down: bool) -> Training:
         epochs=120,
         batch=256,
         optimiser=SGD(momentum=0.9, weight_decay=1e-4),
-        schedule=Plateau(rate=0.1, factor=0.1),
+        schedule=Plateau(rate=0.1, factor=0.1, patience=8),
         augment=(Crop(shorter=(256.0, 480.0)), Flip(), PcaColour(deviation=0.1)),
     )
     model = Model(f"resnet-{depth}", mean=PHOTO_MEAN, std=PHOTO_RAW_STD, mean_image=True)

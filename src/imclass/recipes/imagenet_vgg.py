@@ -10,7 +10,7 @@ S is 256, 384, or drawn for each image from 256 to 512. In the paper a network f
 = 256, with a rate of 1e-3. A network for jittered S was fine-tuned from the one for S = 384; the paper does not give
 that rate, and 1e-3 is used here. In Table 3, Q is S, or 384 for jittered S.
 
-The paper does not give the patience of the plateau: here it is 5 epochs. Nor does it give the length of the later
+The paper does not give the patience of the plateau: here it is 8 epochs. Nor does it give the length of the later
 training: here it is half of the first. In the paper the validation images were ILSVRC's, on which the errors were also
 reported. Here they are held out of the training images, and the errors are reported on images that chose nothing.
 """
@@ -58,7 +58,7 @@ def stage_of(
         epochs=EPOCHS if first else EPOCHS // 2,
         batch=256,
         optimiser=SGD(momentum=0.9, weight_decay=5e-4),
-        schedule=Plateau(rate=1e-2 if first else 1e-3, factor=0.1, falls=3),
+        schedule=Plateau(rate=1e-2 if first else 1e-3, factor=0.1, patience=8, falls=3),
         augment=(Crop(shorter=RANGES[scale]), Flip(), PcaColour(deviation=0.1)),
     )
 

@@ -4,7 +4,7 @@ All values of one kind are multiplied by the same factor, so that the ratios of 
 - Lengths in pixels (the network's input, and the scales S and Q) by 1/4. So 224, 256, 384 and [256; 512] become 56, 64,
   96 and [64; 128]. If the network cannot be built for such small images, as AlexNet and GoogLeNet, the factor is 3/8.
 - Widths, hidden units, the cardinality of ResNeXt, and the images in a step by 1/4.
-- Epochs, and all settings that count epochs, by 1/2.
+- Epochs, and all settings that count epochs, by 1/3.
 
 Rates, momentum, weight decay and dropout are not changed. The fraction of the images that is held out for validation,
 if any, rises to a tenth, because few photos need a larger fraction. Initial weights are those of He et al., and pixels
@@ -20,7 +20,7 @@ from imclass.core.config import Augment, Model, Stage, Training, multiply_count
 from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
 
-WIDTH, BATCH, EPOCHS = 1 / 4, 1 / 4, 1 / 2  # factors
+WIDTH, BATCH, EPOCHS = 1 / 4, 1 / 4, 1 / 3  # factors
 EIGHTHS = range(2, 9)  # candidates for the factor of lengths, in eighths; the first one at which the network works
 HELD_OUT_SHARE = 0.1
 PIXEL_STD = (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
