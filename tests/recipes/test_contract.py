@@ -21,7 +21,7 @@ from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
-PHOTOS = ("finetune", "folder", "probe")  # recipes for a folder of photos
+PHOTOS = ("finetune", "folder", "folder-modern", "probe")  # recipes for a folder of photos
 TRAINING = 50_000  # images of CIFAR-10
 
 
@@ -42,7 +42,7 @@ def test_a_recipe_preprocesses_images_as_its_network_needs(name: str) -> None:
     entry = networks().entries[config.model.network]
     assert config.preprocess.w_in == entry.w_in
     if name not in PHOTOS:  # photos are larger than the native size of small networks
-        assert config.preprocess.size == native_size(entry.row, config.model.network)
+        assert config.preprocess.size == config.model.row.get("size", native_size(entry.row, config.model.network))
     assert len(config.model.mean) in (1, entry.w_in) and len(config.model.std) in (1, entry.w_in)
 
 

@@ -128,6 +128,9 @@ class NetworkBacked(Protocol):
     def preprocess(self) -> Preprocess: ...
 
     @property
+    def trained(self) -> Provenance | None: ...
+
+    @property
     def network(self) -> Any:  # a Network; this package does not import its class
         ...
 

@@ -16,6 +16,7 @@ from imclass.core.contracts import Dataset, Evaluation, Refused, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
+from imclass.data.augment.crop import Crop
 from imclass.data.balance import class_weights
 from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
@@ -203,11 +204,20 @@ def plan(
             last_epoch=sum(stage.epochs for stage in config.stages[: number + 1]),
             skip_nonfinite=config.nonfinite == "skip",
             pairs=pairs,
-            trained=trained,
+            trained=replace(trained, scales=train_scales(stage)),
         )
         legs.append(leg)
         before = outline
     return tuple(legs)
+
+
+def train_scales(stage: Stage) -> tuple[int, ...]:
+    """Return S: the shorter side of the images whose crops train a stage, or the ends of the range it is drawn from.
+
+    Return an empty tuple if no augmentation rescales images to a shorter side.
+    """
+    crops = [rule for rule in stage.augment if isinstance(rule, Crop)]
+    return tuple(dict.fromkeys(int(side) for side in crops[-1].shorter)) if crops else ()
 
 
 @contextlib.contextmanager

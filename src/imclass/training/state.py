@@ -157,8 +157,8 @@ class State:
 
     def position(self, leg: Leg) -> Position:
         """Return the position in the leg, in the form that schedules take."""
-        done = self.at.step - self.first.step
-        return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors))
+        done, epoch = self.at.step - self.first.step, self.at.epoch - self.first.epoch
+        return Position(done, self.at.samples, leg.steps, tuple(self.history), tuple(self.errors), epoch)
 
     def is_done(self, leg: Leg) -> bool:
         """Return whether the leg has finished its last epoch or run out of patience."""

@@ -144,7 +144,7 @@ def test_every_field_is_in_the_table_above(pets: Path, capsys: pytest.CaptureFix
     others |= {key for key in keys if key.startswith("augment.")}  # each kind has its tests
     others |= {"average.decay", "average.start"}
     others |= {"solver.grid", "solver.folds", "solver.scaling"}
-    others |= {f"schedule.{k}" for k in ("factor", "steps", "warm_rate", "warm_error")}
+    others |= {f"schedule.{k}" for k in ("factor", "steps", "epochs", "falls", "warm_rate", "warm_error")}
     others |= {f"schedule.{k}" for k in ("every", "patience", "peak")}
     assert others <= keys and {key.replace("_", "-") for key in keys - others} <= {
         *OTHERS,
@@ -267,7 +267,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
             "--optimiser.betas belongs to the optimiser kind adam, but the optimiser of this run is sgd",
         ),
         ("--optimiser.kind adam --optimiser.nesterov", "--optimiser.nesterov belongs to the optimiser kind sgd"),
-        ("--schedule.kind step", "schedule lacks the field 'steps'; set schedule.steps"),
+        ("--schedule.kind step", "--schedule.steps is empty; it must be given unless schedule.epochs is, but not both"),
         ("--schedule.kind cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
         ("--schedule.name step", "unknown option --schedule.name: --schedule.kind sets the schedule"),
         ("--opt sgd", "unknown option --opt: --optimiser.kind sets the optimiser"),
@@ -436,3 +436,31 @@ def test_augmentations_are_chosen_and_set(plugins: Path, capsys: pytest.CaptureF
     assert augment("--augment none") == [] and augment("--augment none --augment.pad.pixels 3") == [pad]
     stages = dry(["twice", "--plugins", "plugins", "--stages.0.augment.flip.probability", "0.5"], capsys)["stages"]
     assert [stage["augment"] for stage in stages] == [[flip], []]
+
+
+LONGER = """
+from imclass.core.config import Model, Stage, Training
+from imclass.core.preprocess import Preprocess
+from imclass.training.optimisers.sgd import SGD
+from imclass.training.schedules.constant import Constant
+
+def longer(data: str = "pets", epochs: int = 2, factor: float = 1.0, wide: bool = False) -> Training:
+    stage = Stage(epochs=round(epochs * factor), batch=8, optimiser=SGD(), schedule=Constant())
+    model = Model("lenet-5", {"hidden": (60, 40)} if wide else {})
+    return Training("longer", model, (stage,), Preprocess(28, "grey", "squash"), data)
+
+RECIPES = {"longer": longer}
+"""
+
+
+def test_a_parameter_of_a_recipe_is_an_option(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pets.parent / "plugins").mkdir()
+    (pets.parent / "plugins" / "longer.py").write_text(LONGER)
+    start = ["longer", "--plugins", "plugins"]
+    found = dry([*start, "--factor", "2", "--wide", "--seed", "3"], capsys)
+    assert (found["stages"][0]["epochs"], found["model"]["row"]["hidden"], found["seed"]) == (4, [60, 40], 3)
+    assert dry([*start, "--factor", "2", "--epochs", "3"], capsys)["stages"][0]["epochs"] == 3  # a field has precedence
+    assert main(["train", *start, "--factor", "fast", "--dry-run"]) == 2
+    assert "--factor is 'fast'; it must be a finite number" in capsys.readouterr().err
+    assert main(["train", *start, "--help"]) == 0
+    assert "--factor 1.0" in (shown := capsys.readouterr().out) and "--wide False" in shown

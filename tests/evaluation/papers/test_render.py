@@ -9,6 +9,7 @@ import pytest
 
 from imclass.core.config import Model
 from imclass.core.errors import UserError
+from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import OneOf
 from imclass.evaluation.measures.by_targets import evaluation_of
@@ -241,9 +242,26 @@ def test_an_evaluation_becomes_errors_with_their_intervals() -> None:
 
 def test_a_network_has_its_scales() -> None:
     classifier = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", scale=32))
-    assert net_of(classifier, None) == net_of(classifier, DENSE) == Net("lenet-5", (32,), (32,))
-    assert net_of(classifier, replace(DENSE, scales=(32, 40))) == Net("lenet-5", (32,), (32, 40))
-    assert net_of(classifier, Center(scale=30)) == Net("lenet-5", (32,), (30,))
-    assert net_of(classifier, RESNET_MULTISCALE) == Net("lenet-5", (32,), (28, 32, 48, 60, 80))
+    assert net_of(classifier, None) == net_of(classifier, DENSE) == Net("lenet-5", (32,), (32,), 28, 28)
+    assert net_of(classifier, replace(DENSE, scales=(32, 40))) == Net("lenet-5", (32,), (32, 40), 28, 28)
+    assert net_of(classifier, Center(scale=30)) == Net("lenet-5", (32,), (30,), 28, 28)
+    assert net_of(classifier, RESNET_MULTISCALE) == Net("lenet-5", (32,), (28, 32, 48, 60, 80), 28, 28)
     squash = sketch(Model("lenet-5"), ("a", "b"), Preprocess(28, "grey", resize="squash"))
-    assert net_of(squash, None) == Net("lenet-5", (28,), (28,))
+    assert net_of(squash, None) == Net("lenet-5", (28,), (28,), 28, 28)
+
+
+def test_the_scales_of_a_smaller_copy_are_compared_in_proportion() -> None:
+    row, preprocess = {"size": 56, "widths": (1, 1, 1, 1, 1), "hidden": (1, 1)}, Preprocess(56, scale=96)
+    classifier = sketch(Model("vgg-d", row), ("a", "b"), preprocess)
+    jittered = replace(classifier, trained=Provenance(scales=(64, 128)))
+    found = net_of(jittered, DENSE)
+    assert found == Net("vgg-d", (64, 128), (96,), 56, 224)
+    assert found.is_like(Net("vgg-d", (256, 512), (384,))) and found.is_like(Net("vgg-d"))
+    assert not found.is_like(Net("vgg-d", (384,), (384,))) and not found.is_like(Net("vgg-d", (256, 512), (256,)))
+    alexnet = Net("alexnet-2012", (256,), (256,), 224, 227)  # the paper's 224 are 227 in the table of networks
+    assert alexnet.is_like(Net("alexnet-2012", test=(256,)))
+    top1 = ErrorInterval(40.0, 30.0, 50.0)
+    text = render_table("3", [Measurement(What((found,), "dense", "d-jitter"), "flowers test", 5, 5, top1, None)])
+    line = next(line for line in text.splitlines() if "40.00" in line)
+    assert line.split()[:5] == ["D", "[256;512]", "384", "25.6", "8.1"]
+    assert "S [64;128], Q 96 at 56 pixels instead of 224" in " ".join(text.split())

@@ -35,3 +35,16 @@ def test_a_low_rate_does_not_raise_the_rate_after_a_decrease() -> None:
 def test_a_low_rate_above_the_rate_is_refused() -> None:
     with pytest.raises(UserError, match=r"--warm-rate is 0\.2; it must be at most the rate, 0\.1"):
         check_bounds(StepDecay(rate=0.1, steps=(10,), warm_rate=0.2))
+
+
+def test_the_rate_falls_after_the_given_epochs() -> None:
+    schedule = StepDecay(rate=0.1, epochs=(30, 60, 90))
+    found = [schedule.rate_at(at(0, epoch=epoch)) for epoch in (0, 29, 30, 59, 60, 89, 90, 99)]
+    assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 1e-4, 1e-4])
+    assert schedule.stretch(0.5) == StepDecay(rate=0.1, epochs=(15, 30, 45))
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [((), ()), ((3,), (1,))])
+def test_a_schedule_has_either_steps_or_epochs(steps: tuple[int, ...], epochs: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="it must be given unless epochs is, but not both"):
+        check_bounds(StepDecay(steps=steps, epochs=epochs))

@@ -11,13 +11,14 @@ from typing import Any
 
 from imclass.app.cli.arguments import VERBS, CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
-from imclass.app.cli.options import base_configs
+from imclass.app.cli.options import base_configs, config_fields, recipe_functions
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import Kinds, flatten, hints_of, to_json
 from imclass.core.config import Augment, Stage, Training
-from imclass.core.override import EMPTY_LIST_WORD
+from imclass.core.override import EMPTY_LIST_WORD, option_of
 from imclass.core.tables import EntryTable
+from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 
 MIN_HELP_COLUMNS, WIDEST = 40, 100  # minimum and maximum width of the help, in columns
@@ -129,13 +130,22 @@ def explain(verb: str, words: Sequence[str]) -> None:
 def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
     """Yield a line for each option that a recipe adds to those of `imclass train`."""
     context = context_of(arguments.common)
-    training, execution = base_configs(arguments, context)
+    training, execution = base_configs(arguments, context, {})
     tables = kind_tables(context)
     yield heading(f"fields of {training.recipe} with their values:")
     for value in (training, execution):
         yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training, tables))
-    yield "\n" + section("more options of a recipe:", MORE)
+    parameters = dict(parameter_rows(training.recipe, context)) if arguments.config is None else {}
+    yield "\n" + section("more options of a recipe:", parameters | MORE)
     yield from kind_lines(tables[Augment])
+
+
+def parameter_rows(recipe: str, context: Context) -> Iterator[tuple[str, str]]:
+    """Yield an option with its default, and a text, for each parameter of a recipe's function, except fields."""
+    for name, parameter in inspect.signature(recipe_functions(context)[recipe]).parameters.items():
+        if name not in config_fields():
+            label = f"{option_of(name)} {parameter.default}"
+            yield label, f"parameter of the recipe, which `imclass recipes {recipe}` or docs/training.md describes"
 
 
 def kind_lines(table: EntryTable) -> list[str]:

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import option_error, option_hints, parse
+from imclass.app.make import make_training
 from imclass.app.runs.elsewhere import check_fields
 from imclass.core.codec import hints_of
-from imclass.core.config import Execution, Training
+from imclass.core.config import Execution, Stage, Training
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.override import override
+from imclass.core.tables import EntryTable
 from imclass.store.context import Context, find_in
 
 
@@ -37,7 +40,8 @@ def read_train(words: Sequence[str]) -> TrainRequest:
     context = context_of(arguments.common)
     if arguments.recipe is None and arguments.config is None:
         check_fields(key for key in choices if key in ("recipe", "resume"))  # clearer than "RECIPE is missing"
-    training, execution = base_configs(arguments, context)
+    given = tuple(choices)
+    training, execution = base_configs(arguments, context, choices)
     from imclass.app.runs.configure import override_config  # here, because it imports torch
 
     changes = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
@@ -46,11 +50,15 @@ def read_train(words: Sequence[str]) -> TrainRequest:
         execution = override(execution, changes)
     except UnknownKey as error:
         raise option_error(error.key, [*error.known, *option_hints(TrainArguments), *hints_of(Execution)]) from None
-    return TrainRequest(training, execution, arguments, context, tuple(choices))
+    return TrainRequest(training, execution, arguments, context, given)
 
 
-def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training, Execution]:
-    """Return the configs to which the options are applied. They come from --config or, without it, from the recipe."""
+def base_configs(arguments: TrainArguments, context: Context, choices: dict[str, Any]) -> tuple[Training, Execution]:
+    """Return the configs to which the options are applied. They come from --config or, without it, from the recipe.
+
+    Options that are parameters of the recipe's function, but no fields of a config, are passed to the function, and
+    removed from `choices`.
+    """
     if arguments.config is not None:
         from imclass.app.runs.directory import read_config
         from imclass.training.kinds import kind_tables
@@ -62,13 +70,19 @@ def base_configs(arguments: TrainArguments, context: Context) -> tuple[Training,
         return training, execution
     if arguments.recipe is None:
         raise UserError("RECIPE is missing; run imclass train RECIPE [options]. `imclass recipes` lists the recipes")
-    recipes = find_in(context, "imclass.recipes", "RECIPES", "recipe")
+    recipes = recipe_functions(context)
     if arguments.recipe not in recipes.entries and Path(arguments.recipe).is_dir():
         raise UserError(
             f"{arguments.recipe} is a folder, not a recipe; run imclass train folder --data {arguments.recipe}"
         )
-    config = recipes[arguments.recipe]()
-    if not isinstance(config, Training):
-        kind = type(config).__name__
-        raise UserError(f"the recipe {arguments.recipe!r} must return a Training, not {kind}; fix the recipe")
-    return config, Execution()
+    return make_training(recipes[arguments.recipe], arguments.recipe, choices, config_fields()), Execution()
+
+
+def config_fields() -> set[str]:
+    """Return the names of the fields of a config and of its stages. They are options of every recipe."""
+    return {*hints_of(Training), *hints_of(Stage)}
+
+
+def recipe_functions(context: Context) -> EntryTable:
+    """Return the table of the functions that make the recipes' configs."""
+    return find_in(context, "imclass.recipes", "RECIPES", "recipe")

@@ -1,13 +1,13 @@
 """Configuration of a run: a recipe's config, adapted to the model given by `init` and to the user's choices."""
 # Tested in tests/app/cli/test_options.py
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_type_hints
+from typing import Any
 
 from imclass.app.load import normal_spelling
+from imclass.app.make import make_training
 from imclass.app.runs.beginning import adopt
 from imclass.app.runs.elsewhere import check_fields
 from imclass.core.codec import from_json, hints_of, to_json
@@ -32,16 +32,7 @@ def configure(recipe: str | Training, context: Context | None = None, **choices:
     """Return a recipe's config with the given choices: parameters of the recipe's function, or dotted keys."""
     if isinstance(recipe, Training):
         return override_config(recipe, choices, context)
-    make = recipes(context)[recipe]
-    hints = get_type_hints(make)
-    names = [name for name in choices if name in inspect.signature(make).parameters]
-    values = {n: from_json(hints.get(n, Any), convert_value(object, choices.pop(n), n), f"--{n}") for n in names}
-    choices |= {"init": values["init"]} if "init" in values else {}  # the user's choice, not the recipe's
-    training = make(**values)
-    if not isinstance(training, Training):
-        raise UserError(
-            f"the recipe {recipe!r} returns {type(training).__name__}, not a Training; correct the recipe's function"
-        )
+    training = make_training(recipes(context)[recipe], recipe, choices)
     return override_config(training, choices, context)
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 SIZES = (1, 2, 4)  # images in the measured steps
 LIMIT = 1.0  # seconds after which no measurement is repeated
+TINY_RATE = 1e-12
 DAY = 24 * 3600
 FLOAT_BYTES = 4
 ROW_BYTES = 40  # bytes per row in the store's file of features, in addition to the features
@@ -182,6 +183,7 @@ def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, L
     A size is left out if too few of its images can be read.
     """
     seconds, peaks = [], []
+    leg = with_tiny_rate(leg)
     loaded = (next(sample_loader(leg.loader, size).batches(0)) for size in sizes)
     batches = {len(batch): batch for batch in loaded if len(batch) >= least_images(leg)}
     for batch in batches.values():
@@ -190,6 +192,12 @@ def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, L
             peaks.append(float(peak_of(call, state.runtime.device)))
             seconds.append(median_seconds(call, LIMIT))
     return line_through([*batches], seconds), line_through([*batches], peaks)
+
+
+def with_tiny_rate(leg: Leg) -> Leg:
+    """Return a leg whose steps hardly change the weights. With its rate, steps of one image may make them diverge."""
+    schedule = replace(leg.stage.descent[1], rate=TINY_RATE)
+    return replace(leg, stage=replace(leg.stage, schedule=schedule))
 
 
 def line_through(sizes: Sequence[int], values: Sequence[float]) -> Line:

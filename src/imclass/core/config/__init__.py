@@ -11,6 +11,7 @@ from imclass.core.config.kinds import (
     Position,
     Schedule,
     Solver,
+    multiply_count,
 )
 from imclass.core.config.split import SPLIT_KINDS, Cut, Fold, Share, Split
 from imclass.core.config.stage import Model, Stage
@@ -38,4 +39,5 @@ __all__ = [
     "Split",
     "Stage",
     "Training",
+    "multiply_count",
 ]

@@ -33,6 +33,12 @@ class Position:
     steps: int  # steps in the whole stage
     history: tuple[float, ...] = ()  # the stage's validation accuracies so far
     errors: tuple[float, ...] = ()  # training errors of the stage's finished epochs, as fractions
+    epoch: int = 0  # epochs before this one
+
+
+def multiply_count(count: int, ratio: float) -> int:
+    """Return `ratio` times a number of steps, epochs, pixels or images, rounded with halves up, but at least 1."""
+    return max(1, int(count * ratio + 0.5))
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class Schedule(ABC):
     @abstractmethod
     def share_at(self, position: Position) -> float:
         """Return the fraction of `rate` to use at a position, without regard to warm-up."""
+
+    def stretch(self, ratio: float) -> "Schedule":
+        """Return the schedule for a stage with `ratio` times as many epochs. Numbers of epochs are multiplied by it."""
+        return self
 
     def warmup_of(self, steps: int) -> int:
         """Return the number of warm-up steps in a stage of `steps` steps."""

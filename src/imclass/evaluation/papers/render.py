@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 from imclass.core.contracts import Evaluation, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
+from imclass.core.model_file import Provenance
+from imclass.core.preprocess import Preprocess
 from imclass.core.text import escape_formula, pad_text, printable_text, suggestion, text_width
 from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.papers import resnet, vgg
@@ -21,6 +23,8 @@ from imclass.evaluation.papers.table import (
     format_test_scales,
     format_train_scales,
 )
+from imclass.models.classifier import networks
+from imclass.models.entry import native_size
 from imclass.models.views.scales import training_scale
 
 TABLES: dict[str, tuple[PaperTable, ...]] = {
@@ -75,9 +79,20 @@ def measurement_of(evaluation: Evaluation, tested: RowSubject, data: str) -> Mea
 
 
 def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
-    """Describe a network for a paper's table. S comes from the classifier's `preprocess`, and Q from the protocol."""
-    trained = (training_scale(classifier.preprocess),)
-    return Net(classifier.name, trained, protocol.scales_for(classifier.preprocess) if protocol else trained)
+    """Describe a network for a paper's table. S comes from its training, and Q from the protocol."""
+    tested = protocol.scales_for(classifier.preprocess) if protocol else ()
+    return describe_net(classifier.name, classifier.preprocess, classifier.trained, tested)
+
+
+def describe_net(network: str, preprocess: Preprocess, trained: Provenance | None, tested: tuple[int, ...] = ()) -> Net:
+    """Describe a network for a paper's table. `tested` are its Q, or empty if `preprocess` prepares the images.
+
+    If its training did not record S, the scale of `preprocess` is used.
+    """
+    scale = (training_scale(preprocess),)
+    entry = networks().entries.get(network)
+    native = native_size(entry.row, network) if entry else preprocess.size  # a plugin's network is in no paper's table
+    return Net(network, (trained.scales if trained else ()) or scale, tested or scale, preprocess.size, native)
 
 
 @dataclass(frozen=True)
@@ -115,10 +130,7 @@ def render_table(name: str, measured: Sequence[Measurement], form: Format = "tex
 def is_exact_match(published: RowSubject, tested: RowSubject) -> bool:
     """Return whether the networks, protocol, S and Q match a published row. A row without S or Q matches any value."""
     pairs = zip(sorted_nets(published), sorted_nets(tested), strict=False)
-    open_or_equal = all(
-        theirs in ((), ours) for a, b in pairs for theirs, ours in ((a.train, b.train), (a.test, b.test))
-    )
-    return is_close_match(published, tested) and open_or_equal
+    return is_close_match(published, tested) and all(ours.is_like(theirs) for theirs, ours in pairs)
 
 
 def is_close_match(published: RowSubject, tested: RowSubject) -> bool:
@@ -200,13 +212,19 @@ def cells_and_notes(table_lines: Sequence[TableLine]) -> tuple[list[list[str]], 
 
 def measurement_note(measured: Measurement) -> str:
     """Return a note with all details of a measurement. They do not fit in a line of the table."""
-    sides = " + ".join(f"S {format_train_scales(net)}, Q {format_test_scales(net)}" for net in measured.tested.nets)
+    sides = " + ".join(map(format_sides, measured.tested.nets))
     name = measured.tested.name or " + ".join(net.network for net in measured.tested.nets)
     top5 = f"top-5 error {measured.top5}" if measured.top5 else "top-5 error 0 by definition: five classes or fewer"
     return printable_text(
         f"{name} on {measured.data}: {', '.join(filter(None, [measured.tested.method, sides]))}; "
         f"top-1 error {measured.top1}, {top5}; {measured.evaluated:,} of {measured.total:,} images"
     )
+
+
+def format_sides(net: Net) -> str:
+    """Return S and Q, and the side of the network's input if it differs from that in the paper."""
+    sides = f"S {format_train_scales(net)}, Q {format_test_scales(net)}"
+    return sides if net.size == net.native else f"{sides} at {net.size} pixels instead of {net.native}"
 
 
 def footnotes(table: PaperTable, notes: Sequence[str]) -> list[str]:

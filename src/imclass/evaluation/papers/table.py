@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 LETTERS = {
     "vgg-a": "A", "vgg-a-lrn": "A-LRN", "vgg-b": "B", "vgg-c": "C", "vgg-d": "D", "vgg-e": "E",
@@ -33,6 +34,25 @@ class Net:
     network: str  # its name in NETS
     train: tuple[int, ...] = ()  # S: one value, or the ends of the range from which S was drawn
     test: tuple[int, ...] = ()  # Q
+    size: int = 0  # side of the network's input in pixels; 0: as in its paper
+    native: int = 0  # that side in the network's paper
+
+    def is_like(self, published: "Net") -> bool:
+        """Return whether S and Q equal those of a published network, or are unknown there.
+
+        If the network's input is smaller or larger than in its paper, S and Q must be in proportion to it. The
+        tolerance is 2%, because they are whole pixels.
+        """
+        ratio = self.native / self.size if self.size else 1.0
+        return all(
+            not theirs or (len(theirs) == len(ours) and all(map(partial(is_multiple, ratio), theirs, ours)))
+            for theirs, ours in ((published.train, self.train), (published.test, self.test))
+        )
+
+
+def is_multiple(ratio: float, published: int, measured: int) -> bool:
+    """Return whether a published scale is `ratio` times the measured one, to within 2%."""
+    return abs(published - ratio * measured) <= 0.02 * published
 
 
 @dataclass(frozen=True)

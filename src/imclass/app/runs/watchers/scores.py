@@ -8,9 +8,9 @@ from imclass.core.codec import to_json
 from imclass.core.config import Training
 from imclass.core.contracts import Dataset
 from imclass.data.subset import VALIDATION
-from imclass.evaluation.papers.table import Net, RowSubject
+from imclass.evaluation.papers.render import describe_net
+from imclass.evaluation.papers.table import RowSubject
 from imclass.evaluation.results import Facts, image_names, save_scores
-from imclass.models.views.scales import training_scale
 from imclass.training.events import Evaluated, Event
 from imclass.training.keeper import Keeper
 from imclass.training.plan import Leg
@@ -57,8 +57,7 @@ class Scores:
         """Return the facts to store with the scores. None of them depends on the run's folder."""
         name = self.config.recipe if len(self.legs) == 1 else f"{self.config.recipe}, leg {leg.name}"
         data = self.config.data
-        scale = (training_scale(leg.preprocess),)
-        tested = RowSubject((Net(leg.model.network, scale, scale),), "", name)
+        tested = RowSubject((describe_net(leg.model.network, leg.preprocess, leg.trained),), "", name)
         rule = self.held_out[split].origin.rule
         return Facts((name,), tested, f"split {split} of {data} (held out of training: {rule})", data, split)
 
