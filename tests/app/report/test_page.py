@@ -442,25 +442,28 @@ def test_several_processes_write_no_report(
 
 
 @pytest.mark.parametrize(
-    ("parts", "text"),
+    ("parts", "epochs", "text"),
     [
         (
             ("train", "validation"),
+            2,
             "validation folder. The network was not trained on them. The weights were chosen on these images",
         ),
-        (("train", "validation", "test"), "test folder. The network was not trained on them. They were not used"),
-        (("train",), "The data has no held-out images"),
+        (("train", "validation"), 1, "validation folder. The network was not trained on them. They were not used"),
+        (("train", "validation", "test"), 2, "test folder. The network was not trained on them. They were not used"),
+        (("train",), 2, "The data has no held-out images"),
     ],
 )  # fmt: skip
 def test_the_header_describes_the_held_out_images(
-    parts: tuple[str, ...], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: tuple[str, ...], epochs: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Check as well that nothing was chosen if there was only one epoch to choose from."""
     monkeypatch.chdir(tmp_path)
     for i, part in enumerate(parts):
         tree(Path("pets", part), per_class=4, side=12 + i)  # no image is in two parts
-    page = read_report(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
+    page = read_report(run_of("--data", "pets", "--epochs", str(epochs), "--batch", "4"))
     assert text in page.one("header").text
-    assert ("best on validation" in page.one("header").text) == ("validation" in parts)
+    assert ("best on validation" in page.one("header").text) == ("validation" in parts and epochs > 1)
 
 
 def test_test_images_that_are_in_train_too_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,19 +23,46 @@ def test_the_rate_falls_as_pytorch_s(patience: int) -> None:
     assert schedule.needs_validation
 
 
-# Accuracies in %: the first six epochs of VGG A on photos of flowers, and a continuation by hand that levels off.
-CURVE = (39, 46, 44, 49, 57, 63, 61, 62, 60, 64, 63, 64, 62, 64, 63, 63, 62, 64, 64, 63, 64, 64, 63, 64)
-RECORDED = tuple(accuracy / 100 for accuracy in CURVE)
+# Validation images out of 234 that VGG A of the recipe imagenet-vgg, scaled down, classified correctly after each epoch
+# of one run on photos of flowers.
+RIGHT = (
+    63,
+    80,
+    85,
+    81,
+    103,
+    98,
+    103,
+    101,
+    110,
+    108,
+    105,
+    118,
+    118,
+    124,
+    114,
+    115,
+    124,
+    126,
+    125,
+    125,
+    125,
+    125,
+    124,
+    127,
+    127,
+)
+RECORDED = tuple(right / 234 for right in RIGHT)
 
 
 def test_the_rate_falls_at_most_three_times_on_a_recorded_curve() -> None:
-    schedule = Plateau(rate=1e-2, patience=3, falls=3)
+    schedule = Plateau(rate=1e-2, patience=2, falls=3)
     found = [schedule.rate_at(at(0, history=RECORDED[:n])) for n in range(len(RECORDED) + 1)]
-    # The best results are 63 after 6 epochs and 64 after 10; each third epoch without a better one is a fall.
+    # The best results are those of epochs 5, 9, 12, 14, 18 and 24. Each second epoch without a better one is a fall.
     falls = [n for n in range(1, len(found)) if found[n] < found[n - 1]]
-    assert falls == [9, 13, 16] and found[-1] == pytest.approx(1e-5)
-    without_limit = Plateau(rate=1e-2, patience=3)
-    assert without_limit.rate_at(at(0, history=RECORDED)) < 1e-6
+    assert falls == [7, 11, 16] and found[-1] == pytest.approx(1e-5)
+    without_limit = Plateau(rate=1e-2, patience=2)
+    assert without_limit.rate_at(at(0, history=RECORDED)) == pytest.approx(1e-7)
 
 
 def test_the_patience_changes_with_the_number_of_epochs() -> None:

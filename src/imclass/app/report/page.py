@@ -135,7 +135,7 @@ def held_out_note(m: ReportData, split: str) -> str:
 
     The note says how they were selected, how many of them the model was trained on, and what they were used for.
     """
-    if split == "test":
+    if split != m.trained.chosen_on:
         use = (
             "They were not used to choose the weights or the learning rate, or to decide when to stop. This page "
             "cannot show whether anyone tuned settings between runs after seeing test results."

@@ -37,7 +37,7 @@ class Scores:
         if isinstance(event, Evaluated):
             leg = self.legs[event.at.stage]
             folder, facts = self.keeper.model_of(leg).parent / SCORES, self.facts(leg, event.split)
-            for name, why in score_file_names(event):
+            for name, why in score_file_names(event, may_choose(leg)):
                 self.pending[folder / f"{name}.npz"] = (event, replace(facts, scope=facts.scope + why))
         self.write()
 
@@ -66,11 +66,16 @@ class Scores:
         self.write()
 
 
-def score_file_names(event: Evaluated) -> Iterator[tuple[str, str]]:
+def may_choose(leg: Leg) -> bool:
+    """Return whether a leg, or one before it, can choose between weights."""
+    return leg.number > 0 or leg.stage.epochs > 1 or leg.stage.keep_start
+
+
+def score_file_names(event: Evaluated, chooses: bool = True) -> Iterator[tuple[str, str]]:
     """Yield the name of each score file for an evaluation, and a text to append to the description of the images."""
     if event.split != VALIDATION:
         yield event.split, ""
         return
     yield LAST_VALIDATION, "; scored with the last weights"
     if event.best:
-        yield VALIDATION, "; the weights were chosen on these images"
+        yield VALIDATION, "; the weights were chosen on these images" if chooses else ""
