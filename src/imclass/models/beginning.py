@@ -70,7 +70,8 @@ def begin(classifier: NetworkClassifier, source: NetworkClassifier, how: BeginMo
             names = first_and_last_tensors(classifier, source)
     axes = class_axes(classifier.network, source.network)
     taken = [n for n in names if n in ours and n not in (*axes, *NORMALISATION) and ours[n].shape == theirs[n].shape]
-    joined = [name for name in names if name in shared_class_tensors(classifier.network, source.network)]
+    shared = shared_class_tensors(classifier.network, source.network)
+    joined = [name for name in names if name in shared]
     pairs = class_pairs(classifier, source) if joined else {}
     if how != "fresh" and not pairs and not any(ours[name].dim() for name in taken):
         raise UserError(

@@ -251,7 +251,9 @@ def perform(
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
-        watching += [OptionalConsumer("drawing curves.png", lambda: Curves(job.run)), *consumers]
+        if any(leg.stage.kind == "descend" for leg in job.legs):  # the single epoch of a solved leg is no curve
+            watching.append(OptionalConsumer("drawing curves.png", lambda: Curves(job.run)))
+        watching += consumers
         for consumer in watching:
             stack.callback(consumer.close)
         last: Event | None = None
