@@ -25,7 +25,7 @@ from imclass.training.schedules.step import StepDecay
 from tests.support.ilsvrc_tree import ilsvrc_tree
 
 NAMES = [name for name in recipes().entries if name.startswith("imagenet-")]
-QUICK = ("imagenet-alexnet", "imagenet-resnet-18", "imagenet-vgg-a")
+QUICK = ("imagenet-resnet-18", "imagenet-vgg-a")
 IMAGES = 1_281_167  # in ILSVRC-2012's training split
 
 

@@ -53,6 +53,7 @@ def test_the_scales_of_the_chain_are_those_of_the_paper_divided_by_four() -> Non
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_widths_are_divided_by_four() -> None:
     assert imagenet_resnet_50(scale_down=True).model.row["widths"] == ((16, 64), (32, 128), (64, 256), (128, 512))
     row = imagenet_resnext_50(scale_down=True).model.row
@@ -87,6 +88,7 @@ def losses(training: Training, initialiser: str) -> list[float]:
     return [event.main for event in found if isinstance(event, StepEnd)]
 
 
+@pytest.mark.slow
 def test_the_initial_weights_let_a_narrow_vgg_learn() -> None:
     small = FOUND["imagenet-vgg-a"](scale_down=True)
     he, paper = losses(small, small.model.initialiser), losses(small, "vgg")
