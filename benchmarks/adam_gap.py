@@ -2,13 +2,13 @@
 
     python benchmarks/adam_gap.py [--data DIR] [--seeds 5] [--processes 8] [--variants bias head ...] [--json FILE]
 
-DIR has CIFAR-10's official binary files (data_batch_1.bin ...), directly or in a subfolder. Without it, two steps are
-taken on images of noise, which only checks that all variants run. Each variant differs from
-the network without biases in float32 by one choice, `paddle` by all that Paddle's Fluid makes differently. In its
-source (python/paddle/fluid: layers/nn.py, layer_helper_base.py, initializer.py; operators/optimizers/adam_op.h),
-convolutions begin with N(0, 2 / fan-in), as ours do, and the last layer with Glorot's uniform distribution and biases
-of 0. Adam adds its epsilon of 1e-8 to the root of the second moment before the bias correction. Batch norm keeps 0.9 of
-the running statistics and has an epsilon of 1e-5, as in PyTorch.
+DIR contains CIFAR-10's official binary files (data_batch_1.bin ...), directly or in a subfolder. Without it, two steps
+are taken on images of noise, which only checks that all variants run. The default is the network without biases, in
+float32. Each variant differs from it in one choice, and `paddle` in every choice in which Paddle's Fluid differs. In
+Fluid's source (python/paddle/fluid: layers/nn.py, layer_helper_base.py, initializer.py;
+operators/optimizers/adam_op.h), convolutions begin with N(0, 2 / fan-in), as ours do, and the last layer with Glorot's
+uniform distribution and biases of 0. Adam adds its epsilon of 1e-8 to the root of the second moment before the bias
+correction. Batch norm keeps 0.9 of the running statistics and has an epsilon of 1e-5, as in PyTorch.
 
 Every run is also scored with batch norms that use the statistics of each test batch of 128 images. Differences from
 the default are paired by seed, with a 95% interval of Student's t. About one in twenty such intervals excludes 0 by
@@ -200,7 +200,7 @@ class Worker:
         return replace(leg, premade=classifier)
 
     def adjust(self, network: Network, variant: Variant, seed: int) -> None:
-        """Change the initial weights and the batch norms of a network as a variant wants."""
+        """Change the initial weights and the batch norms of a network as a variant requires."""
         if variant.head:
             torch.manual_seed(seed)
             init_glorot(network.head)

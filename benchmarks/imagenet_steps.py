@@ -2,9 +2,9 @@
 
     python benchmarks/imagenet_steps.py [--networks alexnet vgg-d resnet-50] [--rounds 5] [--seconds 0.4]
 
-Both sides begin each step with the same uint8 images in pinned memory of the CPU, then run forward, backward and SGD
-with momentum, and take turns in one process. Ours is the step of `imclass train`: channels
-last, deterministic kernels, checks for NaN, and losses that are read after each step. The plain loop has autocast,
+Both sides take turns in one process. They begin each step with the same uint8 images in pinned memory of the CPU, and
+run the forward pass, the backward pass and SGD with momentum. Ours is the step of `imclass train`: channels last,
+deterministic kernels, checks for NaN, and losses that are read after each step. The plain loop has autocast,
 channels_last, cuDNN's benchmark mode, and no checks. Its network is torchvision's if that can be imported, otherwise
 ours. `free` is our step without deterministic kernels, which shows their cost. The claim is the ratio to the plain
 loop. ResNet-50 is the version with the stride in the 3x3 convolution, as in torchvision.
@@ -84,7 +84,7 @@ def unreachable() -> Any:
 
 
 def plain_network(ours_name: str, theirs: str) -> tuple[nn.Module, bool]:
-    """Return torchvision's network and whether its input must be normalised, or else our network."""
+    """Return torchvision's network, or ours without torchvision, and whether its input must be normalised."""
     try:
         from torchvision import models
     except ImportError:
@@ -121,7 +121,7 @@ def set_flags(side: str) -> None:
 
 
 def wait(device: str) -> None:
-    """Wait until the device has done all work."""
+    """Wait until the device has finished all work."""
     if device != "cpu":
         torch.cuda.synchronize(device)
 

@@ -1,4 +1,4 @@
-"""The config that a recipe's function makes, given the user's choices of its parameters."""
+"""The config that a recipe's function returns for the user's choices of its parameters."""
 # Tested in tests/app/cli/test_options.py
 
 import inspect
@@ -16,8 +16,8 @@ def make_training(
 ) -> Training:
     """Return the config that a recipe's function makes. The parameters of the function are removed from `choices`.
 
-    Choices in `fields` are not passed to the function. `init` is not removed, because it is also a change of the
-    config: the config adopts the model that it names.
+    Choices in `fields` are not passed to the function. `init` is not removed, because it also changes the
+    config, which adopts the model that `init` names.
     """
     values = parameters_in(make, {name: choice for name, choice in choices.items() if name not in fields})
     for name in values:

@@ -122,7 +122,7 @@ class Provenance:
     init: Ancestor | None = None
     solved: dict[str, SolvedStage] = field(default_factory=dict)
     measured: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
-    scales: tuple[int, ...] = ()  # S: the shorter side of the images whose crops trained it, or the ends of its range
+    scales: tuple[int, ...] = ()  # S: the shorter side of the images from which crops were cut, or its range
 
     @property
     def names(self) -> RecipeNames:

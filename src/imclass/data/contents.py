@@ -23,8 +23,8 @@ SINGLE_THREAD_FILES = 256  # for up to this many files, starting threads costs m
 def contents_of_files(paths: Iterable[Path | str], kept: Digests) -> UInt64[np.ndarray, "N"]:
     """Return the first 64 bits of each file's SHA-256. If a file cannot be read, its refusal code is hashed instead.
 
-    A file whose digest is in `kept` is not read. Each new digest that may be kept is added to `kept`, for a block of
-    files at a time. Memory is therefore bounded, and little has to be read again if the process is killed.
+    A file whose digest is in `kept` is not read. After each block of files, the new digests that may be kept are added
+    to `kept`. This bounds the memory, and little has to be read again if the process is killed.
     """
     rest = iter(paths)
     blocks = iter(lambda: list(itertools.islice(rest, BLOCK_FILES)), [])
@@ -32,7 +32,7 @@ def contents_of_files(paths: Iterable[Path | str], kept: Digests) -> UInt64[np.n
 
 
 def contents_of_block(paths: Sequence[Path | str], kept: Digests) -> UInt64[np.ndarray, "N"]:
-    """Return the same as `contents_of_files`, with all files in a single block."""
+    """Return the result of `contents_of_files` for a single block of files."""
     stamps = real_stamps(paths)
     found = kept.read(stamps)
     unread = {stamp: path for stamp, path in zip(stamps, paths, strict=True) if stamp not in found}

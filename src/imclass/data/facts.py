@@ -57,7 +57,7 @@ def read_facts(path: Path, digest: str) -> dict[str, Float32[Tensor, "..."]]:
     """Return the tensors written by `write_facts`. Raise `UserError` if the file is missing, damaged or changed."""
     fix = "restore the file from a copy, or train again with another --out"
     if not path.is_file():
-        raise UserError(f"{path}, which contains what was computed from the training images, is missing; {fix}")
+        raise UserError(f"{path}, which contains values computed from the training images, is missing; {fix}")
     try:
         facts = safetensors.torch.load(path.read_bytes())
     except Exception as error:  # safetensors documents no list of the errors that a damaged file raises

@@ -153,7 +153,7 @@ class Loader:
         return self.share_kept(replace(self, augment=measuring.with_measured(self.augment, measured)))
 
     def share_kept(self, other: "Loader") -> "Loader":
-        """Return `other`, which also uses the kept views of this loader."""
+        """Let `other` use the kept views of this loader, and return it."""
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name == "kept"})
         return other
 
@@ -283,9 +283,9 @@ class Loader:
         return colour.paint(views, self.augment, draws, ids, self.preprocess.channels)
 
     def parts_of(self, views: Views, share: PartTickets, draws: Draws) -> Mapping[int, Part]:
-        """Divide the views of a batch into the batch's parts, and mix the images of each part if a rule does so.
+        """Divide the views of a batch into the batch's parts, and mix the images of each part if a rule mixes images.
 
-        If no rule does, the images of a part are a slice of `views.images`.
+        Otherwise, the images of a part are a slice of `views.images`.
         """
         parts: dict[int, Part] = {}
         start = at = 0  # the part's first row in `images`, and its first position in the batch
@@ -307,7 +307,7 @@ class Loader:
     def mix(
         self, images: UInt8[np.ndarray, "N C H W"], tickets: Tickets, draws: Draws
     ) -> tuple[mixing.PartImages, StepTargets]:
-        """Return a part's images and targets, after mixing if a rule does so."""
+        """Return a part's images and targets, mixed if a rule mixes images."""
         targets = self.dataset.targets[tickets % len(self.dataset)]
         if not any(map(mixing.is_mix_kind, self.augment)):
             return images, targets

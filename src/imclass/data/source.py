@@ -38,7 +38,7 @@ class DatasetEntry:
     licence: str = ""
     get: Callable[[DataLocation], None] | None = None  # downloads the data set; None: nothing to download
     suffix: str = ""  # extension of the user's files that the entry reads, such as ".csv"
-    recognises: Callable[[Path], bool] | None = None  # whether a folder of the user has the layout that it reads
+    recognises: Callable[[Path], bool] | None = None  # whether a user's folder has the layout that it reads
 
 
 @dataclass(frozen=True, eq=False)

@@ -223,12 +223,12 @@ def choose_model_split(known: ModelOrigin, source: OpenData, split: str | None) 
 
 
 def choose_split_elsewhere(known: ModelOrigin, source: OpenData) -> SplitChoice | None:
-    """Return the held-out split of `source` if it can be chosen without listing or reading train, otherwise None.
+    """Return the held-out split of `source` if it can be chosen without listing the training images, otherwise None.
 
     This requires that `source` comes with splits, and that the model's data has another path. The two may still be
     copies of the same data, but only reading the whole training split would show that. A copy matters if the held-out
     images may have been used to choose the weights, or if the model does not record its training images. In both cases,
-    the result is None. A model without any record of its data cannot be compared with it.
+    the result is None. If the model has no record of its data at all, there is nothing to compare with `source`.
     """
     splits = source.uncut_splits(known.plain_cut)
     held_out = next((split for split in HELD_OUT if split in splits), None)

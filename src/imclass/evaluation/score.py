@@ -133,7 +133,7 @@ def evaluate_scored(classifier: Classifier, dataset: Dataset, scored: "ScoredChu
 
 
 def joined_targets(classes: tuple[str, ...], dataset: Dataset, mapping: Mapping[str, str] | None = None) -> Targets:
-    """Return the targets of a split, with classes renumbered by name as in `classes`."""
+    """Return the targets of a split, with each class renumbered to the position of its name in `classes`."""
     numbers = join_classes(dataset.classes, classes, mapping, dataset.origin.path)
     return dataset.targets.renumber(numbers, len(classes))
 
@@ -186,7 +186,7 @@ def score_share(
 
 
 def check_chunk(part: ScoredChunk, dataset: Dataset, strict: bool) -> None:
-    """Raise `UserError` if any scores are not finite or, if `strict` is set, if an image was refused."""
+    """Raise `UserError` if any score is not finite, or if `strict` is set and an image was refused."""
     if strict and part.refused:
         raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
     for scores in part.scores:

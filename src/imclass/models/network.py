@@ -144,8 +144,8 @@ def standardise_images(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H
     centred = images - images.mean((1, 2, 3), keepdim=True)
     n = math.prod(images.shape[1:])
     std = (centred.square().sum((1, 2, 3), keepdim=True) / max(n - 1, 1)).sqrt()
-    # The std of an image with one value that differs from the others by 1/255. If all values are equal, the std
-    # consists of rounding errors, and dividing by it would magnify them.
+    # The lower limit is the std of an image in which one value differs from the others by 1/255. If all values are
+    # equal, the std consists only of rounding errors, and dividing by it would magnify them.
     return 0.5 + 0.5 * centred / std.clamp_min(1 / (255 * math.sqrt(n)))
 
 

@@ -1,8 +1,8 @@
 """Linear classifiers of scaled features, with a penalty whose strength is chosen by cross-validation.
 
 The same cross-validation chooses how features are scaled, because the penalty depends on it. Either each feature is
-divided by its standard deviation, or all are divided by one number. The second keeps features that vary more across
-images more important.
+divided by its standard deviation, or all are divided by one number. The second gives more weight to features that
+vary more across images.
 """
 # Tested in tests/pipelines/parts/test_logistic.py
 

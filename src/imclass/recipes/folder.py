@@ -47,10 +47,11 @@ def folder(data: str = "photos", epochs: int = 30) -> Training:
 def folder_modern(data: str = "photos", epochs: int = 60) -> Training:
     """Train the network of `folder` for longer, with current augmentation, smoothed labels and averaged weights.
 
-    `imclass train folder-modern --data DIR`. To the crops and flips of `folder` come one operation of TrivialAugment
-    (Müller and Hutter, ICCV 2021), random erasing of a quarter of the photos (Zhong et al., AAAI 2020), mixup of each
-    photo with another one (Zhang et al., ICLR 2018) and label smoothing 0.1 (Szegedy et al., CVPR 2016, section 7). The
-    weights are averaged over the last fifth of the steps. The settings come from the papers and were not tuned.
+    `imclass train folder-modern --data DIR`. In addition to the crops and flips of `folder`, it uses one operation of
+    TrivialAugment (Müller and Hutter, ICCV 2021), random erasing of a quarter of the photos (Zhong et al., AAAI 2020),
+    mixup of each photo with another one (Zhang et al., ICLR 2018), and label smoothing 0.1 (Szegedy et al., CVPR 2016,
+    section 7). The weights are averaged over the last fifth of the steps. The settings come from the papers and were
+    not tuned.
     """
     stage = Stage(
         epochs=epochs,

@@ -32,12 +32,13 @@ def imagenet_alexnet(data: str = DATA, length: float = 1.0, scale_down: bool = F
 
     `imclass train imagenet-alexnet`. The settings are batches of 128, momentum 0.9, weight decay 5e-4, a learning rate
     of 0.01 that is divided by 10 when the validation error stops falling, three times in all, and 90 epochs. Images are
-    rescaled to a shorter side of 256 and cut to the central square. From it come random crops of 224 pixels and their
-    horizontal flips: 32 x 32 positions, or 2,048 variants. The mean image of the training set is subtracted, and
-    colours are shifted along the principal components of the training pixels (section 4.1).
+    rescaled to a shorter side of 256 and cut to the central square. Random crops of 224 pixels are cut from this
+    square and flipped horizontally at random: 32 x 32 positions, or 2,048 variants with flips. The mean image of the
+    training set is subtracted, and colours are shifted along the principal components of the training pixels (section
+    4.1).
 
-    The first convolution pads its images of 224 pixels by 2, because the paper's 55 x 55 maps need 227. The paper gives
-    no patience for the falls of the rate: here it is 8 epochs.
+    The first convolution pads its images of 224 pixels by 2, because the paper's 55 x 55 maps need 227. The paper does
+    not give the patience of the plateau: here it is 8 epochs.
     """
     stage = Stage(
         epochs=90,
@@ -57,12 +58,12 @@ def imagenet_alexnet(data: str = DATA, length: float = 1.0, scale_down: bool = F
 def imagenet_googlenet(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train the network of Szegedy et al., CVPR 2015, section 6. Published top-5 error with one crop: 10.07%.
 
-    `imclass train imagenet-googlenet`. From the paper are momentum 0.9, a learning rate that falls by 4% every 8
+    `imclass train imagenet-googlenet`. The paper states momentum 0.9, a learning rate that falls by 4% every 8
     epochs, auxiliary losses with weight 0.3, crops with 8 to 100% of the area and an aspect ratio between 3/4 and 4/3,
-    and the mean of the weights of many steps (Polyak averaging).
+    and the use of the mean of the weights after many steps (Polyak averaging).
 
-    The paper gives neither the batch nor the first rate, weight decay and number of epochs. They are those of BVLC's
-    solver for the same schedule: 32, 0.01, 2e-4 and 250. Nor does it say over which steps the weights were averaged:
+    The paper does not state the batch size, initial rate, weight decay or number of epochs. They are those of BVLC's
+    solver for the same schedule: 32, 0.01, 2e-4 and 250. Nor does it state over which steps the weights were averaged:
     here these are the last fifth. The paper also found changes of brightness, contrast and colour useful "to some
     extent", but not for the final result; BVLC used none, and nor does this recipe.
     """
@@ -83,11 +84,12 @@ def imagenet_googlenet(data: str = DATA, length: float = 1.0, scale_down: bool =
 def imagenet_resnet_50_budget(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-50 at 160 pixels for 100 epochs with current methods. Not run on ImageNet yet: no result is known.
 
-    `imclass train imagenet-resnet-50-budget`. Size and length are those of the cheapest of the three procedures of
-    Wightman et al., arXiv:2110.00476, Table 2, whose optimiser and loss are not used here. The rest follows He et al.,
-    arXiv:1812.01187, sections 3.1 and 5: SGD with a rate of 0.4 for batches of 1,024, which rises for 5 epochs and
-    falls along a cosine, weight decay 1e-4, label smoothing 0.1 and mixup with alpha = 0.2. TrivialAugment (Müller and
-    Hutter, ICCV 2021) changes one property of each crop. The weights are averaged over the last tenth of the steps.
+    `imclass train imagenet-resnet-50-budget`. The image size and the number of epochs are those of the cheapest of the
+    three procedures of Wightman et al., arXiv:2110.00476, Table 2. Its optimiser and loss are not used here. The rest
+    follows He et al., arXiv:1812.01187, sections 3.1 and 5: SGD with batches of 1,024, a rate that rises to 0.4 over
+    5 epochs and then falls along a cosine, weight decay 1e-4, label smoothing 0.1 and mixup with alpha = 0.2.
+    TrivialAugment (Müller and Hutter, ICCV 2021) changes one property of each crop. The weights are averaged over the
+    last tenth of the steps.
     """
     stage = Stage(
         epochs=100,

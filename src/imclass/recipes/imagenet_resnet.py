@@ -7,10 +7,10 @@ colour shift of Krizhevsky et al. 2012. The mean image of the training set is su
 does not give the patience of the plateau: here it is 8 epochs.
 
 ResNeXt: Xie et al., CVPR 2017, arXiv:1611.05431, section 4. The settings are the same, but the rate is divided by 10
-after 30, 60 and 90 of 100 epochs, and crops have a random area and aspect ratio, as GoogLeNet's. Those epochs, Nesterov
-momentum, and the mean and standard deviation of the channels are those of the released code. That code also changes
-brightness, contrast, saturation and lighting, which the paper does not mention; add them with `--augment area flip
-colour-jitter pca-colour`.
+after 30, 60 and 90 of 100 epochs, and crops have a random area and aspect ratio, like GoogLeNet's. Those epochs,
+Nesterov momentum, and the mean and standard deviation of the channels come from the released code. That code also
+changes brightness, contrast, saturation and lighting, which the paper does not mention; add them with `--augment area
+flip colour-jitter pca-colour`.
 """
 # Tested in tests/recipes/test_imagenet.py
 
@@ -61,8 +61,8 @@ def resnext(paths: str, data: str, length: float, scale_down: bool) -> Training:
 def imagenet_resnet_18(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-18 as in the paper. Published top-1 error with 10 crops: 27.88%, with shortcuts of option A.
 
-    `imclass train imagenet-resnet-18`. The shortcuts are projections (option B), as in the deeper networks. For those
-    without parameters, add `--model.option A`.
+    `imclass train imagenet-resnet-18`. The shortcuts are projections (option B), as in the deeper networks. For
+    shortcuts without parameters, add `--model.option A`.
     """
     return resnet(18, data, length, scale_down)
 
@@ -70,7 +70,7 @@ def imagenet_resnet_18(data: str = DATA, length: float = 1.0, scale_down: bool =
 def imagenet_resnet_34(data: str = DATA, length: float = 1.0, scale_down: bool = False) -> Training:
     """Train ResNet-34 as in the paper. Published errors with 10 crops: 24.52% and 7.46%.
 
-    `imclass train imagenet-resnet-34`. Tables 2 and 3 also have option A: 25.03% and 7.76%. For it, add
+    `imclass train imagenet-resnet-34`. Tables 2 and 3 also have option A: 25.03% and 7.76%. To use it, add
     `--model.option A`.
     """
     return resnet(34, data, length, scale_down)

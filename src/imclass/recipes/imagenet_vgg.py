@@ -6,8 +6,8 @@ Karen Simonyan and Andrew Zisserman, ICLR 2015, arXiv:1409.1556, section 3.1. Th
 training images is subtracted. An image is rescaled so that its shorter side is S, and each step uses one random crop of
 224 pixels, flipped at random, with the random colour shift of Krizhevsky et al. 2012.
 
-S is 256, 384, or drawn for each image from 256 to 512. In the paper a network for S = 384 began from the weights for S
-= 256, with a rate of 1e-3. A network for jittered S was fine-tuned from the one for S = 384; the paper does not give
+S is 256, 384, or drawn for each image from 256 to 512. In the paper, a network for S = 384 began from the weights for
+S = 256, with a rate of 1e-3. A network for jittered S was fine-tuned from the one for S = 384. The paper does not give
 that rate, and 1e-3 is used here. In Table 3, Q is S, or 384 for jittered S.
 
 The paper does not give the patience of the plateau: here it is 8 epochs. Nor does it give the length of the later
@@ -48,7 +48,7 @@ def preprocess_of(scale: Scale) -> Preprocess:
 def stage_of(
     scale: Scale, name: str = "", model: Model | None = None, begin: Literal["continue", "first-and-last"] = "continue"
 ) -> Stage:
-    """Return a stage that trains a network at a scale: at first at 256, later at another scale and a lower rate."""
+    """Return a stage that trains a network at a scale. Scales other than 256 have fewer epochs and a lower rate."""
     first = scale == "256"
     return Stage(
         name=name,
@@ -64,7 +64,7 @@ def stage_of(
 
 
 def training_of(name: str, model: Model, stages: tuple[Stage, ...], data: str) -> Training:
-    """Return a training whose stages each have a preprocessing, which `--init` does not replace."""
+    """Return a config. Each of its stages has its preprocessing, which `--init` therefore does not replace."""
     preprocess = stages[0].preprocess or preprocess_of("256")
     return Training(name, model, stages, preprocess, data, validation=VALIDATION_SHARE, precision="auto")
 
@@ -100,7 +100,7 @@ def single(letter: str, data: str, scale: Scale, length: float, scale_down: bool
 
 
 def imagenet_vgg_a(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
-    """Train VGG A, at S = 256 or as `--scale` says.
+    """Train VGG A, at S = 256 or at the S that `--scale` names.
 
     `imclass train imagenet-vgg-a`. The errors in Table 3 are 29.6% and 10.4% (S = 256).
     """
@@ -110,7 +110,7 @@ def imagenet_vgg_a(data: str = DATA, scale: Scale = "256", length: float = 1.0, 
 def imagenet_vgg_a_lrn(
     data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False
 ) -> Training:
-    """Train VGG A with local response normalisation, at S = 256 or as `--scale` says.
+    """Train VGG A with local response normalisation, at S = 256 or at the S that `--scale` names.
 
     `imclass train imagenet-vgg-a-lrn`. The errors in Table 3 are 29.7% and 10.5% (S = 256).
     """
@@ -118,7 +118,7 @@ def imagenet_vgg_a_lrn(
 
 
 def imagenet_vgg_b(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
-    """Train VGG B, at S = 256 or as `--scale` says.
+    """Train VGG B, at S = 256 or at the S that `--scale` names.
 
     `imclass train imagenet-vgg-b`. The errors in Table 3 are 28.7% and 9.9% (S = 256).
     """
@@ -126,7 +126,7 @@ def imagenet_vgg_b(data: str = DATA, scale: Scale = "256", length: float = 1.0, 
 
 
 def imagenet_vgg_c(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
-    """Train VGG C, at S = 256 or as `--scale` says.
+    """Train VGG C, at S = 256 or at the S that `--scale` names.
 
     `imclass train imagenet-vgg-c`. The errors in Table 3 are
     28.1% and 9.4% (S = 256), 28.1% and 9.3% (384), 27.3% and 8.8% (jitter).
@@ -135,7 +135,7 @@ def imagenet_vgg_c(data: str = DATA, scale: Scale = "256", length: float = 1.0, 
 
 
 def imagenet_vgg_d(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
-    """Train VGG D, at S = 256 or as `--scale` says.
+    """Train VGG D, at S = 256 or at the S that `--scale` names.
 
     `imclass train imagenet-vgg-d`. The errors in Table 3 are
     27.0% and 8.8% (S = 256), 26.8% and 8.7% (384), 25.6% and 8.1% (jitter).
@@ -144,7 +144,7 @@ def imagenet_vgg_d(data: str = DATA, scale: Scale = "256", length: float = 1.0, 
 
 
 def imagenet_vgg_e(data: str = DATA, scale: Scale = "256", length: float = 1.0, scale_down: bool = False) -> Training:
-    """Train VGG E, at S = 256 or as `--scale` says.
+    """Train VGG E, at S = 256 or at the S that `--scale` names.
 
     `imclass train imagenet-vgg-e`. The errors in Table 3 are
     27.3% and 9.0% (S = 256), 26.9% and 8.7% (384), 25.5% and 8.0% (jitter).

@@ -20,10 +20,10 @@ from imclass.training.plan import Leg
 
 
 class AveragedWeights:
-    """A copy of a classifier in training, whose weights are an average. It begins with the current weights.
+    """A copy of the classifier in training that holds the averaged weights. It begins with the current weights.
 
-    The running statistics of batch norms are averaged like weights, and counts are copied. Frozen parameters are left
-    out, because they do not change.
+    The running statistics of batch norms are averaged like weights, and integer tensors are copied. Frozen parameters
+    are left out, because they do not change.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -57,7 +57,7 @@ class AveragedWeights:
     def measure_norms(self, leg: Leg, epoch: int, group: Group, watch: Watch) -> bool:
         """Set the statistics of batch norms to their means over the training images of an epoch. Return True.
 
-        Batch norms work as in training, on the same parts of the same batches, and all other layers as in evaluation,
+        Batch norms work as in training, on the same parts of the same batches. All other layers work as in evaluation,
         without dropout. `watch` is called before each batch.
         """
         network = self.classifier.network.eval()

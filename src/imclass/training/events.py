@@ -35,7 +35,7 @@ class StepEnd:
     """The end of a step that learned from `images` images. Losses are means over these images, in nats."""
 
     at: RunPosition
-    main: float  # the loss of the main scores, comparable with that on held-out images unless targets are softened
+    main: float  # the loss of the main scores, comparable with that on held-out images unless targets are soft
     total: float  # the loss to minimise, which includes the weighted losses of auxiliary heads
     correct: int
     images: int

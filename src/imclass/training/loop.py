@@ -74,7 +74,7 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
 
 
 def remaining_batches(leg: Leg, state: State, group: Group) -> Iterator[Batch]:
-    """Yield the batches of the epoch that are left.
+    """Yield the remaining batches of the epoch.
 
     For a GPU, a thread prepares the next batch in pinned memory while the GPU computes.
     """
@@ -91,7 +91,7 @@ def remaining_batches(leg: Leg, state: State, group: Group) -> Iterator[Batch]:
 
 
 def pin_images(batch: Batch) -> Batch:
-    """Return the batch with its images in pinned memory, from which a GPU copies them without the help of the CPU."""
+    """Return the batch with its images in pinned memory, from which a GPU copies them without using the CPU."""
     parts = {number: replace(part, images=part.images.pin_memory()) for number, part in batch.parts.items()}
     return replace(batch, parts=parts)
 
@@ -123,7 +123,7 @@ def score_watched_splits(leg: Leg, state: State, group: Group, keeper: Keeper) -
     """Score the watched splits.
 
     If a stop is requested while a split is being scored, the scores of that split are discarded and the state is saved.
-    The same applies to the statistics of the average's batch norms, which are measured before.
+    The same applies to the statistics of the average's batch norms, which are measured first.
     """
     if not measure_norms(leg, state, group, keeper):
         keeper.stopped = True

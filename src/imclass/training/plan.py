@@ -41,7 +41,7 @@ class SplitFeatures:
 
 
 Embed: TypeAlias = Callable[[Dataset, Watch], SplitFeatures]
-# Scores a split. If a function to embed images is given, the network's last layer is applied to their features.
+# Scores a split. If there is an `Embed`, the network's last layer is applied to the features that it returns.
 SplitScorer: TypeAlias = Callable[[NetworkClassifier, str, Embed | None, Watch], Evaluation]
 
 
@@ -212,7 +212,7 @@ def plan(
 
 
 def train_scales(stage: Stage) -> tuple[int, ...]:
-    """Return S: the shorter side of the images whose crops train a stage, or the ends of the range it is drawn from.
+    """Return S, the shorter side of the images from which a stage cuts crops, or the ends of the range of S.
 
     Return an empty tuple if no augmentation rescales images to a shorter side.
     """
@@ -253,7 +253,7 @@ def loader_of(
 ) -> Loader:
     """Return the loader of a stage's training images. Images are padded with the rounded mean colour.
 
-    Raise `UserError` if an augmentation cannot create views of the preprocess's size.
+    Raise `UserError` if an augmentation cannot create views of the network's input size.
     """
     for rule in stage.augment:
         rule.check_size(preprocess.size, f"augment.{rule.kind}.")

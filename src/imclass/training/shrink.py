@@ -2,14 +2,14 @@
 
 All values of one kind are multiplied by the same factor, so that the ratios of the paper are kept:
 - Lengths in pixels (the network's input, and the scales S and Q) by 1/4. So 224, 256, 384 and [256; 512] become 56, 64,
-  96 and [64; 128]. If the network cannot be built for such small images, as AlexNet and GoogLeNet, the factor is 3/8.
+  96 and [64; 128]. AlexNet and GoogLeNet cannot be built for such small images, and their factor is 3/8.
 - Widths, hidden units, the cardinality of ResNeXt, and the images in a step by 1/4.
 - Epochs, and all settings that count epochs, by 1/3.
 
 Rates, momentum, weight decay and dropout are not changed. The fraction of the images that is held out for validation,
-if any, rises to a tenth, because few photos need a larger fraction. Initial weights are those of He et al., and pixels
-are divided by their standard deviation, as these weights expect. The weights that AlexNet and VGG began from, with a
-standard deviation of 0.01, suit wide layers: in narrow layers the signal would vanish.
+if any, rises to a tenth, because a small data set needs a larger one. Initial weights are those of He et al., and
+pixels are divided by their standard deviation, as these weights expect. The initial weights of AlexNet and VGG, with a
+standard deviation of 0.01, suit wide layers. In narrow layers, the signal would vanish.
 """
 
 import math
@@ -28,7 +28,7 @@ WIDTH_FIELDS = ("widths", "hidden", "stem", "groups")  # of the rows of networks
 
 
 def arrange(training: Training, length: float, scale_down: bool) -> Training:
-    """Return a recipe's config with `length` times as many epochs, and scaled down on request."""
+    """Return a recipe's config with `length` times as many epochs, scaled down if `scale_down` is true."""
     return stretch(shrink(training) if scale_down else training, length)
 
 
@@ -56,7 +56,7 @@ def shrink(training: Training) -> Training:
 
 
 def length_factor(model: Model, preprocess: Preprocess) -> float:
-    """Return the smallest factor for lengths, from 1/4 on in steps of 1/8, at which the network can be built."""
+    """Return the smallest factor for lengths, from 1/4 upwards in steps of 1/8, at which the network can be built."""
     from imclass.models.classifier import sketch  # here, because it imports torch, which help for recipes does not need
 
     for eighths in EIGHTHS:

@@ -44,7 +44,7 @@ from imclass.training.state import State
 
 LinearModel: TypeAlias = tuple[Float64[np.ndarray, "K D"], Float64[np.ndarray, "K"]]
 GPU_BATCH = 256  # views that a GPU processes at a time
-SCORING_ARITHMETIC = Arithmetic("fp32", "nhwc")  # of held-out images, for any arithmetic of training
+SCORING_ARITHMETIC = Arithmetic("fp32", "nhwc")  # for held-out images, independent of the run's
 CPU_BATCH = 64  # the most views that a CPU processes at a time; the last batch is padded, which must not cost much
 
 

@@ -201,7 +201,7 @@ class State:
                 self.totals[key] += value
 
     def update_average(self, leg: Leg) -> None:
-        """Move the average of the weights, if the leg has one, after a step. A step that was skipped counts as well."""
+        """Move the average of the weights after a step, if the leg has an average. A skipped step counts as well."""
         if leg.stage.average is None:
             return
         weight = leg.stage.average.weight_after(self.at.step - self.first.step, leg.steps, leg.batches)

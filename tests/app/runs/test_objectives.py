@@ -63,7 +63,7 @@ def test_mixing_needs_an_objective_that_takes_fractions() -> None:
     """Refuse an objective that does not declare that it takes fractions."""
     recipe, labels_only = folder("pets"), type("Labels", (Hinge,), {"takes_soft": False, "kind": "labels"})()
     stage = replace(recipe.stages[0], augment=(Mixup(),), objective=labels_only)
-    with pytest.raises(UserError, match=r"--objective.kind is labels; it must be an objective for targets that mixup"):
+    with pytest.raises(UserError, match=r"--objective.kind is labels; it must be an objective that accepts mixed"):
         replace(recipe, stages=(stage,))
     replace(recipe, stages=(replace(stage, objective=Hinge()),))
     assert Objective.takes_soft is False

@@ -79,7 +79,7 @@ def show_dataset(
 
 
 def show_text(record: Mapping[str, Any]) -> str:
-    """Return the record of a picture as text: what it shows, notes, refused images, and the file."""
+    """Return a picture's record as text: its contents, notes, refused images, and the file."""
     lines = [f"{record['images']:,} images of {printable_text(record['name'])}, split {record['split']}"]
     lines += [f"note: {printable_text(record['note'])}"] if record["note"] else []
     lines += [f"refused: {describe_refusal(Refused(**refused))}" for refused in record["refused"]]
@@ -87,16 +87,16 @@ def show_text(record: Mapping[str, Any]) -> str:
 
 
 def default_picture(name: str, recipe: str | None) -> Path:
-    """Return the name of the picture: that of the data, and of the recipe if there is one."""
+    """Return the default path of the picture. It is named after the data and, if there is one, the recipe."""
     place = Path(os.path.abspath(os.path.expanduser(name)))
     stem = place.name if place.is_dir() else place.stem
     return Path(f"{stem or 'data'}-{recipe}.png" if recipe else f"{stem or 'data'}.png")
 
 
 def check_place(out: Path, dataset: Dataset) -> None:
-    """Raise `UserError` if the picture would lie in the data's folder, where it would become data."""
+    """Raise `UserError` if the picture would lie in the data folder, where later commands would read it as an image."""
     if out.resolve().is_relative_to(dataset.origin.path):
-        why = f"--out {out} is inside the data folder {dataset.origin.path}, so the picture would become data"
+        why = f"--out {out} is inside the data folder {dataset.origin.path}, so it would be read as one of its images"
         raise UserError(f"{why}; choose a file outside the data folder")
 
 
@@ -114,7 +114,7 @@ def sheet_of_classes(dataset: Dataset, each: int, refused: list[Refused]) -> She
     rows = []
     for label, members in zip(classes, dataset.targets.by_class(len(dataset.classes)), strict=False):
         some = islice(readable(dataset, random_order(dataset, members), refused), each)
-        rows.append((label, [fit_cell(image) for _, image in some]))  # photos are too large to keep
+        rows.append((label, [fit_cell(image) for _, image in some]))  # full-size photos would take much memory
     more = len(dataset.classes) > len(classes)
     note = f"the first {len(classes)} of {len(dataset.classes):,} classes" if more else ""
     return Sheet(f"{shorten_name(dataset.origin.name)}: images of each class, split {dataset.split}", rows, note=note)
@@ -128,7 +128,7 @@ def random_order(dataset: Dataset, positions: Int64[np.ndarray, "_"]) -> Int64[n
 def readable(
     dataset: Dataset, positions: Int64[np.ndarray, "_"], refused: list[Refused]
 ) -> Iterator[tuple[int, Image]]:
-    """Yield position and pixels of each image that can be read. Add the others to `refused`."""
+    """Yield the position and pixels of each image that can be read. Add the others to `refused`."""
     for i in positions.tolist():
         try:
             image = dataset[i]
@@ -139,7 +139,7 @@ def readable(
 
 
 def sheet_of_views(config: Training, dataset: Dataset, each: int, refused: list[Refused], context: Context) -> Sheet:
-    """Return a sheet with a row for each of a few images: its view in evaluation, and in `each` epochs of training."""
+    """Return a sheet with a row for each of a few images: its view in evaluation, and its views in `each` epochs."""
     chosen = sorted(i for i, _ in islice(readable(dataset, in_turns(dataset), refused), VIEWED_IMAGES))
     shown = Subset(dataset, np.array(chosen, np.int64), dataset.split, dataset.splits)
     leg = leg_of_views(config, shown, context)
@@ -156,7 +156,7 @@ def sheet_of_views(config: Training, dataset: Dataset, each: int, refused: list[
 
 
 def in_turns(dataset: Dataset) -> Int64[np.ndarray, "_"]:
-    """Return the positions of all images, one from each class in turn, in a random order within a class."""
+    """Return the positions of all images, one from each class in turn, in random order within each class."""
     order = random_order(dataset, np.arange(len(dataset)))
     rank = np.zeros(len(order), np.int64)
     for members in dataset.targets[order].strata(len(dataset.classes)):
@@ -167,9 +167,9 @@ def in_turns(dataset: Dataset) -> Int64[np.ndarray, "_"]:
 def leg_of_views(config: Training, shown: Dataset, context: Context) -> Leg:
     """Return the last leg of the config that changes images or, if none does, the last leg trained by descent.
 
-    All images are in one batch. What training computes from all its images is computed from those shown.
+    All images are in one batch. Values that training computes from all its images are computed from those shown.
     """
-    batch = max(2, len(shown))  # a network with batch norm needs two
+    batch = max(2, len(shown))  # batch norm needs at least two images
     stages = tuple(replace(s, batch=batch, micro_batches=1) if s.kind == "descend" else s for s in config.stages)
     config = replace(config, stages=stages)
     legs = plan(config, Splits(shown, ()), Provenance(), Execution(workers=0), context, refuse_scoring)
@@ -185,7 +185,7 @@ def refuse_scoring(*_: Any) -> NoReturn:
 
 
 def facts_note(leg: Leg) -> str:
-    """Return a note if the leg depends on facts of the images shown, in place of those of all training images."""
+    """Return a note if the leg uses means or colours, which come only from the images shown. Otherwise, return ''."""
     depends = leg.mean is not None or any(map(is_measuring_kind, leg.stage.augment))
     return "means and colours are those of the images shown, not of all training images" if depends else ""
 

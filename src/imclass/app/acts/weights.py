@@ -67,7 +67,7 @@ def export_model(
     text = (
         f"{printable_text(str(out))}: {len(export.tensors):,} tensors of {library}'s {record['name']}; "
         f"it expects pixel values from 0 to {inputs.unit}, {order}, normalised "
-        + ("as 0.5 + 0.5 (x - mean) / std of each image" if inputs.standardise else f"with {mean_and_std}")
+        + ("per image to 0.5 + 0.5 (x - mean) / std" if inputs.standardise else f"with {mean_and_std}")
     )
     shown = ("mean", "std", "unit", "standardise", "channels")
     return record | {name: export.record.inputs[name] for name in shown}, text

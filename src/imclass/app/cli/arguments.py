@@ -264,7 +264,7 @@ class DataArguments:
         data [NAME]                       list the data sets, or describe one
         data get NAME                     download it into the store
         data check NAME|PATH              decode each image and list the unusable ones
-        data show NAME|PATH               draw images, or what a recipe trains on
+        data show NAME|PATH               draw images, or a recipe's training views
         data export NAME|PATH --out DIR   write images as PNG files in class folders
 
     NAME is a data set from the list; PATH is a folder, a CSV file or a list (.txt)."""
@@ -274,7 +274,7 @@ class DataArguments:
     name: Annotated[str | None, Arg("[NAME|PATH]", positional=True)] = None
     """Data set, folder, CSV file or list (.txt) of images and labels."""
     out: Annotated[Path | None, Arg("DIR|FILE")] = None
-    """export: folder to write to, new or empty; show: picture to write (.png). Its default name is that of the data."""
+    """export: folder to write to, new or empty; show: PNG file to write. By default, it is named after the data."""
     split: Annotated[str | None, Arg("NAME", "test, or train for show")] = None
     """export, show: split to take images from."""
     recipe: RecipeOption = None

@@ -141,11 +141,11 @@ def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
 
 
 def parameter_rows(recipe: str, context: Context) -> Iterator[tuple[str, str]]:
-    """Yield an option with its default, and a text, for each parameter of a recipe's function, except fields."""
+    """Yield an option with its default, and its text, for each parameter of a recipe's function that is not a field."""
     for name, parameter in inspect.signature(recipe_functions(context)[recipe]).parameters.items():
         if name not in config_fields():
             label = f"{option_of(name)} {parameter.default}"
-            yield label, f"parameter of the recipe, which `imclass recipes {recipe}` or docs/training.md describes"
+            yield label, f"parameter of the recipe; see `imclass recipes {recipe}` or docs/training.md"
 
 
 def kind_lines(table: EntryTable) -> list[str]:

@@ -56,7 +56,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
 def base_configs(arguments: TrainArguments, context: Context, choices: dict[str, Any]) -> tuple[Training, Execution]:
     """Return the configs to which the options are applied. They come from --config or, without it, from the recipe.
 
-    Options that are parameters of the recipe's function, but no fields of a config, are passed to the function, and
+    Options that are parameters of the recipe's function but not fields of a config are passed to the function and
     removed from `choices`.
     """
     if arguments.config is not None:

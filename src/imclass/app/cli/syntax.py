@@ -186,11 +186,12 @@ ScalesOption: TypeAlias = Annotated[str | None, Arg("Q[,Q...]", "the protocol's"
 THRESHOLDS_TEXT = """Multi-label thresholds. A class is predicted if its probability reaches its threshold. `model` uses
 the model's thresholds, and `fit` uses the thresholds that are best on the validation split."""
 ThresholdsOption: TypeAlias = Annotated[Literal["model", "fit"], Arg(text=THRESHOLDS_TEXT)]
-EACH_TEXT = """show: images of each class, or epochs of each image. Up to 25 classes are shown, or 10 images with
---recipe."""
+EACH_TEXT = """show: images per class or, with --recipe, epochs per image. At most 25 classes are shown or, with
+--recipe, at most 10 images."""
 EachOption: TypeAlias = Annotated[int, Arg("N", text=EACH_TEXT)]
-RECIPE_TEXT = """show: recipe whose training views to show. Each row has an image as it is evaluated, and then its views
-in the first epochs of training, with the same random choices. Without a recipe, the images are shown unchanged."""
+RECIPE_TEXT = """show: recipe whose training views to show. Each row has an image's view in evaluation, and then its
+views in the first epochs of training, with the same random choices as in a run. Without a recipe, the images are
+unchanged."""
 RecipeOption: TypeAlias = Annotated[str | None, Arg("RECIPE", "none", RECIPE_TEXT)]
 OUT_TEXT = """Save the features (.npy, .npz or .csv). An .npy file contains only the float32 array, whose first axis
 runs over the images. The other formats also contain the names and labels of the images."""

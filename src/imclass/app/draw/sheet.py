@@ -1,4 +1,4 @@
-"""Contact sheets: rows of images with a name at the left of each row."""
+"""Contact sheets: rows of images with a name to the left of each row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Sheet:
 
     title: str
     rows: Sequence[tuple[str, Sequence[Image]]]
-    columns: Sequence[str] = ()  # the headings of the columns; empty: there are none
+    columns: Sequence[str] = ()  # the headings of the columns; empty: no headings
     note: str = ""  # printed below the images
 
 
@@ -59,7 +59,7 @@ def mosaic_of(rows: Sequence[Sequence[Image]]) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def fit_cell(image: Image) -> UInt8[np.ndarray, "h w 3"]:
-    """Return an RGB image that fits into a cell. Its aspect ratio is kept, and no side is shorter than one pixel."""
+    """Return an image in RGB, scaled to fit a cell. Its aspect ratio is kept, and each side has at least one pixel."""
     side = CELL - GAP
     rgb = np.broadcast_to(image, (*image.shape[:2], 3))
     height, width = rgb.shape[:2]

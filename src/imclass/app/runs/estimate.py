@@ -145,7 +145,7 @@ def measure_leg(leg: Leg, used: Runtime, free: int | None, score: ScoreImages) -
     kept = images * int(np.prod(leg.loader.shape)) if leg.loader.in_memory and not solves else 0
     model = tensor_bytes(state.learner.network.state_dict())
     seconds = parts * computing.constant + batch * computing.slope
-    average = model if leg.stage.average is not None and state.average is None else 0  # not measured yet
+    average = model if leg.stage.average is not None and state.average is None else 0  # created after the steps
     return LegCost(
         opening=opening,
         step=combine_seconds(leg, batch * loading / sizes[-1], seconds, used),
@@ -195,7 +195,7 @@ def measure_steps(leg: Leg, state: State, sizes: Sequence[int]) -> tuple[Line, L
 
 
 def with_tiny_rate(leg: Leg) -> Leg:
-    """Return a leg whose steps hardly change the weights. With its rate, steps of one image may make them diverge."""
+    """Return the leg with a tiny learning rate. With its full rate, steps of one image may make the weights diverge."""
     schedule = replace(leg.stage.descent[1], rate=TINY_RATE)
     return replace(leg, stage=replace(leg.stage, schedule=schedule))
 

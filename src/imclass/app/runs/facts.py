@@ -73,13 +73,16 @@ def with_mean(leg: Leg, facts: Mapping[str, Tensor]) -> Leg:
 
 
 def with_measured(leg: Leg, facts: Mapping[str, Tensor]) -> Leg:
-    """Return a leg whose augmentations have their matrices, which its model file records."""
+    """Return a leg whose augmentations have their matrices. Its model file records these."""
     kinds = [rule.kind for rule in leg.loader.augment if is_measuring_kind(rule)]
     return leg.with_measured({kind: facts[fact_name(kind, leg.preprocess)].numpy() for kind in kinds})
 
 
 def with_placeholders(legs: Sequence[Leg]) -> tuple[Leg, ...]:
-    """Return the legs with augmentations that can be timed, although nothing was computed from the training images."""
+    """Return the legs with zeros as the matrices of their augmentations.
+
+    Steps can then be timed before anything is computed from the training images.
+    """
 
     def blank(leg: Leg) -> Leg:
         zeros = np.zeros((leg.preprocess.w_in, leg.preprocess.w_in), np.float32)
@@ -90,6 +93,6 @@ def with_placeholders(legs: Sequence[Leg]) -> tuple[Leg, ...]:
 
 
 def fact_name(kind: str, preprocess: Preprocess) -> str:
-    """Return the name of a fact in the file of facts. It depends on the preprocess of the images."""
+    """Return the name of a fact in the file of facts. It depends on how the images are preprocessed."""
     record = json.dumps(to_json(preprocess), sort_keys=True)
     return f"{kind}.{hashlib.sha256(record.encode()).hexdigest()[:8]}"

@@ -184,7 +184,7 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
 
 
 def average_notes(leg: Leg) -> Iterator[str]:
-    """Yield a note if the average of a leg's weights begins after the first epoch, which is scored before that."""
+    """Yield a note if the average of a leg's weights begins after the first epoch. That epoch is scored without it."""
     average = leg.stage.average
     if average is None:
         return

@@ -1,4 +1,4 @@
-"""The fit between the objectives of a run, its mixing of images, and the labels of its data."""
+"""Checks that a run's objectives, and its mixing of images, suit the labels of its data."""
 
 import re
 from collections.abc import Collection
@@ -14,8 +14,8 @@ def settle_objectives(config: Training, train: Dataset, given: Collection[str]) 
     """Return the config with the cross-entropy that matches the images' labels, and notes about the changes.
 
     If images may have several labels, a recipe's softmax cross-entropy is replaced by binary cross-entropy, and vice
-    versa, and a recipe's mixing of images is left out. Raise `UserError` for any other unsuitable objective, and if
-    the user chose an unsuitable cross-entropy or to mix such images.
+    versa, and a recipe's mixing of images is left out. Raise `UserError` for any other unsuitable objective, for an
+    unsuitable cross-entropy that the user chose, and for such mixing if the user chose it.
     """
     stages, notes, link = list(config.stages), dict[str, None](), train.targets.link
     plain: dict[str, Objective] = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}

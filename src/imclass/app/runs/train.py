@@ -251,7 +251,7 @@ def perform(
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
-        if any(leg.stage.kind == "descend" for leg in job.legs):  # the single epoch of a solved leg is no curve
+        if any(leg.stage.kind == "descend" for leg in job.legs):  # a solved leg's single epoch makes no curve
             watching.append(OptionalConsumer("drawing curves.png", lambda: Curves(job.run)))
         watching += consumers
         for consumer in watching:

@@ -37,7 +37,7 @@ class Position:
 
 
 def multiply_count(count: int, ratio: float) -> int:
-    """Return `ratio` times a number of steps, epochs, pixels or images, rounded with halves up, but at least 1."""
+    """Return `ratio` times a number of steps, epochs, pixels or images, rounded half up, but at least 1."""
     return max(1, int(count * ratio + 0.5))
 
 
@@ -59,7 +59,10 @@ class Schedule(ABC):
         """Return the fraction of `rate` to use at a position, without regard to warm-up."""
 
     def stretch(self, ratio: float) -> "Schedule":
-        """Return the schedule for a stage with `ratio` times as many epochs. Numbers of epochs are multiplied by it."""
+        """Return the schedule for a stage with `ratio` times as many epochs.
+
+        Settings that count epochs are multiplied by `ratio`.
+        """
         return self
 
     def warmup_of(self, steps: int) -> int:
@@ -84,14 +87,14 @@ class Average(ABC):
     """
 
     kind: ClassVar[str] = ""  # its name in the table
-    remeasures: ClassVar[bool] = False  # whether the statistics of batch norms are measured again before each scoring
+    remeasures: ClassVar[bool] = False  # whether batch norm statistics are measured again before the weights are scored
 
     @abstractmethod
     def weight_after(self, done: int, steps: int, batches: int) -> float:
         """Return the weight of the current weights after `done` of the stage's `steps` steps.
 
-        An epoch consists of `batches` steps. The weight 0 leaves the average unchanged. Before the first weight above
-        0, there is no average. That weight counts as 1.
+        An epoch consists of `batches` steps. The weight 0 leaves the average unchanged. There is no average before
+        the first weight above 0, and this first weight counts as 1.
         """
 
 
@@ -101,7 +104,7 @@ class Objective(ABC):
 
     kind: ClassVar[str] = ""  # its name in the table
     link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"  # "sigmoid" for images with several labels
-    takes_soft: ClassVar[bool] = False  # whether targets may be fractions of classes, as mixing produces them
+    takes_soft: ClassVar[bool] = False  # whether targets may be fractions of classes, such as those of mixed images
 
     @abstractmethod
     def loss(self, scores: Any, targets: Any) -> Any:
@@ -122,9 +125,10 @@ class CrossEntropy(Objective):
     smoothing: Annotated[float, AtLeast(0), Below(1)] = 0.0  # share of each label that is spread over all classes
 
     def loss(self, scores: Any, targets: Any) -> Any:
-        """Return the negative log-probability of each image's label, or the mean over classes for smoothed labels.
+        """Return the negative log-probability of each image's label.
 
-        If the targets are class fractions, return the mean over the classes, weighted by the fractions.
+        If labels are smoothed or the targets are class fractions, return the mean over the classes, weighted by the
+        fractions.
         """
         from torch.nn import functional
 
@@ -192,5 +196,5 @@ class Augment:
     def check_size(self, size: int, at: str) -> None:
         """Raise `UserError` if the kind cannot create views of this height and width.
 
-        `at` is the beginning of the options that set the kind's fields, such as "augment.crop.".
+        `at` is the prefix of the options that set the kind's fields, such as "augment.crop.".
         """

@@ -103,7 +103,7 @@ class Stage:
         if mixers := [rule.kind for rule in self.augment if hasattr(rule, "mix")]:
             pairs = f"at most half the batch size, because {mixers[0]} mixes images of the same part"
             require(2 * self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, pairs)
-            rule = f"an objective for targets that {mixers[0]} mixes, such as cross-entropy; or leave out {mixers[0]}"
+            rule = f"an objective that accepts mixed targets, such as cross-entropy; or leave out {mixers[0]}"
             require(self.objective.takes_soft, f"{at}objective.kind", self.objective.kind, rule)
         needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
         for name in ("optimiser", "schedule", "solver"):

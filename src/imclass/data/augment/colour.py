@@ -21,7 +21,7 @@ class ColourKind(Protocol):
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
         """Return `view` with changed colours.
 
-        It has the network's input size, and its channels are in the order RGB. It may be modified.
+        `view` has the network's input size, and its channels are in the order RGB. It may be modified.
         """
         ...
 
@@ -63,11 +63,11 @@ def paint(
 
 
 def picture_of(view: PixelArray) -> Picture.Image:
-    """Return a view as a picture of Pillow, in RGB or grey."""
+    """Return a view as a Pillow image, in RGB or grey."""
     return Picture.fromarray(view[:, :, 0] if view.shape[2] == 1 else view)
 
 
 def view_of(picture: Picture.Image) -> PixelArray:
-    """Return the pixels of a picture in RGB or grey, H W C. They may be modified, as the next rule expects."""
+    """Return the pixels of a Pillow image in RGB or grey, as an array H W C that the next rule may modify."""
     pixels = np.array(picture)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -27,7 +27,7 @@ class Crop(Augment):
     """
 
     kind: ClassVar[str] = "crop"
-    shorter: Annotated[Pair, AtLeast(1), AtMost(10_000)] = (256.0, 256.0)  # lowest and highest shorter side S, pixels
+    shorter: Annotated[Pair, AtLeast(1), AtMost(10_000)] = (256.0, 256.0)  # lowest and highest S, in pixels
     square: bool = False  # crop only from the central S x S pixels, as AlexNet's paper does
 
     def check_together(self, at: str) -> None:

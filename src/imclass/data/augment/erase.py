@@ -21,7 +21,7 @@ class Erase(Augment):
     """A rectangle of random pixels in place of a part of the view (Zhong et al., AAAI 2020, algorithm 1).
 
     The rectangle's area, aspect ratio and position are drawn uniformly. As in the authors' code, the position is chosen
-    so that a rectangle smaller than the view fits. A rectangle that is too high or too wide is drawn again.
+    so that a rectangle smaller than the view fits. If a rectangle is too high or too wide, another is drawn.
     """
 
     kind: ClassVar[str] = "erase"
@@ -36,7 +36,7 @@ class Erase(Augment):
             require(low <= high, f"{at}{name}", f"{low} {high}", "a low and a high value, low <= high")
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Return the view, with the given probability after a rectangle of it was replaced by random pixels."""
+        """Return the view. With the given probability, a rectangle of it is replaced by random pixels."""
         if draws.uniform(np.array([id]), "erase").item() < self.probability:
             top, left, height, width = self.rectangle(view.shape[0], view.shape[1], draws, id)
             part = view[top : top + height, left : left + width]
@@ -44,7 +44,7 @@ class Erase(Augment):
         return view
 
     def rectangle(self, height: int, width: int, draws: Draws, id: int) -> tuple[int, int, int, int]:
-        """Return the top, the left, the height and the width of a random rectangle, or zeros if 10 do not fit."""
+        """Return the top, left, height and width of a random rectangle, or zeros if none of 10 rectangles fits."""
         ids = np.array([id])
         for trial in range(MAX_TRIES):
             area, aspect, y, x = (draws.uniform(ids, stream, trial).item() for stream in ("area", "aspect", "y", "x"))

@@ -1,4 +1,4 @@
-"""Augmentation that depends on the training images, such as on the colours of all their pixels."""
+"""Augmentation that depends on the training images, for example on the colours of all their pixels."""
 # Tested in tests/data/augment/test_pca_colour.py
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ def is_measuring_kind(rule: object) -> TypeGuard[MeasuringKind]:
 
 
 def with_measured(rules: Sequence[Augment], measured: Mapping[str, Float32[np.ndarray, "C C"]]) -> tuple[Augment, ...]:
-    """Return the rules, with the numbers for the kinds in `measured`."""
+    """Return the rules. Each rule whose kind is in `measured` uses the numbers for that kind."""
     return tuple(
         rule.with_measured(measured[rule.kind]) if is_measuring_kind(rule) and rule.kind in measured else rule
         for rule in rules

@@ -1,6 +1,6 @@
 """Augmentation that mixes the images of one part of a step, and their targets in the same proportions.
 
-Mixing never crosses the border of a part, so it does not depend on how many processes compute a step.
+Images of different parts are never mixed, so the result does not depend on how many processes compute a step.
 """
 
 import math
@@ -49,9 +49,9 @@ def mix_part(
 
 
 def partners(draws: Draws, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"]:
-    """Return the position of another image of the part for each image.
+    """Return the position of each image's partner, which is another image of the part.
 
-    The images are put into a random order, and the partner of an image is the next one. The last one's is the first.
+    The images are put into a random order. The partner of an image is the next one, and that of the last is the first.
     """
     order = np.argsort(draws.bits(ids, "partner"), kind="stable")
     found = np.empty(len(ids), np.int64)
@@ -62,7 +62,7 @@ def partners(draws: Draws, ids: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "N"
 def kept_shares(
     draws: Draws, ids: Int64[np.ndarray, "N"], alpha: float, probability: float
 ) -> Float64[np.ndarray, "N"]:
-    """Return the share that each image keeps of itself: drawn from Beta(alpha, alpha), or 1 for images not mixed."""
+    """Return the share that each image keeps of itself: drawn from Beta(alpha, alpha), or 1 if it is not mixed."""
     first, second, chance = (draws.uniform(ids, stream) for stream in ("first", "second", "chance"))
     drawn = [symmetric_beta(alpha, u, v) for u, v in zip(first.tolist(), second.tolist(), strict=True)]
     return np.where(chance < probability, np.array(drawn, np.float64), 1.0)
@@ -71,19 +71,20 @@ def kept_shares(
 def symmetric_beta(alpha: float, u: float, v: float) -> float:
     """Return a number distributed as Beta(alpha, alpha), computed from two uniform numbers in [0, 1).
 
-    The method is exact for every alpha above 0, except for rounding, and rejects nothing. The number
+    The method is exact for every alpha above 0, except for rounding, and rejects no numbers. The number
     T = sqrt(2a (U^(-1/a) - 1)) cos(2 pi V) has Student's t-distribution with 2a degrees of freedom (Bailey, Mathematics
     of Computation 62, 1994), and (1 + T / sqrt(2a + T^2)) / 2 has the distribution Beta(a, a) (Devroye, "Random variate
-    generation in one line of code", WSC 1996). Here the fraction is multiplied by U^(1/a), which cannot overflow.
+    generation in one line of code", WSC 1996). Here the numerator and the
+    denominator are multiplied by U^(1/a), so nothing overflows.
     """
-    # Numbers are computed one at a time, because NumPy's functions of an array may differ in the last bit from those
-    # of a single number.
+    # Numbers are computed one at a time, because NumPy's results for an array may differ in the last bit from those for
+    # single numbers.
     power, cosine = (1 - u) ** (1 / alpha), math.cos(2 * math.pi * v)
     rest = 1 - power
     return (1 + cosine * math.sqrt(rest / (power + rest * cosine**2))) / 2
 
 
 def mix_targets(targets: Fractions, partner: Int64[np.ndarray, "N"], kept: Float64[np.ndarray, "N"]) -> Fractions:
-    """Return the targets of the images, each mixed with its partner's. `kept` is the share of the image itself."""
+    """Return the targets of the images, mixed with those of their partners. `kept` is the share of the image itself."""
     share = kept[:, None]
     return (share * targets + (1 - share) * targets[partner]).astype(np.float32)

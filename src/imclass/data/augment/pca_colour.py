@@ -40,7 +40,7 @@ class PcaColour(Augment):
         return MeasuredPcaColour(self.deviation, measured=measured)
 
     def colour(self, view: PixelArray, draws: Draws, id: int) -> PixelArray:
-        """Raise `TypeError`, because only the result of `with_measured` knows the colours of the training images."""
+        """Raise `TypeError`, because only the result of `with_measured` has the eigenvectors."""
         raise TypeError("pca-colour has no eigenvectors; call `with_measured` first")
 
 
@@ -63,7 +63,7 @@ class MeasuredPcaColour(PcaColour):
 
 
 def pixel_covariance(views: Iterable[UInt8[np.ndarray, "_ H W C"]]) -> Float64[np.ndarray, "C C"]:
-    """Return the covariance of the channels over all pixels, scaled to [0, 1]. Raise `UserError` if there are none.
+    """Return the covariance of the channels over all pixels, scaled to [0, 1]. Raise `UserError` without pixels.
 
     All sums are whole numbers and exact, so the result does not depend on the order or the sizes of the arrays.
     """

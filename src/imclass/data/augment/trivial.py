@@ -18,7 +18,7 @@ Operation: TypeAlias = Callable[[Picture, int, int], Picture]  # a picture, its 
 
 
 def warp(picture: Picture, *, shear_x: float = 0.0, shear_y: float = 0.0, x: int = 0, y: int = 0) -> Picture:
-    """Return the picture after a shear and a translation, with nearest pixels. What lies outside becomes black.
+    """Return the picture after a shear and a translation, without interpolation. Pixels from outside are black.
 
     The pixel at (u, v) is taken from (u + shear_x v + x, shear_y u + v + y).
     """
@@ -30,7 +30,7 @@ def enhance(enhancer: type[Any]) -> Operation:
     return lambda picture, strength, _: enhancer(picture).enhance(0.01 + 1.99 * strength / STRONGEST)
 
 
-# The operations and strengths of "wide_standard" in the authors' code, with whole numbers rounded down as there.
+# The operations and strengths of "wide_standard" in the authors' code. As there, whole numbers are rounded down.
 OPERATIONS: Mapping[str, Operation] = {
     "identity": lambda picture, strength, sign: picture,
     "auto-contrast": lambda picture, strength, sign: ImageOps.autocontrast(picture),

@@ -5,8 +5,8 @@
     tree/val/n01751748/ILSVRC2012_val_00000001.JPEG  sorted into folders like those in train
 
 The validation images are the split `test`, because papers report results on them. The labels of the original test
-images were never published. `ilsvrc_labels` reads the files with labels. Classes are named by their WordNet
-id and first word, and sorted by id, as in all published weights. A tree may contain some of the 1,000 classes.
+images were never published. `ilsvrc_labels` reads the files of labels. Classes are named by their WordNet id and first
+word, and sorted by id, as in all published weights. A tree may contain only some of the 1,000 classes.
 """
 
 import itertools
@@ -38,8 +38,8 @@ FOLDERS = {"train": "train", "test": "val"}
 ARCHIVES = {"train": "ILSVRC2012_img_train.tar", "test": "ILSVRC2012_img_val.tar"}
 CLASS_ARCHIVE = re.compile(r"n\d{8}\.tar")
 TRAINING_IMAGES = 1_281_167  # in all 1,000 classes
-# The files that many programs cannot read: https://github.com/cytsai/ilsvrc-cmyk-image-list (train), which TensorFlow's
-# build_imagenet_data.py uses as well. That val_00019877 is a CMYK file as well is reported by many users.
+# Files that many programs cannot read. Those of train are from https://github.com/cytsai/ilsvrc-cmyk-image-list, which
+# TensorFlow's build_imagenet_data.py uses as well. Many users report that val_00019877 is a CMYK file, too.
 CMYK_FILES = frozenset(
     f"{stem}.JPEG"
     for stem in (
@@ -92,7 +92,7 @@ def find_layout(root: Path) -> Layout:
 
 
 def has_validation_images(layout: Layout) -> bool:
-    """Return whether val contains images with the names of ILSVRC-2012, or the first of its class folders does.
+    """Return whether val, or the first class folder in it, contains images with the names of ILSVRC-2012.
 
     A tree whose test folder contains folders has a test split of its own, so it is an ordinary folder of images.
     """
@@ -157,7 +157,7 @@ def open_ilsvrc_split(layout: Layout, location: DataLocation, split: str) -> Fol
 
 
 def tree_classes(layout: Layout) -> tuple[str, ...]:
-    """Return the classes of the tree in standard order: those of its train folder, or all 1,000 without that folder.
+    """Return the classes of the tree in standard order: those of its train folder, or all 1,000 if there is none.
 
     An archive of a class in the train folder counts as that class, although it still has to be unpacked.
     """
@@ -171,7 +171,7 @@ def tree_classes(layout: Layout) -> tuple[str, ...]:
 
 
 def class_archives(walk: Walk) -> list[str]:
-    """Return the archives of single classes that a walk has met, as paths."""
+    """Return the paths of the archives of single classes that a walk has found."""
     return [file for file in walk.outside if CLASS_ARCHIVE.fullmatch(Path(file).name)]
 
 
@@ -196,7 +196,7 @@ def list_training(layout: Layout) -> LabelledFiles:
 
 
 def sorted_files(part: TreePart, layout: Layout, notes: Sequence[str]) -> LabelledFiles:
-    """Return the images of a part with a folder for each class, class by class in standard order."""
+    """Return the images of a part that has a folder for each class. The classes are in standard order."""
     names = sorted(part.files, key=class_key)
     classes = [class_named(name, layout.base / part.folder) for name in names]
     return LabelledFiles(
@@ -274,7 +274,7 @@ def flat_files(layout: Layout, walk: Walk) -> LabelledFiles:
 
 
 def odd_file_notes(files: Sequence[str]) -> Iterator[str]:
-    """Yield a note for each kind of file that other programs are known to stumble over."""
+    """Yield a note for each kind of file that many programs cannot read."""
     kinds = (
         (CMYK_FILES, "known to be CMYK, which is converted to RGB"),
         (PNG_FILES, "known to be a PNG in spite of its name, and is read as one"),

@@ -1,4 +1,4 @@
-"""The labels of the validation images of ILSVRC-2012, in the files that people have."""
+"""The labels of the validation images of ILSVRC-2012, in the forms in which they are distributed."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ VALIDATION_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})")
 # In a list without image names, line n is the label of validation image n.
 LABEL_FILES = {
     "LOC_val_solution.csv": "from Kaggle",
-    "*validation_ground_truth.txt": "from the development kit",  # its own numbers of the classes, from 1
+    "*validation_ground_truth.txt": "from the development kit",  # the kit's numbers of the classes, from 1
     "val.txt": "from Caffe's caffe_ilsvrc12.tar.gz",  # image names, and positions in the standard order, from 0
     "imagenet_2012_validation_synset_labels.txt": "from TensorFlow's models",  # WordNet ids
 }
@@ -27,7 +27,7 @@ def classes_by_id() -> Mapping[str, str]:
 
 
 def class_named(name: str, where: Path | str) -> str:
-    """Return the class that a WordNet id, or the name of a class folder, denotes."""
+    """Return the class denoted by a WordNet id or by the name of a class folder."""
     found = classes_by_id().get(class_key(name))
     if found is None:
         raise UserError(
@@ -38,10 +38,10 @@ def class_named(name: str, where: Path | str) -> str:
 
 
 def find_labels(root: Path, base: Path, images: Path) -> Path:
-    """Return the file of labels: in the tree, in the folder with train and val, or in that of the development kit.
+    """Return the file of labels in the tree, the folder with train and val, or the folder of the development kit.
 
-    Kaggle's archive has its file three levels above the folder with train and val. If there is no file, the error names
-    the folder of the images.
+    Kaggle's archive has its file three levels above the folder with train and val. If there is no file, raise a
+    `UserError` that names the folder of the images.
     """
     places = [root, base, *sorted(root.glob("*devkit*/data"))]
     if base.resolve().match("ILSVRC/Data/CLS-LOC"):

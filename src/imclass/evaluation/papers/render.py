@@ -85,9 +85,9 @@ def net_of(classifier: NetworkBacked, protocol: ViewProtocol | None) -> Net:
 
 
 def describe_net(network: str, preprocess: Preprocess, trained: Provenance | None, tested: tuple[int, ...] = ()) -> Net:
-    """Describe a network for a paper's table. `tested` are its Q, or empty if `preprocess` prepares the images.
+    """Describe a network for a paper's table. `tested` contains Q. If it is empty, Q is the scale of `preprocess`.
 
-    If its training did not record S, the scale of `preprocess` is used.
+    If the training did not record S, the scale of `preprocess` is used for S, too.
     """
     scale = (training_scale(preprocess),)
     entry = networks().entries.get(network)
@@ -222,7 +222,7 @@ def measurement_note(measured: Measurement) -> str:
 
 
 def format_sides(net: Net) -> str:
-    """Return S and Q, and the side of the network's input if it differs from that in the paper."""
+    """Return S and Q, and the size of the network's input if it differs from the paper's."""
     sides = f"S {format_train_scales(net)}, Q {format_test_scales(net)}"
     return sides if net.size == net.native else f"{sides} at {net.size} pixels instead of {net.native}"
 

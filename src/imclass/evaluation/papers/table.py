@@ -41,7 +41,7 @@ class Net:
         """Return whether S and Q equal those of a published network, or are unknown there.
 
         If the network's input is smaller or larger than in its paper, S and Q must be in proportion to it. The
-        tolerance is 2%, because they are whole pixels.
+        tolerance is 2%, because S and Q are rounded to whole pixels.
         """
         ratio = self.native / self.size if self.size else 1.0
         return all(

@@ -74,7 +74,7 @@ def check_same_network(classifier: NetworkClassifier, entry: NetworkEntry, libra
     if fits:
         with torch.device("meta"):
             network = entry.build(replace(theirs, size=row.size), classes, w_in)
-        network.standardise = classifier.network.standardise  # its steps are not compared, but count in the others
+        network.standardise = classifier.network.standardise  # its steps are not compared, but shift later numbers
     if not fits or layer_steps(classifier.network) != layer_steps(network):
         differing = [k for k, v in to_json(theirs).items() if to_json(row)[k] != v]
         raise UserError(

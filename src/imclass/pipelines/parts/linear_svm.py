@@ -68,7 +68,7 @@ class LinearSvm(PenalisedScorer):
         return Calibration(data.loss, data.shares).fit(held_out_margins(data, found))
 
     def facts(self) -> dict[str, Any]:
-        """Return the scale, and the facts of the base class. The losses are cross-entropies."""
+        """Return the scale of the margins, and the facts of the base class. Its losses are cross-entropies here."""
         return {"scale": self.scale_.item(), **super().facts()}
 
 

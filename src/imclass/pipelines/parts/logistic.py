@@ -30,7 +30,7 @@ class Logistic(PenalisedScorer):
 
     kind: ClassVar[str] = "logistic"
     trial_gap: ClassVar[float] = 1e-4
-    trial_precision: ClassVar[torch.dtype] = torch.float32  # its error is far smaller than the gap
+    trial_precision: ClassVar[torch.dtype] = torch.float32  # its rounding errors are far smaller than the gap
     grid: Annotated[tuple[float, ...], Above(0)] = GRID
     folds: Annotated[int, AtLeast(1)] = FOLDS
     scaling: Scaling = "auto"

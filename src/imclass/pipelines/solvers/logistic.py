@@ -19,7 +19,7 @@ class LogisticSolver(Solver):
     kind: ClassVar[str] = "logistic"
     grid: Annotated[tuple[float, ...], Above(0)] = GRID  # strengths C to choose from, in ascending order
     folds: Annotated[int, AtLeast(1)] = FOLDS  # the largest number of folds in the cross-validation
-    scaling: Scaling = "auto"  # divide each feature by its deviation, or all by one; auto: cross-validation chooses
+    scaling: Scaling = "auto"  # standardised: divide each feature by its std; common: all by one number; auto: try both
 
     def check_together(self, at: str) -> None:
         """Raise `UserError` for a grid that is empty or not in ascending order."""

@@ -17,7 +17,7 @@ class Polyak(Average):
     """
 
     kind: ClassVar[str] = "polyak"
-    start: Annotated[float, AtLeast(0), Below(1)] = 0.5  # fraction of the stage's steps before the first one averaged
+    start: Annotated[float, AtLeast(0), Below(1)] = 0.5  # fraction of the stage's steps before averaging begins
 
     def weight_after(self, done: int, steps: int, batches: int) -> float:
         """Return 1 / n after n averaged steps."""

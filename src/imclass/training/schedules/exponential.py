@@ -9,7 +9,7 @@ from imclass.core.config import Position, Schedule, multiply_count
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """A schedule that multiplies the rate by `factor` every `every` epochs.
+    """A schedule that multiplies the rate by `factor` after each `every` epochs.
 
     GoogLeNet was trained in this way, with a decrease of 4% every 8 epochs (Szegedy et al., CVPR 2015, section 6).
     """

@@ -22,7 +22,7 @@ class StepDecay(Schedule):
     factor: Annotated[float, Above(0), Below(1)] = 0.1
     steps: Annotated[tuple[int, ...], AtLeast(0)] = ()  # the step numbers at which the rate decreases
     epochs: Annotated[tuple[int, ...], AtLeast(0)] = ()  # the numbers of finished epochs at which the rate decreases
-    warm_rate: Annotated[float, AtLeast(0)] = 0.0  # the rate until an epoch's training error is low; 0: none
+    warm_rate: Annotated[float, AtLeast(0)] = 0.0  # the rate until an epoch's training error is low; 0: not used
     warm_error: Annotated[float, Above(0), AtMost(1)] = 0.8  # the training error below which warm_rate ends
 
     def check_together(self, at: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 from imclass.app.runs.directory import Run
 from imclass.training.events import EpochEnd, Event
 
-MAX_SHARE = 0.05  # of the run's time that drawing may take; it reads the whole log, so each picture takes longer
+MAX_SHARE = 0.05  # largest fraction of the time for drawing; each picture reads the whole log, which grows
 POINTS = 60  # approximate number of points in the training curve; if there are more epochs, one point per epoch
 
 
 class Curves:
-    """A consumer that draws `curves.png` at the run's end and during the run, at least `every` seconds apart."""
+    """A consumer that draws `curves.png` at intervals of at least `every` seconds, and at the end of the run."""
 
     def __init__(self, run: Run, every: float = 15.0) -> None:
         self.run, self.every, self.drawn = run, every, time.monotonic()
