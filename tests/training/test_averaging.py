@@ -326,7 +326,10 @@ def test_an_average_that_has_not_begun_leaves_the_scores_to_the_raw_weights(tmp_
     config = config_of(tmp_path, StochasticAverage(0.5), epochs=3)
     job = prepare(config, Run(tmp_path / "note"), Context(Store(tmp_path / "store")), dry=True)
     (note,) = (note for note in job.notes if "average" in note)
-    assert note.startswith("the swa average begins with step 4 of 6; the scores of the first epoch are those of")
+    assert note.startswith("the swa average begins in epoch 2 of 3; the scores of earlier epochs are those of")
+    impatient = replace(config, validation=0.25, stages=(replace(config.stages[0], patience=1),))
+    notes = prepare(impatient, Run(tmp_path / "note"), Context(Store(tmp_path / "store")), dry=True).notes
+    assert any(note.startswith("--patience 1 may end the stage before the swa average begins") for note in notes)
     events = list(train(config, tmp_path / "run"))
     assert [event.averaged for event in events if isinstance(event, Evaluated)] == [False, True, True]
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

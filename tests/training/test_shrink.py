@@ -68,6 +68,8 @@ def test_all_that_counts_epochs_changes_with_the_length() -> None:
     assert quarter.stages[0].schedule == Plateau(rate=1e-2, patience=2, falls=3)
     assert imagenet_resnext_50(length=0.1).stages[0].schedule == StepDecay(rate=0.1, epochs=(3, 6, 9))
     assert [stage.epochs for stage in imagenet_vgg(scale_down=True, length=0.25).stages] == [6, 6, 3, 3]
+    with pytest.raises(UserError, match=r"--length is 1e\+308; it must be above 0 and at most 1,000"):
+        imagenet_vgg(length=1e308)
     with pytest.raises(UserError, match=r"--length is 0\.0; it must be above 0"):
         arrange(imagenet_vgg(), 0.0, False)
 

@@ -237,13 +237,14 @@ def test_scored_images_are_embedded_once_and_scored_as_by_the_whole_network(
     assert np.array_equal(second.scores, found.scores) and second.refused == found.refused
 
 
-@pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
+@pytest.mark.parametrize("change", ["weights", "preprocess", "precision", "limit"])
 def test_a_new_key_computes_features_again(change: str, photos: Path, tmp_path: Path, context: Context) -> None:
     run(config_of(photos), tmp_path / "one", context)
     changes: dict[str, Any] = {
         "weights": {"seed": 1},
         "preprocess": {"preprocess": Preprocess(28, "rgb", "shorter", scale=32)},
         "precision": {"precision": "bf16"},
+        "limit": {"max_megapixels": 1.0},
     }
     events = run(replace(config_of(photos), **changes[change]), tmp_path / "two", context)
     assert sum(event.images for event in events if isinstance(event, FeatureBatch)) == 36

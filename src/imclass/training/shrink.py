@@ -12,7 +12,6 @@ pixels are divided by their standard deviation, as these weights expect. The ini
 standard deviation of 0.01, suit wide layers. In narrow layers, the signal would vanish.
 """
 
-import math
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from imclass.core.preprocess import Preprocess
 WIDTH, BATCH, EPOCHS = 1 / 4, 1 / 4, 1 / 3  # factors
 EIGHTHS = range(2, 9)  # candidates for the factor of lengths, in eighths; the first one at which the network works
 HELD_OUT_SHARE = 0.1
+MAX_LENGTH = 1_000
 PIXEL_STD = (0.229, 0.224, 0.225)  # of ImageNet's photos, with pixels in [0, 1]
 WIDTH_FIELDS = ("widths", "hidden", "stem", "groups")  # of the rows of networks
 
@@ -34,7 +34,8 @@ def arrange(training: Training, length: float, scale_down: bool) -> Training:
 
 def stretch(training: Training, ratio: float) -> Training:
     """Return a config with `ratio` times as many epochs. Settings that count epochs are multiplied, too."""
-    require(ratio > 0 and math.isfinite(ratio), "length", ratio, "above 0, such as 0.25 for a quarter of the epochs")
+    wanted = f"above 0 and at most {MAX_LENGTH:,}, such as 0.25 for a quarter of the epochs"
+    require(0 < ratio <= MAX_LENGTH, "length", ratio, wanted)
     stages = [
         replace(s, epochs=multiply_count(s.epochs, ratio), schedule=s.schedule and s.schedule.stretch(ratio))
         for s in training.stages

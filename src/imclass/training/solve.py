@@ -188,6 +188,7 @@ def features_key(leg: Leg, network: Network, used: Runtime) -> dict[str, object]
         "weights": tensors_digest({name: t for name, t in tensors.items() if not name.startswith("sides.")}),
         "preprocess": to_json(leg.preprocess),
         "layer": LAYER,
+        "max_pixels": leg.context.max_pixels,  # larger images are refused
         "batch": batch_size(leg, used),
         "runtime": to_json(used),
         "instructions": torch.backends.cpu.get_cpu_capability(),

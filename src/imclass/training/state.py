@@ -268,11 +268,12 @@ class State:
 
     @property
     def chosen_on(self) -> str:
-        """Return the split whose measures decide which weights are kept, or "" if there is only one choice.
+        """Return the split whose measures decide which weights and thresholds are kept, or "" if there is no choice.
 
         After the first stage, the weights of earlier stages may have been chosen.
         """
-        return VALIDATION if self.best and (len(self.history) > 1 or self.at.stage) else ""
+        chosen = len(self.history) > 1 or self.at.stage > 0 or bool(self.thresholds)
+        return VALIDATION if self.best and chosen else ""
 
     def describe_chosen(self, leg: Leg) -> str:
         """Describe in words which weights are kept."""

@@ -44,7 +44,7 @@ def override_config(
     If the network is changed, the row is taken from the table of networks. If `init` names a model, the config first
     adopts that model's network and preprocessing, and is then changed. If a stage uses the `model` or `preprocess` of
     the whole run, a change to a field for this stage gives the stage its own copy. If `dry` is true, nothing is
-    downloaded.
+    downloaded. Without the number of a stage, such a change applies to all stages.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
@@ -57,9 +57,24 @@ def override_config(
         if normal_spelling(init) != training.init:
             training = replace(training, init=normal_spelling(init), init_digest="")
         training = adopt(training, context or open_context(), dry)
+    changes = spread_to_stages(training, changes)
     of_stages = {key: changes.pop(key) for key in [*changes] if STAGE_KEY.match(key)}
     model, changes = resolve_row_changes(training.model, "model", changes, context)
     return override_stages(override(replace(training, model=model), changes, kinds), of_stages, context)
+
+
+def spread_to_stages(training: Training, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes, with those to `model` and `preprocess` repeated for each stage that has its own.
+
+    The network is not repeated, because stages may have different ones. A change to a single stage is not replaced.
+    """
+    spread = dict(changes)
+    for key, value in changes.items():
+        field, _, name = key.partition(".")
+        if field in ("model", "preprocess") and name not in ("", "network"):
+            owners = [i for i, stage in enumerate(training.stages) if getattr(stage, field) is not None]
+            spread |= {stage_key: value for i in owners if (stage_key := f"stages.{i}.{key}") not in changes}
+    return spread
 
 
 def override_stages(training: Training, changes: dict[str, Any], context: Context | None) -> Training:

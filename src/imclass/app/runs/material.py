@@ -184,17 +184,22 @@ def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
 
 
 def average_notes(leg: Leg) -> Iterator[str]:
-    """Yield a note if the average of a leg's weights begins after the first epoch. That epoch is scored without it."""
+    """Yield notes if the average of a leg's weights begins after the first epoch, or possibly never."""
     average = leg.stage.average
     if average is None:
         return
-    done = range(1, leg.steps + 1)
-    first = next((n for n in done if average.weight_after(n, leg.steps, leg.batches) > 0), leg.steps + 1)
-    epochs = (first - 1) // leg.batches
-    if epochs:
+    epochs = range(1, leg.stage.epochs + 1)
+    begun = (n for n in epochs if average.weight_after(n * leg.batches, leg.steps, leg.batches) > 0)
+    before = next(begun, leg.stage.epochs + 1) - 1  # epochs without an average
+    if before:
         yield (
-            f"the {average.kind} average begins with step {first:,} of {leg.steps:,}; the scores of the first "
-            f"{'epoch' if epochs == 1 else f'{epochs:,} epochs'} are those of the weights without an average"
+            f"the {average.kind} average begins in epoch {before + 1:,} of {leg.stage.epochs:,}; the scores of earlier "
+            "epochs are those of the weights without an average"
+        )
+    if 0 < leg.stage.patience <= before:
+        yield (
+            f"--patience {leg.stage.patience} may end the stage before the {average.kind} average begins; raise it, or "
+            "let the average begin earlier with --average.start"
         )
 
 

@@ -57,6 +57,7 @@ class Crop(Augment):
         if self.square:
             start, extent = start + (extent - side) / 2, side
         offsets = np.floor(extent * shorter / side) - before.size + (0 if self.square else 1)
+        offsets = np.maximum(offsets, 0)  # rounding may make a central square smaller than the view
         drawn = np.stack([draws.uniform(ids, stream) for stream in ("left", "top")], axis=1)
         first = np.floor(drawn * offsets)
         low_edge, high_edge = (start + at * side / shorter for at in (first, first + before.size))

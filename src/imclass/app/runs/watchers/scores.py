@@ -7,6 +7,7 @@ from pathlib import Path
 from imclass.core.codec import to_json
 from imclass.core.config import Training
 from imclass.core.contracts import Dataset
+from imclass.core.targets import AnyOf
 from imclass.data.subset import VALIDATION
 from imclass.evaluation.papers.render import describe_net
 from imclass.evaluation.papers.table import RowSubject
@@ -67,8 +68,9 @@ class Scores:
 
 
 def may_choose(leg: Leg) -> bool:
-    """Return whether a leg, or one before it, can choose between weights."""
-    return leg.number > 0 or leg.stage.epochs > 1 or leg.stage.keep_start
+    """Return whether a leg, or one before it, can choose weights or thresholds."""
+    has_thresholds = isinstance(leg.loader.dataset.targets, AnyOf)
+    return leg.number > 0 or leg.stage.epochs > 1 or leg.stage.keep_start or has_thresholds
 
 
 def score_file_names(event: Evaluated, chooses: bool = True) -> Iterator[tuple[str, str]]:
