@@ -1,10 +1,12 @@
 """ILSVRC-2012 in the layouts in which it is distributed: its splits, classes and odd files, and incomplete trees."""
 
+import os
 import shutil
 import subprocess
 import tarfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,55 @@ def test_other_trees_are_not_taken_for_it(tmp_path: Path) -> None:
     assert not is_ilsvrc(root)  # because a labelled test folder is its test split
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_stray_file_does_not_hide_a_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reverse: bool
+) -> None:
+    root = ilsvrc_tree(tmp_path / "imagenet")
+    write_jpeg(root / "test" / IDS[0] / "photo.JPEG", 0, 0)
+    (root / "test" / "notes.md").touch()
+    scandir = os.scandir
+
+    @contextmanager
+    def in_order(path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            yield iter(sorted(entries, key=lambda entry: entry.name, reverse=reverse))
+
+    monkeypatch.setattr(os, "scandir", in_order)
+    assert not is_ilsvrc(root)
+    shutil.rmtree(root / "test" / IDS[0])
+    assert is_ilsvrc(root)
+
+
+@pytest.mark.parametrize("name", ["dog", "n99999999"])
+def test_a_tree_with_other_classes_is_not_taken_for_it(tmp_path: Path, name: str) -> None:
+    root = ilsvrc_tree(tmp_path / "imagenet")
+    (root / "train" / IDS[0]).rename(root / "train" / f"{IDS[0]}_tench")
+    for hidden in (".cache", "@eaDir"):
+        (root / "train" / hidden).mkdir()
+    assert is_ilsvrc(root)
+    (root / "train" / name).mkdir()
+    assert not is_ilsvrc(root)
+
+
+def test_archives_next_to_class_folders_are_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "ILSVRC2012_img_val.tar").touch()
+    for other in ("ILSVRC2012_devkit_t12", "test", "train", ".cache"):
+        (tmp_path / other).mkdir()
+    assert is_ilsvrc(tmp_path)
+    tree(tmp_path, classes=("cats", "train"))  # a class of trains
+    assert not is_ilsvrc(tmp_path)
+    tree(tmp_path / "train", classes=IDS)
+    assert is_ilsvrc(tmp_path)  # a train folder that is unpacked contains all class folders
+
+
+def test_an_unknown_class_is_refused(tmp_path: Path, context: Context) -> None:
+    root = ilsvrc_tree(tmp_path / "imagenet", inner=KAGGLE)
+    (root / KAGGLE / "train" / "n99999999").mkdir()
+    with pytest.raises(UserError, match=r"train: 'n99999999' is not the WordNet id of one of the 1,000 classes"):
+        open_split(str(root), "train", context)
+
+
 @pytest.fixture
 def visits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the folders whose images are listed."""
@@ -182,7 +233,6 @@ PROBLEMS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no train": (lambda root: shutil.rmtree(root / "train"), "train", r"train does not exist; unpack ILSVRC2012_img"),
     "empty train": (break_train, "train", r"train is incomplete: there are no images of any class; unpack"),
     "empty val": (break_validation, "test", r"val has no images; unpack ILSVRC2012_img_val\.tar"),
-    "unknown class": (lambda root: (root / "train" / "n99999999").mkdir(), "train", r"train: 'n99999999' is not the W"),
     "class twice": (lambda root: (root / "train" / f"{IDS[0]}_tench").mkdir(), "train", "have the same WordNet id"),
     "short labels": (break_last_label, "test", r"truth\.txt has 4 labels for 5 images, and none for val/.*_00000005"),
     "lost image": (

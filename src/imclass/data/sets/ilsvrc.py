@@ -9,7 +9,6 @@ images were never published. `ilsvrc_labels` reads the files of labels. Classes 
 word, and sorted by id, as in all published weights. A tree may contain only some of the 1,000 classes.
 """
 
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from imclass.core.targets import OneOf
 from imclass.core.text import list_names
 from imclass.data.names import is_hidden, split_of
 from imclass.data.sets.folder import FolderDataset, TreePart, check_root, part_folders, read_part
-from imclass.data.sets.ilsvrc_labels import VALIDATION_IMAGE, class_named, find_labels, read_labels
+from imclass.data.sets.ilsvrc_labels import VALIDATION_IMAGE, class_named, classes_by_id, find_labels, read_labels
 from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 from imclass.data.walk import Walk, is_folder, list_folder, scan_folder
 from imclass.store.digests import open_digests
@@ -75,8 +74,11 @@ def is_ilsvrc(root: Path) -> bool:
     """Return whether a folder contains ILSVRC-2012, unpacked or not."""
     try:
         layout = find_layout(root)
+        if layout.base != root:
+            return True
         has_archive = any((root / archive).is_file() for archive in ARCHIVES.values())
-        return layout.base != root or has_archive or has_validation_images(layout)
+        has_images = has_validation_images(layout)
+        return (has_archive or has_images) and fits_class_folders(layout, has_images)
     except (OSError, UserError):
         return False
 
@@ -89,6 +91,27 @@ def find_layout(root: Path) -> Layout:
     parts = {split_of(name.casefold().removeprefix("ilsvrc2012_")): name for name in names}
     found = {"train": parts.get("train"), "test": parts.get("validation"), "unlabelled": parts.get("test")}
     return Layout(root, base, {split: name for split, name in found.items() if name})
+
+
+def fits_class_folders(layout: Layout, has_images: bool) -> bool:
+    """Return whether all class folders of train are named after one of the 1,000 classes.
+
+    Without class folders in train, archives do not make a folder with class folders of its own ILSVRC-2012.
+    """
+    train = layout.folders.get("train")
+    names = part_folders(Walk(layout.base), train, "train")[1] if train else []
+    if not names and not has_images:
+        return not any(map(may_be_class, Walk(layout.root).folders("")))
+    return all(class_key(name) in classes_by_id() for name in names)
+
+
+def may_be_class(name: str) -> bool:
+    """Return whether a folder next to the archives may be a class, because it is neither a split nor an unpacked part.
+
+    Unpacked parts are the development kit and the bounding boxes, for example.
+    """
+    folded = name.casefold()
+    return split_of(folded) is None and "ilsvrc" not in folded and "devkit" not in folded
 
 
 def has_validation_images(layout: Layout) -> bool:
@@ -107,9 +130,9 @@ def has_validation_images(layout: Layout) -> bool:
 
 
 def is_sorted(folder: Path) -> bool:
-    """Return whether a folder contains folders rather than files, judging by one entry."""
+    """Return whether a folder contains a folder that is not hidden. Other files do not matter."""
     with os.scandir(folder) as entries:
-        return any(map(is_folder, itertools.islice((entry for entry in entries if not is_hidden(entry.name)), 1)))
+        return any(is_folder(entry) for entry in entries if not is_hidden(entry.name))
 
 
 def holds_validation_images(folder: Path) -> bool:
