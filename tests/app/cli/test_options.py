@@ -255,7 +255,7 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
     assert "there is no 'stages.2.epochs'; the number may be 0 to 1" in capsys.readouterr().err
 
 
-def test_an_option_of_the_network_or_preprocess_sets_stages_with_their_own() -> None:
+def test_an_option_of_the_network_or_preprocess_sets_all_stages() -> None:
     """Check that the number of a stage still sets only this stage, and that stages keep their networks."""
     choices = {"preprocess.interpolation": "bicubic", "model.init_std": 0.25}
     special = {"stages.2.preprocess.interpolation": "nearest"}
