@@ -15,6 +15,7 @@ from imclass.core.override import override
 from imclass.core.preprocess import Preprocess
 from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
+from imclass.data.augment.mixup import Mixup
 from imclass.data.augment.pad import Pad
 from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.adam import Adam
@@ -123,6 +124,18 @@ def test_require_raises_unless_its_condition_holds() -> None:
     require(True, "epochs", 1, "at least 1")
     with pytest.raises(UserError, match=r"^--epochs is 0; it must be at least 1$"):
         require(False, "epochs", 0, "at least 1")
+
+
+def test_mixing_needs_two_images_in_each_part_of_a_batch() -> None:
+    mixing = replace(STAGE, augment=(Flip(), Mixup()), batch=2)
+    for batch, parts, least in ((1, 1, 2), (7, 4, 8)):
+        with pytest.raises(UserError) as caught:
+            replace(CONFIG, stages=(replace(mixing, batch=batch, micro_batches=parts),))
+        assert str(caught.value) == (
+            f"--batch is {batch}; it must be at least {least}, twice --micro-batches, because mixup mixes images of "
+            "the same part; or leave mixup out of --augment"
+        )
+    replace(CONFIG, stages=(mixing,))
 
 
 def test_a_split_rule_is_chosen_by_its_kind() -> None:

@@ -13,6 +13,8 @@ from imclass.data.augment.area import Area
 from imclass.data.augment.flip import Flip
 from imclass.data.augment.pad import Pad
 from imclass.data.augment.pca_colour import PcaColour
+from imclass.training.averages.ema import ExponentialAverage
+from imclass.training.averages.polyak import Polyak
 from imclass.training.kinds import kind_tables
 from imclass.training.optimisers.adam import Adam
 from imclass.training.optimisers.sgd import SGD
@@ -171,3 +173,20 @@ def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_kinds_in_both
         (flip, Pad(pixels=3)),
     ]
     assert augments(augment__pad__pixels=3, augment="pad") == [(Pad(pixels=3),)] * 2
+
+
+def test_the_kind_none_removes_an_optional_field() -> None:
+    averaged = with_changes(average__kind="polyak")
+    assert [stage.average for stage in averaged.stages] == [Polyak(), Polyak()]
+    for changes in ({"average.kind": Words(("none",))}, {"average.kind": "none"}, {"average": None}):
+        assert override(averaged, changes, KINDS) == TWO_STAGES == override(TWO_STAGES, changes, KINDS)
+    changes = {"stages.1.average.kind": "ema", "average.kind": "none"}
+    assert [s.average for s in override(averaged, changes, KINDS).stages] == [None, ExponentialAverage()]
+    for changes, message in (
+        ({"optimiser.kind": "none"}, "--stages.0.optimiser is absent; it must be set in a stage of kind descend"),
+        ({"objective.kind": "none"}, "no objective is named 'none'"),
+        ({"average.kind": "none", "average.start": 0.5}, "--average.start needs --average.kind as well"),
+        ({"average.kind": Words(("none", "ema"))}, "--average.kind is 'none ema'"),
+    ):
+        with pytest.raises(UserError, match=f"^{message}"):
+            override(averaged, changes, KINDS)

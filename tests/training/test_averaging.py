@@ -394,7 +394,7 @@ def test_options_choose_an_average_and_are_checked(
             "--average.decay belongs to the average kind ema, but the average of",
         ),
         ("--average.kind ema --average.decay 1", "--average.decay is 1.0; it must be at least 0 and below 1"),
-        ("--augment mixup --micro-batches 5", "it must be at most half the batch size, because mixup mixes images"),
+        ("--augment mixup --micro-batches 5", "--batch is 8; it must be at least 10, twice --micro-batches"),
         ("--augment cutmix --objective.smoothing 1", "--objective.smoothing is 1.0; it must be at least 0 and below 1"),
     ):
         assert main([*words, *options.split()]) == 2

@@ -25,7 +25,7 @@ from imclass.core.text import suggestion
 
 T = TypeVar("T")
 NAME_KEY = re.compile(r"(?:(?:stages\.\d+\.)?rates|costs)\..+", re.DOTALL)  # ends in a layer pattern or a class
-EMPTY_LIST_WORD = "none"  # stands for an empty list of kinds on the command line
+NONE_WORD = "none"  # stands for an empty list of kinds, and for the kind of an optional field that is left out
 
 
 class Words(tuple[str, ...]):
@@ -37,6 +37,7 @@ def override(config: T, changes: Mapping[str, Any], kinds: Kinds = NO_KINDS) -> 
 
     - A key that begins with a field of the stages applies to every stage that uses the field.
     - A new kind, or an optional field that was unset, starts from its defaults. Other keys then set its fields.
+      The kind "none" removes an optional field, as in {"average.kind": "none"}, and so does {"average": None}.
     - The part of a key after the name of a dict field is a key in that dict. Such keys are applied in the order of
       `changes`.
     - {"augment": ("flip", "pad")} sets a list of kinds. {"augment.pad.pixels": 2} sets a field in each "pad" entry, and
@@ -91,9 +92,14 @@ def option_of(key: str) -> str:
     return f"--{key if NAME_KEY.fullmatch(key) else key.replace('_', '-')}"
 
 
+def is_optional(kind: Any) -> bool:
+    """Return whether a type is that of an optional field: a union with None."""
+    return typing.get_origin(kind) in (types.UnionType, typing.Union)
+
+
 def without_none(kind: Any) -> Any:
     """Return the type of an optional field, with None removed."""
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+    if is_optional(kind):
         return next(k for k in typing.get_args(kind) if k is not type(None))
     return kind
 
@@ -164,6 +170,9 @@ def set_value(kind: Any, record: Any, names: Sequence[str], value: Any, key: str
     hints = hints_of(chosen)
     if name not in hints:
         raise unknown_field_error(kind, chosen, key, name, kinds)
+    if rest == ["kind"] and is_optional(hints[name]) and is_none(value):
+        record[name] = None
+        return
     if rest and record.get(name) is None and dataclasses.is_dataclass(without_none(hints[name])):
         record[name] = {}
     if not rest:
@@ -205,6 +214,11 @@ def words_of(value: Any) -> Sequence[str] | None:
     return words if names and (words or isinstance(value, Words)) else None
 
 
+def is_none(value: Any) -> bool:
+    """Return whether a value is the single word "none"."""
+    return tuple(words_of(value) or ()) == (NONE_WORD,)
+
+
 def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, kinds: Kinds) -> list[Any]:
     """Return entries of the kinds in `words`, or an empty list if "none" is the only word.
 
@@ -213,9 +227,9 @@ def entries_of(item: Any, words: Sequence[str], before: list[Any], option: str, 
     if not words:
         known = known_kinds(item, kinds)
         raise UserError(f"{option} needs a value: kinds in order, or none. The kinds are: {known}")
-    if tuple(words) == (EMPTY_LIST_WORD,):
+    if is_none(words):
         return []
-    if EMPTY_LIST_WORD in words:
+    if NONE_WORD in words:
         raise UserError(
             f"{option} is {' '.join(words)!r}; 'none' cannot be combined with other kinds; remove 'none' or the others"
         )
@@ -263,7 +277,7 @@ def convert_value(kind: Any, value: Any, key: str) -> Any:
     if not value:
         raise UserError(f"{option_of(key)} needs a value: {type_description(kind)}")
     word = " ".join(value)
-    optional = origin in (types.UnionType, typing.Union)
+    optional = is_optional(kind)
     kind = without_none(kind)
     if not word and (optional or kind is Path):  # an empty path would mean the current folder
         raise UserError(f"{option_of(key)} is empty; give a value or drop the option")

@@ -181,10 +181,11 @@ def test_images_that_cannot_be_read_are_counted(
 def test_images_with_several_labels_are_shown(pets: Path, sheets: list[Sheet]) -> None:
     lines = [f"pets/cat/{i:03d}.png,{'cat;pet' if i % 2 else 'pet'},train" for i in range(6)]
     Path("pets.csv").write_text("\n".join(["image,labels,split", *lines]) + "\n")
-    for more in ([], ["--recipe", "folder"]):
+    for more in ([], ["--recipe", "folder"], ["--recipe", "folder-modern", "--each", "1"]):
         assert main(["data", "show", "pets.csv", *more]) == 0
     assert [(label, len(images)) for label, images in sheets[0].rows] == [("cat", 3), ("pet", 6)]
     assert sorted(label for label, _ in sheets[1].rows) == ["cat, pet"] * 3 + ["pet"] * 3
+    assert sheets[2].title == "pets.csv with the recipe folder-modern: area, flip, trivial, erase"  # no mixup
 
 
 def test_weights_are_not_downloaded(pets: Path, sheets: list[Sheet]) -> None:

@@ -66,7 +66,8 @@ def test_features_and_minutes_are_estimated(capsys: pytest.CaptureFixture[str]) 
     words = [*PROBE, "--validation", "0.2", "--batch", "8", "--minutes", "0.01"]
     found = json_output(capsys, *words)["estimate"]
     probe, whole = found["stages"]
-    assert probe["features"] == 12 and found["store"]["needed"] == 12 * (4 * 84 + estimating.ROW_BYTES)
+    assert probe["features"] == 12
+    assert found["store"]["needed"] == (12 + 4 + 4) * (4 * 84 + estimating.ROW_BYTES)  # train, validation and test
     longer = json_output(capsys, *words[:-1], "10")["estimate"]["stages"][1]
     assert 1 <= whole["epochs"] < longer["epochs"] and longer["seconds"] == pytest.approx(600, rel=0.1)
 

@@ -14,6 +14,7 @@ from imclass.app.draw.canvas import is_our_picture
 from imclass.app.draw.sheet import Sheet, fit_cell, sheet_png
 from imclass.app.runs.configure import recipes
 from imclass.app.runs.facts import facts_of, with_facts
+from imclass.app.runs.objectives import settle_objectives
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.config import Cut, Execution, Training
@@ -54,6 +55,8 @@ def show_dataset(
     config = None if recipe is None else config_for(recipe, context)
     dataset = open_split(name, split, context, replace(config.cut if config else Cut(), seed=split_seed))
     check_place(out, dataset)
+    if config is not None:
+        config, _ = settle_objectives(replace(config, data=name), dataset, ())
     if len(dataset) == 0:
         raise UserError(f"the split {split} of {name} has no images; choose another split with --split")
     refused: list[Refused] = []

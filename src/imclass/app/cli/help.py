@@ -16,7 +16,7 @@ from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import Kinds, flatten, hints_of, to_json
 from imclass.core.config import Augment, Stage, Training
-from imclass.core.override import EMPTY_LIST_WORD, option_of
+from imclass.core.override import NONE_WORD, option_of
 from imclass.core.tables import EntryTable
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
@@ -28,7 +28,7 @@ MORE = {
     "--model.FIELD VALUE": "field of the network's row; `imclass models NETWORK` lists them",
     "--rates.LAYER FACTOR": "learning-rate multiplier for layers by name; the last match wins, 0 freezes",
     "--costs.CLASS FACTOR": "loss factor for the images of a class; above 1, mistakes on them cost more",
-    "--average.kind KIND": "score and keep an average of the weights: ema, polyak or swa",
+    "--average.kind KIND": "score and keep an average of the weights: ema, polyak, swa or none",
     "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
 }
 
@@ -163,7 +163,7 @@ def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[
         if now is None or unset or unused:
             continue
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
-        shown = (" ".join(map(str, now)) or EMPTY_LIST_WORD) if isinstance(now, list) else str(now)
+        shown = (" ".join(map(str, now)) or NONE_WORD) if isinstance(now, list) else str(now)
         yield f"--{name} {shown}".rstrip(), field_comment(value, names, tables)
 
 

@@ -120,7 +120,7 @@ def estimate_run(job: "Job", score: ScoreImages) -> Estimate:
         seconds=sum(stage.seconds or 0.0 for stage in stages) if whole else None,
         memory=Need(max(cost.memory for cost in known) if whole else None, None if free is None else free + held),
         disk=Need(disk_of_run(job, known) if whole else None, free_disk(job.run.folder)),
-        store=Need(sum(map(features_bytes, job.legs)), free_disk(store.folder)),
+        store=Need(sum(features_bytes(leg, job) for leg in job.legs), free_disk(store.folder)),
         fetch=weights_to_fetch(job.config.init, store),
     )
     return replace(estimate, warnings=tuple(warnings_of(estimate)))
@@ -231,12 +231,16 @@ def disk_of_run(job: "Job", costs: Sequence[LegCost]) -> int:
     return (job.execution.keep + 1) * max(cost.checkpoint for cost in costs) + legs + models[-1]
 
 
-def features_bytes(leg: Leg) -> int:
-    """Return the bytes of the features that a stage keeps in the store, or 0 if the stage is not solved."""
+def features_bytes(leg: Leg, job: "Job") -> int:
+    """Return the bytes of the features that a stage keeps in the store, or 0 if the stage is not solved.
+
+    They are those of the training images and of all held-out splits.
+    """
     if leg.stage.kind != "solve":
         return 0
     width = linear_layer(leg.make().network.head, leg.name).weight.shape[1]
-    return len(leg.loader.dataset) * (width * FLOAT_BYTES + ROW_BYTES)
+    images = len(leg.loader.dataset) + sum(len(job.held_out[split]) for split in leg.held_out)
+    return images * (width * FLOAT_BYTES + ROW_BYTES)
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -101,8 +101,10 @@ class Stage:
         )
         require(self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, "at most the batch size")
         if mixers := [rule.kind for rule in self.augment if hasattr(rule, "mix")]:
-            pairs = f"at most half the batch size, because {mixers[0]} mixes images of the same part"
-            require(2 * self.micro_batches <= self.batch, f"{at}micro_batches", self.micro_batches, pairs)
+            least = 2 * self.micro_batches
+            why = f"twice --micro-batches, because {mixers[0]} mixes images of the same part"
+            pairs = f"at least {least}, {why}; or leave {mixers[0]} out of --augment"
+            require(least <= self.batch, f"{at}batch", self.batch, pairs)
             rule = f"an objective that accepts mixed targets, such as cross-entropy; or leave out {mixers[0]}"
             require(self.objective.takes_soft, f"{at}objective.kind", self.objective.kind, rule)
         needed = ("solver",) if self.kind == "solve" else ("optimiser", "schedule")
