@@ -64,7 +64,11 @@ def test_a_new_kind_starts_from_its_defaults() -> None:
             "--schedule.steps belongs to the schedule kind step, but the schedule of this run is cosine",
         ),
         ("schedule.kind", "cosin", "no schedule is named 'cosin'; did you mean 'cosine'?"),
-        ("schedule.kind", "step", "stages.0.schedule lacks the field 'steps'; set stages.0.schedule.steps"),
+        (
+            "schedule.kind",
+            "discrete-exponential",
+            "stages.0.schedule lacks the field 'every'; set stages.0.schedule.every",
+        ),
         ("stages.2.epochs", 1, "there is no 'stages.2.epochs'; the number may be 0 to 1"),
         ("seed.x", 1, "seed has no field 'x'"),
         ("rates.head", "1", "--rates.head is '1'; it must be a finite number"),
@@ -178,7 +182,8 @@ def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_kinds_in_both
 def test_the_kind_none_removes_an_optional_field() -> None:
     averaged = with_changes(average__kind="polyak")
     assert [stage.average for stage in averaged.stages] == [Polyak(), Polyak()]
-    for changes in ({"average.kind": Words(("none",))}, {"average.kind": "none"}, {"average": None}):
+    ways: tuple[dict[str, Any], ...] = ({"average.kind": Words(("none",))}, {"average.kind": "none"}, {"average": None})
+    for changes in ways:
         assert override(averaged, changes, KINDS) == TWO_STAGES == override(TWO_STAGES, changes, KINDS)
     changes = {"stages.1.average.kind": "ema", "average.kind": "none"}
     assert [s.average for s in override(averaged, changes, KINDS).stages] == [None, ExponentialAverage()]

@@ -257,9 +257,8 @@ def test_an_option_without_a_stage_number_sets_every_stage(plugins: Path, capsys
 
 def test_an_option_of_the_network_or_preprocess_sets_all_stages() -> None:
     """Check that the number of a stage still sets only this stage, and that stages keep their networks."""
-    choices = {"preprocess.interpolation": "bicubic", "model.init_std": 0.25}
-    special = {"stages.2.preprocess.interpolation": "nearest"}
-    stages = configure("imagenet-vgg", **choices, **special).stages
+    choices: dict[str, Any] = {"preprocess.interpolation": "bicubic", "model.init_std": 0.25}
+    stages = configure("imagenet-vgg", None, **choices, **{"stages.2.preprocess.interpolation": "nearest"}).stages
     found = [stage.preprocess.interpolation for stage in stages if stage.preprocess]
     assert found == ["bicubic", "bicubic", "nearest", "bicubic"]
     deep = stages[1].model
