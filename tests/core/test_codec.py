@@ -40,7 +40,7 @@ stages = st.builds(
     batch=st.integers(8, 4096),
     micro_batches=st.integers(1, 8),
     optimiser=st.builds(SGD, momentum=shares, nesterov=st.booleans()) | st.builds(Adam, eps=shares),
-    schedule=st.builds(StepDecay, rate=shares, steps=st.lists(st.integers(1)).map(tuple))
+    schedule=st.builds(StepDecay, rate=shares, steps=st.lists(st.integers(1), min_size=1).map(tuple))
     | st.builds(Cosine, final=shares),
     augment=st.lists(
         st.builds(Flip, probability=shares)

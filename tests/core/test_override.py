@@ -182,8 +182,12 @@ def test_a_list_of_kinds_replaces_the_list_and_keeps_the_fields_of_kinds_in_both
 def test_the_kind_none_removes_an_optional_field() -> None:
     averaged = with_changes(average__kind="polyak")
     assert [stage.average for stage in averaged.stages] == [Polyak(), Polyak()]
-    ways: tuple[dict[str, Any], ...] = ({"average.kind": Words(("none",))}, {"average.kind": "none"}, {"average": None})
-    for changes in ways:
+    spellings: tuple[dict[str, Any], ...] = (
+        {"average.kind": Words(("none",))},
+        {"average.kind": "none"},
+        {"average": None},
+    )
+    for changes in spellings:
         assert override(averaged, changes, KINDS) == TWO_STAGES == override(TWO_STAGES, changes, KINDS)
     changes = {"stages.1.average.kind": "ema", "average.kind": "none"}
     assert [s.average for s in override(averaged, changes, KINDS).stages] == [None, ExponentialAverage()]

@@ -10,7 +10,11 @@ from imclass.pipelines.solvers.linear_svm import LinearSvmSolver
 
 def test_the_part_has_the_settings() -> None:
     assert LinearSvmSolver().build() == LinearSvm()
-    assert LinearSvmSolver(grid=(0.1, 1.0), folds=3).build().get_params() == {"grid": (0.1, 1.0), "folds": 3}
+    assert LinearSvmSolver(grid=(0.1, 1.0), folds=3).build().get_params() == {
+        "grid": (0.1, 1.0),
+        "folds": 3,
+        "scaling": "auto",
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,11 @@ from imclass.pipelines.solvers.logistic import LogisticSolver
 
 def test_the_part_has_the_settings() -> None:
     assert LogisticSolver().build() == Logistic()
-    assert LogisticSolver(grid=(0.1, 1.0), folds=3).build().get_params() == {"grid": (0.1, 1.0), "folds": 3}
+    assert LogisticSolver(grid=(0.1, 1.0), folds=3).build().get_params() == {
+        "grid": (0.1, 1.0),
+        "folds": 3,
+        "scaling": "auto",
+    }
 
 
 @pytest.mark.parametrize("grid", [(), (1.0, 0.1), (0.1, 0.1), (-1.0, 1.0)])
