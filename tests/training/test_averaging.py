@@ -301,7 +301,7 @@ def test_a_run_stopped_while_it_measures_batch_norms_saves_and_resumes(tmp_path:
     assert run(config, tmp_path / "run") == expected
 
 
-@pytest.mark.parametrize("validation", [0.0, 0.25])
+@pytest.mark.parametrize("validation", [0.0, pytest.param(0.25, marks=pytest.mark.slow)])
 def test_the_scores_and_the_kept_model_are_those_of_the_averaged_weights(validation: float, tmp_path: Path) -> None:
     """Score the model file again: the figures of the run are its figures. Without the average they are others."""
     config = config_of(tmp_path, ExponentialAverage(0.9), validation=validation)

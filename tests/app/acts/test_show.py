@@ -84,7 +84,7 @@ def test_a_row_has_images_of_its_class_and_always_the_same(pets: Path, sheets: l
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("recipe", ["mnist-lenet", "folder"])
+@pytest.mark.parametrize("recipe", ["mnist-lenet", pytest.param("folder", marks=pytest.mark.slow)])
 def test_views_are_those_that_training_sees(recipe: str, pets: Path, sheets: list[Sheet]) -> None:
     """Compare with the epochs of a run on all training images, whose batches hold other images."""
     tree(pets, per_class=3, classes=("ant",), side=32)
@@ -139,6 +139,7 @@ def test_mixed_views_are_drawn_like_others() -> None:
     assert first.ravel().tolist() == [255, 255] and second.ravel().tolist() == [0, 128]
 
 
+@pytest.mark.slow
 def test_many_classes_are_cut_short_with_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], sheets: list[Sheet], monkeypatch: pytest.MonkeyPatch
 ) -> None:

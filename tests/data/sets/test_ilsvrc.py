@@ -322,6 +322,7 @@ def test_files_of_other_kinds_and_missing_training_images_are_noted(
     assert notes[0] == "train has 12 images, but ILSVRC-2012 has 1,281,167"
 
 
+@pytest.mark.slow
 def test_every_verb_takes_the_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], visits: list[str]
 ) -> None:
@@ -341,6 +342,7 @@ def test_every_verb_takes_the_tree(
     assert visits == ["val"]  # the model has seen none of this tree, so its training images are not listed
 
 
+@pytest.mark.slow
 def test_published_weights_are_evaluated_without_the_training_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
