@@ -192,11 +192,12 @@ def test_a_view_larger_than_s_is_refused_with_the_fix() -> None:
 
 def test_a_central_square_of_the_size_of_the_view_begins_inside_any_box() -> None:
     """Draw boxes with fractions, whose square may be smaller than the view by rounding."""
-    generator = np.random.default_rng(0)
-    ids = np.arange(4_000)
-    sizes = generator.integers(20, 3_000, (len(ids), 2))
-    windows = choose(sizes, 224, (Area(), Crop(shorter=(224.0, 224.0), square=True)), Draws(0), ids)
-    outer = choose(sizes, 224, (Area(),), Draws(0), ids)
-    assert windows.boxes is not None and outer.boxes is not None
-    found = np.concatenate([windows.boxes[:, :2] - outer.boxes[:, :2], outer.boxes[:, 2:] - windows.boxes[:, 2:]], 1)
-    assert found.min() > -1e-6
+    generator, count = np.random.default_rng(0), 50_000
+    zeros, ids = np.zeros(count, np.int64), np.arange(count)
+    start = generator.uniform(0, 1_000, (count, 2))
+    outer = np.concatenate([start, start + generator.uniform(20, 3_000, (count, 2))], axis=1)
+    before = Windows(zeros, zeros, zeros.astype(bool), size=224, boxes=outer)
+    rule = Crop(shorter=(224.0, 224.0), square=True)
+    inner = rule.windows(before, np.zeros((count, 2), np.int64), Draws(0), ids).boxes
+    assert inner is not None
+    assert (inner[:, :2] - outer[:, :2]).min() > -1e-6 and (outer[:, 2:] - inner[:, 2:]).min() > -1e-6
