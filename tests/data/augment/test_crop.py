@@ -196,7 +196,7 @@ def test_a_central_square_of_the_size_of_the_view_begins_inside_any_box() -> Non
     zeros, ids = np.zeros(count, np.int64), np.arange(count)
     start = generator.uniform(0, 1_000, (count, 2))
     outer = np.concatenate([start, start + generator.uniform(20, 3_000, (count, 2))], axis=1)
-    before = Windows(zeros, zeros, zeros.astype(bool), size=224, boxes=outer)
+    before = Windows(224, zeros, zeros, zeros.astype(bool), outer)
     rule = Crop(shorter=(224.0, 224.0), square=True)
     inner = rule.windows(before, np.zeros((count, 2), np.int64), Draws(0), ids).boxes
     assert inner is not None
