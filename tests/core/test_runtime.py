@@ -83,6 +83,7 @@ print(sum(turns[12:]))  # the heap takes a few turns, depending on its address, 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of another C library")
 def test_freed_memory_is_kept_for_the_next_step() -> None:
     faults = {

@@ -188,6 +188,7 @@ class Half:
         return tuple(map(any, zip(*self.exchange(flags), strict=True)))
 
 
+@pytest.mark.slow
 def test_two_processes_measure_the_same_bits_as_one() -> None:
     leg = leg_for(StochasticAverage(0.0), model=NARROW, micro_batches=3, augment=(Flip(), Mixup()))
     one, *others = (AveragedWeights(enter_leg(leg).learner) for _ in range(3))
@@ -256,7 +257,7 @@ def stop_after(config: Training, out: Path, saves: int) -> None:
     ("average", "stops"),
     [
         pytest.param(ExponentialAverage(0.7), (1,), id="ema"),
-        pytest.param(StochasticAverage(0.0), (2,), id="swa"),
+        pytest.param(StochasticAverage(0.0), (2,), id="swa", marks=pytest.mark.slow),
         pytest.param(ExponentialAverage(0.7), range(1, 7), id="ema-any", marks=pytest.mark.slow),
         pytest.param(StochasticAverage(0.5), range(1, 7), id="swa-any", marks=pytest.mark.slow),
         pytest.param(Polyak(0.5), range(1, 7), id="polyak-any", marks=pytest.mark.slow),

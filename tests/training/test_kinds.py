@@ -149,6 +149,7 @@ def compare_with_resumed_run(words: list[str], monkeypatch: pytest.MonkeyPatch) 
     assert digest(Path("part")) == digest(Path("whole"))
 
 
+@pytest.mark.slow
 def test_a_plugin_s_kinds_train_and_resume_with_the_same_bits(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(f"{COMMAND} --schedule.rate 0.004 --schedule.every 1")
     compare_with_resumed_run(words, monkeypatch)

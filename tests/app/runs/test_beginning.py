@@ -209,6 +209,7 @@ def test_a_run_that_is_resumed_or_finished_does_not_begin_again(
         assert line in shown and "begins from" not in shown and "few to begin" not in shown
 
 
+@pytest.mark.slow
 def test_fresh_weights_were_not_trained_on_the_images_of_the_source(folder: Path) -> None:
     """Keep `evaluate` from leaving out images that these weights have never seen."""
     tree(folder / "zoo", classes=("emu", "gnu"), side=20)

@@ -277,6 +277,7 @@ for i, file in enumerate(sys.argv[1:]):
 """
 
 
+@pytest.mark.slow
 def test_input_is_checked_without_asserts(pets: Path, tmp_path: Path) -> None:
     """Read files under `python -O`, which removes every `assert`."""
     next(iter(begin(pets, tmp_path / "run")))

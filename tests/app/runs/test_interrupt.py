@@ -153,6 +153,7 @@ def test_a_signal_in_an_epoch(
     check_resumed(place / out, whole, command)
 
 
+@pytest.mark.slow
 def test_a_signal_in_an_evaluation(place: Path, whole: Path) -> None:
     command = stop(place, "evaluating", [], (place / "reading-test").exists, signal.SIGINT)
     events = [json.loads(line)["event"] for line in (place / "evaluating" / "log.jsonl").read_text().splitlines()]

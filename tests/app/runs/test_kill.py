@@ -45,9 +45,9 @@ def check(found: dict[str, Any], count: int) -> None:
     assert len(set(found["went on from"])) > count // 4
 
 
-def test_a_few_kills(tmp_path: Path) -> None:
+def test_a_kill(tmp_path: Path) -> None:
     """Kill a chain, which covers everything in one run. The slow tests below cover more cases."""
-    check(trials(tmp_path, 2, *CHAIN), 2)
+    check(trials(tmp_path, 1, *CHAIN), 1)
 
 
 @pytest.mark.slow

@@ -106,6 +106,7 @@ def test_a_deeper_vgg_begins_with_the_first_and_last_layers_of_a_shallow_one(
         assert provenance(Path(model)).metrics["test"].measures["top1"] == pytest.approx(first_row(row)["top1"])
 
 
+@pytest.mark.slow
 def test_the_first_stage_may_take_first_and_last_layers_from_a_finished_run(
     chain: str, starts: Starts, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -366,6 +366,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_two_processes_print_the_result_of_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "pets" / "test" / "dog" / "005.png").write_bytes(b"")
     words = [*MODELS[:2], *PETS, "--weights", "fit", "--json", "--workers", "1"]
