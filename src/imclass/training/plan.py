@@ -16,7 +16,6 @@ from imclass.core.contracts import Dataset, Evaluation, Refused, Watch
 from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.preprocess import Preprocess
-from imclass.data.augment.crop import Crop
 from imclass.data.balance import class_weights
 from imclass.data.loader import Batch, Loader, Part
 from imclass.data.subset import VALIDATION
@@ -216,8 +215,7 @@ def train_scales(stage: Stage) -> tuple[int, ...]:
 
     Return an empty tuple if no augmentation rescales images to a shorter side.
     """
-    crops = [rule for rule in stage.augment if isinstance(rule, Crop)]
-    return tuple(dict.fromkeys(int(side) for side in crops[-1].shorter)) if crops else ()
+    return next((rule.scales for rule in reversed(stage.augment) if rule.scales), ())
 
 
 @contextlib.contextmanager

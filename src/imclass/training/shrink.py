@@ -12,10 +12,10 @@ pixels are divided by their standard deviation, as these weights expect. The ini
 standard deviation of 0.01, suit wide layers. In narrow layers, the signal would vanish.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from imclass.core.config import Augment, Model, Stage, Training, multiply_count
+from imclass.core.config import Model, Stage, Training, multiply_count
 from imclass.core.errors import UserError, require
 from imclass.core.preprocess import Preprocess
 
@@ -101,15 +101,5 @@ def shrink_stage(stage: Stage, length: float) -> Stage:
         model=stage.model and shrink_model(stage.model, length),
         preprocess=stage.preprocess and shrink_preprocess(stage.preprocess, length),
         batch=multiply_count(stage.batch, BATCH),
-        augment=tuple(shrink_augment(rule, length) for rule in stage.augment),
+        augment=tuple(rule.with_lengths(length) for rule in stage.augment),
     )
-
-
-def shrink_augment(rule: Augment, length: float) -> Augment:
-    """Return an augmentation with its shorter sides S, if it has any, multiplied by `length`."""
-    if "shorter" not in asdict(rule):
-        return rule
-    changed: Any = rule
-    shorter = tuple(float(multiply_count(int(side), length)) for side in changed.shorter)
-    small: Augment = replace(changed, shorter=shorter)
-    return small

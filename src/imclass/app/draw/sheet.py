@@ -15,7 +15,6 @@ from imclass.core.text import shorten_name, text_width
 
 CELL, GAP, DPI = 112, 6, 120  # pixels: side of a cell, white space in it, and pixels per inch
 POINTS = 10  # font size of the names
-MAX_TITLE_WIDTH = 40  # text columns of a name in the title
 
 
 @dataclass(frozen=True)

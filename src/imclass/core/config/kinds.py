@@ -198,3 +198,15 @@ class Augment:
 
         `at` is the prefix of the options that set the kind's fields, such as "augment.crop.".
         """
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Return S, the shorter side of the images before they are cropped, or the ends of the range of S, in pixels.
+
+        The result is empty if the kind does not rescale images to a shorter side.
+        """
+        return ()
+
+    def with_lengths(self, ratio: float) -> "Augment":
+        """Return the kind for images whose sides are `ratio` times as long."""
+        return self

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from imclass.core.bounds import AtLeast, AtMost
-from imclass.core.config import Augment, Pair
+from imclass.core.config import Augment, Pair, multiply_count
 from imclass.core.errors import UserError, require
 from imclass.core.randomness import Draws
 from imclass.data.augment.window import Windows
@@ -44,6 +44,16 @@ class Crop(Augment):
                 f"--{at}shorter {low:g} {high:g} begins below --preprocess.size {size}: the crop would not fit; "
                 f"use --{at}shorter {size} {max(size, high):g} or more"
             )
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Return S, or the ends of its range, in pixels."""
+        return tuple(dict.fromkeys(map(int, self.shorter)))
+
+    def with_lengths(self, ratio: float) -> "Crop":
+        """Return a crop from images whose shorter side is `ratio` times as long, rounded to whole pixels."""
+        low, high = (float(multiply_count(int(side), ratio)) for side in self.shorter)
+        return replace(self, shorter=(low, high))
 
     def windows(
         self, before: Windows, sizes: Int64[np.ndarray, "N 2"], draws: Draws, ids: Int64[np.ndarray, "N"]
