@@ -1,6 +1,6 @@
 """Reasons why `cifar10-resnet-adam` may reach a lower test accuracy after one epoch than PaddlePaddle's book, 60%.
 
-    python benchmarks/adam_gap.py [--data DIR] [--seeds 5] [--processes 8] [--variants bias head ...] [--json FILE]
+    python benchmarks/adam_gap.py [--data DIR] [--seeds 5] [--processes 8] [--variants bias head ...] [--runs FILE]
 
 DIR contains CIFAR-10's official binary files (data_batch_1.bin ...), directly or in a subfolder. Without it, two steps
 are taken on images of noise, which only checks that all variants run. The default is the network without biases, in
@@ -9,6 +9,9 @@ Fluid's source (python/paddle/fluid: layers/nn.py, layer_helper_base.py, initial
 operators/optimizers/adam_op.h), convolutions begin with N(0, 2 / fan-in), as ours do, and the last layer with Glorot's
 uniform distribution and biases of 0. Adam adds its epsilon of 1e-8 to the root of the second moment before the bias
 correction. Batch norm keeps 0.9 of the running statistics and has an epsilon of 1e-5, as in PyTorch.
+
+With --runs, each run is added to the file as it ends, and the runs in it are not repeated, so that a stopped benchmark
+can go on, also on another machine.
 
 Every run is also scored with batch norms that use the statistics of each test batch of 128 images. Differences from
 the default are paired by seed, with a 95% interval of Student's t. About one in twenty such intervals excludes 0 by
@@ -139,6 +142,7 @@ class Outcome:
 
     name: str
     seed: int
+    device: str
     accuracy: float  # on the test images
     batch_accuracy: float  # with batch norms that use the statistics of each test batch
     loss: float  # on the test images
@@ -227,7 +231,7 @@ class Worker:
         scores = state.learner.classifier.scores(self.views)
         by_batch = self.batch_scores(state.learner.network)
         return Outcome(
-            task.name, task.seed, self.accuracy(scores), self.accuracy(by_batch),
+            task.name, task.seed, self.device, self.accuracy(scores), self.accuracy(by_batch),
             nn.functional.cross_entropy(scores, self.labels).item(), tuple(costs), tuple(accuracies),
             trained - began, time.perf_counter() - trained,
         )  # fmt: skip
@@ -265,6 +269,20 @@ def outcomes(tasks: Sequence[Task], processes: int, arguments: Sequence[Any]) ->
     spawn = get_context("spawn")  # CUDA does not survive a fork
     with ProcessPoolExecutor(processes, spawn, begin_worker, tuple(arguments)) as pool:
         yield from (future.result() for future in as_completed([pool.submit(run_task, task) for task in tasks]))
+
+
+def read_runs(path: Path) -> list[Outcome]:
+    """Return the runs in a file with a JSON object in each line."""
+    if not path.exists():
+        return []
+    runs = [json.loads(line) for line in path.read_text().splitlines()]
+    return [Outcome(**{**run, "costs": tuple(run["costs"]), "accuracies": tuple(run["accuracies"])}) for run in runs]
+
+
+def add_run(path: Path, outcome: Outcome) -> None:
+    """Add a run to a file."""
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(outcome)) + "\n")
 
 
 def summarise(found: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
@@ -314,7 +332,7 @@ def table(found: Sequence[Outcome], summary: Mapping[str, Mapping[str, Any]]) ->
 
 
 def main() -> None:
-    """Make all runs, print the table and the JSON record."""
+    """Make the runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
@@ -323,26 +341,25 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=0, help="default: 8 on a GPU, else 1")
     parser.add_argument("--threads", type=int, default=1, help="in each process")
     parser.add_argument("--limit", type=int, default=0, help="use only the first images of each file")
-    parser.add_argument("--json", type=Path, help="write the record to this file instead of printing it")
+    parser.add_argument("--runs", type=Path, help="keep the runs in this file, and make only those that it lacks")
     given = parser.parse_args()
     folder = find_folder(given.data) if given.data else None
     gpu = given.device.startswith("cuda")
     processes = given.processes or (min(8, os.cpu_count() or 1) if gpu else 1)
+    found = read_runs(given.runs) if given.runs else []
+    done = {(outcome.name, outcome.seed) for outcome in found}
     tasks = [Task(name, VARIANTS[name], seed) for seed in range(given.seeds) for name in given.variants]
-    began, found = time.perf_counter(), list[Outcome]()
-    for outcome in outcomes(tasks, processes, (folder, given.limit, given.device, given.threads)):
+    tasks = [task for task in tasks if (task.name, task.seed) not in done]
+    began = time.perf_counter()
+    for number, outcome in enumerate(outcomes(tasks, processes, (folder, given.limit, given.device, given.threads)), 1):
         found.append(outcome)
-        print(f"{len(found)} of {len(tasks)}: {outcome}", file=sys.stderr, flush=True)
-    summary, seconds = summarise(found), time.perf_counter() - began
+        if given.runs:
+            add_run(given.runs, outcome)
+        print(f"{number} of {len(tasks)}: {outcome}", file=sys.stderr, flush=True)
+    seconds = time.perf_counter() - began
     card = torch.cuda.get_device_name() if gpu else "cpu"
     print(f"{card}, torch {torch.__version__}: {len(tasks)} runs in {seconds:.0f} s by {processes} processes")
-    print("\n".join(table(found, summary)))
-    record = {
-        "device": card, "torch": torch.__version__, "processes": processes, "seconds": seconds, "summary": summary,
-        "variants": {name: asdict(VARIANTS[name]) for name in given.variants}, "runs": [asdict(o) for o in found],
-    }  # fmt: skip
-    text = json.dumps(record)
-    print(text) if given.json is None else given.json.write_text(text + "\n")
+    print("\n".join(table(found, summarise(found))))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config_of(photos: Path, *stages: Stage, **changes: Any) -> Training:
     model, view = Model("lenet-5", mean=(0.5,), std=(0.25,)), Preprocess(28, "rgb", "squash")
-    return Training("test", model, stages or (SOLVE,), view, str(photos), **changes)
+    return Training("test", model, stages or (SOLVE,), view, str(photos), device="cpu", **changes)
 
 
 def run(config: Training, out: Path, context: Context, **execution: Any) -> list[Event]:

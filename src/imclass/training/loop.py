@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -83,11 +84,11 @@ def remaining_batches(leg: Leg, state: State, group: Group) -> Iterator[Batch]:
         yield from batches
         return
     left = range(state.at.batch, leg.batches)
-    prepared = map_in_order(lambda _: pin_images(next(batches)), left, workers=1, ahead=1)
-    for _ in left:
-        began = time.perf_counter()
-        batch = next(prepared)
-        yield replace(batch, waited=time.perf_counter() - began)
+    with closing(map_in_order(lambda _: pin_images(next(batches)), left, workers=1, ahead=1)) as prepared:
+        for _ in left:
+            began = time.perf_counter()
+            batch = next(prepared)
+            yield replace(batch, waited=time.perf_counter() - began)
 
 
 def pin_images(batch: Batch) -> Batch:

@@ -18,7 +18,8 @@ from tests.support.command import json_output, text
 from tests.support.small import save_untrained, tree
 
 LENET = ("train", "mnist-lenet", "--data", "pets", "--batch", "8", "--dry-run")
-PROBE = ("train", "finetune", "--data", "pets", "--init", "mine.safetensors", "--precision", "fp32", "--dry-run")
+ON_CPU = ("--device", "cpu", "--precision", "fp32", "--dry-run")
+PROBE = ("train", "finetune", "--data", "pets", "--init", "mine.safetensors", *ON_CPU)
 GIB = 2**30
 
 

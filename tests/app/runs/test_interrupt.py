@@ -41,9 +41,8 @@ class Slow:
 
     def __init__(self, inner):
         self.inner, self.array, self.origin = inner, None, Origin("slow", "slow", "published")
-
-    def __getattr__(self, name):
-        return getattr(self.inner, name)
+        for name in ("classes", "splits", "split", "ids", "targets", "name", "contents", "digest"):
+            setattr(self, name, getattr(inner, name))
 
     def __len__(self):
         return len(self.inner)

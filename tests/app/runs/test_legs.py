@@ -66,7 +66,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
 
     def enter(self: State, leg: Leg) -> None:
         real(self, leg)
-        found.append((leg.name, {k: v.clone() for k, v in self.learner.network.state_dict().items()}))
+        found.append((leg.name, {k: v.to("cpu", copy=True) for k, v in self.learner.network.state_dict().items()}))
 
     monkeypatch.setattr(State, "enter", enter)
     return found

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from imclass.app.cli.main import main
 from imclass.app.verbs import train as verb
@@ -48,7 +49,7 @@ def digest_of_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "--strict",
         "--data photos/",
         "--data ./photos",
-        "--device cpu",
+        pytest.param("--device cpu", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="auto is a GPU")),
         "--precision auto",
         "--precision fp32",
         "--workers 0 --keep 4 --memory 1 --save-every 1 --data photos/",

@@ -25,7 +25,7 @@ from tests.app.runs.test_legs import CHAIN
 from tests.support.events import at, evaluation
 from tests.support.small import tree
 
-WORDS = {"batch": 8, "data": "pets", "epochs": 3, "workers": 0}
+WORDS = {"batch": 8, "data": "pets", "device": "cpu", "epochs": 3, "workers": 0}
 
 
 @pytest.fixture
