@@ -299,9 +299,7 @@ def report(
     )
 
 
-def runs(
-    folders: Location | Sequence[Location] = "runs", *, plugins: Location | Sequence[Location] = ()
-) -> Overview:
+def runs(folders: Location | Sequence[Location] = "runs", *, plugins: Location | Sequence[Location] = ()) -> Overview:
     """Return an overview of runs: the state, progress and results of each, and the settings in which they differ.
 
     `folders` are runs, or folders that contain runs at any depth. Only these folders are read. The `plugins` are those

@@ -18,7 +18,7 @@ EXPLAINED_BY = {"init_digest": ("init",), "data.digest": ("data", "split", "spli
 
 
 def differing_keys(each: Sequence[Settings], context: Context) -> list[list[str]]:
-    """Return, for each run, the keys to list: those whose values differ between runs, in the order of the configuration.
+    """Return, for each run, the keys to list: those whose values differ between runs, in the order of the config.
 
     If the runs have different recipes, a key is left out for a run that has its recipe's value, as all runs with this
     recipe do, because the name of the recipe says as much.

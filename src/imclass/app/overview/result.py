@@ -1,4 +1,5 @@
 """The overview that `imclass runs` prints and `imclass.runs` returns."""
+# Tested in tests/app/verbs/test_runs.py
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,10 @@ class Overview:
     differing: Mapping[str, str]  # the option for each key of `RunSummary.settings` in which the runs differ
     listed: tuple[Sequence[str], ...]  # for each run, those keys that the name of its recipe does not explain
     shared: Mapping[str, Any]  # the settings that all runs share, by option
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return self.text()
 
     def text(self, width: int | None = None) -> str:
         """Return the table as text, with notes. With `width`, the last column is wrapped to this width."""

@@ -2,6 +2,7 @@
 
 The configuration is read as JSON, so that a run can be listed without the plugins that it uses.
 """
+# Tested in tests/app/verbs/test_runs.py
 
 import contextlib
 import json

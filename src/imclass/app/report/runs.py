@@ -90,9 +90,7 @@ def results_section(runs: Sequence[RunSummary], differing: Mapping[str, str]) ->
     )
 
 
-def run_row(
-    run: RunSummary, columns: Sequence[tuple[str, str]], differing: Mapping[str, str], number: int = 0
-) -> Html:
+def run_row(run: RunSummary, columns: Sequence[tuple[str, str]], differing: Mapping[str, str], number: int = 0) -> Html:
     """Return the row of a run, with a link that highlights it, or that of a fold or a leg, which has no number."""
     state, *others = fact_cells(run, columns).values()
     cells = [element("td", state, class_=state.replace(" ", "-")), *(element("td", cell) for cell in others)]
@@ -139,7 +137,7 @@ def overlay(runs: Sequence[RunSummary], split: str, quantity: str, title: str, s
 
 
 def curves_of(run: RunSummary, key: str, scale: float) -> list[list[Point]]:
-    """Return the finite pieces of a run's curve for one key of its rows, or those of all folds of a cross-validation."""
+    """Return the finite pieces of a run's curve for one key of its rows. A cross-validation has those of its folds."""
     members = run.parts if run.kind == "cross-validation" else (run,)
     return [
         piece

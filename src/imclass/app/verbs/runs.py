@@ -14,4 +14,6 @@ def run(arguments: RunsArguments) -> Answer:
     check_target(out, "--out", ".html", is_report)
     overview = api.runs(arguments.folders or "runs", plugins=arguments.common.plugins)
     text = overview.text(terminal_width()) if form == "text" else overview.table(form).rstrip("\n")
-    return Answer(overview.record(), text, last=None if out is None else lambda: print_line(f"wrote {overview.page(out)}"))
+    return Answer(
+        overview.record(), text, last=None if out is None else lambda: print_line(f"wrote {overview.page(out)}")
+    )
