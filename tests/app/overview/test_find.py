@@ -25,7 +25,7 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
 
 
 def test_a_config_of_another_program_is_not_a_run(tmp_path: Path) -> None:
-    """A damaged config.json belongs to a run only if it lies next to a log."""
+    """Check that a damaged config.json belongs to a run only if it lies next to a log."""
     write_run(tmp_path / "run")
     for name, content in (("model", '{"architectures": ["ResNet"]}'), ("list", "[1]"), ("damaged", "{")):
         (tmp_path / name).mkdir()

@@ -32,7 +32,7 @@ EMPTY = '{"format": %d, "training": {}, "execution": {}}'  # the config of a run
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a folder with two runs that differ in their rate, a cross-validation, and a run of two stages."""
     folder = tmp_path_factory.mktemp("overview")
     tree(folder / "pets", per_class=10)
@@ -57,9 +57,9 @@ def begin(out: str, **more: Any) -> None:
 
 
 @pytest.fixture
-def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the runs in the current folder, without their data."""
-    shutil.copytree(made / "runs", tmp_path / "runs")
+    shutil.copytree(home / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs"
 
@@ -109,9 +109,9 @@ def test_a_cross_validation_has_the_mean_of_its_folds(place: Path, capsys: pytes
 
 
 def test_a_run_in_training_differs_from_a_stopped_one(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(made)
+    monkeypatch.chdir(home)
     events = imclass.train("mnist-lenet", tmp_path / "run", **CHOICES)
     for event in events:
         if isinstance(event, StepEnd) and event.at.epoch == 1:

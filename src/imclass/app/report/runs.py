@@ -57,13 +57,14 @@ def overview_page(runs: Sequence[RunSummary], differing: Mapping[str, str], shar
 
 
 def highlight_rules(count: int) -> str:
-    """Return style rules that thicken the curves of a run, and shade its row, while it is pointed to or selected."""
+    """Return style rules that mark the row and the curves of a run while it is pointed to or selected."""
     rules = []
-    for number in range(1, count + 1):
-        when = f"main:has(.run-{number}:is(:hover, :target))"
-        rules.append(f"{when} g.run-{number} polyline {{ stroke-width: 4; }}\n{when} tr.run-{number} > * {{ ")
-        rules.append("background: var(--mark); }\n")
-    return "".join(rules)
+    for run in (f".run-{number}" for number in range(1, count + 1)):
+        when = f"main:has({run}:is(:hover, :target))"
+        rules.append(f"{when} g:not({run}) {{ opacity: .3; }}")
+        rules.append(f"{when} g{run} {{ opacity: 1 !important; stroke-width: 4; }}")  # also if two runs are marked
+        rules.append(f"{when} tr{run} > * {{ background: var(--mark); }}")
+    return "\n".join(rules)
 
 
 def style_of(number: int) -> str:
