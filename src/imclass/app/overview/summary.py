@@ -6,13 +6,14 @@ The configuration is read as JSON, so that a run can be listed without the plugi
 
 import contextlib
 import json
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
@@ -92,7 +93,7 @@ def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         done=epochs_in(log),
         total=sum(epochs for _, epochs in stages),
         results=model_results(run.model) if run.is_finished else last_results(log),
-        seconds=sum(entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS),
+        seconds=seconds_in(log),
         problem=stop_reason(log) if state == "stopped" else "",
         settings=settings_in(record),
         history=epoch_rows(log),
@@ -138,7 +139,7 @@ def leg_summaries(
             done=epochs_in(entries),
             total=epochs,
             results=model_results(leg.model) if leg.is_finished else last_results(entries),
-            seconds=sum(entry["seconds"] for entry in entries if entry["event"] in TIMED_EVENTS),
+            seconds=seconds_in(entries),
         )
         now = now if leg.is_finished else "not begun"
 
@@ -160,7 +161,7 @@ def folds_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         done=len(finished),
         total=total,
         results={**results, **({OUT_OF_FOLD: mean_measures(finished)} if finished else {})},
-        seconds=sum(fold.seconds for fold in folds),
+        seconds=math.fsum(fold.seconds for fold in folds),
         problem=next((fold.problem for fold in folds if fold.problem), "") if state == "stopped" else "",
         settings=settings_in(record) | {"crossval": total},
         parts=folds,
@@ -194,10 +195,13 @@ def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_results(model: Path) -> dict[str, Measures]:
-    """Return the measures that a model file records for each split. Raise an error if the file is incomplete."""
+    """Return the measures that a model file records for each split. Raise `UserError` if the file is incomplete."""
     metrics = (read_record(model)[0]["trained"] or {})["metrics"]
-    with safe_open(model, "numpy"):  # compares the size of the file with its list of tensors
-        return {split: plain_measures(found["measures"]) for split, found in metrics.items()}
+    try:
+        with safe_open(model, "numpy"):  # compares the size of the file with its list of tensors
+            return {split: plain_measures(found["measures"]) for split, found in metrics.items()}
+    except SafetensorError as error:
+        raise UserError(f"{model} is damaged ({error})") from None
 
 
 def last_results(log: Sequence[Mapping[str, Any]]) -> dict[str, Measures]:
@@ -214,6 +218,11 @@ def plain_measures(record: Mapping[str, Any]) -> dict[str, float]:
 def epochs_in(log: Sequence[Mapping[str, Any]]) -> int:
     """Return the number of epochs that end in a log."""
     return len({entry["epoch"] for entry in log if entry["event"] == "epoch_end"})
+
+
+def seconds_in(log: Sequence[Mapping[str, Any]]) -> float:
+    """Return the training time in a log."""
+    return math.fsum(entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS)
 
 
 def stop_reason(log: Sequence[Mapping[str, Any]]) -> str:
