@@ -59,4 +59,3 @@ def test_slide_matches_a_loop_over_windows(dilation: int) -> None:
         for x in range(12 - reach):
             window = large[:, :, y : y + reach + 1 : dilation, x : x + reach + 1 : dilation]
             assert torch.equal(found[:, :, y, x], pyramid(window, bins))
-
