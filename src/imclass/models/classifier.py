@@ -30,7 +30,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.tables import EntryTable
 from imclass.core.targets import Link
 from imclass.core.text import list_names
-from imclass.models.analysis.surgery import fold_batch_norms
+from imclass.models.analysis.surgery import FORMS, Form
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
 from imclass.models.layers.initialisers import INITIALISERS, check_initialiser
@@ -68,7 +68,7 @@ class NetworkBody:
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
-    folded: bool = False  # whether batch norms are folded into the layers before them
+    forms: tuple[Form, ...] = ()  # the forms for inference that the network was given, in this order
     standardise: bool = False  # whether each image is normalised by its pixels' mean and std
 
 
@@ -92,7 +92,7 @@ class NetworkClassifier:
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
     versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries with which it was created
     licence: str = ""
-    folded: bool = False
+    forms: tuple[Form, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.engine:
@@ -111,9 +111,9 @@ class NetworkClassifier:
         """Return a copy of this classifier with another network and an engine of the same kind."""
         return replace(self, network=network, engine=self.engine.for_network(network))
 
-    def fold(self) -> "NetworkClassifier":
-        """Return a copy for inference. Where possible, each batch norm is folded into the layer before it."""
-        return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
+    def transform(self, form: Form) -> "NetworkClassifier":
+        """Return a copy for inference whose network has another form, which its model file records."""
+        return replace(self.with_network(FORMS[form](self.network)), forms=(*self.forms, form))
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
         """Return a copy of this classifier with some classes renamed."""
@@ -157,7 +157,7 @@ class NetworkClassifier:
 
         The tensors include the content hashes of the training images, if these are known.
         """
-        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
+        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, forms=self.forms)
         body = replace(body, standardise=self.network.standardise)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
@@ -310,11 +310,12 @@ def restore_classifier(
         classifier = sketch(
             Model(body.network, body.row, standardise=body.standardise), header.classes, body.preprocess, context
         )
+        for form in body.forms:
+            classifier = classifier.transform(form)
     except UserError as error:
         raise UserError(
             f"{path}: {error}\nThis version of imclass cannot build it; {install_advice(header.versions)}"
         ) from None
-    classifier = classifier.fold() if body.folded else classifier
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)
