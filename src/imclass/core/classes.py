@@ -197,7 +197,9 @@ def find_class(name: str, classes: Sequence[str], option: str) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{option} {name}: give the full name; several classes fit: {list_names([classes[i] for i in found])}")
+        raise UserError(
+            f"{option} {name}: give the full name; several classes fit: {list_names([classes[i] for i in found])}"
+        )
     raise UserError(f"{option} {name}: the model has no class {name!r}{suggestion(name, [*classes, *short])}")
 
 

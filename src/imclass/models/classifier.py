@@ -68,7 +68,9 @@ class NetworkBody:
     network: str
     row: dict[str, Any]
     preprocess: Preprocess
-    forms: tuple[Form, ...] = ()  # the forms for inference that the network was given, in this order
+    folded: bool = False  # whether batch norms are folded into the layers before them
+    convolutional: bool = False  # whether the fully connected layers are convolutions
+    fine: bool = False  # whether the last pooling layer is applied at every position
     standardise: bool = False  # whether each image is normalised by its pixels' mean and std
 
 
@@ -92,7 +94,7 @@ class NetworkClassifier:
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
     versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries with which it was created
     licence: str = ""
-    forms: tuple[Form, ...] = ()
+    forms: tuple[Form, ...] = ()  # for inference
 
     def __post_init__(self) -> None:
         if not self.engine:
@@ -153,12 +155,9 @@ class NetworkClassifier:
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of the classifier's model file.
-
-        The tensors include the content hashes of the training images, if these are known.
-        """
-        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, forms=self.forms)
-        body = replace(body, standardise=self.network.standardise)
+        """Return the model file's tensors, with the content hashes of the training images if known, and its header."""
+        how: dict[str, Any] = {form: True for form in self.forms} | {"standardise": self.network.standardise}
+        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, **how)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
             kind=NETWORK_KIND,
@@ -310,7 +309,7 @@ def restore_classifier(
         classifier = sketch(
             Model(body.network, body.row, standardise=body.standardise), header.classes, body.preprocess, context
         )
-        for form in body.forms:
+        for form in (form for form in FORMS if getattr(body, form)):
             classifier = classifier.transform(form)
     except UserError as error:
         raise UserError(

@@ -32,7 +32,7 @@ def class_map_png(image: Image, maps: Sequence[ClassMap], title: str, path: Path
         figure.set_layout_engine("compressed")
         first, *panels = figure.subplots(1, len(maps) + 1)
         show_image(first, rgb, title)
-        grey = np.asarray(Pillow.fromarray(np.ascontiguousarray(rgb)).convert("L"))
+        grey = np.asarray(Pillow.fromarray(np.ascontiguousarray(rgb)).convert("L").convert("RGB"))
         for axes, found in zip(panels, maps, strict=True):
             show_image(axes, grey, f"shorter side {found.scale} pixels: at most {100 * found.highest:.2f}%")
             left, top, right, bottom = found.box
@@ -46,7 +46,7 @@ def class_map_png(image: Image, maps: Sequence[ClassMap], title: str, path: Path
 
 def show_image(axes: Any, image: Image, title: str) -> None:
     """Show an image without ticks and with a title."""
-    axes.imshow(image, "gray", vmin=0, vmax=255)
+    axes.imshow(image)
     axes.set_title(shorten_name(title, TITLE_COLUMNS), fontsize=11, loc="left", parse_math=False)
     axes.set_axis_off()
 

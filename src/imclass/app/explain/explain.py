@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,20 @@ class Explained:
     class_name: str = ""
     probability: float = 0.0
     maps: tuple[ClassMap, ...] = ()
-    image: Image | None = field(default=None, repr=False)
+    image: Image | None = None
     refused: Refused | None = None
+
+    def __repr__(self) -> str:
+        """Return the image's name with the class and its highest probability at each scale, or why it was refused."""
+        if self.refused:
+            return f"Explained({self.name!r}, refused: {printable_text(self.refused.detail)} ({self.refused.code}))"
+        return f"Explained({self.name!r}: {self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """Return the class, its probability, and the highest value of each map, as text."""
+        highest = ", ".join(f"at most {100 * each.highest:.2f}% at {each.scale} pixels" for each in self.maps)
+        return f"{printable_text(self.class_name)} {100 * self.probability:.2f}%, {highest}"
 
     def save(self, path: str | Path) -> None:
         """Draw the maps over the image as a PNG. Raise `UserError` if the image was refused."""

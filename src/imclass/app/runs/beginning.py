@@ -109,8 +109,10 @@ def open_init(training: Training, context: Context, dry: bool = False) -> InitMo
     except UserError as error:
         raise UserError(f"--init: {error}{stored_weights_text(name, context)}") from None
     if classifier.forms:
-        form = list_names(classifier.forms)
-        raise UserError(f"--init {name} was converted for inference ({form}), so it cannot be trained; use the original")
+        form = " and ".join(classifier.forms)
+        raise UserError(
+            f"--init {name} was converted for inference ({form}), so it cannot be trained; use the original"
+        )
     tensors = classifier.network.state_dict()
     if wrong := first_nonfinite(tensors.items()):
         raise UserError(f"--init {name} is damaged: {wrong} has values that are not finite; use another model")

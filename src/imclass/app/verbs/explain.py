@@ -56,12 +56,6 @@ def record_of(found: Explained, file: Path) -> dict[str, object]:
     return record | {"picture": str(file), "maps": maps}
 
 
-def text_of(found: Explained, file: Path) -> str:
-    """Return a line about an explanation: the picture, the class, and the probabilities."""
-    highest = ", ".join(f"at most {100 * each.highest:.2f}% at {each.scale}" for each in found.maps)
-    return printable_text(f"{file}: {found.class_name} {100 * found.probability:.2f}%, {highest}")
-
-
 def run(arguments: ExplainArguments) -> Answer:
     """Draw a picture for each photo. Print refused photos on standard error."""
     out = check_folder(arguments.out)
@@ -85,6 +79,6 @@ def run(arguments: ExplainArguments) -> Answer:
                 print_line(f"refused: {found.name}: {found.refused.detail}")
             else:
                 found.save(file)
-                lines.append(text_of(found, file))
+                lines.append(f"{printable_text(str(file))}: {found.summary}")
             progress.count("photos", done, len(photos))
     return Answer(records, "\n".join(lines), SOME_REFUSED if refused else DONE)

@@ -50,9 +50,7 @@ class ScoreMap:
         )
 
 
-def map_at_scale(
-    classifier: NetworkBacked, image: Image, label: int, scale: int, strides: Sequence[int]
-) -> ClassMap:
+def map_at_scale(classifier: NetworkBacked, image: Image, label: int, scale: int, strides: Sequence[int]) -> ClassMap:
     """Return the map of a class for an image whose shorter side is resized to `scale` pixels.
 
     `strides` are the distances between neighbouring positions along height and width, in pixels of the resized image.
@@ -63,7 +61,7 @@ def map_at_scale(
     values = posterior(scores, classifier.link)[0, label].numpy()
     size = classifier.preprocess.size
     row, column = np.unravel_index(values.argmax(), values.shape)
-    top, left = int(row) * strides[0], int(column) * strides[1]
+    top, left = float(row * strides[0]), float(column * strides[1])
     first = [(size - stride) / 2 for stride in strides]  # where the cell of the first position begins
     bottom, right = (start + stride * n for start, stride, n in zip(first, strides, values.shape, strict=True))
     boxes = ((first[1], first[0], right, bottom), (left, top, left + size, top + size))

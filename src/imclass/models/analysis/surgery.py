@@ -88,14 +88,14 @@ def convolutional_network(network: Network) -> Network:
     """
     if not any(isinstance(layer, nn.Linear) for layer in network.head):
         raise UserError("the network's head has no fully connected layer, so it is already fully convolutional")
-    copy = deepcopy(network).eval()
+    copy = deepcopy(network)
     copy.sides = nn.ModuleDict()
     first = next(step for step in flow(copy) if step.layer.startswith("head"))
     try:
         copy.head = convolutional_head(copy.head, first.inputs[0].shape[1])
     except ValueError as error:
         raise UserError(f"the network's head cannot be applied at every position: {error}") from None
-    return copy
+    return copy.eval()
 
 
 class FineNetwork(Network):
@@ -223,7 +223,8 @@ def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
         raise UserError(f"some data bypasses the last pooling layer, {name!r}, so the class maps cannot be made finer")
 
 
-# The forms for inference that a model file can record. A network is given its forms in the order of the record.
+# The forms for inference that a model file can record. Their order does not change the result. A file's are made in this
+# order.
 Form: TypeAlias = Literal["folded", "convolutional", "fine"]
 FORMS: Mapping[Form, Callable[[Network], Network]] = MappingProxyType(
     {"folded": fold_batch_norms, "convolutional": convolutional_network, "fine": fine_network}

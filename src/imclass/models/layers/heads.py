@@ -126,7 +126,9 @@ def convolutional_head(head: nn.Sequential, channels: int) -> nn.Sequential:
             layers[name] = as_convolution(layer, side)
             channels = layer.out_features
         elif isinstance(layer, nn.BatchNorm1d):
-            norm = nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+            norm = nn.BatchNorm2d(
+                layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
+            )
             norm.load_state_dict(layer.state_dict(), assign=True)
             layers[name] = norm
         elif not isinstance(layer, nn.Flatten):
