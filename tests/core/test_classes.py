@@ -178,11 +178,13 @@ def test_a_class_is_found_by_its_id_or_its_word(name: str, index: int) -> None:
     assert find_class(name, IMAGENET, "--class") == index
 
 
-def test_a_class_with_a_doubtful_name_is_not_found() -> None:
-    several = "--class crane: give the full name; several classes fit: 'n02012849 crane', 'n03126707 crane'"
-    for name, message in (
-        ("crane", several),
-        ("zebar", "--class zebar: the model has no class 'zebar'; did you mean 'z"),
-    ):
-        with pytest.raises(UserError, match=re.escape(message)):
-            find_class(name, IMAGENET, "--class")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("crane", "--class crane: give the full name; several classes fit: 'n02012849 crane', 'n03126707 crane'"),
+        ("zebar", "--class zebar: the model has no class 'zebar'; did you mean 'zebra'?"),
+    ],
+)
+def test_a_class_with_a_doubtful_name_is_not_found(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        find_class(name, IMAGENET, "--class")

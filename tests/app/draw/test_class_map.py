@@ -12,7 +12,7 @@ from imclass.evaluation.explanation import ClassMap
 GREY = np.full((40, 80, 1), 128, np.uint8)
 
 
-def drawn(path: Path, *maps: ClassMap) -> np.ndarray:
+def draw(path: Path, *maps: ClassMap) -> np.ndarray:
     class_map_png(GREY, maps, "a $class$ with a name of more than forty-two characters: 1.00%", path)
     assert is_our_picture(path)
     with Image.open(path) as picture:
@@ -28,7 +28,7 @@ def share(picture: np.ndarray, dark: bool) -> float:
 def test_high_values_are_yellow_and_the_highest_value_sets_the_scale(tmp_path: Path) -> None:
     box, window = (20.0, 10.0, 60.0, 30.0), (-5.0, 0.0, 20.0, 20.0)
     high, low = (ClassMap(np.full((2, 4), value), box, window, 40) for value in (0.02, 0.001))
-    one, both = drawn(tmp_path / "one.png", high), drawn(tmp_path / "both.png", high, low)
+    one, both = draw(tmp_path / "one.png", high), draw(tmp_path / "both.png", high, low)
     assert both.shape[1] > 1.3 * one.shape[1]  # a panel more
     assert share(one, dark=False) > 0.05 and share(both, dark=False) > 0.03
     assert share(both, dark=True) > share(one, dark=True) + 0.02
@@ -36,4 +36,4 @@ def test_high_values_are_yellow_and_the_highest_value_sets_the_scale(tmp_path: P
 
 def test_a_class_without_probability_is_drawn(tmp_path: Path) -> None:
     nothing = ClassMap(np.zeros((1, 1)), (10.0, 10.0, 20.0, 20.0), (0.0, 0.0, 20.0, 20.0), 40)
-    assert drawn(tmp_path / "nothing.png", nothing).std() > 0
+    assert draw(tmp_path / "nothing.png", nothing).std() > 0

@@ -323,10 +323,25 @@ def test_the_order_of_forms_does_not_matter(order: tuple[Form, ...]) -> None:
         assert_near(copy(native), original(native))
 
 
-def test_a_head_that_cannot_be_converted_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("pooling", "inputs", "message"),
+    [
+        (nn.AdaptiveAvgPool2d((1, 2)), 6, "layer '2' has 6 inputs, but there are 3 maps"),
+        (
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            3,
+            "cannot become convolutions: ",
+        ),  # makes vectors itself
+    ],
+)
+def test_a_head_that_cannot_be_converted_is_refused(pooling: nn.Module, inputs: int, message: str) -> None:
+    odd = Pair(nn.Identity())
+    odd.head = nn.Sequential(pooling, nn.Flatten(), nn.Linear(inputs, 2))
+    assert odd(images(odd)).shape == (2, 2)
+    with pytest.raises(UserError, match=message):
+        convolutional_network(odd)
+
+
+def test_a_network_of_convolutions_is_not_converted() -> None:
     with pytest.raises(UserError, match="already fully convolutional"):
         convolutional_network(network("nin-cifar"))
-    odd = Pair(nn.Identity())
-    odd.head = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten(), nn.Linear(6, 2))
-    with pytest.raises(UserError, match="layer '2' has 6 inputs, but there are 3 maps"):
-        convolutional_network(odd)

@@ -70,7 +70,7 @@ def map_at_scale(classifier: NetworkBacked, image: Image, label: int, scale: int
 
 
 def box_in_image(box: Box, view: Image, image: Image, preprocess: Preprocess) -> Box:
-    """Convert a box in the resized image to pixels of the image. A very long image was cropped before it was resized."""
+    """Convert a box in the resized image to pixels of the image, which was cropped first if it is very long."""
     part = replace(preprocess, resize="shorter").limit_aspect(image).shape
     top, left = ((whole - kept) // 2 for whole, kept in zip(image.shape[:2], part, strict=False))
     down, across = part[0] / view.shape[0], part[1] / view.shape[1]

@@ -84,7 +84,7 @@ def convolutional_network(network: Network) -> Network:
 
     This is Sermanet et al. (OverFeat, ICLR 2014, section 3.5) and `convolutionize` of Fleuret's lecture EE-559 7.2. The
     scores and the class maps are the same up to rounding. Auxiliary heads, which are used only in training, are left
-    out. Raise a `UserError` if the head has no fully connected layer, or cannot be applied at every position.
+    out. Raise a `UserError` if the head has no fully connected layer, or one that cannot become a convolution.
     """
     if not any(isinstance(layer, nn.Linear) for layer in network.head):
         raise UserError("the network's head has no fully connected layer, so it is already fully convolutional")
@@ -93,8 +93,10 @@ def convolutional_network(network: Network) -> Network:
     first = next(step for step in flow(copy) if step.layer.startswith("head"))
     try:
         copy.head = convolutional_head(copy.head, first.inputs[0].shape[1])
-    except ValueError as error:
-        raise UserError(f"the network's head cannot be applied at every position: {error}") from None
+        flow(copy)  # fails if, for example, another layer than the flattening makes vectors
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the network's fully connected layers cannot become convolutions: {reason}") from None
     return copy.eval()
 
 
@@ -223,8 +225,8 @@ def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
         raise UserError(f"some data bypasses the last pooling layer, {name!r}, so the class maps cannot be made finer")
 
 
-# The forms for inference that a model file can record. Their order does not change the result. A file's are made in this
-# order.
+# The forms for inference that a model file can record. Their order does not change the result, so a file records only
+# which of them a network has, and they are made in this order.
 Form: TypeAlias = Literal["folded", "convolutional", "fine"]
 FORMS: Mapping[Form, Callable[[Network], Network]] = MappingProxyType(
     {"folded": fold_batch_norms, "convolutional": convolutional_network, "fine": fine_network}

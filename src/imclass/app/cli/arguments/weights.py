@@ -24,7 +24,8 @@ class WeightsArguments:
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
     """import, verify, export, fold, convolve, or the published file to describe."""
     file: Annotated[str | None, Arg("[FILE|MODEL]", positional=True)] = None
-    """Weight file, or a MODEL for export, fold and convolve. A weight file may be .safetensors, .npz, .pth, .pt or .th."""
+    """Weight file, or a MODEL for export, fold and convolve. A weight file may be .safetensors, .npz, .pth, .pt or
+    .th."""
     as_: Annotated[str | None, Arg("NETWORK")] = None
     """import, verify: network that the weights belong to."""
     out: FileOption = None
