@@ -216,8 +216,8 @@ def explain(
     """
     context = open_context(store, plugins, max_megapixels)
     model = os.path.expanduser(model) if isinstance(model, str | Path) else model
-    explainer = prepare_explainer(model, class_, method, scales, str(device), context, SilentProgress())
-    return explainer.explain(name_images(images), workers, context.max_pixels)
+    explainer = prepare_explainer(model, class_, method, scales, workers, str(device), context, SilentProgress())
+    return explainer.explain(name_images(images), context.max_pixels)
 
 
 def evaluate(

@@ -2,7 +2,7 @@
 # Tested in tests/evaluation/explanations/test_map.py
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -54,5 +54,11 @@ class Explanation(Protocol):
 
 
 def explanations(context: Context | None = None) -> EntryTable:
-    """Return all methods of explanation by name, including those from plugins."""
-    return find_in(context, "imclass.evaluation.explanations", "EXPLANATIONS", "method of explanation")
+    """Return all methods of explanation by name. Invalid and misnamed entries are listed as failures."""
+    found = find_in(context, "imclass.evaluation.explanations", "EXPLANATIONS", "method of explanation")
+    wrong = [name for name, entry in found.entries.items() if not isinstance(entry, Explanation) or entry.name != name]
+    flaws = [
+        f"{found.what} {name}: it must have this name and check(classifier, scales), and be callable" for name in wrong
+    ]
+    usable = {name: entry for name, entry in found.entries.items() if name not in wrong}
+    return replace(found, entries=usable, failures=(*found.failures, *flaws))

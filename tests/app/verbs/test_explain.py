@@ -63,6 +63,7 @@ def test_the_default_class_is_the_prediction(place: Path, capsys: pytest.Capture
         ("pets --out m.safetensors", "--out m.safetensors already exists"),
         ("pets --out maps --class bird", "--class bird: the model has no class 'bird'; there are: "),
         ("pets --out maps --method mop", "no method of explanation is named 'mop'; did you mean 'map'?"),
+        ("pets --out maps --workers -1", "--workers is -1; it must be 0 or more threads"),
         ("pets --out maps --scales 20", "method map: Q is 20 pixels; it must be at least 28"),
         ("pets --out maps --scales a", "--scales is 'a'; it must be whole numbers of pixels"),
         ("mnist-sample --out maps", "mnist-sample is the name of a data set"),
@@ -93,9 +94,13 @@ def test_a_plugin_may_add_a_method(place: Path, capsys: pytest.CaptureFixture[st
         "    def check(self, classifier, scales): pass\n"
         "    def __call__(self, classifier, image, label, scales):\n"
         "        return (ClassMap(np.ones((1, 1)), (0.0, 0.0, 50.0, 50.0), (0.0, 0.0, 50.0, 50.0), 50),)\n"
-        "EXPLANATIONS = {'centre': Centre()}\n"
+        "EXPLANATIONS = {'centre': Centre(), 'other': Centre(), 'none': None}\n"
     )
     words = ("pets/cat", "--out", "maps", "--method", "centre", "--plugins", "plugins")
     assert "at most 100.00% at 50 pixels" in explain(capsys, *words)
     with Image.open("maps/000.png") as picture:
         assert np.asarray(picture).std() > 0
+    for name in ("other", "none"):
+        assert f"method of explanation {name}: it must have this name" in explain(
+            capsys, "pets/cat", "--out", "maps", "--method", name, "--plugins", "plugins", code=2
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.app.draw.class_map import class_map_png
-from imclass.app.features.extract import FeatureOptions, open_network
+from imclass.app.features.extract import feature_options, open_network
 from imclass.core.classes import find_class
 from imclass.core.contracts import Image, Refused
 from imclass.core.errors import BadImage, UserError
@@ -62,10 +62,11 @@ class Explainer:
     method: Explanation
     label: int | None  # None: the most probable class of each image
     scales: tuple[int, ...]
+    workers: int  # threads that decode images
 
-    def explain(self, images: Iterable[tuple[str, Any]], workers: int, max_pixels: int | None) -> Iterator[Explained]:
-        """Yield the explanation of each named image, in order. The image of a refused one is left out."""
-        with closing(decode_images(images, workers, max_pixels)) as decoded:
+    def explain(self, images: Iterable[tuple[str, Any]], max_pixels: int | None) -> Iterator[Explained]:
+        """Yield the explanation of each named image, in order, or the reason why an image is refused."""
+        with closing(decode_images(images, self.workers, max_pixels)) as decoded:
             for name, image in decoded:
                 try:
                     if isinstance(image, BadImage):
@@ -92,14 +93,16 @@ def prepare_explainer(
     class_: str | None,
     method: str,
     scales: str | Sequence[int] | None,
+    workers: int,
     device: str,
     context: Context,
     progress: Progress,
 ) -> Explainer:
     """Load the model and check the options. Raise `UserError` for invalid ones, before any image is opened."""
+    options = feature_options(None, None, mirror=False, normalise=False, precision="fp32", workers=workers)
     found: Explanation = explanations(context)[method]
     sides = () if scales is None else parse_scales(scales)
-    classifier = open_network(model, FeatureOptions(), device, context, progress)
+    classifier = open_network(model, options, device, context, progress)
     label = None if class_ is None else find_class(class_, classifier.classes, "--class")
     found.check(classifier, sides)
-    return Explainer(classifier, found, label, sides)
+    return Explainer(classifier, found, label, sides, workers)

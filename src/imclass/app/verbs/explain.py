@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED, ExplainArguments
-from imclass.app.cli.checks import check_workers, context_of
+from imclass.app.cli.checks import context_of
 from imclass.app.cli.progress import EvaluationProgress
 from imclass.app.draw.canvas import is_our_picture
 from imclass.app.explain.explain import Explained, prepare_explainer
@@ -59,7 +59,6 @@ def record_of(found: Explained, file: Path) -> dict[str, object]:
 def run(arguments: ExplainArguments) -> Answer:
     """Draw a picture for each photo. Print refused photos on standard error."""
     out = check_folder(arguments.out)
-    check_workers(arguments.workers)
     context = context_of(arguments.common, arguments.max_megapixels)
     check_not_data(arguments.paths, context)
     photos = gather_files(arguments.paths)
@@ -67,11 +66,10 @@ def run(arguments: ExplainArguments) -> Answer:
     files = picture_files(out, photos.paths)
     records, lines, refused = [], [], 0
     with EvaluationProgress() as progress:
-        explainer = prepare_explainer(
-            arguments.model, arguments.class_, arguments.method, arguments.scales, arguments.device, context, progress
-        )
+        chosen = (arguments.class_, arguments.method, arguments.scales, arguments.workers, arguments.device)
+        explainer = prepare_explainer(arguments.model, *chosen, context, progress)
         out.mkdir(exist_ok=True)
-        images = explainer.explain(photos, arguments.workers, context.max_pixels)
+        images = explainer.explain(photos, context.max_pixels)
         for done, (found, file) in enumerate(zip(images, files, strict=True), 1):
             records.append(record_of(found, file))
             if found.refused:
