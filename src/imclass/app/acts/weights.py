@@ -112,12 +112,13 @@ def convolve_model(
     except UserError as error:
         raise UserError(f"{model}: {error}; use the model unchanged") from None
     replace(converted, versions=library_versions()).save(out)
-    kernels = [converted.network.head.get_submodule(name).kernel_size for name in names]
+    layers = [converted.network.head.get_submodule(name) for name in names]
+    kernels = [layer.kernel_size for layer in layers if isinstance(layer, nn.Conv2d)]
     stride = measure(converted.network).stride
     record = {"model": str(out), "network": original.name, "kernels": kernels, "stride": stride}
     sizes = ", ".join(" x ".join(map(str, kernel)) for kernel in kernels)
-    layers = f"fully connected layers as convolutions: {sizes}; " if kernels else ""
-    return record, f"{printable_text(str(out))}: {layers}class maps with a position every {stride} pixels"
+    what = f"fully connected layers as convolutions: {sizes}; " if kernels else ""
+    return record, f"{printable_text(str(out))}: {what}class maps with a position every {stride} pixels"
 
 
 def round_values(values: Sequence[float]) -> list[float]:
