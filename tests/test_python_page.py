@@ -14,6 +14,8 @@ from imclass.app.evaluation.comparison import Contrast
 from imclass.app.evaluation.result import Result
 from imclass.app.explain.explain import Explained
 from imclass.app.features.result import Features
+from imclass.app.overview.result import Overview
+from imclass.app.overview.summary import RunSummary
 from imclass.core.contracts import Evaluation, Refused
 from imclass.evaluation.explanation import ClassMap
 from imclass.evaluation.measures.comparison import Change, Comparison
@@ -35,6 +37,8 @@ VALUES = [
     Contrast,
     Comparison,
     Change,
+    Overview,
+    RunSummary,
     RunPosition,
     *typing.get_args(Event),
 ]

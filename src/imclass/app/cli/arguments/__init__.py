@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from imclass.app.cli.arguments.explain import ExplainArguments
+from imclass.app.cli.arguments.runs import RunsArguments
 from imclass.app.cli.arguments.weights import WeightsArguments
 from imclass.app.cli.syntax import (
     Arg,
@@ -307,6 +308,7 @@ VERBS: dict[str, Annotated[type, "the arguments of the verb"]] = {
     "features": FeaturesArguments,
     "explain": ExplainArguments,
     "report": ReportArguments,
+    "runs": RunsArguments,
     "info": InfoArguments,
     "models": ModelsArguments,
     "data": DataArguments,
