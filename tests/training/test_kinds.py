@@ -272,9 +272,7 @@ OBJECTS: dict[str, Any] = {"objective": Plain(), "schedule": Fixed(rate=0.1)}
 
 def test_an_object_that_no_file_defines_trains_but_cannot_be_resumed(plugins: Path) -> None:
     how: dict[str, Any] = {"data": "pets", "epochs": 1, "batch": 8}
-    with pytest.warns(
-        UserWarning, match="cannot be resumed: no plugin file defines 'objective plain', 'schedule fixed'"
-    ):
+    with pytest.warns(UserWarning, match="no file in `plugins` defines 'objective plain', 'schedule fixed'"):
         list(imclass.train("mnist-lenet", "run", override=OBJECTS, **how))
     list(imclass.train("mnist-lenet", "plain", override={"schedule": Constant(rate=0.1)}, **how))
     assert digest(Path("run")) == digest(Path("plain"))
@@ -334,3 +332,13 @@ def test_the_objects_of_a_config_are_found() -> None:
     assert object_entries(with_objects(open_context(), config)) == ["objective plain", "schedule fixed"]
     assert imclass.configure(config, override={"objective.factor": 2.0}).stages[0].objective == Plain(2.0)
     assert object_entries(with_objects(open_context(), imclass.configure("mnist-lenet"))) == []
+
+
+def test_a_config_with_a_plugin_s_object_takes_the_newer_file(plugins: Path) -> None:
+    """The config was made before the file changed."""
+    config = imclass.configure("mnist-lenet", plugins=plugins, override={"objective.kind": "smoothed"})
+    with (plugins / "mine.py").open("a") as file:
+        file.write("# another objective\n")
+    again = imclass.configure(config, plugins=plugins)
+    assert type(again.stages[0].objective) is not type(config.stages[0].objective)
+    assert again.stages[0].objective.kind == "smoothed"

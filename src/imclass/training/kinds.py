@@ -12,7 +12,7 @@ from typing import Any
 from imclass.core.codec import Kinds
 from imclass.core.config import SPLIT_KINDS, Augment, Average, Objective, Optimiser, Schedule, Solver
 from imclass.core.errors import UserError
-from imclass.core.tables import NO_FILE, EntryTable, Plugin, Plugins
+from imclass.core.tables import NO_FILE, PLUGIN_PREFIX, EntryTable, Plugin, Plugins
 from imclass.store.context import Context, find_in
 
 # The package, the name and the description of the table for each base class.
@@ -38,16 +38,19 @@ def with_objects(context: Context, *values: Any) -> Context:
 
     Raise `UserError` for a class that cannot be in a table, and for an object that a run's config could not contain.
     """
-    tables, module = kind_tables(context), types.ModuleType("objects")
+    tables, found = kind_tables(context), dict[str, dict[str, type]]()
     for value in kinds_in(values):
         base = next(base for base in PLACES if isinstance(value, base))
-        if tables[base].entries.get(value.kind) is not type(value):
-            check_object(value, tables[base])
-            classes = vars(module).setdefault(PLACES[base][1], {})
-            if classes.setdefault(value.kind, type(value)) is not type(value):
-                raise UserError(f"two classes have the {tables[base].what} kind {value.kind!r}; rename one")
-    if not any(name in vars(module) for _, name, _ in PLACES.values()):
+        if is_known(value, tables[base]):
+            continue
+        check_object(value, tables[base])
+        classes = found.setdefault(PLACES[base][1], {})
+        if classes.setdefault(value.kind, type(value)) is not type(value):
+            raise UserError(f"two classes have the {tables[base].what} kind {value.kind!r}; rename one")
+    if not found:
         return context
+    module = types.ModuleType("objects")
+    vars(module).update(found)
     objects = Plugin(Path("a Python object"), NO_FILE, module)
     return dataclasses.replace(context, plugins=Plugins((*context.plugins.files, objects)))
 
@@ -66,7 +69,13 @@ def kinds_in(value: Any) -> Iterator[Any]:
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from kinds_in(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from kinds_in(vars(value))
+        yield from kinds_in([getattr(value, field.name) for field in dataclasses.fields(value)])
+
+
+def is_known(value: Any, table: EntryTable) -> bool:
+    """Return whether a table has the class of an object, or the class with its name from a newer plugin file."""
+    known = table.entries.get(value.kind)
+    return known is type(value) or (value.kind in table.digests and type(value).__module__.startswith(PLUGIN_PREFIX))
 
 
 def check_object(value: Any, table: EntryTable) -> None:
@@ -78,7 +87,7 @@ def check_object(value: Any, table: EntryTable) -> None:
         raise UserError(
             f"{name} has the kind {value.kind!r}, which is that of another {table.what}; choose another name"
         )
-    others = sorted({*vars(value)} - {field.name for field in dataclasses.fields(value)})
+    others = sorted({*getattr(value, "__dict__", ())} - {field.name for field in dataclasses.fields(value)})
     if others:
         raise UserError(
             f"the {table.what} {name} has the attribute {others[0]!r}, which is not a field, so a run's configuration "
