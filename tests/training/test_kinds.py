@@ -335,7 +335,6 @@ def test_the_objects_of_a_config_are_found() -> None:
 
 
 def test_a_config_with_a_plugin_s_object_takes_the_newer_file(plugins: Path) -> None:
-    """The config was made before the file changed."""
     config = imclass.configure("mnist-lenet", plugins=plugins, override={"objective.kind": "smoothed"})
     with (plugins / "mine.py").open("a") as file:
         file.write("# another objective\n")

@@ -438,7 +438,6 @@ def test_save_refuses_a_state_that_is_not_finite(tree: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("save_steps", "steps"), [(0, [6, 12]), (4, [4, 6, 8, 12, 12])])
 def test_checkpoints_follow_the_steps(tree: Path, tmp_path: Path, save_steps: int, steps: list[int]) -> None:
-    """Each epoch also ends with a checkpoint."""
     events = train(make_config(tree), tmp_path / "run", save_steps=save_steps, save_every=1000)
     assert [event.at.step for event in events if isinstance(event, Saved)] == steps
 

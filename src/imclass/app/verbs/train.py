@@ -26,7 +26,7 @@ from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
-Show: TypeAlias = Callable[[int, int], Consumer]  # makes what shows a run of so many steps, so many of them done
+Show: TypeAlias = Callable[[int, int], Consumer]  # called with the number of steps, and of those that are done
 REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list refused files
 
 
