@@ -250,7 +250,7 @@ def perform(
         job.run.remove_partial_files()
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
-        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state, job.legs))]
         if any(leg.stage.kind == "descend" for leg in job.legs):  # a solved leg's single epoch makes no curve
             watching.append(OptionalConsumer("drawing curves.png", lambda: Curves(job.run)))
         watching += consumers
