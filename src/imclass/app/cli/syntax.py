@@ -176,7 +176,7 @@ MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
-# Arguments of `evaluate`, `data` and `features` that have long texts. They are here to keep arguments.py short.
+# Arguments of `evaluate`, `data` and `features` that have long texts. They are here to keep those classes short.
 PROTOCOLS_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols`
 lists all protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
 ProtocolsOption: TypeAlias = Annotated[str | None, Arg("A[,B...]", "as trained", PROTOCOLS_TEXT)]
