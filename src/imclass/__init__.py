@@ -14,7 +14,7 @@ from typing import Any
 
 EVENTS = (
     "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "FoldEnd", "LegEnd", "NonFinite", "Saved", "Solved",
-    "StepEnd",
+    "StepEnd", "StepStart",
 )  # fmt: skip
 HOMES: Mapping[str, str] = MappingProxyType(
     {

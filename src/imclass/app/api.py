@@ -3,6 +3,7 @@
 # Tested in tests/test_public.py
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from imclass.core.override import convert_value
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import Link
+from imclass.core.text import list_names
 from imclass.evaluation.ensemble import EnsembleMember
 from imclass.evaluation.leaks import TrainedPolicy
 from imclass.evaluation.request import Progress, SilentProgress, Weighting
@@ -41,6 +43,7 @@ from imclass.serving.predict import predict as predictions
 from imclass.store.context import Location, open_context
 from imclass.store.store import Store
 from imclass.training.events import Consumer, Event
+from imclass.training.kinds import object_entries, with_objects
 
 
 def train(
@@ -64,8 +67,11 @@ def train(
     """
     check_single_process()
     check_consumers(consumers)
-    context = open_context(store, plugins)
     choices = paths_as_text(choices | dict(override or {}))
+    context = with_objects(open_context(store, plugins), recipe, choices)
+    if objects := object_entries(context):
+        problem = f"this run cannot be resumed: no file in `plugins` defines {list_names(objects)}"
+        warnings.warn(f"{problem}; put the class into such a file to make runs resumable", stacklevel=2)
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
@@ -88,9 +94,8 @@ def configure(
     `override`: `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`. A field of a stage is set in
     every stage. Raise a `UserError` that names the offending field.
     """
-    return configurations.configure(
-        recipe, open_context(plugins=plugins), **paths_as_text(choices | dict(override or {}))
-    )
+    choices = paths_as_text(choices | dict(override or {}))
+    return configurations.configure(recipe, with_objects(open_context(plugins=plugins), recipe, choices), **choices)
 
 
 def create(

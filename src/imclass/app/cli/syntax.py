@@ -176,7 +176,12 @@ MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
-# Arguments of `evaluate`, `data` and `features` that have long texts. They are here to keep those classes short.
+# Arguments of `train`, `evaluate`, `data` and `features` that have long texts. They are here to keep those classes short.
+STYLE_TEXT = """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each
+epoch. `book` is the form of the book's programs, and `book-2016` that of its edition of 2016."""
+StyleOption: TypeAlias = Annotated[Literal["bar", "book", "book-2016"], Arg(text=STYLE_TEXT)]
+PERIOD_TEXT = "Steps between two lines of the styles book and book-2016. A dot stands for each of the other steps."
+LogPeriodOption: TypeAlias = Annotated[int | None, Arg("N", "100", PERIOD_TEXT)]
 PROTOCOLS_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols`
 lists all protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
 ProtocolsOption: TypeAlias = Annotated[str | None, Arg("A[,B...]", "as trained", PROTOCOLS_TEXT)]

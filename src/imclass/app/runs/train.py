@@ -21,7 +21,7 @@ from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.estimate import Estimate, estimate_run
 from imclass.app.runs.facts import facts_of, with_facts, with_placeholders
-from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
+from imclass.app.runs.material import TrainingData, check_resumable, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.curves import Curves
@@ -91,8 +91,9 @@ class Job:
 
     def keeper(self, asked_to_stop: Callable[[], bool] = lambda: False) -> Keeper:
         """Return the writer of the run's checkpoints and models."""
-        checkpoints = self.run.checkpoints(self.execution.keep)
-        return Keeper(self.run.folder, len(self.legs), checkpoints, self.execution.save_every, asked_to_stop)
+        how = self.execution
+        checkpoints = self.run.checkpoints(how.keep)
+        return Keeper(self.run.folder, len(self.legs), checkpoints, how.save_every, how.save_steps, asked_to_stop)
 
     def pictures(self) -> Pictures:
         """Return the writer of the pictures for the report."""
@@ -141,6 +142,7 @@ def prepare(
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
+    check_resumable(run, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:

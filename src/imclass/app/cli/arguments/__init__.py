@@ -23,6 +23,7 @@ from imclass.app.cli.syntax import (
     EntryArgument,
     FeaturesOption,
     FileOption,
+    LogPeriodOption,
     MapOption,
     MegapixelsOption,
     MethodOption,
@@ -36,6 +37,7 @@ from imclass.app.cli.syntax import (
     RecipeOption,
     ScalesOption,
     SplitOption,
+    StyleOption,
     ThresholdsOption,
     TrainedOption,
     WorkersOption,
@@ -74,8 +76,8 @@ class TrainArguments:
     dry_run: bool = False
     """Check everything, estimate time, memory and disk space, and stop. The configuration is printed as well. The
     estimate is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
-    style: Literal["bar", "book"] = "bar"
-    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
+    style: StyleOption = "bar"
+    log_period: LogPeriodOption = None
     common: CommonArguments = CommonArguments()
 
 
@@ -158,8 +160,7 @@ class PredictArguments:
     model: ModelArgument
     paths: PathsArgument
     top: Annotated[int | None, Arg("N", "5")] = None
-    """Number of classes per image. For a multi-label model, the default is all classes that reach
-    their thresholds."""
+    """Number of classes per image. For a multi-label model, the default is all that reach their thresholds."""
     format: Literal["table", "csv", "json"] = "table"
     """Output format. The CSV columns are path, rank, class and probability."""
     protocol: ProtocolOption = None
@@ -208,8 +209,7 @@ class ReportArguments:
     data: DataOption = None
     split: SplitOption = None
     out: Annotated[Path | None, Arg("PATH", "RUN/report.html or reports/MODEL")] = None
-    """Page or folder to write. For an evaluation, specify a new folder for the page, the scores and the
-    pictures."""
+    """Page or folder to write. For an evaluation, specify a new folder for page, scores and pictures."""
     protocol: ProtocolOption = None
     trained: TrainedOption = "leave-out"
     classes: ClassesOption = None

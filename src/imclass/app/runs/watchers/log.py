@@ -11,7 +11,7 @@ from imclass.app.runs.directory import Run
 from imclass.core.codec import to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.errors import UserError
-from imclass.training.events import EpochStart, Event, summarise_evaluation
+from imclass.training.events import EpochStart, Event, StepStart, summarise_evaluation
 
 
 def event_record(event: Event) -> dict[str, Any]:
@@ -47,6 +47,8 @@ class Log:
 
     def see(self, event: Event) -> None:
         """Append an event. Raise `UserError` if the log was moved or removed."""
+        if isinstance(event, StepStart):
+            return  # the record of the step's end has its rate
         if not self.is_in_place:  # further records would be lost, or written to a file that nobody reads
             raise UserError(
                 f"{self.path} was moved or removed, so training stopped. Restore {self.path.parent} and run the same "
