@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.acts.dry_run import dry_run_parts
+from imclass.app.acts.find_rate import find_rate_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import check_period, progress_consumer
@@ -37,6 +38,8 @@ def run(request: TrainRequest) -> Answer:
     show = partial(progress_consumer, arguments.style, arguments.log_period)
     run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
+    if arguments.find_rate:
+        return Answer(*find_rate_parts(*how, show, print_notes))
     if arguments.crossval is not None:
         return cross_validate(prepare_folds(*how), arguments.dry_run, show)
     job = prepare(*how)
