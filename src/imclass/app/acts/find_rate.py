@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,9 +81,10 @@ def find_rate_parts(
     given: Collection[str],
     show: Callable[[int, int], Consumer],
     note: Callable[[Iterable[str]], None],
-) -> tuple[dict[str, Any], str]:
-    """Test the learning rates of a run's first stage, draw the losses, and return the result as a record and as text.
+) -> tuple[dict[str, Any], str, Callable[[], None]]:
+    """Test the learning rates of a run's first stage. Return the result as a record and as text, and a function.
 
+    The function draws the picture. It is called after the result was printed, because the disk may be full.
     `show` makes the consumer that shows progress, and `note` receives notes for the user.
     """
     if dry or run.folds:
@@ -93,7 +95,10 @@ def find_rate_parts(
             "first, and begin from its model: imclass train folder --data DIR --init RUN --find-rate"
         )
     picture = run.folder.with_name(f"{run.folder.name}-rate.png")
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{picture} cannot be written: {error.strerror}; choose another --out") from None
     check_target(picture, "--find-rate:", ".png", is_our_picture)
     with tempfile.TemporaryDirectory() as folder:  # so that an earlier run in the folder does not matter
         job = prepare(config, Run(Path(folder) / "run"), context, execution, given=given, writes=False)
@@ -101,9 +106,9 @@ def find_rate_parts(
         found = measure_rates(job, show(STEPS, 0))
     if not found.losses:
         raise UserError("the loss of the first step is not finite; check --model.mean and --model.std, or --init")
-    rates_png(found.rates, found.losses, found.smoothed, found.suggested, picture)
     record = {**to_json(found), "lowest": found.rates[found.lowest], "suggested": found.suggested}
-    return record | {"picture": str(picture)}, rates_text(found, config, picture)
+    draw = partial(rates_png, found.rates, found.losses, found.smoothed, found.suggested, picture)
+    return record | {"picture": str(picture)}, rates_text(found, config, picture), draw
 
 
 def measure_rates(job: Job, progress: Consumer) -> RateTest:
