@@ -17,6 +17,7 @@ from imclass.app.cli.main import main
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, prepare
 from imclass.store.context import open_context
+from imclass.training.optimisers.sgd import SGD
 from tests.support.command import json_output
 from tests.support.small import digest, fingerprint, save_untrained, tree
 
@@ -62,9 +63,11 @@ def test_the_losses_are_those_of_a_plain_loop(place: Path) -> None:
     )
 
     network = replace(leg, premade=None).make().network.train()
-    momentum, decay = leg.stage.optimiser.momentum, leg.stage.optimiser.weight_decay
-    optimiser = torch.optim.SGD(network.parameters(), lr=1.0, momentum=momentum, weight_decay=decay)
-    losses, rates = [], np.geomspace(LOWEST, HIGHEST, 30).tolist()
+    sgd = leg.stage.optimiser
+    assert isinstance(sgd, SGD)
+    optimiser = torch.optim.SGD(network.parameters(), lr=1.0, momentum=sgd.momentum, weight_decay=sgd.weight_decay)
+    losses: list[float] = []
+    rates = np.geomspace(LOWEST, HIGHEST, 30).tolist()
     batches = (batch for epoch in range(15) for batch in leg.loader.batches(epoch))
     for rate, batch in zip(rates, batches, strict=True):
         part = batch.parts[0]
@@ -76,7 +79,7 @@ def test_the_losses_are_those_of_a_plain_loop(place: Path) -> None:
         losses.append(loss.item())
     count = len(found.losses)
     assert found.rates == pytest.approx(rates[:count]) and found.losses == pytest.approx(losses[:count], rel=1e-3)
-    weights = [0.9 ** np.arange(k, -1, -1) for k in range(count)]
+    weights: list[Any] = [0.9 ** np.arange(k, -1, -1) for k in range(count)]
     means = [np.average(losses[: k + 1], weights=weights[k]) for k in range(count)]
     assert found.smoothed == pytest.approx(means, rel=1e-3)
 
