@@ -59,9 +59,8 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
     """Train for one epoch by gradient descent, and yield the events of its steps."""
     began = time.monotonic()
     for batch in remaining_batches(leg, state, group):
-        rate = leg.stage.descent[1].rate_at(state.position(leg))
-        yield StepStart(state.at, rate)
-        event = step(leg, state, group, batch, rate, began)
+        yield StepStart(state.at, leg.stage.descent[1].rate_at(state.position(leg)))
+        event = step(leg, state, group, batch, began)
         yield event
         if isinstance(event, NonFinite) and event.action == "stop":
             keeper.stopped = True
@@ -99,11 +98,12 @@ def pin_images(batch: Batch) -> Batch:
     return replace(batch, parts=parts)
 
 
-def step(leg: Leg, state: State, group: Group, batch: Batch, rate: float, began: float) -> StepEnd | NonFinite:
+def step(leg: Leg, state: State, group: Group, batch: Batch, began: float) -> StepEnd | NonFinite:
     """Learn from one batch. Return `NonFinite` if the loss, a gradient or an updated weight is not finite."""
     parts, alone = leg.learnable_parts(batch)
     # Each part's summed loss is divided by the step's image count, so that a one-part step equals one in plain PyTorch.
     images = group.total(sum(len(part.targets) for part in parts.values()))
+    rate = leg.stage.descent[1].rate_at(state.position(leg))
     # Weights and optimiser state may change before a non-finite value is found, so skipping a step needs copies.
     before = {name: tensor.clone() for name, tensor in state.live_tensors().items()} if leg.skip_nonfinite else {}
     mine = state.learner.gradients(parts, group.local_parts(batch.count), batch.count > 1, images, state.at.step)

@@ -177,10 +177,10 @@ PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
 # Arguments of single verbs that have long texts. They are here to keep the classes of those verbs short.
-STYLE_TEXT = """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each
-epoch. `book` is the form of the book's programs, and `book-2016` that of its edition of 2016."""
+STYLE_TEXT = """Progress as a bar, or as in PaddlePaddle's book. With the bar, a line is also printed for each epoch.
+`book` is the form of the book's programs, and `book-2016` that of its edition of 2016."""
 StyleOption: TypeAlias = Annotated[Literal["bar", "book", "book-2016"], Arg(text=STYLE_TEXT)]
-PERIOD_TEXT = "Steps between two lines of the styles book and book-2016. A dot stands for each of the other steps."
+PERIOD_TEXT = "Steps between two lines of both book styles. A dot stands for each of the other steps."
 LogPeriodOption: TypeAlias = Annotated[int | None, Arg("N", "100", PERIOD_TEXT)]
 PROTOCOLS_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols`
 lists all protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
