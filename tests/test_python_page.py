@@ -13,6 +13,8 @@ import imclass
 from imclass.app.evaluation.comparison import Contrast
 from imclass.app.evaluation.result import Result
 from imclass.app.features.result import Features
+from imclass.app.overview.result import Overview
+from imclass.app.overview.summary import RunSummary
 from imclass.core.contracts import Evaluation, Refused
 from imclass.evaluation.measures.comparison import Change, Comparison
 from imclass.evaluation.results import ResultRow
@@ -31,6 +33,8 @@ VALUES = [
     Contrast,
     Comparison,
     Change,
+    Overview,
+    RunSummary,
     RunPosition,
     *typing.get_args(Event),
 ]

@@ -26,6 +26,7 @@ HOMES: Mapping[str, str] = MappingProxyType(
         "load": "imclass.app.api",
         "predict": "imclass.app.api",
         "report": "imclass.app.api",
+        "runs": "imclass.app.api",
         "train": "imclass.app.api",
         "BadImage": "imclass.core.errors",
         "Interrupted": "imclass.core.errors",

@@ -16,10 +16,11 @@ from imclass.app.evaluation.request import Evaluable, open_request
 from imclass.app.evaluation.result import Result
 from imclass.app.features import extract as extraction
 from imclass.app.features.result import Features
+from imclass.app.overview.result import Overview, compare_runs
 from imclass.app.report import write as pages
 from imclass.app.runs import configure as configurations
 from imclass.app.runs import crossval as folds
-from imclass.app.runs import train as runs
+from imclass.app.runs import train as training_runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
 from imclass.core.codec import from_json
@@ -79,7 +80,7 @@ def train(
     if crossval is not None:
         run = replace(run, folds=from_json(int, convert_value(int, crossval, "crossval"), "--crossval"))
         return folds.perform_folds(folds.prepare_folds(config, run, context, execution, given=choices), consumers)
-    return runs.perform(runs.prepare(config, run, context, execution, given=choices), consumers)
+    return training_runs.perform(training_runs.prepare(config, run, context, execution, given=choices), consumers)
 
 
 def configure(
@@ -301,6 +302,15 @@ def report(
         workers=workers,
         device=str(device),
     )
+
+
+def runs(folders: Location | Sequence[Location] = "runs", *, plugins: Location | Sequence[Location] = ()) -> Overview:
+    """Return an overview of runs: the state, progress and results of each, and the settings in which they differ.
+
+    `folders` are runs, or folders that contain runs at any depth. Only these folders are read. The `plugins` are those
+    with recipes that the runs use. Raise `UserError` if a folder contains no run.
+    """
+    return compare_runs(folders, open_context(plugins=plugins))
 
 
 def paths_as_text(choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "import": "imclass weights import FILE makes a model file from another library's weights",
         "download": "imclass data get NAME fetches a data set",
         "plot": "imclass report RUN writes a report with curves, confusions and mistakes",
-        "list": "imclass models, recipes, data, weights and protocols each print a list",
+        "list": "imclass models, recipes, data, weights, protocols and runs each print a list",
         "version": "imclass --version prints the version",
     }
 )
