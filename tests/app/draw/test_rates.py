@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imclass.app.draw.canvas import is_our_picture
@@ -23,4 +24,4 @@ def test_the_picture_has_both_curves_and_the_marks(
     labels = [text.get_text() for text in legend.get_texts()]
     marks = ["suggested, 0.01"] if suggested else []
     assert labels == ["loss of a step", "smoothed", "lowest, at 0.1", *marks]
-    assert list(axes.lines[1].get_ydata()) == smoothed
+    assert np.array_equal(axes.lines[1].get_ydata(), smoothed)

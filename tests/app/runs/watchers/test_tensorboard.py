@@ -128,7 +128,7 @@ def test_norms_are_those_of_the_gradients_and_of_the_weights_after_the_step(run:
 def test_the_picture_shows_what_the_network_sees_in_the_epoch(run: Run) -> None:
     data, how = noise(14, 28), {"augment": (Pad(pixels=4), Flip())}
     leg = leg_of(data, Model("lenet-5"), 28, **how)
-    seen = {}
+    seen: dict[int, np.ndarray] = {}
     for batch in leg.loader.batches(3):
         for part in batch.parts.values():
             seen |= dict(zip(part.positions.tolist(), part.images.permute(0, 2, 3, 1).numpy(), strict=True))
@@ -141,8 +141,8 @@ def test_the_picture_shows_what_the_network_sees_in_the_epoch(run: Run) -> None:
     assert len(mixed) == 14 and 0 < np.mean(mixed) < 255  # floats in [0, 1] are scaled
 
     board = board_at(run, leg)
-    for epoch, batch in ((0, 1), (0, 2), (1, 1)):
-        board.see(StepEnd(at(2 * epoch + batch, batch, epoch), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
+    for epoch, done in ((0, 1), (0, 2), (1, 1)):
+        board.see(StepEnd(at(2 * epoch + done, done, epoch), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
     board.close()
     pictures = EventAccumulator(str(run.folder / "tensorboard")).Reload().Images("train/images")
     assert [picture.step for picture in pictures] == [1, 3]
