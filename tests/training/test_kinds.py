@@ -207,7 +207,11 @@ GEOMETRY = """
 """
 
 
-@pytest.mark.parametrize(("kind", "source", "memory"), [("brightness", COLOUR, 0), ("slide", GEOMETRY, 2048)])
+# docs/training.md, which is run as a test, has an augmentation of colours, too.
+@pytest.mark.parametrize(
+    ("kind", "source", "memory"),
+    [pytest.param("brightness", COLOUR, 0, marks=pytest.mark.slow), ("slide", GEOMETRY, 2048)],
+)
 def test_a_plugin_s_augmentation_trains_and_resumes_with_the_same_bits(
     plugins: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, memory: int
 ) -> None:
