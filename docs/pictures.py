@@ -55,7 +55,7 @@ def photograph(page: Path, name: str, width: int, height: int) -> None:
 def draw_row(path: Path) -> None:
     """Write four test digits next to each other as one image."""
     test = open_split("mnist-sample", "test", open_context())
-    digits = [test[int(np.flatnonzero(test.targets.labels == digit)[0])] for digit in (3, 7, 1, 9)]
+    digits = [test[int(np.flatnonzero(test.targets.numpy() == digit)[0])] for digit in (3, 7, 1, 9)]
     Image.fromarray(np.concatenate(digits, axis=1)[:, :, 0]).save(path)
 
 
@@ -68,6 +68,7 @@ def make(folder: Path) -> None:
     run("features", RUN, "--data", "mnist-sample", "--map", f"{folder}/map.png", "--method", "tsne")
     draw_row(folder / "row.png")
     run("explain", RUN, f"{folder}/row.png", "--class", "7", "--scales", "28,36", "--out", f"{folder}/maps")
+    run("train", "mnist-lenet", "--find-rate", "--out", f"{folder}/lenet")
     run("report", RUN, "--out", f"{folder}/report.html")
     PICTURES.mkdir(exist_ok=True)
     keep(Path(RUN) / "curves.png", "curves.png")
@@ -75,6 +76,7 @@ def make(folder: Path) -> None:
     keep(folder / "maps.png", "maps.png")
     keep(folder / "map.png", "map.png")
     keep(folder / "maps" / "row.png", "explain.png")
+    keep(folder / "lenet-rate.png", "rate.png")
     photograph(folder / "report.html", "report.png", 900, 900)
     photograph(folder / "mistakes.html", "mistakes.png", 900, 745)
 

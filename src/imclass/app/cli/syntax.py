@@ -176,7 +176,7 @@ MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
-# Arguments of single verbs that have long texts. They are here to keep those classes short.
+# Arguments of single verbs that have long texts. They are here to keep the classes of those verbs short.
 STYLE_TEXT = """Progress as a bar, or as in PaddlePaddle's book. With the bar, a line is also printed for each epoch.
 `book` is the form of the book's programs, and `book-2016` that of its edition of 2016."""
 StyleOption: TypeAlias = Annotated[Literal["bar", "book", "book-2016"], Arg(text=STYLE_TEXT)]

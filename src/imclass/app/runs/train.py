@@ -117,11 +117,13 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
     preset: "Measured | None" = None,
+    writes: bool = True,
 ) -> Job:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
-    If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
-    keys may be adapted to the data. `preset` contains the runtime and the numbers of epochs of a new run; by
+    If `dry` is true, nothing is written, downloaded, or computed from the training images. If `writes` is false, only
+    the run's folder is not written. `given` contains the config keys that the user specified. The values of other keys
+    may be adapted to the data. `preset` contains the runtime and the numbers of epochs of a new run; by
     default they are measured.
     """
     check_length(config, given)
@@ -151,7 +153,8 @@ def prepare(
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, init_notes = begin_first(with_facts(legs, facts), source, data.unseen)
         measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
-        run.begin(begun, measured.runtime, facts, measured.resolved)
+        if writes:
+            run.begin(begun, measured.runtime, facts, measured.resolved)
     legs = with_epochs(legs, measured.resolved)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
     notes = (*data.notes, *beginning, *inside, *problems, *measured.notes)
@@ -252,7 +255,7 @@ def perform(
         job.run.remove_partial_files()
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
-        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state, job.legs))]
         if any(leg.stage.kind == "descend" for leg in job.legs):  # a solved leg's single epoch makes no curve
             watching.append(OptionalConsumer("drawing curves.png", lambda: Curves(job.run)))
         watching += consumers

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.acts.dry_run import dry_run_parts
+from imclass.app.acts.find_rate import find_rate_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import check_period, progress_consumer
@@ -31,12 +32,15 @@ REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list
 
 
 def run(request: TrainRequest) -> Answer:
-    """Train, or estimate the costs if it is a dry run. Show progress on standard error, and return the result."""
+    """Train, test learning rates, or estimate the costs. Show progress on standard error, and return the result."""
     arguments, config = request.arguments, request.training
     check_period(arguments.style, arguments.log_period)
     show = partial(progress_consumer, arguments.style, arguments.log_period)
     run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
+    if arguments.find_rate:
+        record, text, draw = find_rate_parts(*how, show, print_notes)
+        return Answer(record, text, last=draw)
     if arguments.crossval is not None:
         return cross_validate(prepare_folds(*how), arguments.dry_run, show)
     job = prepare(*how)

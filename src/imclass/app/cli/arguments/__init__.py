@@ -77,6 +77,9 @@ class TrainArguments:
     dry_run: bool = False
     """Check everything, estimate time, memory and disk space, and stop. The configuration is printed as well. The
     estimate is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
+    find_rate: bool = False
+    """Test which learning rates the first stage can learn with, and stop. The rate rises from step to step until the
+    loss does. The picture of the losses is DIR-rate.png. Nothing else is written, and a run in DIR is not used."""
     style: StyleOption = "bar"
     log_period: LogPeriodOption = None
     common: CommonArguments = CommonArguments()
