@@ -13,6 +13,7 @@ from torch.nn import functional
 from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.pyramid import SpatialPyramid
 
 AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers allowed after the layer that a solver fits
 STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
@@ -26,6 +27,8 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
     for layer in head:
         if isinstance(layer, nn.Linear):
             maps, dilation = slide(maps, layer, dilation), 1
+        elif isinstance(layer, SpatialPyramid):
+            maps, dilation = layer.slide(maps, dilation), 1
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
