@@ -31,6 +31,8 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
             maps, dilation = layer.slide(maps, dilation), 1
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
+        elif isinstance(layer, SpatialPyramid):
+            maps, dilation = layer.slide(maps, dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
             maps = layer(maps.flatten(2)).view_as(maps)  # a BatchNorm1d accepts one axis of positions, not two
         elif not isinstance(layer, nn.Flatten):
