@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imclass.core.config import Model
-from imclass.evaluation.ensemble import Ensemble
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.models.classifier import create
 from imclass.models.nets.mcdnn import NETS, Column, Row
 from tests.support.outline import count, outline
@@ -66,7 +66,7 @@ def test_a_multi_column_network_averages_the_probabilities_of_its_columns() -> N
     classes, draw = tuple("abc"), np.random.default_rng(0)
     columns = [create(Model("mcdnn-mnist", {"init_bound": 0.5}), classes, seed=seed) for seed in range(3)]
     images = [draw.integers(0, 256, (29, 29, 1), np.uint8) for _ in range(4)]
-    scores = [np.exp(column.classify(images)) for column in columns]
-    probabilities = [each / each.sum(1, keepdims=True) for each in scores]
-    assert np.abs(probabilities[0] - probabilities[1]).max() > 0.1
-    assert_near(np.exp(Ensemble(columns).classify(images)), np.mean(probabilities, axis=0))
+    probabilities = torch.stack([column.classify(images).softmax(1) for column in columns])
+    assert (probabilities[0] - probabilities[1]).abs().max() > 0.1
+    ensemble = Ensemble(tuple(map(EnsembleMember, columns)))
+    assert_near(ensemble.classify(images).softmax(1), probabilities.mean(0))

@@ -27,8 +27,6 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
     for layer in head:
         if isinstance(layer, nn.Linear):
             maps, dilation = slide(maps, layer, dilation), 1
-        elif isinstance(layer, SpatialPyramid):
-            maps, dilation = layer.slide(maps, dilation), 1
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, SpatialPyramid):

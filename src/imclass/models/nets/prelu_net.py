@@ -63,8 +63,8 @@ class PReLUNet(Network):
                 layers[f"relu{stage}_{i}"] = PReLU(w_out, row.slope)
                 width = w_out
         self.features = nn.Sequential(layers)
-        pyramid = SpatialPyramid(row.bins, map_side(self.features, row.size, w_in))
-        head: OrderedDict[str, nn.Module] = OrderedDict(spp=pyramid)
+        side = map_side(self.features, row.size, w_in, least=max(row.bins))
+        head: OrderedDict[str, nn.Module] = OrderedDict(pyramid=SpatialPyramid(row.bins, side))
         width *= sum(n * n for n in row.bins)
         for n, units in enumerate(row.hidden, 1):
             head[f"fc{n}"], head[f"relu_fc{n}"] = nn.Linear(width, units), PReLU(units, row.slope)
