@@ -60,3 +60,9 @@ def test_slide_matches_a_loop_over_windows(dilation: int) -> None:
             window = large[:, :, y : y + reach + 1 : dilation, x : x + reach + 1 : dilation]
             assert torch.equal(found[:, :, y, x], pyramid(window, bins))
 
+
+def test_without_a_side_the_only_window_is_the_whole_maps() -> None:
+    bins, large = (1, 2, 3), maps(2, 3, 10, 12)
+    whole = SpatialPyramid(bins, None)
+    assert torch.equal(whole.slide(large)[:, :, 0, 0], whole(large))
+    assert torch.equal(whole.slide(large, dilation=2)[:, :, 0, 0], whole(large[:, :, ::2, ::2]))

@@ -16,12 +16,13 @@ class SpatialPyramid(nn.Module):
     of ceil(a / n) with a stride of floor(a / n). A vector holds the levels in the order of `bins`, and in each of them
     the bins of the first channel, then those of the second.
 
-    `side` is that of the native maps. It is the size of the windows of `slide`.
+    `side` is that of the native maps. It is the size of the windows of `slide`, or None for one window, the whole maps.
     """
 
-    def __init__(self, bins: Sequence[int], side: int) -> None:
+    def __init__(self, bins: Sequence[int], side: int | None) -> None:
         super().__init__()
-        self.bins, self.side = tuple(bins), side
+        self.bins = tuple(bins)
+        self.side = side
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D"]:
         """Return one vector for the whole maps."""
@@ -29,6 +30,8 @@ class SpatialPyramid(nn.Module):
 
     def slide(self, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N D h w"]:
         """Return the vector of each window of side x side positions, which lie `dilation` apart."""
+        if self.side is None:
+            return self(maps[:, :, ::dilation, ::dilation])[:, :, None, None]
         height, width = (length - dilation * (self.side - 1) for length in maps.shape[2:])
         levels = []
         for n in self.bins:

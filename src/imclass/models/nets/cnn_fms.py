@@ -1,8 +1,8 @@
 """CNN-F, CNN-M and CNN-S: return of the devil in the details, delving deep into convolutional nets.
 
-Ken Chatfield, Karen Simonyan, Andrea Vedaldi and Andrew Zisserman, BMVC 2014, arXiv:1405.3531, Table 1. The fast network
-is similar to AlexNet, with narrower layers and a stride of 4 in the first convolution. The medium one is similar to
-ZFNet, and has a second convolution with stride 2. The slow one has no such stride, but larger poolings.
+Ken Chatfield, Karen Simonyan, Andrea Vedaldi and Andrew Zisserman, BMVC 2014, arXiv:1405.3531, Table 1. The fast
+network is a narrower AlexNet. The medium one is similar to ZFNet. In the slow one, the second convolution has a stride
+of 1, and the poolings have longer ones.
 
 Points that the paper leaves open follow the authors' released Caffe definitions, whose weights these networks take:
 - Response normalisation comes between the ReLU and the pooling, with AlexNet's constants.

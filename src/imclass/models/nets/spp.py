@@ -12,8 +12,8 @@ Points that the paper leaves open follow the authors' released Caffe definition 
 - the coarsest level of the pyramid first;
 - initial biases of 1 in convolutions 2, 4 and 5 and in the hidden layers. There, those of the last layer are 1, too,
   which changes no probability.
-Overfeat-7 has the same normalisation after its first pooling, and paddings and rounding that give the table's maps of 36
-and 18 pixels.
+Overfeat-7 has the same normalisation after its first pooling. Its paddings and its pooling, which rounds down, give the
+table's maps of 36 and 18 pixels.
 """
 
 from collections import OrderedDict
@@ -39,7 +39,7 @@ class Row:
     padding2: int
     pools: tuple[tuple[int, int], tuple[int, int]]  # window and stride, after convolutions 1 and 2
     ceil_mode: bool  # whether pooling keeps a last window that is not full
-    norm_first: bool  # normalisation before both poolings instead of after the first
+    norm_first: bool  # whether normalisation is before both poolings instead of after the first
     bins: tuple[int, ...] = (1, 2, 3, 6)  # the bins per side of each level of the pyramid
     size: int = 224
     hidden: tuple[int, int] = (4096, 4096)  # units of the hidden layers
@@ -68,29 +68,24 @@ class SPPNet(Network):
 
     def __init__(self, row: Row, classes: int = 1000, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)
-        pool1, pool2 = (nn.MaxPool2d(*pool, ceil_mode=row.ceil_mode) for pool in row.pools)
-        first = (SpatialResponseNorm(), pool1) if row.norm_first else (pool1, SpatialResponseNorm())
-        second = (SpatialResponseNorm(), pool2) if row.norm_first else (pool2,)
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1=nn.Conv2d(w_in, row.widths[0], 7, 2, padding=1), relu1=nn.ReLU(inplace=True),
-            **{stage_name(layer, 1): layer for layer in first},
-            conv2=nn.Conv2d(row.widths[0], row.widths[1], 5, row.stride2, row.padding2), relu2=nn.ReLU(inplace=True),
-            **{stage_name(layer, 2): layer for layer in second},
-        )  # fmt: skip
-        width = row.widths[1]
-        for n, w_out in enumerate(row.widths[2:], 3):
-            layers |= {f"conv{n}": nn.Conv2d(width, w_out, 3, padding=1), f"relu{n}": nn.ReLU(inplace=True)}
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        first = {1: (7, 2, 1), 2: (5, row.stride2, row.padding2)}  # kernel, stride and padding
+        width = w_in
+        for n, w_out in enumerate(row.widths, 1):
+            layers[f"conv{n}"] = nn.Conv2d(width, w_out, *first.get(n, (3, 1, 1)))
+            layers[f"relu{n}"] = nn.ReLU(inplace=True)
+            if n in first:
+                pool: dict[str, nn.Module] = {f"pool{n}": nn.MaxPool2d(*row.pools[n - 1], ceil_mode=row.ceil_mode)}
+                norm: dict[str, nn.Module] = {f"norm{n}": SpatialResponseNorm()} if n == 1 or row.norm_first else {}
+                layers.update(norm | pool if row.norm_first else pool | norm)
             width = w_out
         self.features = nn.Sequential(layers)
         side = map_side(self.features, row.size, w_in, least=max(row.bins))
         connected = fully_connected(width * sum(n**2 for n in row.bins), row.hidden, classes)
-        self.head = nn.Sequential(OrderedDict(pyramid=SpatialPyramid(row.bins, side), **dict(connected.named_children())))
+        self.head = nn.Sequential(
+            OrderedDict(pyramid=SpatialPyramid(row.bins, side), **dict(connected.named_children()))
+        )
         init_alexnet(self)
-
-
-def stage_name(layer: nn.Module, n: int) -> str:
-    """Return the name of the pooling or normalisation that follows convolution n."""
-    return f"pool{n}" if isinstance(layer, nn.MaxPool2d) else f"norm{n}"
 
 
 NETS = {  # Errors are from Table 2 (c), for multi-size training.
