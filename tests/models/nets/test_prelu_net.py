@@ -59,8 +59,8 @@ def test_scores_are_those_of_functions_one_after_another() -> None:
     assert_near(network(images), functional.linear(values, next(weights), next(weights)), 1e-12)
 
 
-def test_initial_weights_keep_the_scale_of_signals_in_equation_15() -> None:
-    """The variance of the weights is 2 / ((1 + a^2) fan-in), slopes are a, and biases 0."""
+def test_initial_weights_keep_the_scale_of_signals() -> None:
+    """Section 2.2: the variance of the weights is 2 / ((1 + a^2) fan-in). Slopes are a, and biases 0."""
     torch.manual_seed(0)
     network = PReLUNet(Row(32, (32, 32, 32), (1, 1, 1), (3,), (64, 64), slope=0.5, size=48), classes=64)
     for name, p in network.named_parameters():
@@ -74,7 +74,7 @@ def test_initial_weights_keep_the_scale_of_signals_in_equation_15() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_slope_learns_from_the_negative_values_of_its_channel(dtype: torch.dtype) -> None:
-    """Equation 8: the gradient of a slope is the sum of the negative inputs, times the gradient of the output."""
+    """Section 2.1: the gradient of a slope is the sum of the negative inputs, times the gradient of the output."""
     layer, maps = PReLU(3), torch.randn(2, 3, 4, 4).to(dtype)
     output = layer(maps)
     assert output.dtype == dtype

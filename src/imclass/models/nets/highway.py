@@ -79,9 +79,7 @@ class GatedConvolution(nn.Module):
 
     def __init__(self, width: int, kernel: int = 3) -> None:
         super().__init__()
-        self.transform = nn.Sequential(
-            nn.Conv2d(width, width, kernel, padding=kernel // 2), nn.ReLU(inplace=True)
-        )
+        self.transform = nn.Sequential(nn.Conv2d(width, width, kernel, padding=kernel // 2), nn.ReLU(inplace=True))
         self.gate = nn.Sequential(nn.Conv2d(width, width, kernel, padding=kernel // 2), nn.Sigmoid())
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:

@@ -1,17 +1,17 @@
 """Multi-column deep neural networks for image classification.
 
-Dan Ciresan, Ueli Meier and Juergen Schmidhuber, CVPR 2012, arXiv:1202.2745: one column for MNIST and one for CIFAR-10. In
-the paper's notation these are 1x29x29-20C4-MP2-40C5-MP3-150N-10N and
-3x32x32-300C3-MP2-300C2-MP2-300C3-MP2-300C2-MP2-300N-100N-10N. Convolutions have no padding. Poolings round up, because the
-maps of the CIFAR network have sides of 30, 15, 14, 7, 5, 3, 2 and 1.
+Dan Ciresan, Ueli Meier and Juergen Schmidhuber, CVPR 2012, arXiv:1202.2745: one column for MNIST and one for CIFAR-10.
+In the paper's notation these are 1x29x29-20C4-MP2-40C5-MP3-150N-10N and
+3x32x32-300C3-MP2-300C2-MP2-300C3-MP2-300C2-MP2-300N-100N-10N. Convolutions have no padding. Poolings round up, so the
+maps of the CIFAR network have sides of 30, 15, 14, 7, 5, 3, 2 and 1. Otherwise the last pooling would have no input.
 
-A multi-column network is the mean of the probabilities of several columns: here, an ensemble of separately trained ones.
-The paper's 35 columns for MNIST are five for the images themselves and for each of six copies of MNIST in which digits have
-a width of 10 to 20 pixels. Its eight for CIFAR-10 differ in their initial weights. Digits of a fixed width are a matter of
-the data, and are not part of this file.
+A multi-column network is the mean of the probabilities of its columns: here, an ensemble of separately trained ones.
+The paper has 35 columns for MNIST: five for the images themselves, and five for each of six copies in which the digits
+have a width of 10, 12, ..., 20 pixels. Such copies are other data, and are not part of this file. For CIFAR-10 it has
+eight.
 
-Every neuron outputs a scaled hyperbolic tangent, here 1.7159 tanh(2/3 x) as in LeCun et al. 1998, appendix A. The paper
-refers to earlier ones for its constants. Weights are drawn from U(-0.05, 0.05), and biases start at 0.
+The activation is a scaled hyperbolic tangent, here 1.7159 tanh(2/3 x) as in LeCun et al. 1998. Weights are drawn from
+U(-0.05, 0.05). Biases start at 0.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ CIFAR = Row(32, widths=(300, 300, 300, 300), kernels=(3, 2, 3, 2), pools=(2, 2, 
 
 
 class Column(Network):
-    """Convolutions with max pooling, fully connected layers, and a scaled hyperbolic tangent after each but the last."""
+    """Convolutions with max pooling and fully connected layers, all but the last with a scaled hyperbolic tangent."""
 
     def __init__(self, row: Row, classes: int = 10, w_in: int = 3) -> None:
         super().__init__(size=row.size, w_in=w_in)

@@ -11,12 +11,12 @@ Kaiming He, Xiangyu Zhang, Shaoqing Ren and Jian Sun, ICCV 2015, arXiv:1502.0185
 | - | spatial pyramid of 7, 3, 2 and 1 bins a side: 63 bins |
 | - | fully connected: 4096, 4096, 1000 |
 
-A PReLU follows each layer except the last, with one slope a channel (section 2.1). With f(y) = max(0, y) + a min(0, y), slopes
-start at a = 0.25, and weights are drawn from N(0, 2 / ((1 + a^2) fan-in)) (section 2.2). Dropout of 0.5 follows the first two
-fully connected layers.
+A PReLU follows each layer except the last, with one slope a channel (section 2.1). With
+f(y) = max(0, y) + a min(0, y), slopes start at a = 0.25, and weights are drawn from N(0, 2 / ((1 + a^2) fan-in))
+(section 2.2). Dropout of 0.5 follows the first two fully connected layers.
 
-The paper's weight decay leaves the slopes out, since it would draw them to 0. Here the decay is a matter of the optimiser, which
-decays every parameter.
+Deviation: the paper's weight decay leaves the slopes out, because it would draw them to 0. Our optimisers decay every
+parameter.
 """
 
 from collections import OrderedDict
