@@ -8,6 +8,11 @@ deterministic kernels, checks for NaN, and losses that are read after each step.
 channels_last, cuDNN's benchmark mode, and no checks. Its network is torchvision's if that can be imported, otherwise
 ours. `free` is our step without deterministic kernels, which shows their cost. The claim is the ratio to the plain
 loop. ResNet-50 is the version with the stride in the 3x3 convolution, as in torchvision.
+
+On an NVIDIA H200 (torch 2.11, cuDNN of CUDA 13, medians of 5 rounds), our step reached 0.75 (0.71 to 0.75) of the plain
+loop's speed with AlexNet, 0.90 (0.89 to 0.90) with VGG-D and 0.79 (0.78 to 0.80) with ResNet-50. Deterministic kernels
+cost little: without them, the ratios are 0.73, 0.90 and 0.80. Our step waits for the GPU several times, whereas the
+plain loop never does.
 """
 
 import argparse

@@ -170,7 +170,7 @@ def minimise(
         length = torch.where(active, length, 0)
         step = length[:, None, None] * step
         weights, scores, before = weights + step, scores + length[:, None, None] * along, slope
-        value, slope = value_of(scores, weights), loss.slope(scores, shares) + ridge * weights
+        value, slope = torch.where(active, moved, value), loss.slope(scores, shares) + ridge * weights
         history.append((step, slope - before))
     return weights
 

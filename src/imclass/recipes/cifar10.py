@@ -69,9 +69,9 @@ def cifar10_resnet_adam(epochs: int = 1) -> Training:
 
     `imclass train cifar10-resnet-adam`. The settings are as published: 32 layers with projection shortcuts and with
     biases in the second convolution of each block (467,466 parameters), Adam with rate 1e-3, batches of 128, pixels in
-    [0, 1], and no augmentation. Without these biases, our test accuracy was 53.6% (mean of seeds 0, 1, 2; standard
-    deviation 2.8) in 82 to 89 s of training on 2 cores of an AMD EPYC (Zen 5) in bf16. benchmarks/adam_gap.py looks for
-    the reason for the difference.
+    [0, 1], and no augmentation. Our test accuracy is 54.9% in float32 (mean of seeds 0 to 4; standard deviation 2.8).
+    Without these biases, it was 53.6% in bf16 (seeds 0 to 2; 2.8) in 82 to 89 s of training on 2 cores of an AMD EPYC
+    (Zen 5). docs/book.md lists the reasons for the gap that benchmarks/adam_gap.py tried.
     """
     stage = Stage(epochs=epochs, batch=128, optimiser=Adam(), schedule=Constant(rate=1e-3))
     model = Model("resnet-cifar-32-b", {"bias": True})

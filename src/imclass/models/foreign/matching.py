@@ -86,7 +86,8 @@ def match_names(
     outline = meta_tensors(entry, row, entry.classes, entry.w_in)
     w_in = size_in(outline, "first", foreign, tensors, (1, 3)) or entry.w_in
     classes = size_in(outline, "last", foreign, tensors, range(2, 1_000_000)) or entry.classes
-    outline = meta_tensors(entry, row, classes, w_in)
+    if (classes, w_in) != (entry.classes, entry.w_in):
+        outline = meta_tensors(entry, row, classes, w_in)
     notes: list[str] = []
     sides = [name for name in outline if name.startswith(SIDES_PREFIX)]
     if sides and not any(foreign.rename(name) in tensors for name in sides):
