@@ -120,7 +120,7 @@ def test_double_values_are_read() -> None:
 
 
 def test_every_cut_is_refused_or_loses_whole_layers(tmp_path: Path) -> None:
-    """A file that ends too early is named as damaged, unless it ends between two layers."""
+    """Check that a file that ends too early is named as damaged, unless it ends between two layers."""
     layers = {"a": [torch.ones(3, 2), torch.ones(3)], "b": [torch.ones(2, 3), torch.ones(2)]}
     content, path = network("v1", layers), tmp_path / "a.caffemodel"
     kept = []
@@ -141,7 +141,7 @@ def test_a_shape_that_does_not_fit_the_values_is_refused() -> None:
 
 
 def test_a_model_of_caffe_is_imported_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A plugin's network of two layers: blue comes first in Caffe, and its mean is that of 255 values."""
+    """Use a plugin's network of two layers. In Caffe blue comes first, and the mean is that of values up to 255."""
     (tmp_path / "tiny.py").write_text(TINY)
     plugins = ["--plugins", str(tmp_path)]
     conv, fc = [torch.randn(4, 3, 3, 3), torch.randn(4)], [torch.randn(2, 64), torch.randn(2)]

@@ -49,7 +49,7 @@ def test_bfloat16_is_rounded_only_twice() -> None:
 
 
 def test_normalisation_within_a_channel_matches_a_loop_over_positions() -> None:
-    """The border counts as zeros, as in Caffe's padded average."""
+    """Count positions beyond the border as zeros, as in Caffe's padded average."""
     found, large = SpatialResponseNorm(3, alpha=1e-3, beta=0.75)(maps()).numpy(), maps().numpy()
     expected = np.empty_like(large)
     for y in range(3):
