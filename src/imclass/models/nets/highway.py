@@ -91,7 +91,7 @@ def initialise(network: Highway, gate_bias: float) -> None:
     init_he_convolutions(network)
     last = f"head.{len(network.head) - 1}"
     nn.init.zeros_(network.get_parameter(f"{last}.bias"))
-    for layer in network.head[:-1]:
+    for layer in [*network.head][:-1]:
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)

@@ -38,8 +38,8 @@ class Row:
     init_bound: float = 0.05  # the largest magnitude of the initial weights
 
 
-MNIST = Row(29, widths=(20, 40), kernels=(4, 5), pools=(2, 3), hidden=(150,))
-CIFAR = Row(32, widths=(300, 300, 300, 300), kernels=(3, 2, 3, 2), pools=(2, 2, 2, 2), hidden=(300, 100))
+FOR_MNIST = Row(29, widths=(20, 40), kernels=(4, 5), pools=(2, 3), hidden=(150,))
+FOR_CIFAR = Row(32, widths=(300, 300, 300, 300), kernels=(3, 2, 3, 2), pools=(2, 2, 2, 2), hidden=(300, 100))
 
 
 class Column(Network):
@@ -85,6 +85,6 @@ def entry(row: Row, w_in: int, parameters: int, error: float, columns: int) -> N
 
 
 NETS = {
-    "mcdnn-mnist": entry(MNIST, 1, 76_040, 0.23, columns=35),
-    "mcdnn-cifar": entry(CIFAR, 3, 1_660_710, 11.21, columns=8),
+    "mcdnn-mnist": entry(FOR_MNIST, 1, 76_040, 0.23, columns=35),
+    "mcdnn-cifar": entry(FOR_CIFAR, 3, 1_660_710, 11.21, columns=8),
 }
