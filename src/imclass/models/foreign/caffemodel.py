@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-Field: TypeAlias = tuple[int, int | memoryview]  # a field's number, and its value if that is a number, else its bytes
+WireField: TypeAlias = tuple[int, int | memoryview]  # a field's number, and its value if that is a number, else its bytes
 
 LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}  # of a network: the fields of a layer with its name and its blobs
 V1_LAYER, V0_LAYER, V0_FIELDS = 2, 1, (1, 50)
@@ -85,7 +85,7 @@ def shape_sizes(shape: int | memoryview) -> Iterator[int]:
                 yield size
 
 
-def read_fields(message: memoryview) -> Iterator[Field]:
+def read_fields(message: memoryview) -> Iterator[WireField]:
     """Yield the fields of a protocol buffer's message. Raise a `ValueError` if it is damaged."""
     at = 0
     while at < len(message):
