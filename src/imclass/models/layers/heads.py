@@ -14,6 +14,7 @@ from torch.nn import functional
 from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.pyramid import SpatialPyramid
 
 AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers allowed after the layer that a solver fits
 STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
@@ -31,6 +32,8 @@ def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: in
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
         elif isinstance(layer, nn.Conv2d) and dilation > 1 and layer.kernel_size != (1, 1):
             maps = dilated_convolution(maps, layer, dilation)
+        elif isinstance(layer, SpatialPyramid):
+            maps, dilation = layer.slide(maps, dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
             maps = layer(maps.flatten(2)).view_as(maps)  # a BatchNorm1d accepts one axis of positions, not two
         elif not isinstance(layer, nn.Flatten):
