@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from imclass.core.errors import UserError
+from imclass.core.preprocess import Preprocess
 from imclass.evaluation.protocols.spp import SpatialPyramidViews
 from imclass.models.nets.spp import SPPNet
 from tests.support.narrowed import small
@@ -26,6 +27,7 @@ def test_it_averages_distinct_windows_and_the_whole_image() -> None:
     classifier, images = small("spp-zf-5"), ragged_images((100, 140, 3), (150, 90, 3))
     network = classifier.network
     assert isinstance(network, SPPNet)
+    network.get_parameter("head.fc8.weight").data *= 10  # so that views differ in their scores
     found = SpatialPyramidViews((SIZE, 80))(classifier, images).softmax(1).double()
     for image, row in zip(images, found, strict=True):
         views = []
@@ -48,7 +50,7 @@ def test_it_averages_distinct_windows_and_the_whole_image() -> None:
 
 def test_the_scales_of_the_paper_are_its_defaults() -> None:
     protocol = SpatialPyramidViews()
-    assert protocol.scales_for(replace(small("spp-zf-5").preprocess, size=224)) == (224, 256, 300, 360, 448, 560)
+    assert protocol.scales_for(Preprocess(224, scale=256)) == (224, 256, 300, 360, 448, 560)
     assert protocol.scales_for(small("spp-zf-5").preprocess)[0] == SIZE
 
 
