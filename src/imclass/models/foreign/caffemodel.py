@@ -13,13 +13,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-<<<<<<< ours
-WireField: TypeAlias = tuple[
-    int, int | memoryview
-]  # a field's number, and its value if that is a number, else its bytes
-=======
 WireField: TypeAlias = tuple[int, int | memoryview]  # a field's number, and its value or, if it has a length, its bytes
->>>>>>> theirs
 
 LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}  # of a network: the fields of a layer with its name and its blobs
 V1_LAYER, V0_LAYER, V0_FIELDS = 2, 1, (1, 50)
