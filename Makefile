@@ -55,7 +55,7 @@ cover: env
 slow: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m slow
 
-# docs/commands.md, from the texts in src/imclass/app/cli/arguments.py.
+# docs/commands.md, from the texts in src/imclass/app/cli/arguments/.
 reference: env
 	$(BIN)/python -m imclass.app.cli.reference > docs/commands.md
 

@@ -185,8 +185,9 @@ def no_print(path: str, text: str) -> Iterator[str]:
 
 def argument_classes() -> set[str]:
     """Return the classes that hold typed options: those of the verbs, of all verbs, and the request of `train`."""
-    tree = ast.parse((SOURCE / "app" / "cli" / "arguments.py").read_text())
-    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)} | {"CommonArguments", "TrainRequest"}
+    bodies = [ast.parse(file.read_text()).body for file in (SOURCE / "app" / "cli" / "arguments").glob("*.py")]
+    found = {node.name for body in bodies for node in body if isinstance(node, ast.ClassDef)}
+    return found | {"CommonArguments", "TrainRequest"}
 
 
 def plain_arguments(path: str, text: str) -> Iterator[str]:

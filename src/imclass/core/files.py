@@ -1,9 +1,11 @@
-"""Atomic writes, which replace a file completely or not at all, and digests of files."""
+"""Atomic writes, which replace a file completely or not at all, locks, and digests of files."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -42,6 +44,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lock_file(file: IO[str], shared: bool = False, wait: float = 0.0) -> bool:
+    """Lock an open file, and return whether that succeeded. The lock ends when the file is closed.
+
+    If another open file has a lock that excludes this one, try again once after `wait` seconds. Shared locks exclude
+    only locks that are not shared.
+    """
+    for pause in (wait, 0.0):
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            time.sleep(pause)
+    return False
 
 
 def file_digest(path: Path) -> str:

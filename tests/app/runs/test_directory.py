@@ -14,7 +14,7 @@ import pytest
 
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.runs.directory import Run, is_before, log_lines
+from imclass.app.runs.directory import Run, is_before, log_records
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.preprocess import Preprocess
 from imclass.recipes.mnist import mnist_lenet
@@ -223,7 +223,7 @@ def test_a_half_written_line_is_dropped(whole: Path, pets: Path, tmp_path: Path)
 def test_only_lines_that_are_complete_objects_are_read(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"a": 1}\n\xff\xfe\n[1]\n\n{"b": 2}\n{"c"')
-    assert log_lines(log) == ['{"a": 1}', '{"b": 2}']
+    assert log_records(log) == [('{"a": 1}', {"a": 1}), ('{"b": 2}', {"b": 2})]
 
 
 @pytest.mark.parametrize(

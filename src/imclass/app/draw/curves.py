@@ -62,8 +62,7 @@ def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words
     for split in SPLIT_COLOURS:
         by_epoch, finer = (points(rows, f"{split}_{what}", scale) for rows in (history, parts))
         known = finer or by_epoch
-        runs = itertools.groupby(known, key=lambda point: math.isfinite(point[1]))
-        pieces = [list(piece) for finite, piece in runs if finite]
+        pieces = finite_pieces(known)
         all_dots = not finer and len(known) <= DOTS_LIMIT
         dots = [point for piece in pieces for point in piece if all_dots or len(piece) == 1]
         if known:
@@ -79,6 +78,12 @@ def panel(history: Rows, parts: Rows, what: str, title: str, scale: float, words
 def points(rows: Rows, key: str, scale: float) -> list[Point]:
     """Return an (epoch, scaled value) point for each row that has `key`."""
     return [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
+
+
+def finite_pieces(known: Sequence[Point]) -> list[list[Point]]:
+    """Return the parts of a curve, which breaks at values that are not finite."""
+    runs = itertools.groupby(known, key=lambda point: math.isfinite(point[1]))
+    return [list(piece) for finite, piece in runs if finite]
 
 
 def epochs_of(history: Rows, parts: Rows) -> PlotAxis:

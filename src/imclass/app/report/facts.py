@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import ResultRow, SavedScores, read_scores
 from imclass.evaluation.unpack import sole_network
 from imclass.models.analysis.activations import find_layer, output_of
-from imclass.models.classifier import NetworkClassifier, resolve_model
+from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import to_batch
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
+from imclass.training.plan import resolve_models
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
         **image_fields(classifier, run.folder, result, saved.names if saved else ()),
         run=RunFacts(
             training=training,
-            defaults=recipe_values(training, context),
+            defaults=recipe_values(training.recipe, context),
             runtime=begun.runtime,
             history=epoch_rows(log),
             within_epochs=step_rows(log),
@@ -223,16 +224,13 @@ def check_finished(run: Run) -> None:
         )
 
 
-def recipe_values(training: Training, context: Context) -> dict[str, Any] | None:
-    """Return the values of the config's recipe by dotted key, including all fields of the network's row.
+def recipe_values(recipe: str, context: Context) -> dict[str, Any] | None:
+    """Return the values of a recipe by dotted key, including all fields of the networks' rows.
 
     Return None if the recipe is unknown.
     """
     found = recipes(context).entries
-    if training.recipe not in found:
-        return None
-    made: Training = found[training.recipe]()
-    return flatten(to_json(replace(made, model=resolve_model(made.model, context))))
+    return flatten(to_json(resolve_models(found[recipe](), context))) if recipe in found else None
 
 
 def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:

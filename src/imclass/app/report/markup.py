@@ -26,9 +26,9 @@ class Html(str):
     __slots__ = ()
 
 
-def document(title: str, *body: str) -> Html:
-    """Return a complete, self-contained HTML file without scripts."""
-    style = Html(resources.files("imclass.app.report").joinpath("report.css").read_text("utf-8"))
+def document(title: str, *body: str, style: str = "") -> Html:
+    """Return a complete, self-contained HTML file without scripts. `style` is added to the style of all pages."""
+    style = Html(read_style("report.css") + style)
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -42,6 +42,11 @@ def document(title: str, *body: str) -> Html:
     end = f"Written by imclass {library_versions()['imclass']}. This page is self-contained."
     root = element("html", head, element("body", element("main", *body, element("footer", end))), lang="en")
     return Html(f"<!DOCTYPE html>\n{root}\n")
+
+
+def read_style(name: str) -> str:
+    """Return the content of one of this folder's style sheets."""
+    return resources.files("imclass.app.report").joinpath(name).read_text("utf-8")
 
 
 def escape_html(text: str) -> Html:

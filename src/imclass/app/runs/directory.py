@@ -1,7 +1,6 @@
 """The directory of a run: its config, facts, log, checkpoints and model."""
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,8 @@ from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import CONFIG_FORMAT, Execution, Training
 from imclass.core.config.changes import init_changes, rate_order_changes
 from imclass.core.contracts import Dataset
-from imclass.core.errors import UserError
-from imclass.core.files import write_file
+from imclass.core.errors import UnknownEntry, UserError
+from imclass.core.files import lock_file, write_file
 from imclass.core.model_file import DataFacts
 from imclass.core.runtime import Runtime
 from imclass.data.facts import read_facts, write_facts
@@ -80,12 +79,10 @@ class Run:
     def hold_lock(self) -> Iterator[None]:
         """Keep other processes from training in this directory. Raise `UserError` if one is already training."""
         with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not lock_file(file, wait=0.1):  # `imclass runs` holds it for a moment to see whether it is free
                 raise UserError(
                     f"another process is training in {self.folder}; wait until it has finished, or choose another --out"
-                ) from None
+                )
             yield
 
     def plan(
@@ -196,7 +193,7 @@ class Run:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the records of the log's complete lines, or an empty list if there is no log."""
-        return [json.loads(line) for line in log_lines(self.log)] if self.log.is_file() else []
+        return [record for _, record in log_records(self.log)] if self.log.is_file() else []
 
     def remove_partial_files(self) -> None:
         """Remove the temporary files of models and scores that a killed process left. Only call this with the lock."""
@@ -215,7 +212,7 @@ class Run:
                 shutil.rmtree(folder, ignore_errors=True)
         if self.log.is_file():
             at = from_json(RunPosition, checkpoint.record["at"]) if checkpoint else None
-            kept = [line for line in log_lines(self.log) if at is not None and is_before(json.loads(line), at)]
+            kept = [line for line, record in log_records(self.log) if at is not None and is_before(record, at)]
             write_file(self.log, "".join(line + "\n" for line in kept))
 
 
@@ -304,6 +301,8 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             from_json(dict[str, int], record.get("resolved", {})),
             from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
         )
+    except UnknownEntry as error:
+        raise UserError(f"{file}: {error}; if a plugin defines it, pass the plugin's folder with --plugins") from None
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None
 
@@ -330,13 +329,13 @@ def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
         raise UserError(f"--config {file}: {error}") from None
 
 
-def log_lines(log: Path) -> list[str]:
-    """Return the complete lines of a log, each of which is a JSON object."""
+def log_records(log: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the complete lines of a log, each with its JSON object."""
     kept = []
     for line in log.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
-            if isinstance(json.loads(line), dict):
-                kept.append(line)
+            if isinstance(record := json.loads(line), dict):
+                kept.append((line, record))
     return kept
 
 

@@ -1,7 +1,7 @@
 """The arguments of each verb on the command line. Nothing here imports torch, so that `--help` answers at once.
 
 `--help` prints a class's docstring and the first sentence below each field. docs/commands.md contains the full texts;
-run `make reference` to regenerate that page after a change.
+run `make reference` to regenerate that page after a change. Classes may be in separate files of this folder.
 """
 # Tested in tests/app/cli/test_main.py
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from imclass.app.cli.arguments.explain import ExplainArguments
+from imclass.app.cli.arguments.runs import RunsArguments
+from imclass.app.cli.arguments.weights import WeightsArguments
 from imclass.app.cli.syntax import (
     Arg,
     BatchOption,
@@ -21,6 +24,7 @@ from imclass.app.cli.syntax import (
     EntryArgument,
     FeaturesOption,
     FileOption,
+    LogPeriodOption,
     MapOption,
     MegapixelsOption,
     MethodOption,
@@ -34,6 +38,7 @@ from imclass.app.cli.syntax import (
     RecipeOption,
     ScalesOption,
     SplitOption,
+    StyleOption,
     ThresholdsOption,
     TrainedOption,
     WorkersOption,
@@ -72,8 +77,11 @@ class TrainArguments:
     dry_run: bool = False
     """Check everything, estimate time, memory and disk space, and stop. The configuration is printed as well. The
     estimate is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
-    style: Literal["bar", "book"] = "bar"
-    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
+    find_rate: bool = False
+    """Test which learning rates the first stage can learn with, and stop. The rate rises from step to step until the
+    loss does. The picture of the losses is DIR-rate.png. Nothing else is written, and a run in DIR is not used."""
+    style: StyleOption = "bar"
+    log_period: LogPeriodOption = None
     common: CommonArguments = CommonArguments()
 
 
@@ -156,8 +164,7 @@ class PredictArguments:
     model: ModelArgument
     paths: PathsArgument
     top: Annotated[int | None, Arg("N", "5")] = None
-    """Number of classes per image. For a multi-label model, the default is all classes that reach
-    their thresholds."""
+    """Number of classes per image. For a multi-label model, the default is all that reach their thresholds."""
     format: Literal["table", "csv", "json"] = "table"
     """Output format. The CSV columns are path, rank, class and probability."""
     protocol: ProtocolOption = None
@@ -206,8 +213,7 @@ class ReportArguments:
     data: DataOption = None
     split: SplitOption = None
     out: Annotated[Path | None, Arg("PATH", "RUN/report.html or reports/MODEL")] = None
-    """Page or folder to write. For an evaluation, specify a new folder for the page, the scores and the
-    pictures."""
+    """Page or folder to write. For an evaluation, specify a new folder for page, scores and pictures."""
     protocol: ProtocolOption = None
     trained: TrainedOption = "leave-out"
     classes: ClassesOption = None
@@ -290,42 +296,6 @@ class DataArguments:
 
 
 @dataclass(frozen=True)
-class WeightsArguments:
-    """List published weights, and exchange weights with other libraries.
-
-        weights [NETWORK:WEIGHTS]  list the published files, or describe one
-        weights import FILE        make a model file: --as NETWORK --out FILE
-        weights verify FILE        report how well the weights match: --as NETWORK
-        weights export MODEL       write a state dict: --format LIBRARY --out FILE
-        weights fold MODEL         merge batch norms into other layers: --out FILE
-
-    FILE contains weights from another library. MODEL is a run, a model file, or NETWORK:WEIGHTS."""
-
-    what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
-    """import, verify, export, fold, or the published file to describe."""
-    file: Annotated[str | None, Arg("[FILE|MODEL]", positional=True)] = None
-    """Weight file, or a MODEL for export and fold. A weight file may be .safetensors, .npz, .pth, .pt or .th."""
-    as_: Annotated[str | None, Arg("NETWORK")] = None
-    """import, verify: network that the weights belong to."""
-    out: FileOption = None
-    """File to write. For export it is a state dict (.safetensors, .pth or .pt), otherwise a model file
-    (.safetensors)."""
-    format: Annotated[str | None, Arg("LIBRARY")] = None
-    """export: target library, such as torchvision or timm."""
-    from_: Annotated[str | None, Arg("LIBRARY", "best match")] = None
-    """import, verify: library whose names the file uses. Examples are torchvision, timm and caffe."""
-    classes: Annotated[Path | None, Arg("FILE", "ImageNet's")] = None
-    """import: class names in output order. The file contains a JSON list, or one name per line. By default, 1,000
-    classes get ImageNet's names, and 10 classes at 32 x 32 pixels get CIFAR-10's."""
-    preprocess: Annotated[str | None, Arg("NAME|FILE", "the library's")] = None
-    """import: preprocessing, such as imagenet or caffe. A JSON file may set mean, std and other such fields."""
-    key: Annotated[str | None, Arg("NAME")] = None
-    """import, verify: entry that contains the weights. A checkpoint may have several such entries, for example
-    state_dict and state_dict_ema."""
-    common: CommonArguments = CommonArguments()
-
-
-@dataclass(frozen=True)
 class DoctorArguments:
     """Report on this machine and installation. Lists the processor, memory, libraries, devices and store, and
     each problem with its fix."""
@@ -339,7 +309,9 @@ VERBS: dict[str, Annotated[type, "the arguments of the verb"]] = {
     "compare": CompareArguments,
     "predict": PredictArguments,
     "features": FeaturesArguments,
+    "explain": ExplainArguments,
     "report": ReportArguments,
+    "runs": RunsArguments,
     "info": InfoArguments,
     "models": ModelsArguments,
     "data": DataArguments,

@@ -1,0 +1,227 @@
+"""A summary of a run, read from its folder alone: its state, progress, results and configuration.
+
+The configuration is read as JSON, so that a run can be listed without the plugins that it uses.
+"""
+# Tested in tests/app/verbs/test_runs.py
+
+import contextlib
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from safetensors import SafetensorError, safe_open
+
+from imclass.app.runs.directory import Run
+from imclass.app.runs.watchers.curves import epoch_rows, step_rows
+from imclass.core.codec import flatten
+from imclass.core.config import CONFIG_FORMAT
+from imclass.core.errors import UserError
+from imclass.core.files import lock_file
+from imclass.core.model_file import read_record
+from imclass.core.text import main_measure
+from imclass.data.subset import VALIDATION
+from imclass.evaluation.folds import OUT_OF_FOLD
+from imclass.training.events import RunPosition
+
+State: TypeAlias = Literal["finished", "training", "stopped", "broken", "not begun"]
+Kind: TypeAlias = Literal["run", "cross-validation", "fold", "leg"]
+Measures: TypeAlias = Mapping[str, float]
+Rows: TypeAlias = Sequence[Mapping[str, int | float]]
+
+SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
+DEVIATION = "deviation"  # ends the name of a standard deviation over folds: "top1_deviation"
+TIMED_EVENTS = ("step_end", "feature_batch")
+# Errors that the content of a damaged folder may cause.
+DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, UserError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """The state, progress and results of a run, a cross-validation, one of its folds, or a leg of a run."""
+
+    folder: Path
+    kind: Kind = "run"
+    state: State
+    done: int = 0  # finished epochs or, of a cross-validation, finished folds
+    total: int = 0  # planned epochs or folds
+    results: Mapping[str, Measures] = field(default_factory=dict)  # keyed by split
+    seconds: float = 0.0  # of training, without evaluation
+    problem: str = ""  # why the folder is broken, or why training stopped; "" if there is nothing to report
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the configuration by dotted key; of a part: empty
+    history: Rows = ()  # a row for each finished epoch
+    within_epochs: Rows = ()  # rows of training measures, at fractions of epochs
+    parts: tuple["RunSummary", ...] = ()  # the folds of a cross-validation, or the legs of a run of several stages
+
+
+def summarise_run(folder: Path) -> RunSummary:
+    """Return the summary of the run in a folder. If its files cannot be read, its state is "broken"."""
+    try:
+        record = read_config_record(folder / "config.json")
+        return folds_summary(folder, record) if "crossval" in record else single_summary(folder, record)
+    except DAMAGES as error:
+        problem = str(error) if isinstance(error, UserError) else f"its files cannot be read ({error!r})"
+        return RunSummary(folder=folder, state="broken", problem=problem.split("\n")[0])
+
+
+def read_config_record(file: Path) -> dict[str, Any]:
+    """Return the JSON of a run's config.json. Raise `UserError` if it is missing, damaged or has another format."""
+    if not file.is_file():
+        raise UserError(f"{file} is missing")
+    try:
+        record = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        raise UserError(f"{file} is damaged: it is not JSON") from None
+    number = record.get("format") if isinstance(record, dict) else None
+    if number != CONFIG_FORMAT:
+        raise UserError(f"{file} has format {number}, but this version of imclass reads format {CONFIG_FORMAT}")
+    return dict(record)
+
+
+def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
+    """Return the summary of a run that is not a cross-validation."""
+    run = Run(folder)
+    log = [entry for entry in run.events() if "event" in entry]
+    state = state_of(run)
+    stages = planned_stages(record)
+    return RunSummary(
+        folder=folder,
+        state=state,
+        done=epochs_in(log),
+        total=sum(epochs for _, epochs in stages),
+        results=model_results(run.model) if run.is_finished else last_results(log),
+        seconds=sum(entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS),
+        problem=stop_reason(log) if state == "stopped" else "",
+        settings=settings_in(record),
+        history=epoch_rows(log),
+        within_epochs=step_rows(log),
+        parts=tuple(leg_summaries(folder, stages, log, state)) if len(stages) > 1 else (),
+    )
+
+
+def state_of(run: Run) -> State:
+    """Return whether a run is finished, in training, or stopped."""
+    return "finished" if run.is_finished else "training" if is_in_use(run.folder) else "stopped"
+
+
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process is training in a folder. The lock is taken for a moment, in its shared form."""
+    with contextlib.suppress(OSError), (folder / ".lock").open() as file:
+        return not lock_file(file, shared=True)
+    return False
+
+
+def planned_stages(record: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return the name and the number of epochs of each stage."""
+    training, resolved = record["training"], record.get("resolved", {})
+    network, stages = training["model"]["network"], []
+    for i, stage in enumerate(training["stages"]):
+        network = stage["model"]["network"] if stage["model"] else network
+        stages.append((stage["name"] or network, resolved.get(f"stages.{i}.epochs", stage["epochs"])))
+    return stages
+
+
+def leg_summaries(
+    folder: Path, stages: Sequence[tuple[str, int]], log: Sequence[Mapping[str, Any]], state: State
+) -> Iterator[RunSummary]:
+    """Yield a summary of each leg of a run. The first leg without a model has the state of the run."""
+    now: State = state
+    for i, (name, epochs) in enumerate(stages):
+        leg = Run(folder / "legs" / f"{i + 1:02d}-{name}")
+        entries = [entry for entry in log if entry["stage"] == i]
+        yield RunSummary(
+            folder=leg.folder,
+            kind="leg",
+            state="finished" if leg.is_finished else now,
+            done=epochs_in(entries),
+            total=epochs,
+            results=model_results(leg.model) if leg.is_finished else last_results(entries),
+            seconds=sum(entry["seconds"] for entry in entries if entry["event"] in TIMED_EVENTS),
+        )
+        now = now if leg.is_finished else "not begun"
+
+
+def folds_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
+    """Return the summary of a cross-validation. Its result on all folds is the mean over those that are finished."""
+    run, total = Run(folder), int(record["crossval"])
+    numbers = (n for n in range(1, total + 1) if run.fold(n).folder.is_dir())
+    folds = tuple(as_fold(summarise_run(run.fold(number).folder)) for number in numbers)
+    finished = [fold for fold in folds if fold.state == "finished"]
+    state = state_of(run)
+    if state == "stopped" and any(fold.state == "training" for fold in folds):
+        state = "training"
+    results = model_results(run.model) if run.is_finished else {}
+    return RunSummary(
+        folder=folder,
+        kind="cross-validation",
+        state=state,
+        done=len(finished),
+        total=total,
+        results={**results, **({OUT_OF_FOLD: mean_measures(finished)} if finished else {})},
+        seconds=sum(fold.seconds for fold in folds),
+        problem=next((fold.problem for fold in folds if fold.problem), "") if state == "stopped" else "",
+        settings=settings_in(record) | {"crossval": total},
+        parts=folds,
+    )
+
+
+def as_fold(run: RunSummary) -> RunSummary:
+    """Return the summary of a fold's run. Its test images are those of the fold, so its results are "out-of-fold"."""
+
+    def rename(key: str) -> str:
+        return OUT_OF_FOLD + key.removeprefix("test") if key == "test" or key.startswith("test_") else key
+
+    results = {rename(split): measures for split, measures in run.results.items()}
+    history = [{rename(key): value for key, value in row.items()} for row in run.history]
+    return replace(run, kind="fold", settings={}, results=results, history=history, parts=())
+
+
+def mean_measures(folds: Sequence[RunSummary]) -> dict[str, float]:
+    """Return the mean of each measure over finished folds, and the standard deviation of the main one."""
+    each = [fold.results[OUT_OF_FOLD] for fold in folds]
+    found = {name: statistics.fmean(one[name] for one in each) for name in each[0] if all(name in one for one in each)}
+    main = main_measure(found)
+    spread = {f"{main}_{DEVIATION}": statistics.stdev(one[main] for one in each)} if len(each) > 1 else {}
+    return found | spread
+
+
+def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration by dotted key, with the device and precision in use, and the digest of its data."""
+    used = {"device": record["runtime"]["device"], "precision": record["runtime"]["arithmetic"]["precision"]}
+    return {**flatten(record["training"]), **used, "data.digest": record["data"]["digest"]}
+
+
+def model_results(model: Path) -> dict[str, Measures]:
+    """Return the measures that a model file records for each split. Raise `UserError` if the file is incomplete."""
+    metrics = (read_record(model)[0]["trained"] or {})["metrics"]
+    try:
+        with safe_open(model, "numpy"):  # compares the size of the file with its list of tensors
+            return {split: plain_measures(found["measures"]) for split, found in metrics.items()}
+    except SafetensorError as error:
+        raise UserError(f"{model} is damaged ({error})") from None
+
+
+def last_results(log: Sequence[Mapping[str, Any]]) -> dict[str, Measures]:
+    """Return the measures of the last evaluation of each split in a log."""
+    return {entry["split"]: plain_measures(entry) for entry in log if entry["event"] == "evaluated"}
+
+
+def plain_measures(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the measures in a record of a log or a model file, without counts and the position in the run."""
+    others = {f.name for f in fields(RunPosition)} | {"evaluated", "total"}
+    return {name: float(v) for name, v in record.items() if name not in others and type(v) in (int, float)}
+
+
+def epochs_in(log: Sequence[Mapping[str, Any]]) -> int:
+    """Return the number of epochs that end in a log."""
+    return len({entry["epoch"] for entry in log if entry["event"] == "epoch_end"})
+
+
+def stop_reason(log: Sequence[Mapping[str, Any]]) -> str:
+    """Return why training stopped, if the log says so."""
+    last = log[-1] if log else {}
+    if last.get("event") == "non_finite" and last["action"] == "stop":
+        return f"training stopped at step {last['step']:,}, because {last['what']} is not finite"
+    return ""
