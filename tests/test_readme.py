@@ -1,7 +1,8 @@
 """The examples in README.md and docs/ work: the blocks of a page are run in order, in an empty folder.
 
     ```sh, ```bash      each `imclass ...` line is run and must exit with 0; `make X` must name a target of the Makefile
-    ```python           is run; the blocks of a page share one namespace
+    ```python           is run; the blocks of a page share one namespace. If the first line is a comment with a path,
+                        such as `# plugins/mine.py`, the block is saved there instead
     ```console, ```text are not run
 
 Two things differ from a real run: every training lasts one epoch, and mnist-sample has a tenth of its images.
@@ -66,7 +67,10 @@ def run_page(page: str) -> None:
     """Run every block of a page."""
     names: dict[str, Any] = {}
     for language, text in blocks(page):
-        if language == "python":
+        if language == "python" and (first := re.match(r"# (\w+/\w+\.py)\n", text)):
+            Path(first[1]).parent.mkdir(exist_ok=True)
+            Path(first[1]).write_text(text)
+        elif language == "python":
             Path("block.py").write_text(text)
             names = runpy.run_path("block.py", init_globals=names)
         elif language in RUN:
@@ -99,6 +103,7 @@ def one_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 SLOW = "evaluation.md"  # trains three networks
 
 
+@pytest.mark.filterwarnings("ignore:this run cannot be resumed")
 @pytest.mark.parametrize(
     "page", [pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.name == SLOW else []) for p in PAGES]
 )
@@ -144,6 +149,11 @@ def test_a_correct_page_passes(capsys: pytest.CaptureFixture[str]) -> None:
         "```sh\n# lists\nimclass recipes \\\n    --json  # as JSON\nmake demo\n```\n\n```text\nimclass trian\n```\n"
     )
     assert '"network": "lenet-5"' in capsys.readouterr().out
+
+
+def test_a_block_with_a_path_is_saved() -> None:
+    run_page("```python\n# plugins/mine.py\nraise SystemExit\n```\n```python\n# a comment\nx = 1\n```\n")
+    assert Path("plugins/mine.py").read_text() == "# plugins/mine.py\nraise SystemExit\n"
 
 
 def test_trainings_are_short(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from imclass.training.events import (
     RunPosition,
     Saved,
     StepEnd,
+    StepStart,
 )
 
 REFUSED = Refused("a\n.png", "empty", "the file has 0 bytes")
@@ -50,6 +51,7 @@ def events() -> list[Event]:
     """Return one event of each kind."""
     return [
         EpochStart(at(0, 0), epochs=1, batches=2),
+        StepStart(at(0, 0), rate=0.1),
         StepEnd(
             at(1, 1), main=0.75, total=0.75, correct=3, images=7, rate=0.1, waited=0.5, seconds=1.0, refused=(REFUSED,)
         ),

@@ -5,16 +5,21 @@ import json
 import shlex
 import signal
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from torch.nn import functional
 
+import imclass
 from imclass.app.cli.main import main
 from imclass.app.verbs import train as verb
-from imclass.core.config import Augment, Objective, Optimiser, Schedule
+from imclass.core.config import Augment, Objective, Optimiser, Position, Schedule
+from imclass.core.errors import UserError
 from imclass.store.context import open_context
-from imclass.training.events import Event, StepEnd
-from imclass.training.kinds import kind_tables
+from imclass.training.events import Event, Saved, StepEnd
+from imclass.training.kinds import kind_tables, object_entries, with_objects
 from imclass.training.schedules.constant import Constant
 from imclass.training.schedules.cosine import Cosine
 from imclass.training.schedules.step import StepDecay
@@ -202,7 +207,11 @@ GEOMETRY = """
 """
 
 
-@pytest.mark.parametrize(("kind", "source", "memory"), [("brightness", COLOUR, 0), ("slide", GEOMETRY, 2048)])
+# docs/training.md, which is run as a test, has an augmentation of colours, too.
+@pytest.mark.parametrize(
+    ("kind", "source", "memory"),
+    [pytest.param("brightness", COLOUR, 0, marks=pytest.mark.slow), ("slide", GEOMETRY, 2048)],
+)
 def test_a_plugin_s_augmentation_trains_and_resumes_with_the_same_bits(
     plugins: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str, memory: int
 ) -> None:
@@ -239,3 +248,100 @@ def test_a_changed_kind_of_a_plugin_is_shown_and_refused(plugins: Path, capsys: 
     for entry in ("optimiser sign", "schedule halving", "objective smoothed", "augmentation darken"):
         assert f"{entry}: plugin file" in message
     assert main([*words, "--plugins-changed"]) == 0
+
+
+@dataclass(frozen=True)
+class Plain(Objective):
+    """The cross-entropy, under another name."""
+
+    kind: ClassVar[str] = "plain"
+    factor: float = 1.0
+
+    def loss(self, scores: Any, targets: Any) -> Any:
+        return self.factor * functional.cross_entropy(scores, targets.labels, reduction="none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Schedule):
+    """A constant rate, under another name."""
+
+    kind: ClassVar[str] = "fixed"
+
+    def share_at(self, position: Position) -> float:
+        return 1.0
+
+
+OBJECTS: dict[str, Any] = {"objective": Plain(), "schedule": Fixed(rate=0.1)}
+
+
+def test_an_object_that_no_file_defines_trains_but_cannot_be_resumed(plugins: Path) -> None:
+    how: dict[str, Any] = {"data": "pets", "epochs": 1, "batch": 8}
+    with pytest.warns(UserWarning, match="no file in `plugins` defines 'objective plain', 'schedule fixed'"):
+        list(imclass.train("mnist-lenet", "run", override=OBJECTS, **how))
+    list(imclass.train("mnist-lenet", "plain", override={"schedule": Constant(rate=0.1)}, **how))
+    assert digest(Path("run")) == digest(Path("plain"))
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="run has results, but cannot be resumed, because"):
+        imclass.train("mnist-lenet", "run", override=OBJECTS, **how)
+    with pytest.raises(UserError, match=r"run.config.json: no schedule is named 'fixed'.* with --plugins"):
+        imclass.report("run")
+
+
+@pytest.mark.filterwarnings("ignore:this run cannot be resumed")
+def test_a_fold_with_an_object_that_no_file_defines_cannot_be_resumed(plugins: Path) -> None:
+    how: dict[str, Any] = {"data": "pets", "epochs": 1, "batch": 4, "crossval": 2, "override": OBJECTS}
+    assert any(isinstance(event, Saved) for event in imclass.train("mnist-lenet", "run", **how))
+    with pytest.raises(UserError, match="'schedule fixed', 'objective plain' are not in a plugin file"):
+        imclass.train("mnist-lenet", "run", **how)
+
+
+@dataclass(frozen=True)
+class Nameless(Objective):
+    def loss(self, scores: Any, targets: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Taken(Nameless):
+    kind: ClassVar[str] = "cross-entropy"
+
+
+class Fieldless(Nameless):
+    kind: ClassVar[str] = "fieldless"
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "factor", 2)
+
+
+@dataclass(frozen=True)
+class Other(Nameless):
+    kind: ClassVar[str] = "plain"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "message"),
+    [
+        ([Nameless()], "the objective Nameless has no kind; give its class a name"),
+        ([Taken()], "Taken has the kind 'cross-entropy', which is that of another objective; choose another name"),
+        ([Fieldless()], "the objective Fieldless has the attribute 'factor', which is not a field"),
+        ([Plain(), Other()], "two classes have the objective kind 'plain'; rename one"),
+    ],
+)
+def test_an_object_that_a_config_could_not_contain_is_refused(objectives: list[Objective], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        with_objects(open_context(), {"objective": tuple(objectives)})
+
+
+def test_the_objects_of_a_config_are_found() -> None:
+    config = imclass.configure("mnist-lenet", override=OBJECTS)
+    assert config.stages[0].objective == Plain() and config.stages[0].schedule == Fixed(rate=0.1)
+    assert object_entries(with_objects(open_context(), config)) == ["objective plain", "schedule fixed"]
+    assert imclass.configure(config, override={"objective.factor": 2.0}).stages[0].objective == Plain(2.0)
+    assert object_entries(with_objects(open_context(), imclass.configure("mnist-lenet"))) == []
+
+
+def test_a_config_with_a_plugin_s_object_takes_the_newer_file(plugins: Path) -> None:
+    config = imclass.configure("mnist-lenet", plugins=plugins, override={"objective.kind": "smoothed"})
+    with (plugins / "mine.py").open("a") as file:
+        file.write("# another objective\n")
+    again = imclass.configure(config, plugins=plugins)
+    assert type(again.stages[0].objective) is not type(config.stages[0].objective)
+    assert again.stages[0].objective.kind == "smoothed"

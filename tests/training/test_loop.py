@@ -36,7 +36,7 @@ from imclass.store.context import Context
 from imclass.store.store import Store
 from imclass.training import optimiser_state
 from imclass.training.checkpoint import Checkpoints
-from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd
+from imclass.training.events import EpochEnd, EpochStart, Evaluated, Event, LegEnd, NonFinite, Saved, StepEnd, StepStart
 from imclass.training.loop import train as train_legs
 from imclass.training.objective import Gradients, Learner
 from imclass.training.optimisers.adam import Adam
@@ -288,10 +288,14 @@ def test_a_damaged_checkpoint_is_skipped_and_the_result_is_the_same(tree: Path, 
 def test_events_come_in_order_with_their_positions(tree: Path, tmp_path: Path) -> None:
     events = list(train(make_config(tree), tmp_path / "run"))
     kinds = [type(e) for e in events]
-    epoch = [EpochStart, *[StepEnd] * STEPS, Evaluated, EpochEnd, Saved]
+    epoch = [EpochStart, *[StepStart, StepEnd] * STEPS, Evaluated, EpochEnd, Saved]
     assert kinds == epoch * 2 + [LegEnd]
     assert [e.at.step for e in events if isinstance(e, StepEnd)] == list(range(1, 2 * STEPS + 1))
     assert [e.at.samples for e in events if isinstance(e, StepEnd)][-1] == 2 * 48
+    starts = [e for e in events if isinstance(e, StepStart)]
+    assert [e.at.step for e in starts] == list(range(2 * STEPS))
+    assert [e.at.batch for e in starts] == [*range(STEPS)] * 2
+    assert [e.rate for e in starts] == [e.rate for e in events if isinstance(e, StepEnd)]
     last = events[-1]
     assert isinstance(last, LegEnd) and last.path == tmp_path / "run" / "model.safetensors"
     assert last.at == replace(events[-2].at, stage=1, samples=0) and last.chosen == "last step"
@@ -415,11 +419,11 @@ def test_a_skipped_step_changes_no_weight_or_momentum(
     plant_nonfinite(monkeypatch, "weight", at_step=3)
     job = prepare(make_config(tree, nonfinite="skip"), Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     state, digests = job.state(), []
-    for event in itertools.islice(train_legs(state, job.legs, SingleProcess(), job.keeper()), 6):
+    for event in itertools.islice(train_legs(state, job.legs, SingleProcess(), job.keeper()), 11):
         digests.append((type(event), tensors_digest(state.tensors())))
     kinds = [kind for kind, _ in digests]
-    assert kinds.index(NonFinite) == 4
-    assert digests[4][1] == digests[3][1] != digests[2][1]
+    assert kinds.index(NonFinite) == 8
+    assert digests[8][1] == digests[6][1] != digests[4][1]
 
 
 def test_save_refuses_a_state_that_is_not_finite(tree: Path, tmp_path: Path) -> None:
@@ -430,6 +434,12 @@ def test_save_refuses_a_state_that_is_not_finite(tree: Path, tmp_path: Path) -> 
         dict(state.learner.network.named_parameters())["head.1.bias"][0] = math.nan
     event = job.keeper().save(job.legs[0], state)
     assert "head.1.bias is not finite" in event.problem and not event.path.exists()
+
+
+@pytest.mark.parametrize(("save_steps", "steps"), [(0, [6, 12]), (4, [4, 6, 8, 12, 12])])
+def test_checkpoints_follow_the_steps(tree: Path, tmp_path: Path, save_steps: int, steps: list[int]) -> None:
+    events = train(make_config(tree), tmp_path / "run", save_steps=save_steps, save_every=1000)
+    assert [event.at.step for event in events if isinstance(event, Saved)] == steps
 
 
 def test_training_continues_on_a_full_disk(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +504,7 @@ def test_a_run_that_is_asked_to_stop_saves_at_once(tree: Path, tmp_path: Path) -
     job = prepare(config, Run(tmp_path / "run"), Context(Store(tmp_path / "store")))
     asked = iter([False, False, True])
     events = list(train_legs(job.state(), job.legs, SingleProcess(), job.keeper(lambda: next(asked))))
-    assert [type(e) for e in events] == [EpochStart, StepEnd, StepEnd, StepEnd, Saved]
+    assert [type(e) for e in events] == [EpochStart, *[StepStart, StepEnd] * 3, Saved]
     assert run(config, tmp_path / "run") == expected
 
 

@@ -3,16 +3,19 @@
 # Tested in tests/test_public.py
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from imclass.app import load as models
+from imclass.app.argument_checks import check_consumers, check_names, link_of, paths_as_text
 from imclass.app.evaluation import result as results
 from imclass.app.evaluation.comparison import Contrast, check_comparison
 from imclass.app.evaluation.request import Evaluable, open_request
 from imclass.app.evaluation.result import Result
+from imclass.app.explain.explain import Explained, prepare_explainer
 from imclass.app.features import extract as extraction
 from imclass.app.features.result import Features
 from imclass.app.overview.result import Overview, compare_runs
@@ -29,7 +32,7 @@ from imclass.core.errors import UserError
 from imclass.core.override import convert_value
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import Link
+from imclass.core.text import list_names
 from imclass.evaluation.ensemble import EnsembleMember
 from imclass.evaluation.leaks import TrainedPolicy
 from imclass.evaluation.request import Progress, SilentProgress, Weighting
@@ -42,6 +45,7 @@ from imclass.serving.predict import predict as predictions
 from imclass.store.context import Location, open_context
 from imclass.store.store import Store
 from imclass.training.events import Consumer, Event
+from imclass.training.kinds import object_entries, with_objects
 
 
 def train(
@@ -65,8 +69,11 @@ def train(
     """
     check_single_process()
     check_consumers(consumers)
-    context = open_context(store, plugins)
     choices = paths_as_text(choices | dict(override or {}))
+    context = with_objects(open_context(store, plugins), recipe, choices)
+    if objects := object_entries(context):
+        problem = f"this run cannot be resumed: no file in `plugins` defines {list_names(objects)}"
+        warnings.warn(f"{problem}; put the class into such a file to make runs resumable", stacklevel=2)
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
@@ -89,9 +96,8 @@ def configure(
     `override`: `configure("mnist-lenet", epochs=3, override={"schedule.rate": 0.1})`. A field of a stage is set in
     every stage. Raise a `UserError` that names the offending field.
     """
-    return configurations.configure(
-        recipe, open_context(plugins=plugins), **paths_as_text(choices | dict(override or {}))
-    )
+    choices = paths_as_text(choices | dict(override or {}))
+    return configurations.configure(recipe, with_objects(open_context(plugins=plugins), recipe, choices), **choices)
 
 
 def create(
@@ -193,6 +199,31 @@ def features(
     model = os.path.expanduser(model) if isinstance(model, str | Path) else model
     prepared = extraction.prepare_extraction(model, images, data, split, options, str(device), context, watcher)
     return extraction.extract_features(prepared, workers, context.max_pixels, watcher)
+
+
+def explain(
+    model: Location | Classifier,
+    images: Any,
+    class_: str | None = None,
+    *,
+    method: str = "map",
+    scales: str | Sequence[int] | None = None,
+    workers: int = 0,
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+) -> Iterator[Explained]:
+    """Yield an `Explained` for each image, in order: maps that show where the network finds a class.
+
+    `images` is in any form that `predict` accepts. By default, `class_` is the most probable class of each image. There
+    is a map for each of the `scales`, the shorter sides to which the image is resized. A `UserError` for invalid
+    arguments is raised by the call itself, not while iterating.
+    """
+    context = open_context(store, plugins, max_megapixels)
+    model = os.path.expanduser(model) if isinstance(model, str | Path) else model
+    explainer = prepare_explainer(model, class_, method, scales, workers, str(device), context, SilentProgress())
+    return explainer.explain(name_images(images), context.max_pixels)
 
 
 def evaluate(
@@ -306,30 +337,3 @@ def runs(folders: Location | Sequence[Location] = "runs", *, plugins: Location |
     with recipes that the runs use. Raise `UserError` if a folder contains no run.
     """
     return compare_runs(folders, open_context(plugins=plugins))
-
-
-def paths_as_text(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the choices with paths converted to text, as configs store them."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
-
-
-def link_of(name: str) -> Link:
-    """Return the link with this name. Raise `UserError` for an unknown name."""
-    if name == "softmax":
-        return "softmax"
-    if name == "sigmoid":
-        return "sigmoid"
-    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels per image")
-
-
-def check_names(classes: Any) -> None:
-    """Raise `UserError` unless the classes are a sequence of names. A single string is not accepted."""
-    if not isinstance(classes, Sequence) or isinstance(classes, str):
-        raise UserError(f"the classes are {classes!r}; pass their names as a list, such as ['cat', 'dog']")
-
-
-def check_consumers(consumers: Sequence[Any]) -> None:
-    """Raise `UserError` for a consumer that lacks one of its two methods, before training begins."""
-    for consumer in consumers:
-        if not isinstance(consumer, Consumer):
-            raise UserError(f"{consumer!r} is not a consumer; it must have the methods see(event) and close()")

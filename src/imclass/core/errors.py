@@ -18,6 +18,10 @@ class UnknownKey(UserError):
         self.key, self.known = key, tuple(known)
 
 
+class UnknownEntry(UserError):
+    """A name that a table does not contain."""
+
+
 class Interrupted(KeyboardInterrupt):
     """An interruption of training (Ctrl-C, SIGTERM), raised after a checkpoint has been saved. The exit code is 75.
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imclass.core.errors import UserError
+from imclass.core.errors import UnknownEntry, UserError
 from imclass.core.text import suggestion
+
+NO_FILE = "no file"  # the digest of classes that a Python call passed in
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Plugin:
     """A plugin file: its module, or the problem that prevented its import."""
 
     path: Path
-    digest: str  # SHA-256 of the file's content
+    digest: str  # SHA-256 of the file's content, or `NO_FILE`
     module: types.ModuleType | None = None
     problem: str = ""
 
@@ -55,9 +57,9 @@ class EntryTable:
         if name in self.entries:
             return self.entries[name]
         if explanation := self.explain(name):
-            raise UserError(explanation)
+            raise UnknownEntry(explanation)
         failed = "".join(f"\n  not imported: {f}" for f in self.failures)
-        raise UserError(f"no {self.what} is named {name!r}{suggestion(name, self.entries)}{failed}")
+        raise UnknownEntry(f"no {self.what} is named {name!r}{suggestion(name, self.entries)}{failed}")
 
     def plugin_digests(self, name: str) -> dict[str, str]:
         """Return {"network mine": digest} if a plugin defines the entry "mine", else an empty dictionary."""

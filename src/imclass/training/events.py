@@ -31,6 +31,14 @@ class EpochStart:
 
 
 @dataclass(frozen=True)
+class StepStart:
+    """The beginning of a step of gradient descent, after its images have been loaded. The log leaves it out."""
+
+    at: RunPosition  # before the step
+    rate: float
+
+
+@dataclass(frozen=True)
 class StepEnd:
     """The end of a step that learned from `images` images. Losses are means over these images, in nats."""
 
@@ -136,7 +144,17 @@ class FoldEnd:
 
 
 Event: TypeAlias = (
-    EpochStart | StepEnd | FeatureBatch | Solved | Evaluated | Saved | NonFinite | EpochEnd | LegEnd | FoldEnd
+    EpochStart
+    | StepStart
+    | StepEnd
+    | FeatureBatch
+    | Solved
+    | Evaluated
+    | Saved
+    | NonFinite
+    | EpochEnd
+    | LegEnd
+    | FoldEnd
 )
 
 

@@ -29,6 +29,7 @@ class Keeper:
     legs: int  # the number of legs in the run
     checkpoints: Checkpoints
     save_every: int = 60  # seconds
+    save_steps: int = 0  # steps; 0: only the time counts
     asked_to_stop: Callable[[], bool] = lambda: False
     stopped: bool = False
     last_save: float = field(default_factory=time.monotonic)
@@ -37,9 +38,10 @@ class Keeper:
         """Return whether the training loop has stopped before the end of the last leg."""
         return self.stopped
 
-    def is_due(self) -> bool:
-        """Return whether it is time for another checkpoint."""
-        return time.monotonic() - self.last_save >= self.save_every
+    def is_due(self, step: int) -> bool:
+        """Return whether it is time for another checkpoint after the run's step `step`."""
+        due = self.save_steps > 0 and step % self.save_steps == 0
+        return due or time.monotonic() - self.last_save >= self.save_every
 
     def save(self, leg: Leg, state: State) -> Saved:
         """Write a checkpoint durably. If writing fails, older checkpoints remain and training continues.

@@ -1,18 +1,95 @@
-"""The tables of the kinds in a config. All of them except the table of split rules include the kinds of plugins."""
+"""The tables of the kinds in a config. All of them except the table of split rules include the kinds of plugins.
+
+In Python, a config may also contain objects whose classes are in no table. They are registered for one call.
+"""
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from imclass.core.codec import Kinds
 from imclass.core.config import SPLIT_KINDS, Augment, Average, Objective, Optimiser, Schedule, Solver
+from imclass.core.errors import UserError
+from imclass.core.tables import NO_FILE, PLUGIN_PREFIX, EntryTable, Plugin, Plugins
 from imclass.store.context import Context, find_in
+
+# The package, the name and the description of the table for each base class.
+PLACES: Mapping[type, tuple[str, str, str]] = types.MappingProxyType(
+    {
+        Augment: ("imclass.data.augment", "AUGMENTS", "augmentation"),
+        Average: ("imclass.training.averages", "AVERAGES", "average"),
+        Objective: ("imclass.training.objectives", "OBJECTIVES", "objective"),
+        Optimiser: ("imclass.training.optimisers", "OPTIMISERS", "optimiser"),
+        Schedule: ("imclass.training.schedules", "SCHEDULES", "schedule"),
+        Solver: ("imclass.pipelines.solvers", "SOLVERS", "solver"),
+    }
+)
 
 
 def kind_tables(context: Context | None = None) -> Kinds:
     """Return the table of kinds for each base class."""
-    return {
-        **SPLIT_KINDS,
-        Augment: find_in(context, "imclass.data.augment", "AUGMENTS", "augmentation"),
-        Average: find_in(context, "imclass.training.averages", "AVERAGES", "average"),
-        Objective: find_in(context, "imclass.training.objectives", "OBJECTIVES", "objective"),
-        Optimiser: find_in(context, "imclass.training.optimisers", "OPTIMISERS", "optimiser"),
-        Schedule: find_in(context, "imclass.training.schedules", "SCHEDULES", "schedule"),
-        Solver: find_in(context, "imclass.pipelines.solvers", "SOLVERS", "solver"),
-    }
+    return {**SPLIT_KINDS, **{base: find_in(context, *place) for base, place in PLACES.items()}}
+
+
+def with_objects(context: Context, *values: Any) -> Context:
+    """Return the context with the classes of those objects in `values`, such as an objective, that are in no table.
+
+    Raise `UserError` for a class that cannot be in a table, and for an object that a run's config could not contain.
+    """
+    tables, found = kind_tables(context), dict[str, dict[str, type]]()
+    for value in kinds_in(values):
+        base = next(base for base in PLACES if isinstance(value, base))
+        if is_known(value, tables[base]):
+            continue
+        check_object(value, tables[base])
+        classes = found.setdefault(PLACES[base][1], {})
+        if classes.setdefault(value.kind, type(value)) is not type(value):
+            raise UserError(f"two classes have the {tables[base].what} kind {value.kind!r}; rename one")
+    if not found:
+        return context
+    module = types.ModuleType("objects")
+    vars(module).update(found)
+    objects = Plugin(Path("a Python object"), NO_FILE, module)
+    return dataclasses.replace(context, plugins=Plugins((*context.plugins.files, objects)))
+
+
+def object_entries(context: Context) -> list[str]:
+    """Return the entries that `with_objects` has added, such as "objective mine"."""
+    tables = [kind_tables(context)[base] for base in PLACES]
+    return [f"{table.what} {name}" for table in tables for name, digest in table.digests.items() if digest == NO_FILE]
+
+
+def kinds_in(value: Any) -> Iterator[Any]:
+    """Yield the optimisers, schedules, objectives and other objects that have a kind, at any depth of a value."""
+    if isinstance(value, tuple(PLACES)):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from kinds_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from kinds_in([getattr(value, field.name) for field in dataclasses.fields(value)])
+
+
+def is_known(value: Any, table: EntryTable) -> bool:
+    """Return whether a table has the class of an object, or the class with its name from a newer plugin file."""
+    known = table.entries.get(value.kind)
+    return known is type(value) or (value.kind in table.digests and type(value).__module__.startswith(PLUGIN_PREFIX))
+
+
+def check_object(value: Any, table: EntryTable) -> None:
+    """Raise `UserError` if an object's class has no new `kind`, or if the object has attributes that are not fields."""
+    name = type(value).__name__
+    if not value.kind:
+        raise UserError(f"the {table.what} {name} has no kind; give its class a name: kind: ClassVar[str] = 'mine'")
+    if value.kind in table.entries:
+        raise UserError(
+            f"{name} has the kind {value.kind!r}, which is that of another {table.what}; choose another name"
+        )
+    others = sorted({*getattr(value, "__dict__", ())} - {field.name for field in dataclasses.fields(value)})
+    if others:
+        raise UserError(
+            f"the {table.what} {name} has the attribute {others[0]!r}, which is not a field, so a run's configuration "
+            "could not contain it; make the class a frozen dataclass, and the attribute one of its fields"
+        )

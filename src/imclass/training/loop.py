@@ -11,7 +11,7 @@ from imclass.core.contracts import Evaluation, Watch
 from imclass.core.errors import Interrupted
 from imclass.data.loader import Batch
 from imclass.data.threads import map_in_order
-from imclass.training.events import EpochStart, Evaluated, Event, NonFinite, StepEnd
+from imclass.training.events import EpochStart, Evaluated, Event, NonFinite, StepEnd, StepStart
 from imclass.training.keeper import Keeper
 from imclass.training.parallel import Group
 from imclass.training.plan import Leg
@@ -59,13 +59,14 @@ def descend(leg: Leg, state: State, group: Group, keeper: Keeper) -> Iterator[Ev
     """Train for one epoch by gradient descent, and yield the events of its steps."""
     began = time.monotonic()
     for batch in remaining_batches(leg, state, group):
+        yield StepStart(state.at, leg.stage.descent[1].rate_at(state.position(leg)))
         event = step(leg, state, group, batch, began)
         yield event
         if isinstance(event, NonFinite) and event.action == "stop":
             keeper.stopped = True
             return
         # Every process must call `agree` after every step, so that all of them save or stop at the same step.
-        due, stop = group.agree(keeper.is_due(), keeper.asked_to_stop())
+        due, stop = group.agree(keeper.is_due(state.at.step), keeper.asked_to_stop())
         if due or stop:
             yield keeper.save(leg, state)
         keeper.stopped = stop

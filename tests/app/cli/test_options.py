@@ -43,6 +43,7 @@ OTHERS = {
     "workers": "1",
     "memory": "7",
     "save-every": "9",
+    "save-steps": "9",
     "keep": "4",
     "nonfinite": "skip",
     "max-megapixels": "60.5",

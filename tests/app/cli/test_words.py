@@ -97,7 +97,7 @@ def test_options_fill_the_fields_of_their_types() -> None:
             ["run", "-x"],
             "unknown option -x: options begin with two dashes, as in --data; to pass a file with this name, write ./-x",
         ),
-        (TrainArguments, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book'"),
+        (TrainArguments, ["--style", "line"], "--style is 'line'; it must be one of 'bar', 'book', 'book-2016'"),
     ],
 )
 def test_the_message_names_the_mistake(kind: type, words: list[str], message: str) -> None:

@@ -174,7 +174,8 @@ def test_listing_runs_does_not_keep_one_from_beginning(place: Path) -> None:
     run = Run(place / "rate-0.1")
     with (run.folder / ".lock").open() as file, (run.folder / ".lock").open() as second:
         assert lock_file(file, shared=True) and lock_file(second, shared=True)
-        threading.Timer(0.02, lambda: (file.close(), second.close())).start()
+        threading.Timer(0.02, second.close).start()
+        file.close()
         with run.hold_lock():
             pass
     with (run.folder / ".lock").open() as file:

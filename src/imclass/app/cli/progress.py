@@ -104,10 +104,19 @@ class EpochSums:
         self.seconds += event.seconds
 
     @property
+    def loss(self) -> float:
+        """The mean loss over the images processed so far."""
+        return self.main / max(1, self.images)
+
+    @property
+    def share(self) -> float:
+        """The fraction of correct images among those processed so far."""
+        return self.correct / max(1, self.images)
+
+    @property
     def means(self) -> str:
         """The mean loss and measure over the images processed so far, as text."""
-        n = max(1, self.images)
-        return means_text(self.main / n, {self.counted: self.correct / n}, self.total / n)
+        return means_text(self.loss, {self.counted: self.share}, self.total / max(1, self.images))
 
     @property
     def rate(self) -> str:

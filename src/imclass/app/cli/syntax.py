@@ -141,7 +141,7 @@ class CommonArguments:
     """Do not use the network. A data set or weight file that is missing from the store is then an error."""
     plugins: Annotated[tuple[Path, ...], Arg("DIR")] = ()
     """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules,
-    averages, objectives, augmentations and pipeline parts. The option may be repeated."""
+    averages, objectives, augmentations, pipeline parts and methods of explanation. The option may be repeated."""
 
 
 FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]
@@ -176,7 +176,12 @@ MegapixelsOption: TypeAlias = Annotated[float, Arg("N", text=MEGAPIXELS_TEXT)]
 PRECISION_TEXT = "Arithmetic; bf16 is often faster but less precise."
 PrecisionOption: TypeAlias = Annotated[Literal["fp32", "bf16"], Arg(text=PRECISION_TEXT)]
 
-# Arguments of `evaluate`, `data` and `features` that have long texts. They are here to keep those classes short.
+# Arguments of single verbs that have long texts. They are here to keep the classes of those verbs short.
+STYLE_TEXT = """Progress as a bar, or as in PaddlePaddle's book. With the bar, a line is also printed for each epoch.
+`book` is the form of the book's programs, and `book-2016` that of its edition of 2016."""
+StyleOption: TypeAlias = Annotated[Literal["bar", "book", "book-2016"], Arg(text=STYLE_TEXT)]
+PERIOD_TEXT = "Steps between two lines of both book styles. A dot stands for each of the other steps."
+LogPeriodOption: TypeAlias = Annotated[int | None, Arg("N", "100", PERIOD_TEXT)]
 PROTOCOLS_TEXT = """Protocol, such as tencrop. It determines which views of an image are scored; `imclass protocols`
 lists all protocols. Several protocols are scored in one pass over the images, and each has a row in the result."""
 ProtocolsOption: TypeAlias = Annotated[str | None, Arg("A[,B...]", "as trained", PROTOCOLS_TEXT)]

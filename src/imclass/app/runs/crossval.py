@@ -11,7 +11,7 @@ import numpy as np
 from imclass.app.load import load_classifier
 from imclass.app.runs.beginning import classes_to_grow, open_init
 from imclass.app.runs.directory import Plan, Run, read_run_record
-from imclass.app.runs.material import open_training_data, plugins_of
+from imclass.app.runs.material import check_resumable, open_training_data, plugins_of
 from imclass.app.runs.train import DEFAULT_EXECUTION, Job, Measured, class_counts, perform, prepare
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.core.codec import to_json
@@ -157,6 +157,7 @@ def prepare_folds(
     data = open_pool(config, run.folds, notes, sized, old)
     run, config = replace(run, kinds=kind_tables(context)), resolve_models(config, context)
     begun = plan_run(run, config, execution, data, context)
+    check_resumable(run, data.facts)
     first: Job | None = None
     if not run.is_finished:
         fold = fold_config(config, run.folds, 1)

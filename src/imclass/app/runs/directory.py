@@ -15,7 +15,7 @@ from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import CONFIG_FORMAT, Execution, Training
 from imclass.core.config.changes import init_changes, rate_order_changes
 from imclass.core.contracts import Dataset
-from imclass.core.errors import UserError
+from imclass.core.errors import UnknownEntry, UserError
 from imclass.core.files import lock_file, write_file
 from imclass.core.model_file import DataFacts
 from imclass.core.runtime import Runtime
@@ -301,6 +301,8 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             from_json(dict[str, int], record.get("resolved", {})),
             from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
         )
+    except UnknownEntry as error:
+        raise UserError(f"{file}: {error}; if a plugin defines it, pass the plugin's folder with --plugins") from None
     except (ValueError, KeyError, TypeError, RecursionError, UserError):
         raise unreadable from None
 

@@ -76,7 +76,7 @@ FOREIGN_FIELDS: Mapping[str, str] = MappingProxyType(
         "recipe": "the recipe's name comes first: imclass train RECIPE",
         "resume": "the same command resumes an unfinished run; --init RUN starts a new run from a finished one",
         "save_dir": OUT_HINT,
-        "save_period": "--save-every sets the number of seconds between checkpoints",
+        "save_period": "--save-every sets the seconds between checkpoints, and --save-steps the steps",
         "sched": "--schedule.kind sets the schedule",
         "schedule.name": "--schedule.kind sets the schedule",
         "scheduler": "--schedule.kind sets the schedule",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imclass.app.runs.directory import Run
 from imclass.app.runs.objectives import settle_objectives
 from imclass.core.classes import class_key
 from imclass.core.config import (
@@ -21,6 +22,7 @@ from imclass.core.config import (
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
+from imclass.core.tables import NO_FILE
 from imclass.core.targets import OneOf
 from imclass.core.text import list_names, suggestion
 from imclass.data.balance import imbalance
@@ -301,6 +303,15 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
     chosen += [(networks(context), model.network) for model in models_of(config)]
     chosen += [(dataset_table(context), config.data)]
     return {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
+
+
+def check_resumable(run: Run, facts: DataFacts) -> None:
+    """Raise `UserError` if a run has results of classes that no file defines, because their code may have changed."""
+    entries = [entry for entry, digest in facts.plugins.items() if digest == NO_FILE]
+    if entries and run.has_work:
+        problem = f"{list_names(entries)} {'are' if len(entries) > 1 else 'is'} not in a plugin file"
+        fix = "choose another folder with `out`, or remove this one"
+        raise UserError(f"{run.folder} has results, but cannot be resumed, because {problem}; {fix}")
 
 
 def models_of(config: Training) -> list[Model]:

@@ -21,7 +21,7 @@ from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.estimate import Estimate, estimate_run
 from imclass.app.runs.facts import facts_of, with_facts, with_placeholders
-from imclass.app.runs.material import TrainingData, choice_warnings, open_training_data
+from imclass.app.runs.material import TrainingData, check_resumable, choice_warnings, open_training_data
 from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.curves import Curves
@@ -91,8 +91,9 @@ class Job:
 
     def keeper(self, asked_to_stop: Callable[[], bool] = lambda: False) -> Keeper:
         """Return the writer of the run's checkpoints and models."""
-        checkpoints = self.run.checkpoints(self.execution.keep)
-        return Keeper(self.run.folder, len(self.legs), checkpoints, self.execution.save_every, asked_to_stop)
+        how = self.execution
+        checkpoints = self.run.checkpoints(how.keep)
+        return Keeper(self.run.folder, len(self.legs), checkpoints, how.save_every, how.save_steps, asked_to_stop)
 
     def pictures(self) -> Pictures:
         """Return the writer of the pictures for the report."""
@@ -116,11 +117,13 @@ def prepare(
     dry: bool = False,
     given: Collection[str] = (),
     preset: "Measured | None" = None,
+    writes: bool = True,
 ) -> Job:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
-    If `dry` is true, nothing is written. `given` contains the config keys that the user specified. The values of other
-    keys may be adapted to the data. `preset` contains the runtime and the numbers of epochs of a new run; by
+    If `dry` is true, nothing is written, downloaded, or computed from the training images. If `writes` is false, only
+    the run's folder is not written. `given` contains the config keys that the user specified. The values of other keys
+    may be adapted to the data. `preset` contains the runtime and the numbers of epochs of a new run; by
     default they are measured.
     """
     check_length(config, given)
@@ -141,6 +144,7 @@ def prepare(
     splits = Splits(data.train, tuple(data.held_out), seen)
     legs = plan(config, splits, trained, execution, context, score)
     begun = run.plan(config, execution, networks(context)[config.model.network].row, data.facts, *counts_of(data))
+    check_resumable(run, data.facts)
     checkpoint, problems = run.checkpoints(execution.keep).newest()
     measured = Measured(configured_runtime(config), begun.resolved or {})
     if dry:
@@ -149,7 +153,8 @@ def prepare(
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, init_notes = begin_first(with_facts(legs, facts), source, data.unseen)
         measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
-        run.begin(begun, measured.runtime, facts, measured.resolved)
+        if writes:
+            run.begin(begun, measured.runtime, facts, measured.resolved)
     legs = with_epochs(legs, measured.resolved)
     beginning = () if run.is_finished or checkpoint else (*choice_warnings(config, legs), *init_notes)
     notes = (*data.notes, *beginning, *inside, *problems, *measured.notes)
@@ -250,7 +255,7 @@ def perform(
         job.run.remove_partial_files()
         job.run.truncate_log(job.checkpoint)
         watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
-        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state.at))]
+        watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state, job.legs))]
         if any(leg.stage.kind == "descend" for leg in job.legs):  # a solved leg's single epoch makes no curve
             watching.append(OptionalConsumer("drawing curves.png", lambda: Curves(job.run)))
         watching += consumers

@@ -2,15 +2,18 @@
 
 import contextlib
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.acts.dry_run import dry_run_parts
+from imclass.app.acts.find_rate import find_rate_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
-from imclass.app.cli.book import BookLog
+from imclass.app.cli.book import check_period, progress_consumer
 from imclass.app.cli.options import TrainRequest
-from imclass.app.cli.progress import TrainingProgress
 from imclass.app.cli.streams import interject
 from imclass.app.load import load_network
 from imclass.app.report.write import PAGE, write_report
@@ -24,38 +27,44 @@ from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
+Show: TypeAlias = Callable[[int, int], Consumer]  # called with the number of steps, and of those that are done
 REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list refused files
 
 
 def run(request: TrainRequest) -> Answer:
-    """Train, or estimate the costs if it is a dry run. Show progress on standard error, and return the result."""
+    """Train, test learning rates, or estimate the costs. Show progress on standard error, and return the result."""
     arguments, config = request.arguments, request.training
+    check_period(arguments.style, arguments.log_period)
+    show = partial(progress_consumer, arguments.style, arguments.log_period)
     run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
+    if arguments.find_rate:
+        record, text, draw = find_rate_parts(*how, show, print_notes)
+        return Answer(record, text, last=draw)
     if arguments.crossval is not None:
-        return cross_validate(prepare_folds(*how), arguments.dry_run, arguments.style)
+        return cross_validate(prepare_folds(*how), arguments.dry_run, show)
     job = prepare(*how)
     print_notes(job.notes)
     if arguments.dry_run:
         return Answer(*dry_run_parts(job.record, None if job.run.is_finished else job))
-    run_job(job, arguments.style)
+    run_job(job, show)
     add_report(run, request.context)
     return run_answer(run, request.context)
 
 
-def cross_validate(crossval: CrossValidation, dry: bool, style: str) -> Answer:
+def cross_validate(crossval: CrossValidation, dry: bool, show: Show) -> Answer:
     """Run all folds of a cross-validation, show progress on standard error, and return the result."""
     print_notes(crossval.notes)
     if dry:
         print_notes([f"the estimate is for one of the {crossval.run.folds} folds"] if crossval.first else [])
         return Answer(*dry_run_parts(crossval.record, crossval.first))
-    run_folds(crossval, lambda job: run_job(job, style), print_notes, print_line)
+    run_folds(crossval, lambda job: run_job(job, show), print_notes, print_line)
     add_report(crossval.run, crossval.context)
     record, text, refused = crossval_answer_parts(crossval.run)
     return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
-def run_job(job: Job, style: str) -> None:
+def run_job(job: Job, show: Show) -> None:
     """Train to the end. Raise a `UserError` if training has to stop early."""
     config, run, finished = job.config, job.run, job.run.is_finished
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
@@ -63,11 +72,7 @@ def run_job(job: Job, style: str) -> None:
         verb = "resuming" if job.checkpoint else "training"
         begin = f" from step {done:,}" if job.checkpoint else ""
         print_line(f"{verb} {config.recipe} on {config.data} in {run.folder}{begin}: {job.runtime}")
-    progress = (
-        []
-        if finished
-        else [OptionalConsumer("showing the progress", lambda: progress_consumer(style, job.steps, done))]
-    )
+    progress = [] if finished else [OptionalConsumer("showing the progress", lambda: show(job.steps, done))]
     with contextlib.closing(perform(job, progress, interject)) as events:  # closes the bar before a message is printed
         for event in events:
             match event:
@@ -93,11 +98,6 @@ def add_report(run: Run, context: Context) -> None:
         raise Interrupted(f"the run is finished: {run.model}, but {page.name} has not been written yet") from None
     except Exception as error:
         note_failure(f"{page} was not written", error, f"try again with: imclass report {shlex.quote(str(run.folder))}")
-
-
-def progress_consumer(style: str, steps: int, done: int) -> Consumer:
-    """Return the consumer that shows progress on standard error."""
-    return BookLog() if style == "book" else TrainingProgress(steps, done)
 
 
 def run_answer(run: Run, context: Context) -> Answer:

@@ -72,6 +72,7 @@ class Execution:
     workers: Annotated[int, AtLeast(0)] = 2  # decoding threads; 0 decodes in the main thread
     memory: Annotated[int, AtLeast(0)] = 2048  # MiB for decoded images; a data set up to this size is kept in memory
     save_every: Annotated[int, AtLeast(0)] = 60  # seconds between checkpoints; each epoch also ends with one
+    save_steps: Annotated[int, AtLeast(0)] = 0  # also save at each step that is a multiple of this; 0: only by time
     keep: Annotated[int, AtLeast(2, "one is the fallback for the other")] = 2  # how many checkpoints to keep
     keep_checkpoints: bool = False  # keep the checkpoints after the run has finished
     strict: bool = False  # make a refused image an error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from imclass.app.cli.arguments.explain import ExplainArguments
 from imclass.app.cli.arguments.runs import RunsArguments
 from imclass.app.cli.arguments.weights import WeightsArguments
 from imclass.app.cli.syntax import (
@@ -23,6 +24,7 @@ from imclass.app.cli.syntax import (
     EntryArgument,
     FeaturesOption,
     FileOption,
+    LogPeriodOption,
     MapOption,
     MegapixelsOption,
     MethodOption,
@@ -36,6 +38,7 @@ from imclass.app.cli.syntax import (
     RecipeOption,
     ScalesOption,
     SplitOption,
+    StyleOption,
     ThresholdsOption,
     TrainedOption,
     WorkersOption,
@@ -74,8 +77,11 @@ class TrainArguments:
     dry_run: bool = False
     """Check everything, estimate time, memory and disk space, and stop. The configuration is printed as well. The
     estimate is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""
-    style: Literal["bar", "book"] = "bar"
-    """Progress as a bar, or as the PaddlePaddle book prints it. With the bar, a line is also printed for each epoch."""
+    find_rate: bool = False
+    """Test which learning rates the first stage can learn with, and stop. The rate rises from step to step until the
+    loss does. The picture of the losses is DIR-rate.png. Nothing else is written, and a run in DIR is not used."""
+    style: StyleOption = "bar"
+    log_period: LogPeriodOption = None
     common: CommonArguments = CommonArguments()
 
 
@@ -158,8 +164,7 @@ class PredictArguments:
     model: ModelArgument
     paths: PathsArgument
     top: Annotated[int | None, Arg("N", "5")] = None
-    """Number of classes per image. For a multi-label model, the default is all classes that reach
-    their thresholds."""
+    """Number of classes per image. For a multi-label model, the default is all that reach their thresholds."""
     format: Literal["table", "csv", "json"] = "table"
     """Output format. The CSV columns are path, rank, class and probability."""
     protocol: ProtocolOption = None
@@ -208,8 +213,7 @@ class ReportArguments:
     data: DataOption = None
     split: SplitOption = None
     out: Annotated[Path | None, Arg("PATH", "RUN/report.html or reports/MODEL")] = None
-    """Page or folder to write. For an evaluation, specify a new folder for the page, the scores and the
-    pictures."""
+    """Page or folder to write. For an evaluation, specify a new folder for page, scores and pictures."""
     protocol: ProtocolOption = None
     trained: TrainedOption = "leave-out"
     classes: ClassesOption = None
@@ -305,6 +309,7 @@ VERBS: dict[str, Annotated[type, "the arguments of the verb"]] = {
     "compare": CompareArguments,
     "predict": PredictArguments,
     "features": FeaturesArguments,
+    "explain": ExplainArguments,
     "report": ReportArguments,
     "runs": RunsArguments,
     "info": InfoArguments,
