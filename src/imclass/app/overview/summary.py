@@ -26,12 +26,12 @@ from imclass.data.subset import VALIDATION
 from imclass.evaluation.folds import OUT_OF_FOLD
 from imclass.training.events import RunPosition
 
-State: TypeAlias = Literal["finished", "training", "stopped", "broken", "not begun"]
+RunState: TypeAlias = Literal["finished", "training", "stopped", "broken", "not begun"]
 Kind: TypeAlias = Literal["run", "cross-validation", "fold", "leg"]
 Measures: TypeAlias = Mapping[str, float]
 Rows: TypeAlias = Sequence[Mapping[str, int | float]]
 
-SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
+RUN_SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
 DEVIATION = "deviation"  # ends the name of a standard deviation over folds: "top1_deviation"
 TIMED_EVENTS = ("step_end", "feature_batch")
 # Errors that the content of a damaged folder may cause.
@@ -44,7 +44,7 @@ class RunSummary:
 
     folder: Path
     kind: Kind = "run"
-    state: State
+    state: RunState
     done: int = 0  # finished epochs or, of a cross-validation, finished folds
     total: int = 0  # planned epochs or folds
     results: Mapping[str, Measures] = field(default_factory=dict)  # keyed by split
@@ -101,7 +101,7 @@ def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
     )
 
 
-def state_of(run: Run) -> State:
+def state_of(run: Run) -> RunState:
     """Return whether a run is finished, in training, or stopped."""
     return "finished" if run.is_finished else "training" if is_in_use(run.folder) else "stopped"
 
@@ -124,10 +124,10 @@ def planned_stages(record: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def leg_summaries(
-    folder: Path, stages: Sequence[tuple[str, int]], log: Sequence[Mapping[str, Any]], state: State
+    folder: Path, stages: Sequence[tuple[str, int]], log: Sequence[Mapping[str, Any]], state: RunState
 ) -> Iterator[RunSummary]:
     """Yield a summary of each leg of a run. The first leg without a model has the state of the run."""
-    now: State = state
+    now: RunState = state
     for i, (name, epochs) in enumerate(stages):
         leg = Run(folder / "legs" / f"{i + 1:02d}-{name}")
         entries = [entry for entry in log if entry["stage"] == i]
