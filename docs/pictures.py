@@ -10,9 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from imclass.app.cli.main import main
+from imclass.data.catalog import open_split
+from imclass.store.context import open_context
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -49,6 +52,13 @@ def photograph(page: Path, name: str, width: int, height: int) -> None:
     keep(shot, name)
 
 
+def draw_row(path: Path) -> None:
+    """Write four test digits next to each other as one image."""
+    test = open_split("mnist-sample", "test", open_context())
+    digits = [test[int(np.flatnonzero(test.targets.numpy() == digit)[0])] for digit in (3, 7, 1, 9)]
+    Image.fromarray(np.concatenate(digits, axis=1)[:, :, 0]).save(path)
+
+
 def make(folder: Path) -> None:
     """Make every picture; `folder` takes the files that no page needs."""
     run("train", "mnist-lenet", "--out", RUN)
@@ -56,6 +66,8 @@ def make(folder: Path) -> None:
     run("data", "export", "mnist-sample", "--split", "test", "--most", "10", "--out", f"{folder}/digits")
     run("features", RUN, f"{folder}/digits/7", "--layer", "features.0", "--grid", f"{folder}/maps.png")
     run("features", RUN, "--data", "mnist-sample", "--map", f"{folder}/map.png", "--method", "tsne")
+    draw_row(folder / "row.png")
+    run("explain", RUN, f"{folder}/row.png", "--class", "7", "--scales", "28,36", "--out", f"{folder}/maps")
     run("train", "mnist-lenet", "--find-rate", "--out", f"{folder}/lenet")
     run("report", RUN, "--out", f"{folder}/report.html")
     PICTURES.mkdir(exist_ok=True)
@@ -63,6 +75,7 @@ def make(folder: Path) -> None:
     keep(folder / "confusion.png", "confusion.png")
     keep(folder / "maps.png", "maps.png")
     keep(folder / "map.png", "map.png")
+    keep(folder / "maps" / "row.png", "explain.png")
     keep(folder / "lenet-rate.png", "rate.png")
     photograph(folder / "report.html", "report.png", 900, 900)
     photograph(folder / "mistakes.html", "mistakes.png", 900, 745)

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import imclass
-from imclass.app.api import check_consumers, check_names, train
+from imclass.app.api import train
+from imclass.app.argument_checks import check_consumers, check_names
 from imclass.core.errors import UserError
 from imclass.models.scores import top_classes
 from imclass.training import events

@@ -12,10 +12,12 @@ import pytest
 import imclass
 from imclass.app.evaluation.comparison import Contrast
 from imclass.app.evaluation.result import Result
+from imclass.app.explain.explain import Explained
 from imclass.app.features.result import Features
 from imclass.app.overview.result import Overview
 from imclass.app.overview.summary import RunSummary
 from imclass.core.contracts import Evaluation, Refused
+from imclass.evaluation.explanation import ClassMap
 from imclass.evaluation.measures.comparison import Change, Comparison
 from imclass.evaluation.results import ResultRow
 from imclass.serving.predict import Prediction
@@ -25,6 +27,8 @@ PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
 FUNCTIONS = [name for name, home in imclass.HOMES.items() if home == "imclass.app.api"]
 VALUES = [
     Prediction,
+    Explained,
+    ClassMap,
     Features,
     Result,
     ResultRow,

@@ -22,6 +22,7 @@ HOMES: Mapping[str, str] = MappingProxyType(
         "configure": "imclass.app.api",
         "create": "imclass.app.api",
         "evaluate": "imclass.app.api",
+        "explain": "imclass.app.api",
         "features": "imclass.app.api",
         "load": "imclass.app.api",
         "predict": "imclass.app.api",

@@ -11,6 +11,7 @@ from imclass.core.classes import (
     check_classes,
     check_distinct,
     choose_classes,
+    find_class,
     imagenet_classes,
     imagenet_numbers,
     join_classes,
@@ -164,3 +165,26 @@ def test_imagenet_s_numbers_are_those_of_the_development_kit() -> None:
     ids = ("n01751748", "n09193705", "n02105855", "n04263257", "n03125729", "n01735189", "n02346627", "n02776631")
     assert [numbers[wordnet_id] for wordnet_id in ids] == [490, 361, 171, 822, 297, 482, 13, 704]
     assert (numbers["n02119789"], numbers["n02100735"], numbers["n03255030"]) == (1, 2, 1000)  # map_clsloc.txt
+
+
+IMAGENET = ("n02012849 crane", "n03126707 crane", "n02113186 Cardigan", "n02963159 cardigan", "n02391049 zebra")
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("n03126707", 1), ("n03126707_a_name", 1), ("Cardigan", 2), ("cardigan", 3), ("ZEBRA", 4), (IMAGENET[0], 0)],
+)
+def test_a_class_is_found_by_its_id_or_its_word(name: str, index: int) -> None:
+    assert find_class(name, IMAGENET, "--class") == index
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("crane", "--class crane: give the full name; several classes fit: 'n02012849 crane', 'n03126707 crane'"),
+        ("zebar", "--class zebar: the model has no class 'zebar'; did you mean 'zebra'?"),
+    ],
+)
+def test_a_class_with_a_doubtful_name_is_not_found(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        find_class(name, IMAGENET, "--class")

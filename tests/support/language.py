@@ -53,8 +53,8 @@ IRREGULAR = (
 VERBS = ("embed", "feed", "need", "proceed", "reseed", "seed", "shed", "speed")  # end in "ed", and are not participles
 # One contract of several files: tables that plugins fill, rows of networks, verbs, and public functions.
 CONTRACTS = (
-    "AUGMENTS", "AVERAGES", "DATASETS", "NETS", "OBJECTIVES", "OPTIMISERS", "PARTS", "PROTOCOLS", "RECIPES",
-    "SCHEDULES", "SOLVERS", "Row", "run",
+    "AUGMENTS", "AVERAGES", "DATASETS", "EXPLANATIONS", "NETS", "OBJECTIVES", "OPTIMISERS", "PARTS", "PROTOCOLS",
+    "RECIPES", "SCHEDULES", "SOLVERS", "Row", "run",
 )  # fmt: skip
 PUBLIC = "app/api.py"  # its functions may share the name of the function that does the work
 

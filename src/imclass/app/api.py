@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imclass.app import load as models
+from imclass.app.argument_checks import check_consumers, check_names, link_of, paths_as_text
 from imclass.app.evaluation import result as results
 from imclass.app.evaluation.comparison import Contrast, check_comparison
 from imclass.app.evaluation.request import Evaluable, open_request
 from imclass.app.evaluation.result import Result
+from imclass.app.explain.explain import Explained, prepare_explainer
 from imclass.app.features import extract as extraction
 from imclass.app.features.result import Features
 from imclass.app.overview.result import Overview, compare_runs
@@ -30,7 +32,6 @@ from imclass.core.errors import UserError
 from imclass.core.override import convert_value
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
-from imclass.core.targets import Link
 from imclass.core.text import list_names
 from imclass.evaluation.ensemble import EnsembleMember
 from imclass.evaluation.leaks import TrainedPolicy
@@ -200,6 +201,31 @@ def features(
     return extraction.extract_features(prepared, workers, context.max_pixels, watcher)
 
 
+def explain(
+    model: Location | Classifier,
+    images: Any,
+    class_: str | None = None,
+    *,
+    method: str = "map",
+    scales: str | Sequence[int] | None = None,
+    workers: int = 0,
+    device: str = "cpu",
+    store: Location | Store | None = None,
+    plugins: Location | Sequence[Location] = (),
+    max_megapixels: float | None = None,
+) -> Iterator[Explained]:
+    """Yield an `Explained` for each image, in order: maps that show where the network finds a class.
+
+    `images` is in any form that `predict` accepts. By default, `class_` is the most probable class of each image. There
+    is a map for each of the `scales`, the shorter sides to which the image is resized. A `UserError` for invalid
+    arguments is raised by the call itself, not while iterating.
+    """
+    context = open_context(store, plugins, max_megapixels)
+    model = os.path.expanduser(model) if isinstance(model, str | Path) else model
+    explainer = prepare_explainer(model, class_, method, scales, workers, str(device), context, SilentProgress())
+    return explainer.explain(name_images(images), context.max_pixels)
+
+
 def evaluate(
     models: Evaluable | Sequence[Evaluable],
     data: Location | Dataset | None = None,
@@ -311,30 +337,3 @@ def runs(folders: Location | Sequence[Location] = "runs", *, plugins: Location |
     with recipes that the runs use. Raise `UserError` if a folder contains no run.
     """
     return compare_runs(folders, open_context(plugins=plugins))
-
-
-def paths_as_text(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the choices with paths converted to text, as configs store them."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in choices.items()}
-
-
-def link_of(name: str) -> Link:
-    """Return the link with this name. Raise `UserError` for an unknown name."""
-    if name == "softmax":
-        return "softmax"
-    if name == "sigmoid":
-        return "sigmoid"
-    raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels per image")
-
-
-def check_names(classes: Any) -> None:
-    """Raise `UserError` unless the classes are a sequence of names. A single string is not accepted."""
-    if not isinstance(classes, Sequence) or isinstance(classes, str):
-        raise UserError(f"the classes are {classes!r}; pass their names as a list, such as ['cat', 'dog']")
-
-
-def check_consumers(consumers: Sequence[Any]) -> None:
-    """Raise `UserError` for a consumer that lacks one of its two methods, before training begins."""
-    for consumer in consumers:
-        if not isinstance(consumer, Consumer):
-            raise UserError(f"{consumer!r} is not a consumer; it must have the methods see(event) and close()")

@@ -183,6 +183,26 @@ def class_key(name: str) -> str:
     return found.group() if found else nfc_form(name)
 
 
+def find_class(name: str, classes: Sequence[str], option: str) -> int:
+    """Return the index of a class, which may be named in full, by its WordNet id, or by the rest of its name alone.
+
+    Raise a `UserError` that names `option` if no class, or more than one class, has that name.
+    """
+    keys = [class_key(known) for known in classes]
+    if class_key(name) in keys:
+        return keys.index(class_key(name))
+    short = [WORDNET_ID.sub("", nfc_form(known)).strip(" _-") for known in classes]
+    equal = [i for i, known in enumerate(short) if known == nfc_form(name)]
+    found = equal or [i for i, known in enumerate(short) if known.casefold() == nfc_form(name).casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"{option} {name}: give the full name; several classes fit: {list_names([classes[i] for i in found])}"
+        )
+    raise UserError(f"{option} {name}: the model has no class {name!r}{suggestion(name, [*classes, *short])}")
+
+
 def check_ids(classes: Sequence[str], where: str) -> None:
     """Raise `UserError` if the names of two classes begin with the same WordNet id."""
     seen: dict[str, str] = {}

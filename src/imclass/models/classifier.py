@@ -30,7 +30,7 @@ from imclass.core.preprocess import Preprocess
 from imclass.core.tables import EntryTable
 from imclass.core.targets import Link
 from imclass.core.text import list_names
-from imclass.models.analysis.surgery import fold_batch_norms
+from imclass.models.analysis.surgery import FORMS, Form
 from imclass.models.arithmetic.eager import EagerEngine
 from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
 from imclass.models.layers.initialisers import INITIALISERS, check_initialiser
@@ -69,6 +69,8 @@ class NetworkBody:
     row: dict[str, Any]
     preprocess: Preprocess
     folded: bool = False  # whether batch norms are folded into the layers before them
+    convolutional: bool = False  # whether the fully connected layers are convolutions
+    fine: bool = False  # whether the last pooling layer is applied at every position
     standardise: bool = False  # whether each image is normalised by its pixels' mean and std
 
 
@@ -92,7 +94,7 @@ class NetworkClassifier:
     trained_on: UInt64[np.ndarray, "N"] | None = field(default=None, repr=False, compare=False)  # None: not known
     versions: dict[str, str] = field(default_factory=dict, repr=False)  # of the libraries with which it was created
     licence: str = ""
-    folded: bool = False
+    forms: tuple[Form, ...] = ()  # for inference
 
     def __post_init__(self) -> None:
         if not self.engine:
@@ -111,9 +113,9 @@ class NetworkClassifier:
         """Return a copy of this classifier with another network and an engine of the same kind."""
         return replace(self, network=network, engine=self.engine.for_network(network))
 
-    def fold(self) -> "NetworkClassifier":
-        """Return a copy for inference. Where possible, each batch norm is folded into the layer before it."""
-        return replace(self.with_network(fold_batch_norms(self.network)), folded=True)
+    def transform(self, form: Form) -> "NetworkClassifier":
+        """Return a copy for inference whose network has another form, which its model file records."""
+        return replace(self.with_network(FORMS[form](self.network)), forms=(*self.forms, form))
 
     def rename(self, names: Mapping[str, str]) -> "NetworkClassifier":
         """Return a copy of this classifier with some classes renamed."""
@@ -153,12 +155,9 @@ class NetworkClassifier:
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
-        """Return the tensors and the header of the classifier's model file.
-
-        The tensors include the content hashes of the training images, if these are known.
-        """
-        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, folded=self.folded)
-        body = replace(body, standardise=self.network.standardise)
+        """Return the model file's tensors, with the content hashes of the training images if known, and its header."""
+        how: dict[str, Any] = {form: True for form in self.forms} | {"standardise": self.network.standardise}
+        body = NetworkBody(network=self.name, row=self.row, preprocess=self.preprocess, **how)
         known = {} if self.trained_on is None else {TRAINED_ON: torch.from_numpy(np.sort(self.trained_on))}
         return {**self.network.state_dict(), **known}, ModelHeader(
             kind=NETWORK_KIND,
@@ -310,11 +309,12 @@ def restore_classifier(
         classifier = sketch(
             Model(body.network, body.row, standardise=body.standardise), header.classes, body.preprocess, context
         )
+        for form in (form for form in FORMS if getattr(body, form)):
+            classifier = classifier.transform(form)
     except UserError as error:
         raise UserError(
             f"{path}: {error}\nThis version of imclass cannot build it; {install_advice(header.versions)}"
         ) from None
-    classifier = classifier.fold() if body.folded else classifier
     weights = {name: tensor for name, tensor in tensors.items() if name != TRAINED_ON}
     check_tensors(classifier, weights, path)
     classifier.network.load_state_dict(weights, assign=True)

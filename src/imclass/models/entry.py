@@ -25,12 +25,14 @@ class PaperResult:
 class ForeignNetwork:
     """The counterpart of a network in another library. `rename` maps our tensor names to the library's.
 
-    Fields in `row` replace those of the entry's row, so that the library's weights fit.
+    Fields in `row` replace those of the entry's row, so that the library's weights fit. `inputs` is the key in `INPUTS`
+    of the images that the weights expect, if it is not the default for the library.
     """
 
     name: str
     rename: Callable[[str], str]
     row: Mapping[str, Any] = field(default_factory=dict)
+    inputs: str = ""
 
 
 def foreign_name_hint(name: str, entries: Mapping[str, "NetworkEntry"]) -> str:
@@ -83,6 +85,11 @@ def native_size(row: Any, network: str) -> int:
             "the row's class, for example `size: int = 224`"
         )
     return size
+
+
+def caffe_name(name: str) -> str:
+    """Return a tensor's name in Caffe if our layers have Caffe's names: "fc6.weight" for "head.fc6.weight"."""
+    return name.split(".", 1)[1]
 
 
 def rename_layer(name: str, layers: Mapping[str, str]) -> str:

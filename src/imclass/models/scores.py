@@ -35,6 +35,15 @@ def scores_of(posteriors: Float64[Tensor, "N K"], link: Link = "softmax") -> Flo
     return posteriors.clamp(lowest, highest).logit()
 
 
+def check_finite(scores: Float[Tensor, "N K *positions"]) -> None:
+    """Raise a `UserError` if a score is not finite."""
+    if not torch.isfinite(scores).all():
+        raise UserError(
+            "the model's scores are not finite: training diverged or the weights are damaged. Train again with a "
+            "lower learning rate, or use another model"
+        )
+
+
 def top_classes(
     scores: Float[Tensor, "N K"], classes: Sequence[str], top: Any, link: Link = "softmax"
 ) -> list[ClassProbabilities]:

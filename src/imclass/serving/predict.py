@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
 from imclass.core.contracts import Classifier, Image, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import printable_text
+from imclass.models.scores import check_finite
 from imclass.models.thresholds import name_classes
 from imclass.serving.inputs import batch_items, decode_images
 
@@ -109,9 +109,5 @@ def classify_images(classifier: Classifier, images: Sequence[Image], top: int | 
         if len(images) == 1:
             return [BadImage("unfit", "", str(error))]
         return [outcome for image in images for outcome in classify_images(classifier, [image], top)]
-    if not torch.isfinite(scores).all():
-        raise UserError(
-            "the model's scores are not finite: training diverged or the weights are damaged. Train again with a "
-            "lower learning rate, or use another model"
-        )
+    check_finite(scores)
     return [tuple(row) for row in name_classes(classifier, scores, top)]

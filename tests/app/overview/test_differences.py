@@ -47,6 +47,6 @@ def test_settings_are_named_and_written_like_options() -> None:
     one = {"stages.0.schedule.rate": 0.1, "model.row.dropout": 0.5, "split_seed": 1}
     assert list(option_names([one]).values()) == ["schedule.rate", "model.dropout", "split-seed"]
     assert option_names([one, {"stages.1.epochs": 2}])["stages.0.schedule.rate"] == "stages.0.schedule.rate"
-    values = (None, "", [], [3, 4], 0.1, True)
+    values: tuple[object, ...] = (None, "", [], [3, 4], 0.1, True)
     assert [setting_text("x", value) for value in values] == ["-", "-", "none", "3 4", "0.1", "yes"]
     assert setting_text("init_digest", "0123456789abcdef") == "0123456789ab"

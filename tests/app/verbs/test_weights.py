@@ -264,7 +264,7 @@ def test_a_folded_model_has_the_same_scores(with_norms: Path, capsys: pytest.Cap
     printed = run(capsys, "weights", "fold", "m.safetensors", "--out", "f.safetensors")
     assert printed == "f.safetensors: 14 of 14 batch norms folded\n"
     original, folded = load_network_classifier("m.safetensors"), load_network_classifier("f.safetensors")
-    assert folded.folded and not original.folded and batch_norms(folded.network) == ()
+    assert folded.forms == ("folded",) and not original.forms and batch_norms(folded.network) == ()
     assert (folded.trained, folded.licence) == (original.trained, "CC0")
     assert folded.trained_on is not None and folded.trained_on.tolist() == [0, 1, 2]
     scores = []
@@ -288,7 +288,7 @@ def test_a_folded_model_may_be_a_member(with_norms: Path, capsys: pytest.Capture
 
 def test_the_tensors_of_a_folded_network_are_not_those_of_its_row(with_norms: Path) -> None:
     """Check that a file whose body does not record the folding cannot be read."""
-    tensors, header = load_network_classifier("m.safetensors").fold().pack()
+    tensors, header = load_network_classifier("m.safetensors").transform("folded").pack()
     save_model(with_norms / "x.safetensors", tensors, replace(header, body=header.body | {"folded": False}))
     with pytest.raises(UserError, match="the file was written for another network"):
         load_network_classifier("x.safetensors")
@@ -303,5 +303,45 @@ def test_a_folded_model_is_neither_folded_again_nor_trained(
     )
     assert "imclass weights fold requires --out FILE" in run(capsys, "weights", "fold", "m.safetensors", code=2)
     words = ("train", "folder", "--data", "pets", "--init", "f.safetensors", "--dry-run")
-    assert "--init f.safetensors is folded for inference and cannot be trained" in run(capsys, *words, code=2)
+    assert "--init f.safetensors was converted for inference (folded), so it cannot be trained" in run(
+        capsys, *words, code=2
+    )
+    assert not Path("g.safetensors").exists()
+
+
+def test_a_converted_model_is_saved_and_loaded(with_norms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Convert to convolutions and to dense max-pooling; fold the batch norms of the result."""
+    printed = run(capsys, "weights", "convolve", "m.safetensors", "--out", "c.safetensors")
+    sizes = "fully connected layers as convolutions: 1 x 1, 1 x 1, 1 x 1"
+    assert printed == f"c.safetensors: {sizes}; class maps with a position every 32 pixels\n"
+    printed = run(capsys, "weights", "convolve", "c.safetensors", "--fine", "--out", "f.safetensors")
+    assert printed == "f.safetensors: class maps with a position every 16 pixels\n"
+    run(capsys, "weights", "fold", "f.safetensors", "--out", "g.safetensors")
+    original = load_network_classifier("m.safetensors")
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for name, forms, fine in (("c", 1, False), ("f", 2, True), ("g", 3, True)):
+        found = load_network_classifier(f"{name}.safetensors")
+        assert len(found.forms) == forms and found.trained == original.trained and found.licence == "CC0"
+        wanted = original.transform("fine") if fine else original
+        assert_near(found.dense(images), wanted.dense(images))
+        assert_near(found.scores(images[:, :, :32, :32]), original.scores(images[:, :, :32, :32]))
+    tensors, header = load_network_classifier("c.safetensors").pack()
+    save_model(with_norms / "x.safetensors", tensors, replace(header, body=header.body | {"convolutional": False}))
+    with pytest.raises(UserError, match="the file was written for another network"):
+        load_network_classifier("x.safetensors")
+
+
+def test_a_model_that_cannot_be_converted_is_explained(with_norms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "weights", "convolve", "m.safetensors", "--fine", "--out", "f.safetensors")
+    for words, message in (
+        (
+            "weights convolve f.safetensors --out g.safetensors",
+            "is already fully convolutional; use the model unchanged",
+        ),
+        ("weights convolve f.safetensors --fine --out g.safetensors", "have already been made finer"),
+        ("weights convolve m.safetensors", "imclass weights convolve requires --out FILE"),
+        ("weights convolve", "no model was specified"),
+        ("train folder --data pets --init f.safetensors --dry-run", "converted for inference (convolutional and fine)"),
+    ):
+        assert message in run(capsys, *words.split(), code=2)
     assert not Path("g.safetensors").exists()

@@ -158,6 +158,7 @@ def test_scales_that_a_paper_fixes_are_stated(name: str) -> None:
         ("7", "googlenet", "googlenet144"),
         ("7", "overfeat-accurate", "overfeat"),
         ("7", "alexnet-2012", "tencrop"),
+        ("7", "spp-overfeat-7", "spp"),
     ],
 )
 def test_our_default_scales_are_published_except_overfeats(table: str, network: str, protocol: str) -> None:

@@ -52,3 +52,9 @@ def test_the_classifier_itself_does_not_change() -> None:
 def test_a_network_without_pooling_is_refused_before_any_image_is_read() -> None:
     with pytest.raises(UserError, match="no pooling"):
         OverFeat()(small("resnet-cifar-20"), [])
+
+
+def test_a_network_that_already_pools_at_every_position_is_used_as_it_is() -> None:
+    classifier, images = small("lenet-5"), ragged_images((40, 40, 3))
+    expected = OverFeat((30, 36))(classifier, images)
+    assert torch.equal(OverFeat((30, 36))(classifier.transform("fine"), images), expected)

@@ -100,6 +100,7 @@ CASES: dict[str, Callable[[], list[nn.Module]]] = {
     ],
     "slices that begin later": lambda: [conv(1, 2, 3), Lambda(lambda maps: maps[:, 1:, 5::3, -40:]), conv(1, 2, 3)],
     "separate padding": lambda: [Lambda(lambda maps: functional.pad(maps, (3, 0, 1, 2))), conv(1, 2, 5, 2)],
+    "adaptive pooling, 61 to 6": lambda: [conv(1, 2, 4), nn.AdaptiveMaxPool2d(6)],
     "channels split": lambda: [conv(1, 4, 3), Lambda(lambda maps: maps.unflatten(1, (2, 2)).sum(1)), conv(2, 2, 3, 2)],
 }  # fmt: skip
 
@@ -164,6 +165,13 @@ def test_receptive_fields_of_vgg(name: str, pool5: int, fc6: int) -> None:
     found = geometry(name)
     assert (found.receptive_field, found.stride) == (pool5, 32)
     assert [layer.receptive_field for layer in found.layers if layer.kind == "Linear"] == [(fc6, fc6)] * 3
+
+
+def test_a_spatial_pyramid_sees_all_positions_of_the_last_maps() -> None:
+    """ZF-5's last maps have 13 x 13 positions, 16 pixels apart."""
+    found = geometry("spp-zf-5")
+    assert (found.receptive_field, found.stride) == (159, 16)
+    assert {layer.receptive_field for layer in found.layers if layer.kind == "Linear"} == {(159 + 12 * 16,) * 2}
 
 
 @pytest.mark.parametrize(

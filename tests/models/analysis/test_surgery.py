@@ -10,7 +10,15 @@ from imclass.core.config import Model
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
 from imclass.models.analysis.geometry import measure
-from imclass.models.analysis.surgery import absorb, batch_norms, fine_network, fold_batch_norms
+from imclass.models.analysis.surgery import (
+    FORMS,
+    Form,
+    absorb,
+    batch_norms,
+    convolutional_network,
+    fine_network,
+    fold_batch_norms,
+)
 from imclass.models.classifier import create, networks
 from imclass.models.network import Network
 from tests.support.narrow import imitate_training, narrow
@@ -265,3 +273,75 @@ def test_a_dense_position_is_the_head_on_a_window_of_the_maps(name: str) -> None
                 assert_near(dense[:, :, y, x], expected)
         corner = made(batch[:, :, : made.size, : made.size])
     assert dense.shape[2] > 1 and not near(dense[:, :, 0, 0], corner, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg-bn-drop", "googlenet"])
+def test_a_fully_convolutional_network_computes_the_same(name: str) -> None:
+    """Include batch norms of vectors, and a head that averages over positions."""
+    original = network(name)
+    copy = convolutional_network(original)
+    assert not any(isinstance(layer, nn.Linear | nn.BatchNorm1d) for layer in copy.modules())
+    with torch.no_grad():
+        native, larger = images(original), images(original, 1, more=64)
+        assert_near(copy(native), original(native))
+        assert_near(copy.embed(native), original.embed(native))
+        assert_near(copy.dense(larger), original.dense(larger))
+    assert copy.class_tensors().keys() == original.class_tensors().keys() and len(copy.sides) == 0
+
+
+@pytest.mark.parametrize(("name", "kernel"), [("alexnet", 6), ("vgg-d", 7), ("overfeat-accurate", 5)])
+def test_the_first_kernel_spans_the_native_maps(name: str, kernel: int) -> None:
+    """Check the kernels that Fleuret's lecture EE-559 7.2 prints for AlexNet."""
+    head = convolutional_network(outline(networks()[name])).head
+    found = [layer.kernel_size for layer in head if isinstance(layer, nn.Conv2d)]
+    assert found == [(kernel, kernel), (1, 1), (1, 1)]
+
+
+def test_each_position_of_a_converted_network_is_the_network_on_that_crop() -> None:
+    """Use LeNet-5, which pads nothing, so that an inner crop sees the same as a crop that is an image."""
+    original = network("lenet-5")
+    copy = convolutional_network(original)
+    with torch.no_grad():
+        batch = images(original, 1, more=12)
+        dense = copy.dense(batch)
+        assert dense.shape[2:] == (4, 4)
+        for y in range(4):
+            for x in range(4):
+                crop = batch[:, :, 4 * y : 4 * y + original.size, 4 * x : 4 * x + original.size]
+                assert_near(dense[:, :, y, x], original(crop), 1e-5)
+
+
+@pytest.mark.parametrize("order", [("convolutional", "fine"), ("fine", "convolutional"), ("fine", "folded")])
+def test_the_order_of_forms_does_not_matter(order: tuple[Form, ...]) -> None:
+    original = network("alexnet" if "folded" not in order else "vgg-bn-drop")
+    copy = original
+    for form in order:
+        copy = FORMS[form](copy)
+    with torch.no_grad():
+        native, larger = images(original), images(original, 1, more=64)
+        assert_near(copy.dense(larger), fine_network(original).dense(larger))
+        assert_near(copy(native), original(native))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "inputs", "message"),
+    [
+        (nn.AdaptiveAvgPool2d((1, 2)), 6, "layer '2' has 6 inputs, but there are 3 maps"),
+        (
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            3,
+            "cannot become convolutions: ",
+        ),  # makes vectors itself
+    ],
+)
+def test_a_head_that_cannot_be_converted_is_refused(pooling: nn.Module, inputs: int, message: str) -> None:
+    odd = Pair(nn.Identity())
+    odd.head = nn.Sequential(pooling, nn.Flatten(), nn.Linear(inputs, 2))
+    assert odd(images(odd)).shape == (2, 2)
+    with pytest.raises(UserError, match=message):
+        convolutional_network(odd)
+
+
+def test_a_network_of_convolutions_is_not_converted() -> None:
+    with pytest.raises(UserError, match="already fully convolutional"):
+        convolutional_network(network("nin-cifar"))

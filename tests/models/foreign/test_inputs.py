@@ -1,6 +1,7 @@
 """Inputs that a library's weights expect, folded into a network's normalisation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 
 from imclass.core.errors import UserError
 from imclass.core.model_file import tensors_digest
-from imclass.models.classifier import create
+from imclass.models.classifier import create, networks
+from imclass.models.entry import NetworkEntry
 from imclass.models.foreign.convert import ImportOptions, import_weights
-from imclass.models.foreign.inputs import INPUTS, inputs_from
+from imclass.models.foreign.inputs import INPUTS, default_inputs, inputs_for, inputs_from
+from imclass.models.foreign.matching import TensorMatch
 from tests.support.foreign_weights import TEN, akamaster_state, lenet
 from tests.support.tolerance import assert_near, near
 
@@ -41,6 +44,17 @@ def test_blue_green_red_and_values_to_255_are_folded(tmp_path: Path) -> None:
     assert not near(unfolded, trained, 1e-2)
     assert folded.preprocess.channels == "rgb"
     assert_near(folded.network.mean.flatten(), torch.tensor([123.0, 117.0, 104.0]) / 255)
+
+
+def test_released_weights_of_vgg_expect_their_mean_colour() -> None:
+    for name in ("vgg-d", "cnn-s"):
+        entry: NetworkEntry = networks()[name]
+        match = TensorMatch(name, "caffe", entry.row, 1000, 3)
+        inputs, note = inputs_for(entry, match, None)
+        assert (inputs.mean, inputs.unit, inputs.preprocess.channels) == ((103.939, 116.779, 123.68), 255, "bgr")
+        assert (inputs.preprocess.scale, "caffe-vgg" in note) == (256, True)
+    assert default_inputs(entry, replace(match, naming="imclass")) == "imagenet"
+    assert default_inputs(networks()["googlenet"], replace(match, network="googlenet")) == "caffe"
 
 
 def test_torchvision_s_transform_input_is_in_the_buffers() -> None:

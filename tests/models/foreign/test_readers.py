@@ -234,7 +234,7 @@ def test_column_major_and_big_endian_arrays_are_read_correctly(tmp_path: Path) -
         assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]] and tensor.is_contiguous()
 
 
-@pytest.mark.parametrize("name", ["a.safetensors", "a.npz", "a.pth", "a.th"])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.npz", "a.caffemodel", "a.pth", "a.th"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 a photo", b"PK\x03\x04 half an archive", bytes(1000)])
 def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
@@ -247,7 +247,7 @@ def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: byt
     [
         ("none.pth", "none.pth is not a file"),
         (".", "is not a file"),
-        ("a.caffemodel", "convert a caffemodel to an .npz"),
+        ("a.h5", ".h5 files cannot be read as weights"),
         ("a.onnx", ".onnx files cannot be read as weights"),
         (
             "whole.pth",
@@ -259,7 +259,7 @@ def test_files_with_a_wrong_suffix_or_damage_are_refused(name: str, content: byt
     ],
 )
 def test_other_files_are_refused(name: str, message: str, tmp_path: Path) -> None:
-    for written in ("a.caffemodel", "a.onnx"):
+    for written in ("a.h5", "a.onnx"):
         (tmp_path / written).write_bytes(b"")
     torch.save(nn.Linear(1, 1), tmp_path / "whole.pth")
     torch.save([torch.ones(1)], tmp_path / "list.pth")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from imclass.models.layers.normalisation import LocalResponseNorm, local_response_norm
+from imclass.models.layers.normalisation import LocalResponseNorm, SpatialResponseNorm, local_response_norm
 from tests.support.tolerance import assert_near, near
 
 
@@ -46,3 +46,14 @@ def test_bfloat16_is_rounded_only_twice() -> None:
     assert found.dtype == torch.bfloat16
     exact = local_response_norm(rounded.double(), 5, 2.0, 1e-4, 0.75)
     assert (found.double() / exact - 1).abs().max() <= 1.01 * 2**-7
+
+
+def test_normalisation_within_a_channel_matches_a_loop_over_positions() -> None:
+    """Count positions beyond the border as zeros, as in Caffe's padded average."""
+    found, large = SpatialResponseNorm(3, alpha=1e-3, beta=0.75)(maps()).numpy(), maps().numpy()
+    expected = np.empty_like(large)
+    for y in range(3):
+        for x in range(4):
+            squares = large[:, :, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] ** 2
+            expected[:, :, y, x] = large[:, :, y, x] / (1 + 1e-3 * squares.sum((2, 3)) / 9) ** 0.75
+    assert_near(found, expected, within=1e-12)

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from imclass.models.layers.dropout import Dropout
 from imclass.models.nets.highway import NETS, GatedConvolution, Highway, Row
@@ -27,6 +28,42 @@ def test_it_has_19_layers() -> None:
     gated = [m for m in network.modules() if isinstance(m, GatedConvolution)]
     plain = [m for m in (*network.features, *network.head) if isinstance(m, nn.Conv2d | nn.Linear)]
     assert (len(gated), len(plain)) == (14, 5)
+
+
+def test_the_deep_network_has_the_parameters_and_layers_of_the_paper() -> None:
+    """Table 2 states 32 layers and about 1.25 million parameters, and section 3.3.1 kernels of 3x3 and 1x1 in turn."""
+    total, w_in = 0, 3
+    for width in (32, 64, 96):
+        total += (9 * w_in + 1) * width + 2 * (5 * (width + 1) + 4 * (9 * width + 1)) * width
+        w_in = width
+    total += (w_in + 1) * 100 + 101 * 10
+    entry = NETS["highway-32"]
+    assert total == entry.parameters == pytest.approx(1.25e6, rel=0.02)
+    kernels = [p.shape[-1] for n, p in outline(entry).features.named_parameters() if p.dim() == 4 and ".gate." not in n]
+    assert kernels == [3, 1] * 15
+    assert len(kernels) + 2 == 32
+
+
+@torch.no_grad()
+def test_its_scores_are_those_of_functions_one_after_another() -> None:
+    row = Row((4, 6, 8), (3, 2, 1), kernels=(1, 3), hidden=5, connected=True, gate_bias=0.0, size=8)
+    network = Highway(row, classes=3).double().eval()
+    images = torch.rand(2, 3, 8, 8)
+    weights = iter(network.parameters())
+
+    def convolve(maps: Tensor) -> Tensor:
+        weight = next(weights)
+        return functional.conv2d(maps, weight, next(weights), padding=weight.shape[-1] // 2)
+
+    maps = images.double()
+    for stage, gated in enumerate((3, 2, 1)):
+        maps = convolve(functional.max_pool2d(maps, 2) if stage else maps).relu()
+        for _ in range(gated):
+            transform, gate = convolve(maps).relu(), convolve(maps).sigmoid()
+            maps = gate * transform + (1 - gate) * maps
+    hidden = functional.linear(maps.amax((2, 3)), next(weights), next(weights)).relu()
+    assert_near(network(images), functional.linear(hidden, next(weights), next(weights)), 1e-12)
+    assert next(weights, None) is None
 
 
 def test_maps_are_32_16_and_8_pixels_wide() -> None:

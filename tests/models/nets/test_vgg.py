@@ -137,6 +137,16 @@ def test_other_libraries_have_a_b_d_and_e() -> None:
     assert known == plain | {f"{name}-bn": f"{theirs}_bn" for name, theirs in plain.items()}
 
 
+@pytest.mark.parametrize(("name", "theirs"), [("vgg-d", "VGG_ILSVRC_16_layers"), ("vgg-e", "VGG_ILSVRC_19_layers")])
+def test_the_released_caffe_models_have_the_names_of_our_layers(name: str, theirs: str) -> None:
+    caffe, (_, depth) = NETS[name].foreign["caffe"], TABLE_1[name]
+    found = [caffe.rename(n) for n, _ in outline(NETS[name]).named_parameters()]
+    assert len(found) == 2 * depth
+    assert (caffe.name, found[:3]) == (theirs, ["conv1_1.weight", "conv1_1.bias", "conv1_2.weight"])
+    assert found[-6:] == [f"fc{n}.{leaf}" for n in (6, 7, 8) for leaf in ("weight", "bias")]
+    assert [n for n, entry in NETS.items() if "caffe" in entry.foreign] == ["vgg-d", "vgg-e"]
+
+
 def test_a_size_that_leaves_nothing_is_refused() -> None:
     row = replace(NETS["vgg-a"].row, widths=(4, 4, 4, 4, 4), hidden=(4, 4))
     with pytest.raises(ValueError, match="size is 31, but the smallest that works is 32"):

@@ -1,4 +1,4 @@
-"""The actions of `imclass weights`: importing and verifying weights, and exporting and folding models."""
+"""The actions of `imclass weights`: importing and verifying weights, and exporting, folding and converting models."""
 # Tested in tests/app/verbs/test_weights.py
 
 import json
@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from imclass.app.load import load_network
 from imclass.app.writing import check_target
@@ -15,6 +17,7 @@ from imclass.core.files import atomic_writer
 from imclass.core.runtime import library_versions
 from imclass.core.text import list_names, printable_text
 from imclass.data.sets.cifar import CIFAR10
+from imclass.models.analysis.geometry import measure
 from imclass.models.analysis.surgery import batch_norms
 from imclass.models.classifier import networks
 from imclass.models.entry import NetworkEntry, native_size
@@ -82,7 +85,7 @@ def fold_model(
     """
     check_target(out, "--out", ".safetensors")
     classifier = load_network(model, context, note=note)
-    folded = classifier.fold()
+    folded = classifier.transform("folded")
     before = len(batch_norms(classifier.network))
     after = len(batch_norms(folded.network))
     if before == after:
@@ -91,6 +94,31 @@ def fold_model(
     replace(folded, versions=library_versions()).save(out)
     record = {"model": str(out), "network": classifier.name, "folded": before - after, "left": after}
     return record, f"{printable_text(str(out))}: {before - after:,} of {before:,} batch norms folded"
+
+
+def convolve_model(
+    model: str, out: Path, fine: bool, context: Context, note: Callable[[Sequence[str]], None]
+) -> tuple[dict[str, Any], str]:
+    """Write a copy of a model whose fully connected layers are convolutions and, if `fine`, with finer class maps.
+
+    Return a description of the copy as a record and as text.
+    """
+    check_target(out, "--out", ".safetensors")
+    original = load_network(model, context, note=note)
+    names = [name for name, layer in original.network.head.named_children() if isinstance(layer, nn.Linear)]
+    try:
+        converted = original.transform("convolutional") if names or not fine else original
+        converted = converted.transform("fine") if fine else converted
+    except UserError as error:
+        raise UserError(f"{model}: {error}; use the model unchanged") from None
+    replace(converted, versions=library_versions()).save(out)
+    layers = [converted.network.head.get_submodule(name) for name in names]
+    kernels = [layer.kernel_size for layer in layers if isinstance(layer, nn.Conv2d)]
+    stride = measure(converted.network).stride
+    record = {"model": str(out), "network": original.name, "kernels": kernels, "stride": stride}
+    sizes = ", ".join(" x ".join(map(str, kernel)) for kernel in kernels)
+    what = f"fully connected layers as convolutions: {sizes}; " if kernels else ""
+    return record, f"{printable_text(str(out))}: {what}class maps with a position every {stride} pixels"
 
 
 def round_values(values: Sequence[float]) -> list[float]:

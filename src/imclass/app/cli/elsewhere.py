@@ -16,6 +16,8 @@ VERBS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "infer": "imclass predict MODEL PATH classifies images",
         "inference": "imclass predict MODEL PATH classifies images",
         "extract": "imclass features MODEL PATH --out FILE.npz writes the features of images",
+        "cam": "imclass explain MODEL PATH --out DIR draws where in an image a network finds a class",
+        "visualize": "imclass explain MODEL PATH --out DIR draws where in an image a network finds a class",
         "convert": "imclass weights import and imclass weights export convert weights from and to other libraries",
         "export": "imclass weights export MODEL writes tensors, and imclass data export NAME writes images",
         "import": "imclass weights import FILE makes a model file from another library's weights",

@@ -141,7 +141,7 @@ class CommonArguments:
     """Do not use the network. A data set or weight file that is missing from the store is then an error."""
     plugins: Annotated[tuple[Path, ...], Arg("DIR")] = ()
     """Folder of plugins: networks, data sets, protocols and recipes. Plugins may also define optimisers, schedules,
-    averages, objectives, augmentations and pipeline parts. The option may be repeated."""
+    averages, objectives, augmentations, pipeline parts and methods of explanation. The option may be repeated."""
 
 
 FileOption: TypeAlias = Annotated[Path | None, Arg("FILE")]

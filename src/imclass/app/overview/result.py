@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from imclass.app.overview.differences import differing_keys, option_names, shared_settings
 from imclass.app.overview.find import find_runs
@@ -36,7 +36,7 @@ class Overview:
         cells = [settings_text(run, self.differing, keys) for run, keys in zip(self.runs, self.listed, strict=True)]
         return overview_text(self.runs, cells, self.shared, width)
 
-    def table(self, table_format: Literal["markdown", "csv"]) -> str:
+    def table(self, table_format: str) -> str:
         """Return the table as Markdown, or as CSV with all measures."""
         require(table_format in ("markdown", "csv"), "table_format", table_format, "markdown or csv")
         return (as_markdown if table_format == "markdown" else as_csv)(self.runs, self.differing)

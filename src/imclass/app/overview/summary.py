@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
@@ -194,10 +194,13 @@ def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_results(model: Path) -> dict[str, Measures]:
-    """Return the measures that a model file records for each split. Raise an error if the file is incomplete."""
+    """Return the measures that a model file records for each split. Raise `UserError` if the file is incomplete."""
     metrics = (read_record(model)[0]["trained"] or {})["metrics"]
-    with safe_open(model, "numpy"):  # compares the size of the file with its list of tensors
-        return {split: plain_measures(found["measures"]) for split, found in metrics.items()}
+    try:
+        with safe_open(model, "numpy"):  # compares the size of the file with its list of tensors
+            return {split: plain_measures(found["measures"]) for split, found in metrics.items()}
+    except SafetensorError as error:
+        raise UserError(f"{model} is damaged ({error})") from None
 
 
 def last_results(log: Sequence[Mapping[str, Any]]) -> dict[str, Measures]:

@@ -108,8 +108,11 @@ def open_init(training: Training, context: Context, dry: bool = False) -> InitMo
         classifier = load_network(name, context, note=notes.extend)
     except UserError as error:
         raise UserError(f"--init: {error}{stored_weights_text(name, context)}") from None
-    if classifier.folded:
-        raise UserError(f"--init {name} is folded for inference and cannot be trained; use the original model")
+    if classifier.forms:
+        form = " and ".join(classifier.forms)
+        raise UserError(
+            f"--init {name} was converted for inference ({form}), so it cannot be trained; use the original"
+        )
     tensors = classifier.network.state_dict()
     if wrong := first_nonfinite(tensors.items()):
         raise UserError(f"--init {name} is damaged: {wrong} has values that are not finite; use another model")

@@ -1,4 +1,4 @@
-"""The verb `weights`: list published weights, import or verify weight files, and export or fold models."""
+"""The verb `weights`: list published weights, import or verify weight files, and export, fold or convert models."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from imclass.core.errors import UserError
 from imclass.core.tables import EntryTable
 from imclass.store.context import Context
 
-ACTS = ("import", "verify", "export", "fold")
+ACTS = ("import", "verify", "export", "fold", "convolve")
 
 
 def weights_listing(context: Context) -> Listing:
@@ -52,13 +52,13 @@ def require_option(value: Any, option: str, what: str | None) -> Any:
 
 
 def run(arguments: WeightsArguments) -> Answer:
-    """List published weights, import or verify a file, or export or fold a model."""
+    """List published weights, import or verify a file, or export, fold or convert a model."""
     what, file = arguments.what, arguments.file
     if what not in ACTS:
         listing = cached_listing("weights", arguments.common, weights_listing)
         return listing_answer(listing, what, "published weight file", ACTS, weights_columns)
     if file is None:
-        wanted = "MODEL" if what in ("export", "fold") else "FILE"
+        wanted = "MODEL" if what in ("export", "fold", "convolve") else "FILE"
         raise UserError(f"no {wanted.lower()} was specified; run imclass weights {what} {wanted}")
     from imclass.app.acts import weights  # imported here, because lists do not need PyTorch
     from imclass.models.foreign.convert import ImportOptions
@@ -71,6 +71,9 @@ def run(arguments: WeightsArguments) -> Answer:
         )
     elif what == "fold":
         record, text = weights.fold_model(file, require_option(out, "--out FILE", what), context, print_notes)
+    elif what == "convolve":
+        target = require_option(out, "--out FILE", what)
+        record, text = weights.convolve_model(file, target, arguments.fine, context, print_notes)
     else:
         network = require_option(arguments.as_, "--as NETWORK", what)
         if what == "verify":

@@ -81,9 +81,9 @@ CIFAR_RESULTS = PaperTable(
         cifar_row("nin-cifar", "NIN", "8.81"),
         label_only_row("DSN", "8.22"),
         label_only_row("FitNet, 19 layers", "8.39"),
-        # From Table 2 of the highway networks paper; imclass's `highway-19` is the network in its Table 3.
-        label_only_row("Highway, 19 layers (7.72 ± 0.16)", "7.54"),
-        label_only_row("Highway, 32 layers", "8.80"),
+        # From Table 2 of the highway networks paper. `highway-19` is the network in its Table 3.
+        cifar_row("highway-19-fc", "Highway, 19 layers (7.72 ± 0.16)", "7.54"),
+        cifar_row("highway-32", "Highway, 32 layers", "8.80"),
         cifar_row("resnet-cifar-20", "ResNet, 20 layers", "8.75"),
         cifar_row("resnet-cifar-32", "ResNet, 32 layers", "7.51"),
         cifar_row("resnet-cifar-44", "ResNet, 44 layers", "7.17"),

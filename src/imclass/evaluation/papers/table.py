@@ -16,6 +16,7 @@ METHODS = {  # the papers' names for imclass's protocols
     "vgg-multicrop": "multi-crop",
     "dense+multicrop": "multi-crop & dense",
     "resnet-multiscale": "multi-scale",
+    "spp": "96 + 2 views",
 }
 FUSION_METHODS = {  # the names in the VGG paper's Table 6
     "dense": "dense eval.",

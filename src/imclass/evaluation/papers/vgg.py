@@ -30,6 +30,8 @@ SUBMISSION_NETS = (
 # Ten crops: the corners and the centre of 256-pixel images, and their horizontal flips.
 GOOGLENET = Net("googlenet", test=(256, 288, 320, 352))
 OVERFEAT = Net("overfeat-accurate", test=(245, 281, 389, 461))
+# SPP-net: section 3.1.5, trained at 224 and 180 pixels, which do not vary the scale of the image's content.
+SPP = Net("spp-overfeat-7", test=(224, 256, 300, 360, 448, 560))
 ALEXNET, ZF = Net("alexnet-2012", test=(256,)), Net("zfnet-b", test=(256,))
 
 
@@ -123,7 +125,7 @@ STATE_OF_THE_ART = PaperTable(
         PaperRow(RowSubject((GOOGLENET,), "googlenet144"), ("", "7.9", "7.9"), "GoogLeNet (1 net)"),
         PaperRow(RowSubject((GOOGLENET,) * 7, "googlenet144"), ("", "6.7", "6.7"), "GoogLeNet (7 nets)"),
         PaperRow(RowSubject(), ("", "", "8.1"), "MSRA, He et al. 2014 (11 nets)"),
-        PaperRow(RowSubject(), ("27.9", "9.1", "9.1"), "MSRA, He et al. 2014 (1 net)"),
+        PaperRow(RowSubject((SPP,), "spp"), ("27.9", "9.1", "9.1"), "MSRA, He et al. 2014 (1 net)"),
         PaperRow(RowSubject(), ("", "", "11.7"), "Clarifai (multiple nets)"),
         PaperRow(RowSubject(), ("", "", "12.5"), "Clarifai (1 net)"),
         PaperRow(RowSubject(), ("36.0", "14.7", "14.8"), "Zeiler and Fergus 2013 (6 nets)"),

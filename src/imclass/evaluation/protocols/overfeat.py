@@ -11,7 +11,7 @@ from torch import Tensor
 
 from imclass.core.contracts import NetworkBacked
 from imclass.core.preprocess import Preprocess
-from imclass.models.analysis.surgery import fine_network
+from imclass.models.analysis.surgery import FineNetwork, fine_network
 from imclass.models.views.batches import ImageSequence
 from imclass.models.views.posteriors import ClassMaps, check_maps, highest_posterior, score_over_scales
 from imclass.models.views.scales import check_scales, proportional_scales
@@ -50,7 +50,9 @@ class OverFeat:
 
 
 def with_dense_pooling(classifier: NetworkBacked) -> NetworkBacked:
-    """Return the classifier with its network's last pooling layer applied at every position."""
+    """Return the classifier with its network's last pooling layer applied at every position, as it may already be."""
+    if isinstance(classifier.network, FineNetwork):
+        return classifier
     return classifier.with_network(fine_network(classifier.network))
 
 

@@ -144,6 +144,8 @@ def field_of(step: Step, before: Field) -> Field:
         return through_window(step, before)
     if name == "slice":
         return through_slice(step, before)
+    if name == "adaptive_max_pool2d":
+        return through_adaptive_pool(step, before)
     if name == "constant_pad_nd":
         left, _, top, _ = (*step.arguments[1], 0, 0, 0)[:4]
         return before[0].after_window(1, 1, top, 1), before[1].after_window(1, 1, left, 1)
@@ -171,6 +173,17 @@ def through_window(step: Step, before: Field) -> Field:
     padding = height_and_width(step.arguments[at + 1 : at + 2], (0, 0))
     dilation = height_and_width(step.arguments[spread : spread + 1], (1, 1)) if spread else (1, 1)
     height, width = (before[i].after_window(kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1))
+    return height, width
+
+
+def through_adaptive_pool(step: Step, before: Field) -> Field:
+    """Return the receptive field after pooling a positions to n, as windows with a stride of floor(a / n).
+
+    The windows are as long as it takes to cover all positions.
+    """
+    pairs = zip(step.inputs[0].shape[-2:], step.outputs[0].shape[-2:], strict=True)
+    windows = [(a - (n - 1) * (a // n), a // n) for a, n in pairs]  # length and stride
+    height, width = (axis.after_window(*window, 0, 1) for axis, window in zip(before, windows, strict=True))
     return height, width
 
 

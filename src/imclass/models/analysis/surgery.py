@@ -1,8 +1,10 @@
-"""Transformations of networks for inference: folding batch norms into layers, and pooling at every position."""
+"""Forms of networks for inference: folded batch norms, convolutions as the head, and pooling at every position."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from imclass.core.errors import UserError
 from imclass.models.analysis.flow import Step, flow
 from imclass.models.analysis.geometry import AxisField, Field, last_field
-from imclass.models.layers.heads import penultimate_vector, slide_head
+from imclass.models.layers.heads import convolutional_head, penultimate_vector, slide_head
 from imclass.models.network import Network, PixelTensor
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -75,6 +77,27 @@ def absorb(layer: nn.Module, norm: nn.Module) -> None:
     dtype, rows = layer.weight.dtype, (-1, *[1] * (layer.weight.dim() - 1))
     layer.weight = nn.Parameter((layer.weight.double() * scale.view(rows)).to(dtype))
     layer.bias = nn.Parameter(shift.to(dtype))
+
+
+def convolutional_network(network: Network) -> Network:
+    """Return a copy for inference in which each fully connected layer of the head is the equivalent convolution.
+
+    This is Sermanet et al. (OverFeat, ICLR 2014, section 3.5) and `convolutionize` of Fleuret's lecture EE-559 7.2. The
+    scores and the class maps are the same up to rounding. Auxiliary heads, which are used only in training, are left
+    out. Raise a `UserError` if the head has no fully connected layer, or one that cannot become a convolution.
+    """
+    if not any(isinstance(layer, nn.Linear) for layer in network.head):
+        raise UserError("the network's head has no fully connected layer, so it is already fully convolutional")
+    copy = deepcopy(network)
+    copy.sides = nn.ModuleDict()
+    first = next(step for step in flow(copy) if step.layer.startswith("head"))
+    try:
+        copy.head = convolutional_head(copy.head, first.inputs[0].shape[1])
+        flow(copy)  # fails if, for example, another layer than the flattening makes vectors
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the network's fully connected layers cannot become convolutions: {reason}") from None
+    return copy.eval()
 
 
 class FineNetwork(Network):
@@ -200,3 +223,11 @@ def check_fine(copy: FineNetwork, before: Field, name: str) -> None:
         after = None
     if after != tuple(AxisField(axis.jump // copy.dilation, axis.low, axis.high) for axis in before):
         raise UserError(f"some data bypasses the last pooling layer, {name!r}, so the class maps cannot be made finer")
+
+
+# The forms for inference that a model file can record. Their order does not change the result, so a file records only
+# which of them a network has, and they are made in this order.
+Form: TypeAlias = Literal["folded", "convolutional", "fine"]
+FORMS: Mapping[Form, Callable[[Network], Network]] = MappingProxyType(
+    {"folded": fold_batch_norms, "convolutional": convolutional_network, "fine": fine_network}
+)

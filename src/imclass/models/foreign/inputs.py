@@ -30,6 +30,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "inception-v4": HALVES | {"scale": 341, "interpolation": "bicubic"},  # timm: floor(299 / 0.875)
     "inception-resnet-v2": HALVES | {"scale": 333, "interpolation": "bicubic"},  # timm: floor(299 / 0.8975)
     "caffe": {"mean": (104.0, 117.0, 123.0), "unit": 255, "channels": "bgr"},
+    "caffe-vgg": {"mean": (103.939, 116.779, 123.68), "unit": 255, "channels": "bgr"},  # VGG's released networks
     "cifar-imagenet-stats": IMAGENET | {"resize": "squash"},  # as in our recipes; images of that size stay unchanged
     "plain": {},
 }
@@ -111,6 +112,8 @@ def default_inputs(entry: NetworkEntry, match: TensorMatch) -> str:
     """Return the name of the inputs that a library's weights normally expect."""
     if match.w_in != 3 or entry.w_in != 3:
         return "plain"
+    if match.naming in entry.foreign and entry.foreign[match.naming].inputs:
+        return entry.foreign[match.naming].inputs
     size = native_size(entry.row, match.network)
     if size == 32:
         return "cifar-imagenet-stats"

@@ -1,4 +1,4 @@
-"""Readers of weight files from untrusted sources: safetensors, NumPy archives and PyTorch pickles.
+"""Readers of weight files from untrusted sources: safetensors, NumPy archives, Caffe models and PyTorch pickles.
 
 No code in a file is run, and the size of the file limits how much memory is allocated. PyTorch's zip files and
 safetensors are mapped into memory privately, so that the file on disk never changes.
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from imclass.core.errors import UserError
 from imclass.core.text import list_names, printable_text, suggestion
+from imclass.models.foreign.caffemodel import caffe_tensors
 from imclass.models.foreign.pickles import entry_of, plain_entries, read_pickle
 from imclass.store.untrusted import GRACE_BYTES, MAX_RATIO
 
@@ -51,9 +52,8 @@ def read_tensors(path: Path, key: str | None = None) -> NamedTensors:
         raise UserError(f"{path} is not a file; check the path")
     extension = path.suffix.lower()
     if extension not in WEIGHT_READERS:
-        hint = "; convert a caffemodel to an .npz file first" if extension == ".caffemodel" else ""
         kind = f"{path.suffix} files" if path.suffix else "files without an extension"
-        raise UserError(f"{path}: {kind} cannot be read as weights{suggestion(extension, WEIGHT_READERS)}{hint}")
+        raise UserError(f"{path}: {kind} cannot be read as weights{suggestion(extension, WEIGHT_READERS)}")
     if key is not None and WEIGHT_READERS[extension] is not read_state_dict:
         raise UserError(f"--key {key}: {path} contains only tensors. Drop --key, which is for PyTorch files")
     held = (
@@ -144,6 +144,14 @@ def array_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype, int
     return shape, by_columns, dtype, file.tell()
 
 
+def read_caffemodel(path: Path) -> NamedTensors:
+    """Read a Caffe model's weights. The rest of the network's description is ignored."""
+    try:
+        return NamedTensors(caffe_tensors(memoryview(path.read_bytes())))
+    except ValueError as error:
+        raise unreadable_file(path, "a Caffe model", error) from None
+
+
 def read_state_dict(path: Path, key: str | None = None) -> NamedTensors:
     """Read the state dict in a PyTorch file. The notes list the file's other contents.
 
@@ -185,5 +193,6 @@ def unreadable_file(path: Path, kind: str, error: Exception) -> UserError:
 WEIGHT_READERS: Mapping[str, Callable[[Path], NamedTensors]] = {
     ".safetensors": read_safetensors,
     ".npz": read_arrays,
+    ".caffemodel": read_caffemodel,
     **dict.fromkeys((".pth", ".pt", ".th", ".bin", ".ckpt", ".tar"), read_state_dict),
 }

@@ -1,6 +1,7 @@
 """Fully connected heads, penultimate vectors, and the application of a head at every position of larger maps."""
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from torch.nn import functional
 from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.models.layers.dropout import Dropout
+from imclass.models.layers.pyramid import SpatialPyramid
 
 AVERAGES = (nn.AvgPool2d, nn.Flatten, nn.Identity, Dropout)  # layers allowed after the layer that a solver fits
 STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, which bounds its memory
@@ -21,13 +23,17 @@ STRIP_ELEMENTS = 1 << 24  # window elements that `slide` unfolds at a time, whic
 def slide_head(head: nn.Sequential, maps: Float[Tensor, "N C H W"], dilation: int = 1) -> Float[Tensor, "N K h w"]:
     """Return a head's scores at every position of the maps.
 
-    In the first layer of the head that spans several positions, these positions lie `dilation` apart.
+    In the layers of the head that span several positions, these positions lie `dilation` apart.
     """
     for layer in head:
         if isinstance(layer, nn.Linear):
             maps, dilation = slide(maps, layer, dilation), 1
         elif isinstance(layer, nn.AvgPool2d) and dilation > 1:
             maps, dilation = dilated_mean(maps, int(np.max(layer.kernel_size)), dilation), 1
+        elif isinstance(layer, nn.Conv2d) and dilation > 1 and layer.kernel_size != (1, 1):
+            maps = dilated_convolution(maps, layer, dilation)
+        elif isinstance(layer, SpatialPyramid):
+            maps, dilation = layer.slide(maps, dilation), 1
         elif isinstance(layer, nn.BatchNorm1d):
             maps = layer(maps.flatten(2)).view_as(maps)  # a BatchNorm1d accepts one axis of positions, not two
         elif not isinstance(layer, nn.Flatten):
@@ -105,6 +111,52 @@ def slide(maps: Float[Tensor, "N C H W"], layer: nn.Linear, dilation: int = 1) -
         scores = functional.linear(windows.transpose(1, 2), layer.weight, layer.bias)
         strips.append(scores.transpose(1, 2).unflatten(2, (-1, width)))
     return torch.cat(strips, dim=2)
+
+
+def convolutional_head(head: nn.Sequential, channels: int) -> nn.Sequential:
+    """Return a head for maps of any size, in which each fully connected layer is the equivalent convolution.
+
+    `channels` is the number of maps that the head receives. The names of the layers and the order of the weights stay
+    the same, so that the tensors of `head` differ only in shape. The flattening comes last. Raise a `ValueError` if a
+    layer does not fit maps of height equal to width.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, layer in head.named_children():
+        if isinstance(layer, nn.Linear):
+            side = math.isqrt(layer.in_features // channels)
+            if layer.in_features != channels * side**2:
+                raise ValueError(f"layer {name!r} has {layer.in_features:,} inputs, but there are {channels:,} maps")
+            layers[name] = as_convolution(layer, side)
+            channels = layer.out_features
+        elif isinstance(layer, nn.BatchNorm1d):
+            norm = nn.BatchNorm2d(
+                layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
+            )
+            norm.load_state_dict(layer.state_dict(), assign=True)
+            layers[name] = norm
+        elif not isinstance(layer, nn.Flatten):
+            layers[name] = layer
+            channels = layer.out_channels if isinstance(layer, nn.Conv2d) else channels
+    layers["positions"] = nn.Flatten()
+    return nn.Sequential(layers)
+
+
+def as_convolution(layer: nn.Linear, side: int) -> nn.Conv2d:
+    """Return the convolution that computes the same as a fully connected layer does for side x side positions."""
+    channels = layer.in_features // side**2
+    with torch.device("meta"):
+        convolution = nn.Conv2d(channels, layer.out_features, side, bias=layer.bias is not None)
+    convolution.weight = nn.Parameter(layer.weight.detach().unflatten(1, (channels, side, side)))
+    if layer.bias is not None:
+        convolution.bias = nn.Parameter(layer.bias.detach())
+    return convolution
+
+
+def dilated_convolution(maps: Float[Tensor, "N C H W"], layer: nn.Conv2d, dilation: int) -> Float[Tensor, "N D h w"]:
+    """Return the output of a convolution whose neighbouring positions lie `dilation` apart."""
+    spread = tuple(dilation * d for d in layer.dilation)
+    padding = layer.padding if isinstance(layer.padding, str) else tuple(dilation * p for p in layer.padding)
+    return functional.conv2d(maps, layer.weight, layer.bias, layer.stride, padding, spread, layer.groups)
 
 
 def dilated_mean(maps: Float[Tensor, "N C H W"], side: int, dilation: int) -> Float[Tensor, "N C h w"]:

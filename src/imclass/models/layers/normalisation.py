@@ -1,4 +1,4 @@
-"""Local response normalisation."""
+"""Local response normalisation over neighbouring channels, and over neighbouring positions."""
 
 import torch
 from jaxtyping import Float
@@ -35,3 +35,19 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         return local_response_norm(maps, self.n, self.k, self.alpha, self.beta)
+
+
+class SpatialResponseNorm(nn.Module):
+    """Local response normalisation within each channel: maps / (1 + alpha * mean of the n x n squares) ** beta.
+
+    As in Caffe's layers with the region WITHIN_CHANNEL, the mean is over n x n positions, with zeros beyond the border.
+    """
+
+    def __init__(self, n: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> None:
+        super().__init__()
+        self.n, self.alpha, self.beta = n, alpha, beta
+
+    def forward(self, maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        wide = maps if maps.dtype == torch.float64 else maps.float()  # bfloat16 would be too coarse for the sums
+        means = functional.avg_pool2d(wide.square(), self.n, stride=1, padding=self.n // 2)
+        return maps / ((1 + self.alpha * means) ** self.beta).to(maps.dtype)

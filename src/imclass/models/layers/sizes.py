@@ -9,14 +9,15 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
-def map_side(features: nn.Module, size: int, w_in: int) -> int:
+def map_side(features: nn.Module, size: int, w_in: int, least: int = 1) -> int:
     """Return the side length of the maps that `features` produces from an image of size x size pixels.
 
-    If the maps would be empty, raise a `ValueError` that states the smallest size that works. Only shapes are computed.
+    If the side would be shorter than `least`, raise a `ValueError` that states the smallest size that works. Only
+    shapes are computed.
     """
     side = side_or_none(features, size, w_in)
-    if side is None:
-        raise ValueError(f"size is {size}, but the smallest that works is {smallest_size(features, size, w_in)}")
+    if side is None or side < least:
+        raise ValueError(f"size is {size}, but the smallest that works is {smallest_size(features, size, w_in, least)}")
     return side
 
 

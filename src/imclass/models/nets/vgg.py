@@ -10,6 +10,8 @@ Deviations, and points that the paper leaves open:
   activations explode with a standard deviation of 0.1.
 - The paper trained A first, and initialised the deeper networks with layers from A. Here all networks start from random
   weights.
+- The authors' Caffe models of D and E, `VGG_ILSVRC_16_layers` and `VGG_ILSVRC_19_layers`, were trained with jittered
+  scales. They expect blue first and values up to 255, less the mean colour of their training images (`caffe-vgg`).
 - A-LRN normalises after the ReLU, with the constants of Krizhevsky et al. 2012, to which the paper refers.
 """
 
@@ -19,7 +21,7 @@ from functools import partial
 
 from torch import nn
 
-from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult, rename_layer
+from imclass.models.entry import ForeignNetwork, NetworkEntry, PaperResult, caffe_name, rename_layer
 from imclass.models.layers.heads import fully_connected
 from imclass.models.layers.initialisers import init_normal
 from imclass.models.layers.normalisation import LocalResponseNorm
@@ -87,25 +89,31 @@ def feature_names(row: Row) -> dict[str, str]:
     return found
 
 
-def foreign_vgg(name: str, row: Row) -> dict[str, ForeignNetwork]:
-    """Return the counterparts of the network in torchvision and timm, which both call it `name`.
+def foreign_vgg(name: str, row: Row, caffe: str = "") -> dict[str, ForeignNetwork]:
+    """Return the counterparts of the network in torchvision and timm, which both call it `name`, and in Caffe.
 
-    In timm the hidden layers are convolutions.
+    In timm the hidden layers are convolutions. `caffe` is the name of the authors' Caffe model, if they released one.
     """
     features = feature_names(row)
     heads = {
         "torchvision": {"head.fc6": "classifier.0", "head.fc7": "classifier.3", "head.fc8": "classifier.6"},
         "timm": {"head.fc6": "pre_logits.fc1", "head.fc7": "pre_logits.fc2", "head.fc8": "head.fc"},
     }
-    return {
+    found = {
         library: ForeignNetwork(name, partial(rename_layer, layers=features | head)) for library, head in heads.items()
     }
+    return found | ({"caffe": ForeignNetwork(caffe, caffe_name, inputs="caffe-vgg")} if caffe else {})
 
 
 def entry(
-    row: Row, parameters: int, top1: float | None = None, top5: float | None = None, theirs: str = ""
+    row: Row,
+    parameters: int,
+    top1: float | None = None,
+    top5: float | None = None,
+    theirs: str = "",
+    caffe: str = "",
 ) -> NetworkEntry:
-    """Return a network's entry. `theirs` is its name in torchvision and timm.
+    """Return a network's entry. `theirs` is its name in torchvision and timm, and `caffe` that of its Caffe model.
 
     The small copy for tests needs larger initial weights. With the paper's weights, the signal would vanish in its
     narrow layers.
@@ -113,7 +121,7 @@ def entry(
     return NetworkEntry(
         build=VGG, row=row, parameters=parameters, paper="arXiv:1409.1556", year=2014,
         result=None if top1 is None else PaperResult(top1, top5, "dense, Q = S = 256"),
-        foreign=foreign_vgg(theirs, row) if theirs else {}, small={"size": 32, "init_std": 0.1},
+        foreign=foreign_vgg(theirs, row, caffe) if theirs else {}, small={"size": 32, "init_std": 0.1},
     )  # fmt: skip
 
 
@@ -123,8 +131,8 @@ NETS = {  # Errors are from Table 3, for training and testing at scale 256.
     "vgg-b": entry(B, 133_047_848, 28.7, 9.9, theirs="vgg13"),
     "vgg-b-shallow": entry(SHALLOW, 134_503_528),
     "vgg-c": entry(C, 133_638_952, 28.1, 9.4),
-    "vgg-d": entry(D, 138_357_544, 27.0, 8.8, theirs="vgg16"),
-    "vgg-e": entry(E, 143_667_240, 27.3, 9.0, theirs="vgg19"),
+    "vgg-d": entry(D, 138_357_544, 27.0, 8.8, theirs="vgg16", caffe="VGG_ILSVRC_16_layers"),
+    "vgg-e": entry(E, 143_667_240, 27.3, 9.0, theirs="vgg19", caffe="VGG_ILSVRC_19_layers"),
     "vgg-a-bn": entry(replace(A, batch_norm=True), 132_868_840, theirs="vgg11_bn"),
     "vgg-b-bn": entry(replace(B, batch_norm=True), 133_053_736, theirs="vgg13_bn"),
     "vgg-b-shallow-bn": entry(replace(SHALLOW, batch_norm=True), 134_506_472),

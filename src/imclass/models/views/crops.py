@@ -53,3 +53,9 @@ def grid_crops(height: int, width: int, size: int) -> tuple[CropSquare, ...]:
     """Return a grid of 5 x 5 squares from edge to edge, row by row (Simonyan and Zisserman 2015, section 3.2)."""
     tops, lefts = ([(k * (side - size) + 2) // 4 for k in range(5)] for side in (height, width))
     return tuple(CropSquare(top, left, size) for top in tops for left in lefts)
+
+
+def edge_crops(height: int, width: int, size: int) -> tuple[CropSquare, ...]:
+    """Return a grid of 3 x 3 squares: corners, middles of the sides and centre (He et al. 2014, section 3.1.5)."""
+    tops, lefts = ((0, (side - size) // 2, side - size) for side in (height, width))
+    return tuple(CropSquare(top, left, size) for top in tops for left in lefts)

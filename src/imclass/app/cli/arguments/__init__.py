@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from imclass.app.cli.arguments.explain import ExplainArguments
 from imclass.app.cli.arguments.runs import RunsArguments
 from imclass.app.cli.arguments.weights import WeightsArguments
 from imclass.app.cli.syntax import (
@@ -308,6 +309,7 @@ VERBS: dict[str, Annotated[type, "the arguments of the verb"]] = {
     "compare": CompareArguments,
     "predict": PredictArguments,
     "features": FeaturesArguments,
+    "explain": ExplainArguments,
     "report": ReportArguments,
     "runs": RunsArguments,
     "info": InfoArguments,

@@ -17,13 +17,15 @@ class WeightsArguments:
         weights verify FILE        report how well the weights match: --as NETWORK
         weights export MODEL       write a state dict: --format LIBRARY --out FILE
         weights fold MODEL         merge batch norms into other layers: --out FILE
+        weights convolve MODEL     turn fully connected layers into convolutions: --out FILE
 
     FILE contains weights from another library. MODEL is a run, a model file, or NETWORK:WEIGHTS."""
 
     what: Annotated[str | None, Arg("[ACTION]", positional=True)] = None
-    """import, verify, export, fold, or the published file to describe."""
+    """import, verify, export, fold, convolve, or the published file to describe."""
     file: Annotated[str | None, Arg("[FILE|MODEL]", positional=True)] = None
-    """Weight file, or a MODEL for export and fold. A weight file may be .safetensors, .npz, .pth, .pt or .th."""
+    """Weight file, or a MODEL for export, fold and convolve. A weight file may be .safetensors, .npz, .pth, .pt or
+    .th."""
     as_: Annotated[str | None, Arg("NETWORK")] = None
     """import, verify: network that the weights belong to."""
     out: FileOption = None
@@ -41,4 +43,7 @@ class WeightsArguments:
     key: Annotated[str | None, Arg("NAME")] = None
     """import, verify: entry that contains the weights. A checkpoint may have several such entries, for example
     state_dict and state_dict_ema."""
+    fine: bool = False
+    """convolve: apply the last pooling layer at every position, too. The class maps become finer by a factor of that
+    layer's stride (Sermanet et al., OverFeat, ICLR 2014, section 3.3)."""
     common: CommonArguments = CommonArguments()

@@ -1,0 +1,1 @@
+"""Explanations of a network's answers for images, drawn over the images."""

@@ -1,0 +1,1 @@
+"""Explanations of a network's scores, one file per method."""
