@@ -92,7 +92,7 @@ def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         done=epochs_in(log),
         total=sum(epochs for _, epochs in stages),
         results=model_results(run.model) if run.is_finished else last_results(log),
-        seconds=sum(entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS),
+        seconds=training_seconds(log),
         problem=stop_reason(log) if state == "stopped" else "",
         settings=settings_in(record),
         history=epoch_rows(log),
@@ -138,7 +138,7 @@ def leg_summaries(
             done=epochs_in(entries),
             total=epochs,
             results=model_results(leg.model) if leg.is_finished else last_results(entries),
-            seconds=sum(entry["seconds"] for entry in entries if entry["event"] in TIMED_EVENTS),
+            seconds=training_seconds(entries),
         )
         now = now if leg.is_finished else "not begun"
 
@@ -160,7 +160,7 @@ def folds_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         done=len(finished),
         total=total,
         results={**results, **({OUT_OF_FOLD: mean_measures(finished)} if finished else {})},
-        seconds=sum(fold.seconds for fold in folds),
+        seconds=sum((fold.seconds for fold in folds), 0.0),
         problem=next((fold.problem for fold in folds if fold.problem), "") if state == "stopped" else "",
         settings=settings_in(record) | {"crossval": total},
         parts=folds,
@@ -212,6 +212,11 @@ def plain_measures(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the measures in a record of a log or a model file, without counts and the position in the run."""
     others = {f.name for f in fields(RunPosition)} | {"evaluated", "total"}
     return {name: float(v) for name, v in record.items() if name not in others and type(v) in (int, float)}
+
+
+def training_seconds(log: Sequence[Mapping[str, Any]]) -> float:
+    """Return the training time in a log, without evaluation."""
+    return sum((entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS), 0.0)
 
 
 def epochs_in(log: Sequence[Mapping[str, Any]]) -> int:
