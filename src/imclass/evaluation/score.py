@@ -190,7 +190,7 @@ def check_chunk(part: ScoredChunk, dataset: Dataset, strict: bool) -> None:
     if strict and part.refused:
         raise UserError(f"refused: {describe_refusal(part.refused[0])}; fix or remove the file, or drop --strict")
     for scores in part.scores:
-        check_finite(scores, part.kept, dataset)
+        check_finite_part(scores, part.kept, dataset)
 
 
 def continue_scoring() -> None:
@@ -272,7 +272,7 @@ def check_any_scored(kept: int, refused: list[Refused], dataset: Dataset) -> Non
     raise UserError(f"there is nothing to evaluate in split {dataset.split!r} of {dataset.origin.path}: {why}")
 
 
-def check_finite(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"], dataset: Dataset) -> None:
+def check_finite_part(scores: Float[np.ndarray, "n K"], kept: Int64[np.ndarray, "n"], dataset: Dataset) -> None:
     """Raise `UserError` if any scores contain NaN or infinity. The message names the first image with such scores."""
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):

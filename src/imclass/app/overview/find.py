@@ -31,14 +31,14 @@ def runs_below(folder: Path) -> list[Path]:
     """Return the runs at or below a folder, in order of name."""
     found = []
     for place, inside, _ in os.walk(folder):
-        if is_run(Path(place)):
+        if is_listed_run(Path(place)):
             found.append(Path(place))
             inside.clear()
         inside[:] = [name for name in inside if not name.startswith(".")]
     return sorted(found, key=natural_key)
 
 
-def is_run(folder: Path) -> bool:
+def is_listed_run(folder: Path) -> bool:
     """Return whether a folder is a run: its config.json has the form of a run's, or it is damaged but there is a log.
 
     Other programs also write files called config.json.

@@ -12,7 +12,7 @@ from imclass.app.overview.find import find_runs
 from imclass.app.overview.summary import RunSummary, summarise_run
 from imclass.app.report.runs import overview_page
 from imclass.app.text.labels import finite_or_none
-from imclass.app.text.runs import as_csv, as_markdown, overview_text, settings_text
+from imclass.app.text.runs import overview_text, runs_as_csv, runs_as_markdown, settings_text
 from imclass.core.errors import require
 from imclass.core.files import write_file
 from imclass.store.context import Context, Location
@@ -39,7 +39,7 @@ class Overview:
     def table(self, table_format: str) -> str:
         """Return the table as Markdown, or as CSV with all measures."""
         require(table_format in ("markdown", "csv"), "table_format", table_format, "markdown or csv")
-        return (as_markdown if table_format == "markdown" else as_csv)(self.runs, self.differing)
+        return (runs_as_markdown if table_format == "markdown" else runs_as_csv)(self.runs, self.differing)
 
     def page(self, path: Location) -> Path:
         """Write a self-contained HTML page with the table and the curves of all runs, and return its path."""

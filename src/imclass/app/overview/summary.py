@@ -27,12 +27,12 @@ from imclass.data.subset import VALIDATION
 from imclass.evaluation.folds import OUT_OF_FOLD
 from imclass.training.events import RunPosition
 
-State: TypeAlias = Literal["finished", "training", "stopped", "broken", "not begun"]
+RunState: TypeAlias = Literal["finished", "training", "stopped", "broken", "not begun"]
 Kind: TypeAlias = Literal["run", "cross-validation", "fold", "leg"]
 Measures: TypeAlias = Mapping[str, float]
 Rows: TypeAlias = Sequence[Mapping[str, int | float]]
 
-SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
+RUN_SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
 DEVIATION = "deviation"  # ends the name of a standard deviation over folds: "top1_deviation"
 TIMED_EVENTS = ("step_end", "feature_batch")
 # Errors that the content of a damaged folder may cause.
@@ -45,7 +45,7 @@ class RunSummary:
 
     folder: Path
     kind: Kind = "run"
-    state: State
+    state: RunState
     done: int = 0  # finished epochs or, of a cross-validation, finished folds
     total: int = 0  # planned epochs or folds
     results: Mapping[str, Measures] = field(default_factory=dict)  # keyed by split
@@ -93,7 +93,7 @@ def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         done=epochs_in(log),
         total=sum(epochs for _, epochs in stages),
         results=model_results(run.model) if run.is_finished else last_results(log),
-        seconds=seconds_in(log),
+        seconds=training_seconds(log),
         problem=stop_reason(log) if state == "stopped" else "",
         settings=settings_in(record),
         history=epoch_rows(log),
@@ -102,7 +102,7 @@ def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
     )
 
 
-def state_of(run: Run) -> State:
+def state_of(run: Run) -> RunState:
     """Return whether a run is finished, in training, or stopped."""
     return "finished" if run.is_finished else "training" if is_in_use(run.folder) else "stopped"
 
@@ -125,10 +125,10 @@ def planned_stages(record: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def leg_summaries(
-    folder: Path, stages: Sequence[tuple[str, int]], log: Sequence[Mapping[str, Any]], state: State
+    folder: Path, stages: Sequence[tuple[str, int]], log: Sequence[Mapping[str, Any]], state: RunState
 ) -> Iterator[RunSummary]:
     """Yield a summary of each leg of a run. The first leg without a model has the state of the run."""
-    now: State = state
+    now: RunState = state
     for i, (name, epochs) in enumerate(stages):
         leg = Run(folder / "legs" / f"{i + 1:02d}-{name}")
         entries = [entry for entry in log if entry["stage"] == i]
@@ -139,7 +139,7 @@ def leg_summaries(
             done=epochs_in(entries),
             total=epochs,
             results=model_results(leg.model) if leg.is_finished else last_results(entries),
-            seconds=seconds_in(entries),
+            seconds=training_seconds(entries),
         )
         now = now if leg.is_finished else "not begun"
 
@@ -161,7 +161,7 @@ def folds_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
         done=len(finished),
         total=total,
         results={**results, **({OUT_OF_FOLD: mean_measures(finished)} if finished else {})},
-        seconds=math.fsum(fold.seconds for fold in folds),
+        seconds=sum((fold.seconds for fold in folds), 0.0),
         problem=next((fold.problem for fold in folds if fold.problem), "") if state == "stopped" else "",
         settings=settings_in(record) | {"crossval": total},
         parts=folds,
@@ -213,6 +213,11 @@ def plain_measures(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the measures in a record of a log or a model file, without counts and the position in the run."""
     others = {f.name for f in fields(RunPosition)} | {"evaluated", "total"}
     return {name: float(v) for name, v in record.items() if name not in others and type(v) in (int, float)}
+
+
+def training_seconds(log: Sequence[Mapping[str, Any]]) -> float:
+    """Return the training time in a log, without evaluation."""
+    return sum((entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS), 0.0)
 
 
 def epochs_in(log: Sequence[Mapping[str, Any]]) -> int:

@@ -6,7 +6,8 @@ from imclass.app.draw.confusion import DARK_INK, MAX_NAME_WIDTH, MatrixView
 from imclass.app.draw.curves import Panel, SplitCurve
 from imclass.app.report.markup import Html, element, image_element, join_html, name_element
 
-WIDTH, HEIGHT = 400, 270  # of a figure, in SVG units
+FIGURE_WIDTH, FIGURE_HEIGHT = 400, 270  # in SVG units
+VIEW_BOX = f"0 0 {FIGURE_WIDTH} {FIGURE_HEIGHT}"
 LEFT, RIGHT, TOP, BOTTOM = 44, 388, 30, 228  # ends of the axes
 
 
@@ -15,7 +16,7 @@ def panel_figure(shown: Panel) -> Html:
     keys = (element("span", line.last, class_=f"key {line.split}") for line in shown.lines)
     label = f"{shown.title} over epochs; last epoch: " + ", ".join(line.last for line in shown.lines)
     lines = (curve(shown, line) for line in shown.lines)
-    image = element("svg", axes(shown), *lines, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
+    image = element("svg", axes(shown), *lines, viewBox=VIEW_BOX, role="img", aria_label=label)
     return element("figure", image, element("figcaption", "Last epoch: ", join_html(keys, " "), class_="keys"))
 
 
@@ -34,7 +35,7 @@ def axes(shown: Panel) -> Html:
     for epoch, label in shown.epochs.ticks.items():
         parts.append(element("text", label, x=place(shown, epoch, 0)[0], y=str(BOTTOM + 17), class_="mid"))
     parts.append(element("text", shown.title, x="2", y="14", class_="what"))
-    return join_html([*parts, element("text", "epoch", x=right, y=str(HEIGHT - 5), class_="end what")])
+    return join_html([*parts, element("text", "epoch", x=right, y=str(FIGURE_HEIGHT - 5), class_="end what")])
 
 
 def curve(shown: Panel, line: SplitCurve) -> Html:

@@ -12,8 +12,8 @@ from typing import Any
 from imclass.app.draw.axis import zero_based_axis
 from imclass.app.draw.curves import DOTS_LIMIT, Panel, Point, epochs_of, finite_pieces, points
 from imclass.app.overview.differences import setting_text
-from imclass.app.overview.summary import SPLITS, RunSummary
-from imclass.app.report.figures import HEIGHT, WIDTH, axes, place
+from imclass.app.overview.summary import RUN_SPLITS, RunSummary
+from imclass.app.report.figures import VIEW_BOX, axes, place
 from imclass.app.report.markup import (
     Html,
     definition_list,
@@ -106,7 +106,7 @@ def run_row(run: RunSummary, columns: Sequence[tuple[str, str]], differing: Mapp
 
 def curves_section(runs: Sequence[RunSummary]) -> Html:
     """Return a chart for each quantity that some run has, with the curves of all runs."""
-    pairs = [(split, *quantity) for split in (*SPLITS, "train") for quantity in QUANTITIES]
+    pairs = [(split, *quantity) for split in (*RUN_SPLITS, "train") for quantity in QUANTITIES]
     charts = [chart for pair in pairs if (chart := overlay(runs, *pair))]
     if not charts:
         return Html()
@@ -131,7 +131,7 @@ def overlay(runs: Sequence[RunSummary], split: str, quantity: str, title: str, s
     shown = Panel(f"{split} {title}", epochs, zero_based_axis(min(max(tops), limit)), ())
     drawn = (curve_group(shown, number, run, lines) for number, run, lines in curves)
     label = f"{shown.title} of {len(curves)} runs over epochs"
-    image = element("svg", axes(shown), *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
+    image = element("svg", axes(shown), *drawn, viewBox=VIEW_BOX, role="img", aria_label=label)
     above = sum(top > shown.values.high for top in tops)
     note = f"Values of {above} of {len(tops)} runs above the chart are drawn at its upper edge." if above else ""
     return element("figure", image, *([element("figcaption", note)] if note else []))

@@ -34,7 +34,7 @@ def facts_of(legs: Sequence[Leg], source: InitModel | None) -> dict[str, Tensor]
 def computations(leg: Leg, source: InitModel | None) -> dict[str, Callable[[], Tensor]]:
     """Return a function for each fact that a leg needs, keyed by the kind of fact."""
     found: dict[str, Callable[[], Tensor]] = {
-        rule.kind: partial(measure, rule, leg, source) for rule in leg.loader.augment if is_measuring_kind(rule)
+        rule.kind: partial(measure_fact, rule, leg, source) for rule in leg.loader.augment if is_measuring_kind(rule)
     }
     if leg.model.mean_image:
         found["mean_image"] = partial(find_mean_image, leg, source)
@@ -50,7 +50,7 @@ def find_mean_image(leg: Leg, source: InitModel | None) -> Tensor:
     return given if given is not None and given.shape == shape else mean_image(leg.loader.views())
 
 
-def measure(rule: MeasuringKind, leg: Leg, source: InitModel | None) -> Tensor:
+def measure_fact(rule: MeasuringKind, leg: Leg, source: InitModel | None) -> Tensor:
     """Return the source's matrix for a rule if it fits the leg, otherwise that of the training images."""
     given = source.measured.get(rule.kind) if source is not None else None
     if given is not None and [len(row) for row in given] == [leg.preprocess.w_in] * leg.preprocess.w_in:

@@ -152,7 +152,7 @@ def prepare(
     else:
         facts = begun.facts if begun.facts is not None else facts_of(legs, source)
         legs, init_notes = begin_first(with_facts(legs, facts), source, data.unseen)
-        measured = measure(config, begun, checkpoint, legs, data.held_out, execution, preset)
+        measured = measure_choices(config, begun, checkpoint, legs, data.held_out, execution, preset)
         if writes:
             run.begin(begun, measured.runtime, facts, measured.resolved)
     legs = with_epochs(legs, measured.resolved)
@@ -170,7 +170,7 @@ class Measured:
     notes: tuple[str, ...] = ()  # for the user
 
 
-def measure(
+def measure_choices(
     config: Training,
     begun: Plan,
     checkpoint: Checkpoint | None,

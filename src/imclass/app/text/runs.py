@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 
 from imclass.app.overview.differences import setting_text
-from imclass.app.overview.summary import DEVIATION, SPLITS, RunSummary
+from imclass.app.overview.summary import DEVIATION, RUN_SPLITS, RunSummary
 from imclass.app.text.columns import text_table
 from imclass.core.text import MAIN_MEASURES, duration_text, escape_formula, measure_title, percent, printable_text
 
@@ -27,7 +27,7 @@ def with_parts(runs: Sequence[RunSummary]) -> Iterator[RunSummary]:
 def result_columns(runs: Sequence[RunSummary], measures: Sequence[str]) -> list[tuple[str, str]]:
     """Return a split and a measure for each column with results: all pairs that some run has."""
     every = list(with_parts(runs))
-    pairs = [(split, measure) for split in SPLITS for measure in measures]
+    pairs = [(split, measure) for split in RUN_SPLITS for measure in measures]
     return [(split, measure) for split, measure in pairs if any(measure in run.results.get(split, {}) for run in every)]
 
 
@@ -99,7 +99,7 @@ def overview_notes(runs: Sequence[RunSummary]) -> list[str]:
     return notes + ([RESUME_NOTE] if any(run.state == "stopped" for run in runs) else [])
 
 
-def as_markdown(runs: Sequence[RunSummary], differing: Mapping[str, str]) -> str:
+def runs_as_markdown(runs: Sequence[RunSummary], differing: Mapping[str, str]) -> str:
     """Return a table in GitHub's Markdown, with a column for each setting that differs."""
     columns = result_columns(runs, MAIN_MEASURES)
     head = ["run", *fact_cells(runs[0], columns), *differing.values()]
@@ -115,13 +115,13 @@ def as_markdown(runs: Sequence[RunSummary], differing: Mapping[str, str]) -> str
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *body])
 
 
-def as_csv(runs: Sequence[RunSummary], differing: Mapping[str, str]) -> str:
+def runs_as_csv(runs: Sequence[RunSummary], differing: Mapping[str, str]) -> str:
     """Return a table as CSV with all measures, and with a column for each setting that differs.
 
     A text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     every = list(with_parts(runs))
-    pairs = {(split, measure): None for split in SPLITS for run in every for measure in run.results.get(split, {})}
+    pairs = {(split, measure): None for split in RUN_SPLITS for run in every for measure in run.results.get(split, {})}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     head = ["run", "kind", "state", "done", "total", "seconds", *(f"{split} {measure}" for split, measure in pairs)]

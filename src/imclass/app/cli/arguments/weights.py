@@ -17,7 +17,7 @@ class WeightsArguments:
         weights verify FILE        report how well the weights match: --as NETWORK
         weights export MODEL       write a state dict: --format LIBRARY --out FILE
         weights fold MODEL         merge batch norms into other layers: --out FILE
-        weights convolve MODEL     turn fully connected layers into convolutions: --out FILE
+        weights convolve MODEL     make it fully convolutional: --out FILE
 
     FILE contains weights from another library. MODEL is a run, a model file, or NETWORK:WEIGHTS."""
 
