@@ -6,7 +6,6 @@ The configuration is read as JSON, so that a run can be listed without the plugi
 
 import contextlib
 import json
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -223,11 +222,6 @@ def training_seconds(log: Sequence[Mapping[str, Any]]) -> float:
 def epochs_in(log: Sequence[Mapping[str, Any]]) -> int:
     """Return the number of epochs that end in a log."""
     return len({entry["epoch"] for entry in log if entry["event"] == "epoch_end"})
-
-
-def seconds_in(log: Sequence[Mapping[str, Any]]) -> float:
-    """Return the training time in a log."""
-    return math.fsum(entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS)
 
 
 def stop_reason(log: Sequence[Mapping[str, Any]]) -> str:
