@@ -31,6 +31,7 @@ class Keeper:
     save_every: int = 60  # seconds
     save_steps: int = 0  # steps; 0: only the time counts
     asked_to_stop: Callable[[], bool] = lambda: False
+    before_save: Callable[[], None] = lambda: None  # called before a checkpoint or a model is written
     stopped: bool = False
     last_save: float = field(default_factory=time.monotonic)
 
@@ -48,6 +49,7 @@ class Keeper:
 
         A state is not written if any of its values is not finite.
         """
+        self.before_save()
         name = f"step-{state.at.step:010d}" + (f"-epoch-{state.at.epoch:05d}" if state.at.batch == 0 else "")
         path, tensors = self.checkpoints.folder / name, state.tensors()
         wrong = first_nonfinite(tensors.items())
@@ -90,6 +92,7 @@ class Keeper:
 
     def finish(self, leg: Leg, state: State) -> LegEnd:
         """Write a leg's model file and, after the last leg, that of the run. Advance the state to the next leg."""
+        self.before_save()
         path, chosen = self.model_of(leg), state.describe_chosen(leg)
         last = leg.number + 1 == self.legs
         metrics = {split: state.metrics[split] for split in leg.held_out}

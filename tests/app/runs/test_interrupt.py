@@ -19,6 +19,7 @@ from imclass.app.cli.main import main
 from imclass.app.runs import signals
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
+from imclass.app.runs.watchers import log as watcher
 from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
 from imclass.training import checkpoint
@@ -241,6 +242,7 @@ def test_a_second_signal_while_saving_leaves_complete_checkpoints(
     with monkeypatch.context() as patched:
         patched.setattr(signals, "REPEAT_SECONDS", 0.0)
         patched.setattr(runs, "Log", PressingLog)
+        patched.setattr(watcher, "SECONDS", 0.0)  # `steps_done` reads the log
         patched.setattr(checkpoint, "write_durably", write_and_press)
         patched.setattr(checkpoint, "sync_folder", sync_and_press)
         assert main([*WORDS, "--out", out]) == 75

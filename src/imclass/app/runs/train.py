@@ -254,7 +254,9 @@ def perform(
         runtime.apply_runtime(job.runtime)
         job.run.remove_partial_files()
         job.run.truncate_log(job.checkpoint)
-        watching: list[Consumer] = [Log(job.run), *job.optional_consumers(keeper)]
+        log = Log(job.run)
+        keeper.before_save = log.flush
+        watching: list[Consumer] = [log, *job.optional_consumers(keeper)]
         watching += [OptionalConsumer("writing TensorBoard's log", lambda: TensorBoard(job.run, state, job.legs))]
         if any(leg.stage.kind == "descend" for leg in job.legs):  # a solved leg's single epoch makes no curve
             watching.append(OptionalConsumer("drawing curves.png", lambda: Curves(job.run)))

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+import imclass
 from imclass.app.runs.directory import Run
+from imclass.app.runs.watchers import log as watcher
 from imclass.app.runs.watchers.log import Log
 from imclass.core.errors import UserError
-from imclass.training.events import EpochStart, summarise_evaluation
+from imclass.training.checkpoint import Checkpoints
+from imclass.training.events import EpochStart, StepEnd, summarise_evaluation
 from tests.support.events import at, evaluation, events
+from tests.support.small import tree
 
 
 @pytest.fixture
@@ -51,6 +55,33 @@ def test_the_log_has_one_record_per_event_but_none_for_the_start_of_a_step(run: 
     assert (saved["path"], saved["problem"]) == ("checkpoints/step-2", "the disk is full")
 
 
+def test_steps_wait_for_a_moment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(watcher.time, "monotonic", lambda: clock[0])
+    log, step = Log(run), next(event for event in events() if isinstance(event, StepEnd))
+    for clock[0], kept in ((0.04, 0), (0.08, 0), (0.12, 3), (0.16, 3)):
+        log.see(step)
+        assert len(records(run)) == kept
+    log.close()
+    assert len(records(run)) == 4
+
+
+def test_the_log_has_the_steps_before_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, a run that is killed after the checkpoint would lack their records after a resume."""
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "pets")
+    found, real = [], Checkpoints.save
+
+    def save(self: Checkpoints, name: str, *rest: Any) -> Any:
+        found.append((int(name[5:15]), sum(record["event"] == "step_end" for record in records(Run(Path("run"))))))
+        return real(self, name, *rest)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(watcher, "SECONDS", 1e9)
+    list(imclass.train("mnist-lenet", "run", data="pets", epochs=1, batch=4, save_steps=2, workers=0, pictures=False))
+    assert sorted(set(found)) == [(2, 2), (4, 4)]
+
+
 @pytest.mark.parametrize("what", ["removed", "moved", "another run's"])
 def test_training_stops_when_the_run_is_moved_away(what: str, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
@@ -65,6 +96,7 @@ def test_training_stops_when_the_run_is_moved_away(what: str, tmp_path: Path) ->
         run.log.touch()
     with pytest.raises(UserError, match=r"log.jsonl was moved or removed, so training stopped. Restore .*run and"):
         log.see(events()[2])
+        log.flush()
     log.close()
     assert not run.log.exists() or run.log.read_text() == ""
 

@@ -141,6 +141,8 @@ def test_the_picture_shows_what_the_network_sees_in_the_epoch(run: Run) -> None:
     assert len(mixed) == 14 and 0 < np.mean(mixed) < 255  # floats in [0, 1] are scaled
 
     board = board_at(run, leg)
+    assert board.picture_epochs == 250  # 500 steps
+    board.picture_epochs = 1
     for epoch, done in ((0, 1), (0, 2), (1, 1)):
         board.see(StepEnd(at(2 * epoch + done, done, epoch), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
     board.close()

@@ -24,6 +24,7 @@ from imclass.training.state import State
 
 NORM_POINTS, NORM_STEPS = 200, 20  # norms are written about 200 times in a run, but at most once in 20 steps
 MAX_PICTURES, COLUMNS, ROWS = 10, 4, 4  # the number of pictures in a run, and the images in each
+PICTURE_STEPS = 500  # the least number of steps between two pictures
 SECONDS = 0.1  # the least time between two steps whose scalars are written; writing them takes 0.1 ms
 TOP1 = "top1"
 
@@ -40,7 +41,8 @@ class TensorBoard:
 
         self.state, self.legs, self.every, self.written = state, legs, every, -math.inf
         self.norm_steps = max(NORM_STEPS, sum(leg.steps for leg in legs) // NORM_POINTS)
-        self.picture_epochs = -(-legs[-1].last_epoch // MAX_PICTURES)
+        per_epoch = min(leg.batches for leg in legs)
+        self.picture_epochs = max(-(-legs[-1].last_epoch // MAX_PICTURES), -(-PICTURE_STEPS // per_epoch))
         folder = run.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
         self.records = RecordWriter((folder / next_name(folder)).open("wb"))
