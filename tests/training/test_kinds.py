@@ -5,10 +5,11 @@ import json
 import shlex
 import signal
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from torch.nn import functional
 
@@ -312,6 +313,23 @@ class Fieldless(Nameless):
 
 
 @dataclass(frozen=True)
+class Numbered(Nameless):
+    kind: ClassVar[Any] = 5
+
+
+@dataclass(frozen=True)
+class Computed(Nameless):
+    kind: ClassVar[str] = "computed"
+    factor: float = field(default=1.0, init=False)
+
+
+@dataclass(frozen=True)
+class Weighted(Nameless):
+    kind: ClassVar[str] = "weighted"
+    weights: Any = field(default_factory=lambda: np.ones(3))
+
+
+@dataclass(frozen=True)
 class Other(Nameless):
     kind: ClassVar[str] = "plain"
 
@@ -322,6 +340,9 @@ class Other(Nameless):
         ([Nameless()], "the objective Nameless has no kind; give its class a name"),
         ([Taken()], "Taken has the kind 'cross-entropy', which is that of another objective; choose another name"),
         ([Fieldless()], "the objective Fieldless has the attribute 'factor', which is not a field"),
+        ([Numbered()], "the objective Numbered has no kind"),
+        ([Computed()], "the objective Computed cannot be kept in a run's configuration"),
+        ([Weighted()], "the objective Weighted cannot be kept in a run's configuration"),
         ([Plain(), Other()], "two classes have the objective kind 'plain'; rename one"),
     ],
 )

@@ -72,8 +72,8 @@ def train(
     choices = paths_as_text(choices | dict(override or {}))
     context = with_objects(open_context(store, plugins), recipe, choices)
     if objects := object_entries(context):
-        problem = f"this run cannot be resumed: no file in `plugins` defines {list_names(objects)}"
-        warnings.warn(f"{problem}; put the class into such a file to make runs resumable", stacklevel=2)
+        problem = f"this run cannot be resumed or have a report: no file in `plugins` defines {list_names(objects)}"
+        warnings.warn(f"{problem}; put the class into such a file to make both possible", stacklevel=2)
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)

@@ -4,12 +4,13 @@ In Python, a config may also contain objects whose classes are in no table. They
 """
 
 import dataclasses
+import json
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from imclass.core.codec import Kinds
+from imclass.core.codec import Kinds, from_json, to_json
 from imclass.core.config import SPLIT_KINDS, Augment, Average, Objective, Optimiser, Schedule, Solver
 from imclass.core.errors import UserError
 from imclass.core.tables import NO_FILE, PLUGIN_PREFIX, EntryTable, Plugin, Plugins
@@ -41,6 +42,9 @@ def with_objects(context: Context, *values: Any) -> Context:
     tables, found = kind_tables(context), dict[str, dict[str, type]]()
     for value in kinds_in(values):
         base = next(base for base in PLACES if isinstance(value, base))
+        if not isinstance(value.kind, str) or not value.kind:
+            name = f"the {tables[base].what} {type(value).__name__}"
+            raise UserError(f"{name} has no kind; give its class a name: kind: ClassVar[str] = 'mine'")
         if is_known(value, tables[base]):
             continue
         check_object(value, tables[base])
@@ -79,10 +83,8 @@ def is_known(value: Any, table: EntryTable) -> bool:
 
 
 def check_object(value: Any, table: EntryTable) -> None:
-    """Raise `UserError` if an object's class has no new `kind`, or if the object has attributes that are not fields."""
+    """Raise `UserError` if an object's `kind` is taken, or if a run's configuration could not contain the object."""
     name = type(value).__name__
-    if not value.kind:
-        raise UserError(f"the {table.what} {name} has no kind; give its class a name: kind: ClassVar[str] = 'mine'")
     if value.kind in table.entries:
         raise UserError(
             f"{name} has the kind {value.kind!r}, which is that of another {table.what}; choose another name"
@@ -93,3 +95,12 @@ def check_object(value: Any, table: EntryTable) -> None:
             f"the {table.what} {name} has the attribute {others[0]!r}, which is not a field, so a run's configuration "
             "could not contain it; make the class a frozen dataclass, and the attribute one of its fields"
         )
+    try:
+        record = to_json(value)
+        json.dumps(record)
+        from_json(type(value), record)
+    except (TypeError, ValueError, NameError) as error:
+        raise UserError(
+            f"the {table.what} {name} cannot be kept in a run's configuration ({error}); use fields that are numbers, "
+            "text or tuples of these, with their types"
+        ) from None

@@ -46,7 +46,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def job_of(place: Path, **choices: Any) -> Job:
-    config = configure("mnist-lenet", data="pets", batch=8, device="cpu", **choices)
+    how: dict[str, Any] = {"data": "pets", "batch": 8, "device": "cpu"} | choices
+    config = configure("mnist-lenet", **how)
     return prepare(config, Run(place / "run"), open_context(), writes=False)
 
 
@@ -136,7 +137,18 @@ def test_a_test_of_rates_that_cannot_be_made_is_refused(place: Path, capsys: pyt
         (probe, "a solver fits that stage, and it has no rate"),
         ([*WORDS, "--find-rate", "--out", "notes"], "--find-rate: notes-rate.png already exists"),
         ([*WORDS, "--find-rate", "--find-rates"], "--find-rates"),
+        ([*WORDS, "--find-rate", "--out", "."], "--out . has no name for the picture"),
+        ([*WORDS, "--find-rate", "--out", "pets/cat/run"], "is in the folder with the images of class 'cat'"),
+        ([*WORDS, "--find-rate", "--out", "pets/new/run"], "pets/new/run-rate.png would be read as an image of"),
     ):
         assert main(words) == 2
         assert problem in capsys.readouterr().err
     assert (place / "notes-rate.png").read_text() == "not a picture of ours" and not (place / "runs").exists()
+    assert not list((place / "pets").rglob("*rate.png")) and not (place / "pets" / "new").exists()
+
+
+def test_a_step_without_readable_images_has_no_loss(place: Path) -> None:
+    for file in [*sorted((place / "pets" / "cat").iterdir())[:3], *sorted((place / "pets" / "dog").iterdir())[:3]]:
+        file.write_bytes(file.read_bytes()[:60])
+    found = measure_rates(job_of(place, batch=1, augment=()), Watcher())
+    assert len(found.losses) < 30 and min(found.losses) > 0

@@ -149,6 +149,7 @@ def test_a_leg_that_is_not_begun(place: Path, capsys: pytest.CaptureFixture[str]
         ("config.json", EMPTY % 1, "config.json has format 1, but this version of imclass reads format 2"),
         ("config.json", EMPTY % 2, "its files cannot be read (KeyError('model'))"),
         ("model.safetensors", "", "is not a model file, or is incomplete"),
+        ("log.jsonl", "[" * 200_000 + "\n", "its files cannot be read (RecursionError"),
         ("log.jsonl", '{"event": "epoch_end"}\n', "its files cannot be read (KeyError('epoch'))"),
     ],
 )
@@ -161,6 +162,17 @@ def test_a_damaged_run_is_broken_and_the_others_are_listed(
     assert found["runs/rate-0.02"]["state"] == "finished"
     assert problem in text(capsys, "runs") and problem in text(capsys, "runs", "runs/rate-0.1")
     assert imclass.runs("runs/rate-0.1").page("page.html").is_file()
+
+
+def test_a_run_without_a_recipe_is_broken_and_the_others_are_listed(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = place / "rate-0.1" / "config.json"
+    record = json.loads(config.read_text())
+    del record["training"]["recipe"]
+    config.write_text(json.dumps(record))
+    found = rows(capsys)
+    assert (found["runs/rate-0.1"]["state"], found["runs/rate-0.02"]["state"]) == ("broken", "finished")
 
 
 def test_a_model_that_lost_its_end_is_broken(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,5 +294,7 @@ def test_a_file_of_the_users_is_not_replaced(place: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert main(["runs", "absent"]) == 2
     assert capsys.readouterr().err == "imclass: absent does not exist; pass a run, or a folder that contains runs\n"
+    with pytest.raises(UserError, match="no folder was given; pass a run"):
+        imclass.runs([])
     with pytest.raises(UserError, match="--table-format is html; it must be markdown or csv"):
         imclass.runs("runs").table("html")

@@ -8,6 +8,7 @@ import torch
 
 from imclass.core.errors import UserError
 from imclass.evaluation.explanation import Explanation, explanations
+from imclass.evaluation.explanations import map as map_method
 from imclass.evaluation.explanations.map import ScoreMap
 from imclass.models.classifier import NetworkClassifier
 from tests.support.narrowed import small
@@ -75,3 +76,9 @@ def test_unusable_scales_and_networks_are_refused_before_any_image(lenet: Networ
     subtracts.network.mean = torch.zeros(1, 28, 28)
     with pytest.raises(UserError, match="subtracts a mean image of 28 x 28"):
         ScoreMap().check(subtracts, ())
+
+
+def test_a_network_without_maps_is_refused(lenet: NetworkClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map_method, "flow", lambda network: [])
+    with pytest.raises(UserError, match="method map: lenet-5 has no maps before its head"):
+        ScoreMap().check(lenet, (56,))

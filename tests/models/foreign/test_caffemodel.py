@@ -140,6 +140,14 @@ def test_a_shape_that_does_not_fit_the_values_is_refused() -> None:
         caffe_tensors(memoryview(net.SerializeToString()))
 
 
+def test_a_side_beyond_any_memory_is_refused(tmp_path: Path) -> None:
+    net, path = MESSAGES["Net"](), tmp_path / "a.caffemodel"
+    net.layer.add(name="a", blobs=[MESSAGES["Blob"](shape=MESSAGES["Shape"](dim=[0, -1]))])  # -1 is written as 2^64 - 1
+    path.write_bytes(net.SerializeToString())
+    with pytest.raises(UserError, match="cannot be read as a Caffe model"):
+        read_tensors(path)
+
+
 def test_a_model_of_caffe_is_imported_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Use a plugin's network of two layers. In Caffe blue comes first, and the mean is that of values up to 255."""
     (tmp_path / "tiny.py").write_text(TINY)

@@ -25,6 +25,7 @@ from imclass.app.runs.train import Job, prepare
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.config import Execution, Position, Schedule, Training
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.runtime import apply_runtime
 from imclass.store.context import Context
@@ -94,14 +95,9 @@ def find_rate_parts(
             "--find-rate tests the first stage, but a solver fits that stage, and it has no rate. Train this stage "
             "first, and begin from its model: imclass train folder --data DIR --init RUN --find-rate"
         )
-    picture = run.folder.with_name(f"{run.folder.name}-rate.png")
-    try:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{picture} cannot be written: {error.strerror}; choose another --out") from None
-    check_target(picture, "--find-rate:", ".png", is_our_picture)
     with tempfile.TemporaryDirectory() as folder:  # so that an earlier run in the folder does not matter
         job = prepare(config, Run(Path(folder) / "run"), context, execution, given=given, writes=False)
+        picture = picture_file(run, job.legs[0].loader.dataset)
         note(job.notes)
         found = measure_rates(job, show(STEPS, 0))
     if not found.losses:
@@ -109,6 +105,22 @@ def find_rate_parts(
     record = {**to_json(found), "lowest": found.rates[found.lowest], "suggested": found.suggested}
     draw = partial(rates_png, found.rates, found.losses, found.smoothed, found.suggested, picture)
     return record | {"picture": str(picture)}, rates_text(found, config, picture), draw
+
+
+def picture_file(run: Run, data: Dataset) -> Path:
+    """Return the file of the picture, next to the run's folder. Raise `UserError` if it cannot be written there."""
+    if run.folder.name in ("", ".."):
+        raise UserError(f"--out {run.folder} has no name for the picture; choose another --out")
+    run.location_notes(data)  # raises an error for the folder of a class
+    picture, root = run.folder.with_name(f"{run.folder.name}-rate.png"), data.origin.path
+    if root and picture.resolve().is_relative_to(root):
+        raise UserError(f"{picture} would be read as an image of {root}; choose another --out")
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{picture} cannot be written: {error.strerror}; choose another --out") from None
+    check_target(picture, "--find-rate:", ".png", is_our_picture)
+    return picture
 
 
 def measure_rates(job: Job, progress: Consumer) -> RateTest:
@@ -124,6 +136,8 @@ def measure_rates(job: Job, progress: Consumer) -> RateTest:
             if isinstance(event, NonFinite):
                 ended = f"because {event.what} was not finite"
                 break
+            if not event.images:  # every image of the step was refused
+                continue
             mean = SMOOTHING * mean + (1 - SMOOTHING) * event.main
             rates.append(event.rate)
             losses.append(event.main)

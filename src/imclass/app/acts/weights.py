@@ -111,10 +111,10 @@ def convolve_model(
         converted = converted.transform("fine") if fine else converted
     except UserError as error:
         raise UserError(f"{model}: {error}; use the model unchanged") from None
-    replace(converted, versions=library_versions()).save(out)
     layers = [converted.network.head.get_submodule(name) for name in names]
     kernels = [layer.kernel_size for layer in layers if isinstance(layer, nn.Conv2d)]
     stride = measure(converted.network).stride
+    replace(converted, versions=library_versions()).save(out)
     record = {"model": str(out), "network": original.name, "kernels": kernels, "stride": stride}
     sizes = ", ".join(" x ".join(map(str, kernel)) for kernel in kernels)
     what = f"fully connected layers as convolutions: {sizes}; " if kernels else ""

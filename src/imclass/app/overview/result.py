@@ -13,7 +13,7 @@ from imclass.app.overview.summary import RunSummary, summarise_run
 from imclass.app.report.runs import overview_page
 from imclass.app.text.labels import finite_or_none
 from imclass.app.text.runs import overview_text, runs_as_csv, runs_as_markdown, settings_text
-from imclass.core.errors import require
+from imclass.core.errors import UserError, require
 from imclass.core.files import write_file
 from imclass.store.context import Context, Location
 
@@ -74,6 +74,8 @@ def run_record(run: RunSummary, differing: Mapping[str, str]) -> dict[str, Any]:
 def compare_runs(folders: Location | Sequence[Location], context: Context) -> Overview:
     """Return an overview of the runs in the given folders. Raise `UserError` if a folder contains no run."""
     places = [folders] if isinstance(folders, str | Path) else list(folders)
+    if not places:
+        raise UserError("no folder was given; pass a run, or a folder that contains runs")
     found = find_runs([Path(os.path.expanduser(place)) for place in places])
     runs = tuple(map(summarise_run, found))
     each = [run.settings for run in runs if run.settings]

@@ -6,6 +6,7 @@ The configuration is read as JSON, so that a run can be listed without the plugi
 
 import contextlib
 import json
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -35,7 +36,17 @@ RUN_SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
 DEVIATION = "deviation"  # ends the name of a standard deviation over folds: "top1_deviation"
 TIMED_EVENTS = ("step_end", "feature_batch")
 # Errors that the content of a damaged folder may cause.
-DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, UserError)
+DAMAGES = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    StopIteration,
+    UserError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,12 +194,14 @@ def mean_measures(folds: Sequence[RunSummary]) -> dict[str, float]:
     each = [fold.results[OUT_OF_FOLD] for fold in folds]
     found = {name: statistics.fmean(one[name] for one in each) for name in each[0] if all(name in one for one in each)}
     main = main_measure(found)
-    spread = {f"{main}_{DEVIATION}": statistics.stdev(one[main] for one in each)} if len(each) > 1 else {}
-    return found | spread
+    values = [one[main] for one in each if math.isfinite(one[main])]  # `stdev` fails for NaN
+    return found | ({f"{main}_{DEVIATION}": statistics.stdev(values)} if len(values) > 1 else {})
 
 
 def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's configuration by dotted key, with the device and precision in use, and the digest of its data."""
+    if not isinstance(record["training"]["recipe"], str):
+        raise UserError("its configuration has no recipe")
     used = {"device": record["runtime"]["device"], "precision": record["runtime"]["arithmetic"]["precision"]}
     return {**flatten(record["training"]), **used, "data.digest": record["data"]["digest"]}
 

@@ -159,5 +159,8 @@ def curve_group(shown: Panel, number: int, run: RunSummary, lines: Sequence[Sequ
 
 def shared_section(shared: Mapping[str, Any]) -> Html:
     """Return a table of the settings that all runs share."""
-    rows = [(element("code", name), element("code", setting_text(name, value))) for name, value in shared.items()]
+    rows = [
+        (element("code", name), element("code", setting_text(name.replace("-", "_"), value)))
+        for name, value in shared.items()
+    ]
     return html_table(("Option", "Value"), rows, "options") if rows else Html()

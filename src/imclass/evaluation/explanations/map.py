@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imclass.core.contracts import Image, NetworkBacked
+from imclass.core.errors import UserError
 from imclass.core.preprocess import Box, Preprocess
 from imclass.evaluation.explanation import ClassMap
 from imclass.models.analysis.flow import flow
@@ -39,6 +40,10 @@ class ScoreMap:
         sides = self.scales_for(classifier.preprocess, scales)
         check_scales(f"method {self.name}", sides, classifier.preprocess)
         check_maps(classifier, min(sides), (ClassMaps(mean_of_scores),))
+        try:
+            last_field(flow(classifier.network))
+        except ValueError:
+            raise UserError(f"method {self.name}: {classifier.name} has no maps before its head") from None
 
     def __call__(
         self, classifier: NetworkBacked, image: Image, label: int, scales: Sequence[int]

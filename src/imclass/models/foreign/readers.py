@@ -148,7 +148,7 @@ def read_caffemodel(path: Path) -> NamedTensors:
     """Read a Caffe model's weights. The rest of the network's description is ignored."""
     try:
         return NamedTensors(caffe_tensors(memoryview(path.read_bytes())))
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise unreadable_file(path, "a Caffe model", error) from None
 
 

@@ -66,6 +66,30 @@ def test_steps_wait_for_a_moment(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(records(run)) == 4
 
 
+def test_no_record_is_written_twice_if_writing_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, step = Log(run), next(event for event in events() if isinstance(event, StepEnd))
+    real = log.file
+    log.file = FullOnce(real)  # type: ignore[assignment]
+    log.see(step)
+    with pytest.raises(OSError, match="No space"):
+        log.flush()
+    log.close()
+    assert len(records(run)) == 1
+
+
+class FullOnce:
+    """A file whose first flush fails after its content was written, as on a full disk."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.write, self.close, self.full = file, file.write, file.close, True
+
+    def flush(self) -> None:
+        self.file.flush()
+        if self.full:
+            self.full = False
+            raise OSError(28, "No space left on device")
+
+
 def test_the_log_has_the_steps_before_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise, a run that is killed after the checkpoint would lack their records after a resume."""
     monkeypatch.chdir(tmp_path)

@@ -71,9 +71,9 @@ class Log:
                 f"{self.path} was moved or removed, so training stopped. Restore {self.path.parent} and run the same "
                 "command again, or start over with another --out"
             )
-        self.file.write("".join(json.dumps(event_record(event)) + "\n" for event in self.waiting))
+        waiting, self.waiting = self.waiting, []  # none is written twice if writing fails
+        self.file.write("".join(json.dumps(event_record(event)) + "\n" for event in waiting))
         self.file.flush()
-        self.waiting.clear()
         self.flushed = time.monotonic()
 
     def close(self) -> None:
