@@ -141,8 +141,8 @@ def test_the_picture_shows_what_the_network_sees_in_the_epoch(run: Run) -> None:
     assert len(mixed) == 14 and 0 < np.mean(mixed) < 255  # floats in [0, 1] are scaled
 
     board = board_at(run, leg)
-    assert board.picture_epochs == 250  # 500 steps
-    board.picture_epochs = 1
+    assert board.picture_steps == 500
+    board.picture_steps = 2  # an epoch
     for epoch, done in ((0, 1), (0, 2), (1, 1)):
         board.see(StepEnd(at(2 * epoch + done, done, epoch), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
     board.close()
@@ -158,7 +158,17 @@ def test_a_long_run_has_few_norms_and_pictures(run: Run, leg: Leg) -> None:
     stage = replace(leg.stage, epochs=1_000)
     board = TensorBoard(run, enter_leg(leg), (replace(leg, stage=stage, last_epoch=1_000),))
     board.close()
-    assert (board.norm_steps, board.picture_epochs) == (40, 100)  # 8,000 steps
+    assert (board.norm_steps, board.picture_steps) == (40, 800)  # 8,000 steps
+
+
+def test_an_epoch_after_a_solved_stage_has_a_picture(run: Run, leg: Leg) -> None:
+    """Count steps rather than epochs, because the epoch of a solved stage has only one step."""
+    board = board_at(run, leg)
+    for step_number in (2, 2 + leg.batches):
+        board.see(StepEnd(at(step_number, 1, step_number), 1.0, 1.0, 0, 8, 0.1, 0.0, 1.0))
+    board.close()
+    pictures = EventAccumulator(str(run.folder / "tensorboard")).Reload().Images("train/images")
+    assert [picture.step for picture in pictures] == [2]
 
 
 def test_scalars_of_short_steps_are_not_all_written(run: Run, leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,7 @@ class TensorBoard:
 
         self.state, self.legs, self.every, self.written = state, legs, every, -math.inf
         self.norm_steps = max(NORM_STEPS, sum(leg.steps for leg in legs) // NORM_POINTS)
-        per_epoch = min(leg.batches for leg in legs)
-        self.picture_epochs = max(-(-legs[-1].last_epoch // MAX_PICTURES), -(-PICTURE_STEPS // per_epoch))
+        self.picture_steps = max(PICTURE_STEPS, -(-sum(leg.steps for leg in legs) // MAX_PICTURES))
         folder = run.folder / "tensorboard"
         folder.mkdir(exist_ok=True)
         self.records = RecordWriter((folder / next_name(folder)).open("wb"))
@@ -75,7 +74,8 @@ class TensorBoard:
             self.written = now
         if event.at.step % self.norm_steps == 1:
             self.add(event.at.step, norm_scalars(self.state.learner.network))
-        if event.at.batch == 1 and event.at.epoch % self.picture_epochs == 0:
+        # A picture is written in the first epoch that begins after each multiple of `picture_steps`.
+        if event.at.batch == 1 and (event.at.step - 1) % self.picture_steps < leg.batches:
             self.add_picture(event.at.step, augmented_images(leg, event.at.epoch))
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
