@@ -151,4 +151,5 @@ def test_a_step_without_readable_images_has_no_loss(place: Path) -> None:
     for file in [*sorted((place / "pets" / "cat").iterdir())[:3], *sorted((place / "pets" / "dog").iterdir())[:3]]:
         file.write_bytes(file.read_bytes()[:60])
     found = measure_rates(job_of(place, batch=1, augment=()), Watcher())
-    assert len(found.losses) < 30 and min(found.losses) > 0
+    assert len(found.losses) < 30 and min(found.losses) > 0 and 0 < len(found.refused) <= 6
+    assert main([*WORDS, "--find-rate"]) == 1

@@ -53,12 +53,16 @@ class Rise(Schedule):
 
 @dataclass(frozen=True)
 class RateTest:
-    """The losses of steps with rising learning rates. `ended` describes why there are no further steps."""
+    """The losses of steps with rising learning rates. `ended` describes why there are no further steps.
+
+    `refused` contains the paths of files that could not be used.
+    """
 
     rates: Sequence[float]
     losses: Sequence[float]
     smoothed: Sequence[float]
     ended: str
+    refused: Sequence[str] = ()
 
     @property
     def lowest(self) -> int:
@@ -129,13 +133,14 @@ def measure_rates(job: Job, progress: Consumer) -> RateTest:
     The weights and the random state of the run do not change.
     """
     apply_runtime(job.runtime)
-    rates, losses, smoothed = list[float](), list[float](), list[float]()
+    rates, losses, smoothed, refused = list[float](), list[float](), list[float](), set[str]()
     mean, ended = 0.0, "at the highest rate"
     with torch.random.fork_rng(devices=[]), contextlib.closing(progress):  # steps set the random state
         for event in rising_steps(job, progress):
             if isinstance(event, NonFinite):
                 ended = f"because {event.what} was not finite"
                 break
+            refused |= {file.path for file in event.refused}
             if not event.images:  # every image of the step was refused
                 continue
             mean = SMOOTHING * mean + (1 - SMOOTHING) * event.main
@@ -145,7 +150,7 @@ def measure_rates(job: Job, progress: Consumer) -> RateTest:
             if smoothed[-1] > DIVERGED * min(smoothed):
                 ended = "because the loss had risen"
                 break
-    return RateTest(rates, losses, smoothed, ended)
+    return RateTest(rates, losses, smoothed, ended, sorted(refused))
 
 
 def rising_steps(job: Job, progress: Consumer) -> Iterator[StepEnd | NonFinite]:

@@ -40,7 +40,7 @@ def run(request: TrainRequest) -> Answer:
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
     if arguments.find_rate:
         record, text, draw = find_rate_parts(*how, show, print_notes)
-        return Answer(record, text, last=draw)
+        return Answer(record, text, SOME_REFUSED if record["refused"] else DONE, last=draw)
     if arguments.crossval is not None:
         return cross_validate(prepare_folds(*how), arguments.dry_run, show)
     job = prepare(*how)
