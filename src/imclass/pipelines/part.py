@@ -7,19 +7,25 @@ returns them, `fit` returns the part, and learned arrays have names that end in 
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
-from imclass.core.contracts import Classifier
+from imclass.core.config import Part
+from imclass.core.contracts import Classifier, Image
 from imclass.core.errors import UserError
 from imclass.core.tables import EntryTable
 from imclass.core.targets import Link, Targets
 from imclass.core.text import suggestion
+from imclass.pipelines.descriptors import Descriptors
 from imclass.store.context import Context, find_in
+
+# What flows between parts: uint8 H W C images, the `Descriptors` of images, or an array with a row for each image.
+Flow: TypeAlias = Literal["images", "descriptors", "rows", "scores"]
+FitProgress: TypeAlias = tuple[int, int]  # finished and expected steps, such as iterations
 
 
 def pipeline_parts(context: Context | None = None) -> EntryTable:
@@ -37,14 +43,16 @@ def pipeline_parts(context: Context | None = None) -> EntryTable:
 
 
 @dataclass
-class PipelinePart:
+class PipelinePart(Part):
     """A part of a pipeline.
 
-    The first part processes a sequence of uint8 H W C images, and every other part processes its predecessor's output.
-    That output is an array with one row per image, or anything else on which the two parts agree.
+    The first part processes a sequence of images, and every other part processes its predecessor's output. The output
+    for an image must not depend on the other images, and several threads may ask for it at once.
     """
 
     kind: ClassVar[str] = ""  # its name in the table
+    takes: ClassVar[tuple[Flow, ...]] = ("images", "rows")  # what the part can process
+    gives: ClassVar[Flow] = "rows"  # its output
     learned: ClassVar[tuple[str, ...]] = ()  # the names of its learned arrays, which end in "_"
 
     def get_params(self) -> dict[str, Any]:
@@ -54,9 +62,17 @@ class PipelinePart:
     def fit(self, x: Any, targets: Targets, classes: int) -> "PipelinePart":
         """Learn from the predecessor's output for the training images, and return the part.
 
-        `classes` is the number of classes.
+        `classes` is the number of classes. A part that takes descriptors learns from a sample of them.
         """
         return self
+
+    def fit_steps(self, x: Any, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
+        """Learn as `fit` does, and yield after each step. A part that learns in many steps overrides this method.
+
+        `seed` decides all random choices. If the iterator is not exhausted, the part has not been fitted.
+        """
+        self.fit(x, targets, classes)
+        yield 1, 1
 
     def members(self) -> Mapping[str, Classifier]:
         """Return the classifiers in the part. A model file stores them with the part."""
@@ -92,9 +108,46 @@ class Feature(PipelinePart):
         """Transform `x` into the input of the next part, in training as well as in prediction."""
 
 
+class Extractor(Feature):
+    """A first part that describes patches of images."""
+
+    takes: ClassVar[tuple[Flow, ...]] = ("images",)
+    gives: ClassVar[Flow] = "descriptors"
+
+    @abstractmethod
+    def transform(self, x: Sequence[Image]) -> Descriptors:
+        """Return the descriptors of images of any size."""
+
+
+class DescriptorFeature(Feature):
+    """A part that changes descriptors. Those of an image must not depend on other images."""
+
+    takes: ClassVar[tuple[Flow, ...]] = ("descriptors",)
+    gives: ClassVar[Flow] = "descriptors"
+
+    @abstractmethod
+    def transform(self, x: Descriptors) -> Descriptors:
+        """Return the changed descriptors of the same images."""
+
+
+class Encoder(Feature):
+    """A part that turns the descriptors of an image, however many they are, into one row of numbers.
+
+    Every cell of every grid in `x.grids` is encoded, and the results are joined in the order of the cells.
+    """
+
+    takes: ClassVar[tuple[Flow, ...]] = ("descriptors",)
+
+    @abstractmethod
+    def transform(self, x: Descriptors) -> Float32[np.ndarray, "N E"]:
+        """Return a row for each image."""
+
+
 class Scorer(PipelinePart):
     """The last part. Its scores are log-scores if `link` is "softmax", and logits if it is "sigmoid"."""
 
+    takes: ClassVar[tuple[Flow, ...]] = ("rows",)
+    gives: ClassVar[Flow] = "scores"
     link: Link
 
     @abstractmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.core.codec import Kinds, from_json, to_json
-from imclass.core.config import SPLIT_KINDS, Augment, Average, Objective, Optimiser, Schedule, Solver
+from imclass.core.config import SPLIT_KINDS, Augment, Average, Objective, Optimiser, Part, Schedule, Solver
 from imclass.core.errors import UserError
 from imclass.core.tables import NO_FILE, PLUGIN_PREFIX, EntryTable, Plugin, Plugins
 from imclass.store.context import Context, find_in
@@ -22,6 +22,7 @@ PLACES: Mapping[type, tuple[str, str, str]] = types.MappingProxyType(
         Augment: ("imclass.data.augment", "AUGMENTS", "augmentation"),
         Average: ("imclass.training.averages", "AVERAGES", "average"),
         Objective: ("imclass.training.objectives", "OBJECTIVES", "objective"),
+        Part: ("imclass.pipelines.parts", "PARTS", "part"),
         Optimiser: ("imclass.training.optimisers", "OPTIMISERS", "optimiser"),
         Schedule: ("imclass.training.schedules", "SCHEDULES", "schedule"),
         Solver: ("imclass.pipelines.solvers", "SOLVERS", "solver"),

@@ -1,5 +1,6 @@
 """Training configs: frozen values that contain every setting of a run. Recipes return them."""
 
+from imclass.core.config.fitting import Fitting
 from imclass.core.config.kinds import (
     Augment,
     Average,
@@ -8,6 +9,7 @@ from imclass.core.config.kinds import (
     Objective,
     Optimiser,
     Pair,
+    Part,
     Position,
     Schedule,
     Solver,
@@ -26,11 +28,13 @@ __all__ = [
     "CrossEntropy",
     "Cut",
     "Execution",
+    "Fitting",
     "Fold",
     "Model",
     "Objective",
     "Optimiser",
     "Pair",
+    "Part",
     "Position",
     "Schedule",
     "Seed",

@@ -171,6 +171,13 @@ class Solver(ABC):
         """Return an unfitted `imclass.pipelines.part.LinearScorer`."""
 
 
+@dataclass
+class Part:
+    """A part of a pipeline with its settings (`imclass.pipelines.part.PipelinePart`)."""
+
+    kind: ClassVar[str] = ""  # its name in the table
+
+
 @dataclass(frozen=True)
 class Augment:
     """A kind of random change to training images, with its settings.
