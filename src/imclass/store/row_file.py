@@ -8,6 +8,7 @@ row that it was writing. Several processes may append to the same file.
 import contextlib
 import fcntl
 import mmap
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class RowFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.index.open("ab") as index:
                 fcntl.flock(index, fcntl.LOCK_EX)
-                kept = index.tell() // RECORD.itemsize
+                kept = index.seek(0, os.SEEK_END) // RECORD.itemsize  # another process may have appended
                 index.truncate(kept * RECORD.itemsize)
                 with self.path.open("r+b" if self.path.is_file() else "w+b") as rows:
                     rows.seek(kept * len(data))
