@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imclass.app.runs.configure import configure
+from imclass.app.settings.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
 from imclass.app.runs.watchers.log import Log

@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from imclass.app.cli.main import SPIN_COUNT
-from imclass.app.runs.configure import configure
+from imclass.app.settings.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.settle import PROBE_IMAGES
 from imclass.app.runs.train import Job, prepare

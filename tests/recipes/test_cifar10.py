@@ -10,7 +10,7 @@ import torch
 
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.runs.configure import configure
+from imclass.app.settings.configure import configure
 from imclass.core.config import Position
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from imclass.app.runs.configure import recipes
+from imclass.app.settings.configure import recipes
 from imclass.core.codec import from_json, to_json
 from imclass.core.config import Training
 from imclass.data.augment.flip import Flip

@@ -7,7 +7,7 @@ import pytest
 
 from imclass.app import api
 from imclass.app.cli.main import main
-from imclass.app.runs.configure import recipes
+from imclass.app.settings.configure import recipes
 from imclass.core.config import CrossEntropy, Stage, Training
 from imclass.data.augment.area import Area
 from imclass.data.augment.crop import Crop

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imclass.app.runs.configure import recipes
+from imclass.app.settings.configure import recipes
 from imclass.core.config import Training
 from imclass.core.errors import UserError
 from imclass.data.augment.crop import Crop

@@ -20,11 +20,11 @@ from imclass.app.features import extract as extraction
 from imclass.app.features.result import Features
 from imclass.app.overview.result import Overview, compare_runs
 from imclass.app.report import write as pages
-from imclass.app.runs import configure as configurations
 from imclass.app.runs import crossval as folds
 from imclass.app.runs import train as training_runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
+from imclass.app.settings import configure as configurations
 from imclass.core.codec import from_json
 from imclass.core.config import Execution, Model, Training
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol

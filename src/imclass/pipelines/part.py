@@ -51,6 +51,7 @@ class PipelinePart(Part):
     """
 
     kind: ClassVar[str] = ""  # its name in the table
+    needs_network: ClassVar[bool] = False  # whether the part holds a network, which `init` names
     takes: ClassVar[tuple[Flow, ...]] = ("images", "rows")  # what the part can process
     gives: ClassVar[Flow] = "rows"  # its output
     learned: ClassVar[tuple[str, ...]] = ()  # the names of its learned arrays, which end in "_"
@@ -73,6 +74,10 @@ class PipelinePart(Part):
         """
         self.fit(x, targets, classes)
         yield 1, 1
+
+    def facts(self) -> dict[str, Any]:
+        """Return a plain JSON record of the choices that the fit made, if there are any."""
+        return {}
 
     def members(self) -> Mapping[str, Classifier]:
         """Return the classifiers in the part. A model file stores them with the part."""
@@ -106,6 +111,14 @@ class Feature(PipelinePart):
     @abstractmethod
     def transform(self, x: Any) -> Any:
         """Transform `x` into the input of the next part, in training as well as in prediction."""
+
+    def channels_of(self) -> tuple[tuple["Feature", ...], ...]:
+        """Return the chains in the part, each of which turns images into rows. Most parts have none."""
+        return ()
+
+    def join_rows(self, rows: Sequence[Float32[np.ndarray, "N _"]]) -> Float32[np.ndarray, "N D"]:
+        """Return the part's output, given the rows of its chains."""
+        raise TypeError(f"the part {self.kind} has no chains")
 
 
 class Extractor(Feature):
@@ -170,7 +183,3 @@ class LinearScorer(Scorer):
     @abstractmethod
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
         """Return the weights and biases to apply to input that has not been scaled."""
-
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """Return a plain JSON record of the choices that `fit` made."""

@@ -98,8 +98,8 @@ class RowFile:
                 if zlib.crc32(row.tobytes()) == records["sum"][number]:
                     yield number
 
-    def append(self, content: int, row: Float32[np.ndarray, "D"]) -> None:
-        """Add a row. Raise `UserError` if the file cannot be written."""
+    def append(self, content: int, row: Float32[np.ndarray, "D"]) -> int:
+        """Add a row, and return its number. Raise `UserError` if the file cannot be written."""
         data = row.astype("<f4").tobytes()
         record = np.array([(content, zlib.crc32(data), len(row))], RECORD).tobytes()
         try:
@@ -112,6 +112,7 @@ class RowFile:
                     rows.seek(kept * len(data))
                     rows.write(data)
                 index.write(record)
+            return kept
         except OSError as error:
             raise UserError(
                 f"{self.path} cannot be written to: {error.strerror or error}; free some space, or choose another "

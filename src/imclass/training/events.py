@@ -77,6 +77,31 @@ class Solved:
 
 
 @dataclass(frozen=True)
+class TaskProgress:
+    """Progress of a task in the fit of a pipeline. An event follows at most every half second."""
+
+    at: RunPosition  # `stage` counts tasks
+    task: str  # such as "sample descriptors" or "fit fisher"
+    done: int
+    total: int
+    unit: str  # of `done` and `total`: "images" or "steps"
+    computed: int  # of `done`: how many were not finished in advance, because the store had them
+    seconds: float  # since the task began
+    refused: tuple[Refused, ...] = ()  # images, since the previous event
+
+
+@dataclass(frozen=True)
+class PartFitted:
+    """A part of a pipeline that has been fitted, or whose learned arrays the store had."""
+
+    at: RunPosition
+    part: str  # its kind
+    seconds: float
+    stored: bool  # whether the arrays come from the store
+    facts: Mapping[str, Any]  # the choices that the part made
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The scores of a split. The validation split may be used to choose the weights; the test split never is."""
 
@@ -149,6 +174,8 @@ Event: TypeAlias = (
     | StepEnd
     | FeatureBatch
     | Solved
+    | TaskProgress
+    | PartFitted
     | Evaluated
     | Saved
     | NonFinite

@@ -14,9 +14,9 @@ from imclass.app.acts import show
 from imclass.app.acts.show import default_picture, views_of
 from imclass.app.cli.main import main
 from imclass.app.draw.sheet import Sheet
-from imclass.app.runs.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
+from imclass.app.settings.configure import configure
 from imclass.core.targets import OneOf
 from imclass.data.loader import Batch, Part
 from imclass.store.context import find_in, open_context

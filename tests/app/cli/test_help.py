@@ -12,7 +12,7 @@ from imclass.app.cli.help import bold, heading, help_row, overview, verb_help, w
 from imclass.app.cli.main import main
 from imclass.app.cli.syntax import Arg, Argument, syntax_of
 from imclass.app.cli.words import option_hints
-from imclass.app.runs.configure import recipes
+from imclass.app.settings.configure import recipes
 
 LONGEST_SCREEN = 40  # lines
 

@@ -301,7 +301,7 @@ def write_odd_models(world: Path) -> None:
 
 def write_configs(world: Path) -> None:
     """Write a good config, one of a run with checkpoints, bad ones, and class mappings."""
-    from imclass.app.runs.configure import configure
+    from imclass.app.settings.configure import configure
     from imclass.core.codec import to_json
 
     good = to_json(configure("mnist-lenet", data="pets", batch=8))

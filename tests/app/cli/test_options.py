@@ -11,7 +11,7 @@ import pytest
 
 from imclass.app.cli.main import main
 from imclass.app.cli.options import read_train
-from imclass.app.runs.configure import configure
+from imclass.app.settings.configure import configure
 from imclass.core.codec import flatten, to_json
 from imclass.core.config import Model, Training
 from imclass.core.errors import UserError

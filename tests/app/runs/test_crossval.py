@@ -16,9 +16,10 @@ from imclass.app.api import evaluate, load, report, train
 from imclass.app.cli.main import main
 from imclass.app.load import load_classifier
 from imclass.app.runs import train as runs
-from imclass.app.runs.configure import configure
 from imclass.app.runs.crossval import settle_folds
-from imclass.app.runs.directory import Run, read_run_record
+from imclass.app.runs.directory import Run
+from imclass.app.settings.configure import configure
+from imclass.app.settings.record import read_run_record
 from imclass.core.config import Cut, Fold, Stage, Training
 from imclass.core.errors import UserError
 from imclass.data.catalog import open_split

@@ -264,7 +264,7 @@ CHECKS_INPUT = """
 import sys
 from pathlib import Path
 from imclass.app.cli.checks import read_class_mapping
-from imclass.app.runs.directory import read_run_record
+from imclass.app.settings.record import read_run_record
 from imclass.core.errors import UserError
 from imclass.training.kinds import kind_tables
 

@@ -11,8 +11,8 @@ import pytest
 
 from imclass.app.api import train
 from imclass.app.cli.main import main
-from imclass.app.runs.configure import configure
 from imclass.app.runs.material import check_solvable
+from imclass.app.settings.configure import configure
 from imclass.core.contracts import Origin
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf

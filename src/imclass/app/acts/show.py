@@ -12,9 +12,9 @@ from jaxtyping import Int64
 
 from imclass.app.draw.canvas import is_our_picture
 from imclass.app.draw.sheet import Sheet, fit_cell, sheet_png
-from imclass.app.runs.configure import recipes
 from imclass.app.runs.facts import facts_of, with_facts
 from imclass.app.runs.objectives import settle_objectives
+from imclass.app.settings.configure import recipes
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.config import Cut, Execution, Training

@@ -8,8 +8,8 @@ from typing import Any
 from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import option_error, option_hints, parse
-from imclass.app.make import make_training
-from imclass.app.runs.elsewhere import check_fields
+from imclass.app.settings.elsewhere import check_fields
+from imclass.app.settings.make import make_training
 from imclass.core.codec import hints_of
 from imclass.core.config import Execution, Stage, Training
 from imclass.core.errors import UnknownKey, UserError
@@ -42,7 +42,7 @@ def read_train(words: Sequence[str]) -> TrainRequest:
         check_fields(key for key in choices if key in ("recipe", "resume"))  # clearer than "RECIPE is missing"
     given = tuple(choices)
     training, execution = base_configs(arguments, context, choices)
-    from imclass.app.runs.configure import override_config  # here, because it imports torch
+    from imclass.app.settings.configure import override_config  # here, because it imports torch
 
     changes = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
     try:
@@ -60,7 +60,7 @@ def base_configs(arguments: TrainArguments, context: Context, choices: dict[str,
     removed from `choices`.
     """
     if arguments.config is not None:
-        from imclass.app.runs.directory import read_config
+        from imclass.app.settings.record import read_config
         from imclass.training.kinds import kind_tables
 
         training, execution = read_config(arguments.config, kind_tables(context))

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from imclass.app.draw.grid import map_grid
 from imclass.app.load import count_parameters, load_network
-from imclass.app.runs.configure import recipes
-from imclass.app.runs.directory import Run, read_run_record
+from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
 from imclass.app.runs.watchers.pictures import REPORT_SPLITS, read_pictures, worst_mistakes
 from imclass.app.runs.watchers.scores import SCORES
+from imclass.app.settings.configure import recipes
+from imclass.app.settings.record import read_run_record
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import Training
 from imclass.core.contracts import Classifier, Evaluation, Refused

@@ -7,8 +7,9 @@ from imclass.app.load import count_parameters, load_classifier
 from imclass.app.report.facts import ReportData, collect_refusals, image_fields, score_of
 from imclass.app.report.markup import Html, element, html_table, join_html
 from imclass.app.runs.crossval import pooled_result
-from imclass.app.runs.directory import Run, read_run_record
+from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.pictures import read_pictures
+from imclass.app.settings.record import read_run_record
 from imclass.app.text.crossval import spread_text
 from imclass.core.files import file_digest
 from imclass.core.model_file import Provenance

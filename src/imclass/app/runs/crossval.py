@@ -10,10 +10,11 @@ import numpy as np
 
 from imclass.app.load import load_classifier
 from imclass.app.runs.beginning import classes_to_grow, open_init
-from imclass.app.runs.directory import Plan, Run, read_run_record
+from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.material import check_resumable, open_training_data, plugins_of
 from imclass.app.runs.train import DEFAULT_EXECUTION, Job, Measured, class_counts, perform, prepare
 from imclass.app.runs.watchers.scores import SCORES
+from imclass.app.settings.record import read_run_record
 from imclass.core.codec import to_json
 from imclass.core.config import Cut, Execution, Fold, Training
 from imclass.core.contracts import Dataset, Evaluation

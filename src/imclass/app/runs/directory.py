@@ -4,18 +4,18 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
+from imclass.app.settings.record import RunRecord, config_entry, read_run_record
 from imclass.core.codec import Kinds, difference, from_json, to_json
-from imclass.core.config import CONFIG_FORMAT, Execution, Training
-from imclass.core.config.changes import init_changes, rate_order_changes
+from imclass.core.config import CONFIG_FORMAT, Execution, RunConfig
 from imclass.core.contracts import Dataset
-from imclass.core.errors import UnknownEntry, UserError
+from imclass.core.errors import UserError
 from imclass.core.files import lock_file, write_file
 from imclass.core.model_file import DataFacts
 from imclass.core.runtime import Runtime
@@ -87,7 +87,7 @@ class Run:
 
     def plan(
         self,
-        training: Training,
+        config: RunConfig,
         execution: Execution,
         default: Any,
         data: DataFacts,
@@ -98,14 +98,14 @@ class Run:
 
         Raise `UserError` if the directory contains other files, or the results of another run.
 
-        `default` is the network's row in the table of networks. `counts` has the number of images in each class of each
-        split. `images` has the total of each split, which may differ from the sum of its counts if an image may have
-        several labels or none.
+        `default` is the network's row in the table of networks, and a pipeline has none. `counts` has the number of
+        images in each class of each split. `images` has the total of each split, which may differ from the sum of its
+        counts if an image may have several labels or none.
         """
         record = {
             "format": CONFIG_FORMAT,
             **self.crossval,
-            "training": to_json(training),
+            **config_entry(config),
             "execution": to_json(execution),
             "data": to_json(data),
             "counts": dict(counts),
@@ -122,7 +122,7 @@ class Run:
                 )
             return Plan(record)
         before = read_run_record(self.config, self.kinds)
-        lines = [*difference(before.crossval, self.crossval), *before.difference(training, to_json(default))]
+        lines = [*difference(before.crossval, self.crossval), *before.difference(config, to_json(default))]
         if self.has_work:
             self.compare(before, lines, execution, data)
         if lines:
@@ -158,7 +158,7 @@ class Run:
                 f"--out {self.folder} cannot be written to: {error.strerror}; choose another --out"
             ) from None
 
-    def compare(self, before: "RunRecord", lines: list[str], execution: Execution, data: DataFacts) -> None:
+    def compare(self, before: RunRecord, lines: list[str], execution: Execution, data: DataFacts) -> None:
         """Raise a `UserError` that lists the differences if the run in the directory differs from the new run."""
         if not lines and before.digest != data.digest:
             lines = [f"the content of the data {data.path}: images were added, removed or changed"]
@@ -227,106 +227,6 @@ class Plan:
     runtime: Runtime | None = None
     facts: Mapping[str, Tensor] | None = None
     resolved: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """The content of a run's config.json."""
-
-    training: Training
-    execution: Execution
-    digest: str  # of the data
-    digests: Mapping[str, str]  # SHA-256 of the plugin files in use, keyed by entry, such as "network tiny"
-    runtime: Runtime
-    facts: str  # the digest of the facts file, or "" if there is none
-    counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
-    images: Mapping[str, int]  # the number of images, keyed by split
-    resolved: Mapping[str, int]  # the resolved numbers of epochs of stages with `minutes`, keyed by config key
-    crossval: Mapping[str, int]  # the number of folds, or empty for a single run
-
-    def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
-        """Return a line for each plugin file in use that was changed, added or removed."""
-        keys = dict.fromkeys([*self.digests, *digests])
-        states = {key: (self.digests.get(key, "")[:12], digests.get(key, "")[:12]) for key in keys}
-        return [
-            f"{key}: plugin file {old or 'none'} before, {new or 'none'} now (first digits of its SHA-256)"
-            for key, (old, new) in states.items()
-            if old != new
-        ]
-
-    def difference(self, training: Training, default: Mapping[str, Any]) -> list[str]:
-        """Return a line for each field of this record's config that differs from `training`.
-
-        If a field was added to the network's row after the run began, its value is taken from `default`. The device and
-        precision in `training` are compared with those that the run uses, and "auto" matches every value.
-        """
-        model = self.training.model
-        row = {**default, **model.row} if model.network == training.model.network else model.row
-        before = replace(
-            self.training,
-            model=replace(model, row=row),
-            init_digest=training.init_digest,
-            device=training.device,
-            precision=training.precision,
-        )
-        used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
-        wanted = {key: value for key in used if (value := getattr(training, key)) != "auto"}
-        lines = [
-            *difference(before, training),
-            *rate_order_changes(before, training),
-            *init_changes(self.training, training),
-        ]
-        return lines + difference(used, used | wanted)
-
-
-def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
-    """Read a run's config.json. Raise `UserError` if the file is not a valid config.json."""
-    unreadable = UserError(
-        f"{file} is not a run's config in the format that this version of imclass reads ({CONFIG_FORMAT}); "
-        "train again with another --out"
-    )
-    try:
-        record = json.loads(file.read_bytes())
-        if record["format"] != CONFIG_FORMAT:
-            raise unreadable
-        return RunRecord(
-            from_json(Training, record["training"], "", kinds),
-            from_json(Execution, record["execution"]),
-            str(record["data"]["digest"]),
-            from_json(dict[str, str], record["data"].get("plugins", {})),
-            from_json(Runtime, record["runtime"]),
-            str(record.get("facts", "")),
-            from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
-            from_json(dict[str, int], record.get("images", {})),
-            from_json(dict[str, int], record.get("resolved", {})),
-            from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
-        )
-    except UnknownEntry as error:
-        raise UserError(f"{file}: {error}; if a plugin defines it, pass the plugin's folder with --plugins") from None
-    except (ValueError, KeyError, TypeError, RecursionError, UserError):
-        raise unreadable from None
-
-
-def read_config(file: Path, kinds: Kinds) -> tuple[Training, Execution]:
-    """Read the config of a run from a directory, from a config.json, or from a file that contains only a `Training`.
-
-    If the config is invalid, raise a `UserError` that names the file and the offending key.
-    """
-    try:
-        record = json.loads((file / "config.json" if file.is_dir() else file).read_bytes())
-        if isinstance(record, dict) and record.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
-            problem = f"it has format {record['format']}, but this version of imclass reads format {CONFIG_FORMAT}"
-            raise UserError(f"{problem}; train again")
-        if not isinstance(record, dict) or "training" not in record:
-            return from_json(Training, record, "", kinds), Execution()
-        return from_json(Training, record["training"], "", kinds), from_json(Execution, record.get("execution", {}))
-    except OSError as error:
-        raise UserError(f"--config {file} cannot be read: {error.strerror}; pass a run's directory") from None
-    except (ValueError, RecursionError) as error:
-        why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise UserError(f"--config {file} cannot be read as JSON: {why}; pass a run or its config.json") from None
-    except UserError as error:
-        raise UserError(f"--config {file}: {error}") from None
 
 
 def log_records(log: Path) -> list[tuple[str, dict[str, Any]]]:

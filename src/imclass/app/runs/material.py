@@ -1,9 +1,8 @@
 """The training images of a run, its held-out splits, and the facts about both."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
+from typing import TypeVar
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.objectives import settle_objectives
@@ -11,6 +10,8 @@ from imclass.core.classes import class_key
 from imclass.core.config import (
     Augment,
     Average,
+    Cut,
+    Fitting,
     Model,
     Objective,
     Optimiser,
@@ -25,22 +26,18 @@ from imclass.core.model_file import DataFacts
 from imclass.core.tables import NO_FILE
 from imclass.core.targets import OneOf
 from imclass.core.text import list_names, suggestion
-from imclass.data.balance import imbalance
 from imclass.data.catalog import canonical_name, dataset_table, open_splits, shadowed_folder_note, take_split
 from imclass.data.readable import check_learnable, check_scorable
 from imclass.data.source import LazySplits
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.evaluation.leaks import leak_notes
 from imclass.models.classifier import networks
+from imclass.pipelines.part import pipeline_parts
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
-from imclass.training.plan import Leg, in_stage
+from imclass.training.plan import in_stage
 
-# If a run begins from random weights and has fewer training images than this, a warning is printed. For example, with
-# a few hundred photos of five classes, the network of the recipe `folder` is right only about half the time.
-FEW_IMAGES = 1_000
-VERY_UNEVEN = 5.0  # a note is printed if the largest class has at least this many times the images of the smallest
-
+Config = TypeVar("Config", Training, Fitting)
 MIN_VALIDATED = 5  # minimum number of training images per class if some are held out for validation
 
 
@@ -77,24 +74,65 @@ def open_training_data(
     config, batches = settle_batches(config, len(train), given)
     config, objectives = settle_objectives(config, train, given)
     check_data(config, splits)
+    listing = (*unread, *splits_notes(splits), *notes, *dropped, *batches, *objectives)
+    facts = data_facts(splits, config.cut, old, plugins_of(config, context))
+    return config, with_leaks(TrainingData(train, held_out_of(splits), facts, listing, unseen))
+
+
+def open_fit_data(config: Fitting, given: Collection[str], context: Context) -> tuple[Fitting, TrainingData]:
+    """Open the data that the config of a pipeline names. Return the config, adapted to this data, and the opened data.
+
+    The rules are those of `open_training_data`.
+    """
+    unread = shadowed_folder_note(config.data, context)
+    uncut = open_splits(config.data, context, replace(config.cut, validation=0.0))
+    config = replace(config, data=canonical_name(config.data, context))
+    config, notes = settle_validation(config, uncut, given)
+    splits = with_validation(uncut, config.cut)
+    train = take_split(splits, "train", config.data)
+    check_learnable(train)
+    check_held_back(config.validation, splits)
+    counts = dict(zip(train.classes, train.targets.counts(len(train.classes)).tolist(), strict=True))
+    check_class_counts(counts, 1, "a pipeline", config.data)
+    plugins = pipeline_parts(context)
+    chosen = [(plugins, part.kind) for part in config.parts] + [(dataset_table(context), config.data)]
+    digests = {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
+    facts = data_facts(splits, config.cut, (), digests)
+    return config, with_leaks(TrainingData(train, held_out_of(splits), facts, (*unread, *splits_notes(splits), *notes)))
+
+
+def held_out_of(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """Return the splits that are not used for training. Raise `UserError` if one cannot be scored."""
     held_out = {name: dataset for name, dataset in splits.items() if name != "train"}
     check_scorable(tuple(held_out.values()))
-    shared = leak_notes(train, tuple(held_out.values()))
+    return held_out
+
+
+def splits_notes(splits: Mapping[str, Dataset]) -> tuple[str, ...]:
+    """Return the notes on the files that were ignored, each once."""
+    return tuple(dict.fromkeys(note for dataset in splits.values() for note in dataset.origin.notes))
+
+
+def with_leaks(data: TrainingData) -> TrainingData:
+    """Return the data with notes on held-out images that are also training images."""
+    return replace(data, notes=(*data.notes, *leak_notes(data.train, tuple(data.held_out.values()))))
+
+
+def data_facts(splits: Mapping[str, Dataset], cut: Cut, old: tuple[str, ...], plugins: dict[str, str]) -> DataFacts:
+    """Return the facts about the data that model files contain."""
+    train = splits["train"]
     origin = train.origin
-    facts = DataFacts(
+    return DataFacts(
         name=origin.name,
         path=origin.path,
         rule=origin.rule,
         digest=train.digest(),
         splits=tuple(splits),
-        cut=replace(config.cut, old=old),
-        plugins=plugins_of(config, context),
+        cut=replace(cut, old=old),
+        plugins=plugins,
         licence=origin.licence,
         notes=origin.notes,
     )
-    listing = dict.fromkeys(note for dataset in splits.values() for note in dataset.origin.notes)
-    notes = (*unread, *listing, *notes, *dropped, *batches, *objectives, *shared)
-    return config, TrainingData(train, held_out, facts, notes, unseen)
 
 
 def unseen_classes(config: Training, train: Dataset, old: Sequence[str]) -> tuple[str, ...]:
@@ -115,7 +153,7 @@ def unseen_classes(config: Training, train: Dataset, old: Sequence[str]) -> tupl
     return tuple(name for name in empty if name not in wrong)
 
 
-def settle_validation(config: Training, uncut: LazySplits, given: Collection[str]) -> tuple[Training, tuple[str, ...]]:
+def settle_validation(config: Config, uncut: LazySplits, given: Collection[str]) -> tuple[Config, tuple[str, ...]]:
     """Return the config with a suitable `validation`, and a note on the use of the data's own validation split."""
     if not config.validation or VALIDATION not in uncut:
         return config, ()
@@ -164,47 +202,6 @@ def settle_batches(config: Training, images: int, given: Collection[str]) -> tup
     return replace(config, stages=tuple(stages)), tuple(notes)
 
 
-def choice_warnings(config: Training, legs: Sequence[Leg]) -> Iterator[str]:
-    """Yield warnings about choices that tend to give poor results, and notes about the balance of the classes."""
-    yield from balance_notes(config, legs[0].loader.dataset)
-    for leg in legs:
-        if leg.stage.schedule is None:
-            continue
-        yield from average_notes(leg)
-        steps, warmup = leg.steps, leg.stage.schedule.warmup_of(leg.steps)
-        if 3 * warmup > steps:
-            yield (
-                f"the warm-up takes {warmup:,} of {steps:,} steps, which leaves the learning rate little time to fall; "
-                f"--schedule.warmup {steps // 10} would take a tenth of the steps"
-            )
-    images = len(legs[0].loader.dataset)
-    if images < FEW_IMAGES and not config.init:
-        yield (
-            f"{images:,} training images are few for a network with random weights. Start from trained weights with "
-            "--init googlenet:bvlc, other weights from `imclass weights`, or one of your models"
-        )
-
-
-def average_notes(leg: Leg) -> Iterator[str]:
-    """Yield notes if the average of a leg's weights begins after the first epoch, or possibly never."""
-    average = leg.stage.average
-    if average is None:
-        return
-    epochs = range(1, leg.stage.epochs + 1)
-    begun = (n for n in epochs if average.weight_after(n * leg.batches, leg.steps, leg.batches) > 0)
-    before = next(begun, leg.stage.epochs + 1) - 1  # epochs without an average
-    if before:
-        yield (
-            f"the {average.kind} average begins in epoch {before + 1:,} of {leg.stage.epochs:,}; the scores of earlier "
-            "epochs are those of the weights without an average"
-        )
-    if 0 < leg.stage.patience <= before:
-        yield (
-            f"--patience {leg.stage.patience} may end the stage before the {average.kind} average begins; raise it, or "
-            "let the average begin earlier with --average.start"
-        )
-
-
 def check_balance(config: Training, train: Dataset) -> None:
     """Raise `UserError` if `balance` or `costs` is set but images may have several labels, or if a class is unknown."""
     option = "--balance" if config.balance != "none" else "--costs" if config.costs else ""
@@ -219,32 +216,22 @@ def check_balance(config: Training, train: Dataset) -> None:
             raise UserError(f"--costs.{name}: {config.data} has no class {name!r}{near}")
 
 
-def balance_notes(config: Training, train: Dataset) -> Iterator[str]:
-    """Yield notes about classes of very different sizes, and about a solver in a run with a balanced sampler."""
-    counts = train.targets.counts(len(train.classes))
-    if config.balance == "none" and isinstance(train.targets, OneOf) and imbalance(counts) >= VERY_UNEVEN:
-        large, small = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
-        yield (
-            f"{train.classes[large]!r} has {counts[large]:,} training images, and {train.classes[small]!r} only "
-            f"{counts[small]:,}; with --balance weights, both count equally"
-        )
-    if config.balance == "sampler":
-        for stage in config.stages:
-            if stage.kind == "solve":
-                yield f"the solver of stage {stage.name} uses each image once, so it weights classes instead"
-
-
 def check_data(config: Training, splits: Mapping[str, Dataset]) -> None:
     """Raise `UserError` if the data does not suit the config."""
-    train = splits["train"]
-    if len(train) == 0:
-        raise UserError(f"{train.origin.path} has no training images")
-    if config.validation and len(splits[VALIDATION]) == 0:
-        problem = f"{train.origin.path} has one training image per class, which leaves nothing for validation"
-        raise UserError(f"{problem}; leave out --validation, or add images")
+    check_held_back(config.validation, splits)
     for number, stage in enumerate(config.stages):
         with in_stage(number, stage.name or (stage.model or config.model).network):
             check_stage(stage, config, splits)
+
+
+def check_held_back(validation: float, splits: Mapping[str, Dataset]) -> None:
+    """Raise `UserError` if there are no training images, or if none are left for validation."""
+    train = splits["train"]
+    if len(train) == 0:
+        raise UserError(f"{train.origin.path} has no training images")
+    if validation and len(splits[VALIDATION]) == 0:
+        problem = f"{train.origin.path} has one training image per class, which leaves nothing for validation"
+        raise UserError(f"{problem}; leave out --validation, or add images")
 
 
 def check_stage(stage: Stage, config: Training, splits: Mapping[str, Dataset]) -> None:
@@ -278,16 +265,20 @@ def learned_counts(config: Training, train: Dataset) -> dict[str, int]:
 
 def check_solvable(solver: Solver, config: Training, train: Dataset) -> None:
     """Raise `UserError` if there are too few classes for the solver, or too few training images of a class."""
-    counts = learned_counts(config, train)
+    check_class_counts(learned_counts(config, train), solver.min_images, f"the solver {solver.kind}", config.data)
+
+
+def check_class_counts(counts: Mapping[str, int], least: int, what: str, data: str) -> None:
+    """Raise `UserError` if there are fewer than two classes, or fewer than `least` training images of a class."""
     if len(counts) < 2:
         found = f"only {list_names(tuple(counts))}" if counts else "no class"
-        problem = f"{config.data} has training images of {found}"
-        raise UserError(f"{problem}, and the solver {solver.kind} needs at least two classes; add images of another")
-    few = [name for name, count in counts.items() if count < solver.min_images]
+        problem = f"{data} has training images of {found}"
+        raise UserError(f"{problem}, and {what} needs at least two classes; add images of another")
+    few = [name for name, count in counts.items() if count < least]
     if few:
         raise UserError(
-            f"{config.data} has fewer than {solver.min_images} training images of {list_names(tuple(few), 5)}. The "
-            f"solver {solver.kind} needs at least {solver.min_images} of each class; add images, or remove the class"
+            f"{data} has fewer than {least} training images of {list_names(tuple(few), 5)}. "
+            f"{what[0].upper()}{what[1:]} needs at least {least} of each class; add images, or remove the class"
         )
 
 

@@ -17,11 +17,12 @@ from imclass.app.runs.beginning import (
     contents_with,
     open_init,
 )
+from imclass.app.runs.choices import choice_warnings
 from imclass.app.runs.directory import Plan, Run
 from imclass.app.runs.epochs import check_length, resolve_epochs, with_epochs
 from imclass.app.runs.estimate import Estimate, estimate_run
 from imclass.app.runs.facts import facts_of, with_facts, with_placeholders
-from imclass.app.runs.material import TrainingData, check_resumable, choice_warnings, open_training_data
+from imclass.app.runs.material import TrainingData, check_resumable, open_training_data
 from imclass.app.runs.settle import choose_runtime, configured_runtime
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.curves import Curves

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from imclass.app.runs.directory import Run, read_run_record
+from imclass.app.runs.directory import Run
+from imclass.app.settings.record import read_run_record
 from imclass.core.text import main_measure, measure_title, percent
 from imclass.data.balance import is_uneven
 from imclass.store.context import Context

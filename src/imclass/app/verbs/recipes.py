@@ -13,7 +13,7 @@ from imclass.store.context import Context
 
 def recipe_listing(context: Context) -> Listing:
     """Return a list of the recipes: their names, networks, data sets, numbers of epochs, and summaries."""
-    from imclass.app.runs.configure import recipes as all_recipes
+    from imclass.app.settings.configure import recipes as all_recipes
 
     return describe_entries(all_recipes(context), row, detail)
 

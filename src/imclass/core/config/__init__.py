@@ -1,4 +1,6 @@
-"""Training configs: frozen values that contain every setting of a run. Recipes return them."""
+"""Configs: frozen values that contain every setting of a run. Recipes return them."""
+
+from typing import TypeAlias
 
 from imclass.core.config.fitting import Fitting
 from imclass.core.config.kinds import (
@@ -19,6 +21,8 @@ from imclass.core.config.split import SPLIT_KINDS, Cut, Fold, Share, Split
 from imclass.core.config.stage import Model, Stage
 from imclass.core.config.training import CONFIG_FORMAT, Execution, Seed, Training
 
+RunConfig: TypeAlias = Training | Fitting  # what a recipe returns
+
 __all__ = [
     "CONFIG_FORMAT",
     "SPLIT_KINDS",
@@ -36,6 +40,7 @@ __all__ = [
     "Pair",
     "Part",
     "Position",
+    "RunConfig",
     "Schedule",
     "Seed",
     "Share",

@@ -1,10 +1,11 @@
 """Differences between two configs that a comparison of their fields does not find or cannot explain."""
 # Tested in tests/app/runs/test_directory.py
 
+from imclass.core.config.fitting import Fitting
 from imclass.core.config.training import Training
 
 
-def init_changes(before: Training, after: Training) -> list[str]:
+def init_changes(before: Training | Fitting, after: Training | Fitting) -> list[str]:
     """Return a line if both configs have the same `init`, but the weights of that model have changed."""
     old, new = before.init_digest, after.init_digest
     if before.init != after.init or old == new:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from imclass.app.load import normal_spelling
-from imclass.app.make import make_training
 from imclass.app.runs.beginning import adopt
-from imclass.app.runs.elsewhere import check_fields
+from imclass.app.settings.elsewhere import check_fields
+from imclass.app.settings.make import make_training
 from imclass.core.codec import from_json, hints_of, to_json
 from imclass.core.config import Model, Training
 from imclass.core.errors import UnknownKey, UserError

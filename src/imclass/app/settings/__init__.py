@@ -1,0 +1,1 @@
+"""The configs of runs: how recipes and options make them, and how they are read back."""

@@ -1,0 +1,331 @@
+"""The fit of a pipeline, task by task.
+
+Descriptors of a sample of images are drawn, and the parts that learn from descriptors are fitted to it. Then each image
+is encoded as one row of numbers, and the remaining parts are fitted to these rows. Learned arrays and rows are kept in
+the store as soon as they are known, with everything that decides their bits as the key. A fit that was stopped or
+killed continues with them, and so does another fit that differs only in later parts.
+
+Images are processed one by one, each by one thread, so the bits do not depend on the number of workers.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from imclass.core.codec import to_json
+from imclass.core.config import Fitting
+from imclass.core.contracts import Dataset, Image, Refused
+from imclass.core.errors import BadImage, UserError
+from imclass.core.model_file import tensors_digest
+from imclass.core.randomness import Draws
+from imclass.core.runtime import Runtime, library_versions
+from imclass.data.threads import attempt, map_in_order
+from imclass.pipelines.descriptors import Descriptors, join_descriptors
+from imclass.pipelines.part import Feature, PipelinePart, pipeline_parts
+from imclass.pipelines.pipeline import Pipeline
+from imclass.store.context import Context
+from imclass.store.learned import LearnedArrays, open_learned
+from imclass.store.row_file import MappedRows, open_row_file
+from imclass.training.events import Event, PartFitted, RunPosition, TaskProgress
+
+TRAIN = "train"
+EVENT_SECONDS = 0.5  # the shortest time between two events of a task
+MIN_SAMPLED = 250  # descriptors of each image in the sample, so that not all images are needed for a small sample
+KEPT_VERSION = 1  # of what is kept in the store; a change of any part's equations needs a new number
+
+Result: TypeAlias = Float32[np.ndarray, "D"] | Descriptors
+
+
+class Stopped(Exception):
+    """The user has asked the fit to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSplit:
+    """The rows of the images of a split that are not refused."""
+
+    kept: Int64[np.ndarray, "n"]  # the positions of these images in the split
+    rows: MappedRows
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted pipeline, with the rows that its last part takes for each split."""
+
+    pipeline: Pipeline
+    splits: Mapping[str, EncodedSplit]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FitJob:
+    """A pipeline to fit, and the images to fit it to."""
+
+    config: Fitting
+    pipeline: Pipeline  # its parts have not been fitted
+    splits: Mapping[str, Dataset]  # train and the held-out splits
+    context: Context
+    runtime: Runtime
+    workers: int
+
+
+@dataclass
+class Fitter:
+    """The fit of a job. `asked_to_stop` is called for each image and step."""
+
+    job: FitJob
+    asked_to_stop: Callable[[], bool]
+    task: int = 0  # the number of the current task
+    refused: dict[str, dict[int, Refused]] = field(default_factory=dict)  # keyed by split and position
+
+    def run(self) -> Generator[Event, None, Fitted | None]:
+        """Fit all parts, and yield the events. Return None if the fit was stopped."""
+        *features, scorer = self.job.pipeline.parts
+        try:
+            splits = yield from self.encode_splits([part for part in features if isinstance(part, Feature)])
+            train = splits[TRAIN]
+            check_any(train, self.job.splits[TRAIN])
+            key = self.key_of(self.job.pipeline.parts, TRAIN) | {"features": digest_of(features)}
+            yield from self.fit_part(scorer, train.rows, train.kept, open_learned(self.job.context.store, key))
+        except Stopped:
+            return None
+        return Fitted(self.job.pipeline, splits)
+
+    def encode_splits(self, features: Sequence[Feature]) -> Generator[Event, None, dict[str, EncodedSplit]]:
+        """Fit the features, and return the rows that they give for each split."""
+        channels = []
+        for channel in features[0].channels_of():
+            channels.append((yield from self.encode_splits(channel)))
+        yield from self.fit_to_descriptors(features)
+        splits = {}
+        for name in self.job.splits:
+            rows = [channel[name] for channel in channels]
+            splits[name] = yield from self.encode(features, name, rows)
+        return splits
+
+    def fit_to_descriptors(self, features: Sequence[Feature]) -> Iterator[Event]:
+        """Fit the parts that learn from descriptors to a sample, which is drawn only if the store lacks an array."""
+        sample, applied = None, 0
+        for i, part in enumerate(features):
+            if not part.learned or "descriptors" not in part.takes:
+                continue
+            kept = open_learned(self.job.context.store, self.key_of(features[: i + 1], TRAIN))
+            if kept.read() is None:
+                if sample is None:
+                    sample, applied = (yield from self.draw_sample(features[:i])), i
+                for before in features[applied:i]:
+                    sample = before.transform(sample)
+                applied = i
+            yield from self.fit_part(part, sample, np.arange(0), kept)
+
+    def fit_part(
+        self, part: PipelinePart, x: Any, kept: Int64[np.ndarray, "n"], store: LearnedArrays
+    ) -> Iterator[Event]:
+        """Fit a part, or restore what it learned in an earlier fit."""
+        began, arrays = time.monotonic(), store.read()
+        data, seed = self.job.splits[TRAIN], self.job.config.seed
+        if arrays is not None:
+            part.restore(arrays, str(store.path))
+        else:
+            torch.set_num_threads(self.job.runtime.threads)
+            pace = self.begin(f"fit {part.kind}", "steps")
+            for done, total in part.fit_steps(x, data.targets[kept], len(data.classes), seed):
+                yield from pace.events(done, total)
+                self.check_stop()
+            store.write(part.arrays())
+        yield PartFitted(self.at, part.kind, time.monotonic() - began, arrays is not None, part.facts())
+
+    def draw_sample(self, features: Sequence[Feature]) -> Generator[Event, None, Descriptors]:
+        """Return descriptors of training images, at most as many as the config allows."""
+        dataset, limit = self.job.splits[TRAIN], self.job.config.sample
+        draws = Draws(self.job.config.seed).in_scope("sample")
+        each = max(MIN_SAMPLED, -(-limit // len(dataset)))
+        images = np.sort(draws.order(dataset.ids)[: max(1, limit // each)]).tolist()
+
+        def describe(i: int) -> Descriptors | BadImage:
+            return attempt(
+                dataset, partial(sampled_descriptors, features, min(each, limit), draws, int(dataset.ids[i])), i
+            )
+
+        found: list[Descriptors] = []
+        for i, result in self.process(describe, images, "sample descriptors", len(images)):
+            if isinstance(result, BadImage):
+                yield from self.refuse(TRAIN, i, result)
+            elif isinstance(result, Descriptors):
+                found.append(result)
+            yield from self.pace.events(self.pace.computed, len(images))
+        if not sum(map(len, found)):
+            raise UserError(
+                f"the {len(images):,} sampled images of {dataset.origin.path} have no descriptors, because all of them "
+                "were refused; see the reasons above"
+            )
+        return join_descriptors(found)
+
+    def encode(
+        self, features: Sequence[Feature], split: str, channels: Sequence[EncodedSplit]
+    ) -> Generator[Event, None, EncodedSplit]:
+        """Return the rows of a split, after computing those that the store lacks."""
+        dataset = self.job.splits[split]
+        file = open_row_file(self.job.context.store, self.key_of(features) | {"learned": digest_of(features)})
+        contents = dataset.contents().tolist()
+        numbers = file.find(contents)
+        first = {content: i for i, content in reversed([*enumerate(contents)]) if content not in numbers}
+        missing = sorted(first.values())
+        places = [{int(i): n for n, i in enumerate(channel.kept)} for channel in channels]
+
+        def encode_image(i: int) -> Result | BadImage:
+            if channels:
+                if any(i not in place for place in places):
+                    return BadImage("refused", dataset.name(i), "an earlier part refused it")
+                rows = [each.rows[place[i] : place[i] + 1] for each, place in zip(channels, places, strict=True)]
+                return row_of(features[1:], features[0].join_rows(rows))
+            return attempt(dataset, partial(encode_one, features), i)
+
+        done = len(dataset) - len(missing)
+        for i, result in self.process(encode_image, missing, f"encode {split}", len(dataset)):
+            if isinstance(result, BadImage):
+                yield from self.refuse(split, i, result)
+            elif isinstance(result, np.ndarray):
+                check_row(result, dataset.name(i))
+                numbers[contents[i]] = file.append(contents[i], result)
+            yield from self.pace.events(done + self.pace.computed, len(dataset))
+        if not missing:
+            yield from self.pace.events(done, done)
+        kept = np.array([i for i, content in enumerate(contents) if content in numbers], np.int64)
+        rows = file.rows([contents[i] for i in kept.tolist()], numbers)
+        return EncodedSplit(kept, rows, tuple(self.refused.get(split, {}).values()))
+
+    def process(
+        self, function: Callable[[int], Result | BadImage], images: Sequence[int], task: str, total: int
+    ) -> Iterator[tuple[int, Result | BadImage]]:
+        """Yield each image's position with its result. Every image is processed by one thread."""
+        pace = self.begin(task, "images")
+        torch.set_num_threads(1)  # threads that are created from now on use one thread for each operation
+        workers = max(1, self.job.workers)
+        with contextlib.closing(map_in_order(function, images, workers, ahead=2 * workers)) as results:
+            for i, result in zip(images, results, strict=True):
+                self.check_stop()
+                pace.computed += 1
+                yield i, result
+        torch.set_num_threads(self.job.runtime.threads)
+
+    def refuse(self, split: str, i: int, bad: BadImage) -> Iterator[Event]:
+        """Remember a refused image, and let the next event list it."""
+        refused = Refused(bad.path, bad.code, bad.detail)
+        if self.refused.setdefault(split, {}).setdefault(i, refused) is refused:
+            self.pace.refused.append(refused)
+        yield from ()
+
+    def begin(self, task: str, unit: str) -> "Pace":
+        """Begin a task."""
+        self.task += 1
+        self.pace = Pace(self.at, task, unit)
+        return self.pace
+
+    @property
+    def at(self) -> RunPosition:
+        """Return the position of the current task."""
+        return RunPosition(stage=self.task, step=self.task)
+
+    def check_stop(self) -> None:
+        """Raise `Stopped` if the user has asked to stop."""
+        if self.asked_to_stop():
+            raise Stopped
+
+    def key_of(self, parts: Sequence[PipelinePart], split: str = "") -> dict[str, Any]:
+        """Return everything that decides the exact output of some parts, except learned arrays and the images.
+
+        If `split` is given, add what decides what they learn from its images.
+        """
+        job, table = self.job, pipeline_parts(self.job.context)
+        key = {
+            "version": KEPT_VERSION,
+            "parts": to_json(parts),
+            "plugins": {part.kind: table.plugin_digests(part.kind) for part in parts},
+            "members": [member_digests(part) for part in parts],
+            "max_pixels": job.context.max_pixels,
+            "runtime": to_json(job.runtime),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "libraries": library_versions(),
+        }
+        if not split:
+            return key
+        dataset = job.splits[split]
+        return key | {"images": dataset.digest(), "sample": job.config.sample, "seed": job.config.seed}
+
+
+@dataclass
+class Pace:
+    """The progress of a task, from which events are made."""
+
+    at: RunPosition
+    task: str
+    unit: str
+    computed: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    last: float = 0.0
+
+    def events(self, done: int, total: int) -> Iterator[TaskProgress]:
+        """Yield an event if the last one was long enough ago, if an image was refused, or if the task is finished."""
+        now = time.monotonic()
+        if done < total and not self.refused and now - self.last < EVENT_SECONDS:
+            return
+        self.last, refused = now, tuple(self.refused)
+        self.refused.clear()
+        yield TaskProgress(self.at, self.task, done, total, self.unit, self.computed, now - self.began, refused)
+
+
+def sampled_descriptors(
+    features: Sequence[Feature], count: int, draws: Draws, image_id: int, image: Image
+) -> Descriptors:
+    """Return at most `count` descriptors of an image."""
+    x: Any = [image]
+    for part in features:
+        x = part.transform(x)
+    if not isinstance(x, Descriptors):
+        raise TypeError(f"the part {features[-1].kind} gives no descriptors")
+    order = draws.order(np.arange(len(x)) + np.int64(image_id))
+    return x.select(np.sort(order[:count]))
+
+
+def encode_one(features: Sequence[Feature], image: Image) -> Float32[np.ndarray, "D"]:
+    """Return the row of an image."""
+    return row_of(features, [image])
+
+
+def row_of(features: Sequence[Feature], x: Any) -> Float32[np.ndarray, "D"]:
+    """Return the row that the features give for one image."""
+    for part in features:
+        x = part.transform(x)
+    return np.asarray(x, np.float32)[0]
+
+
+def check_row(row: Float32[np.ndarray, "D"], name: str) -> None:
+    """Raise `UserError` if an image's row is not finite."""
+    if not np.isfinite(row).all():
+        raise UserError(f"the features of {name} are not finite, so the pipeline cannot be fitted; use other parts")
+
+
+def check_any(split: EncodedSplit, dataset: Dataset) -> None:
+    """Raise `UserError` if every image of a split was refused."""
+    if not len(split.kept):
+        raise UserError(f"every training image of {dataset.origin.path} was refused; see the reasons above")
+
+
+def digest_of(parts: Sequence[PipelinePart]) -> str:
+    """Return the SHA-256 of the arrays that some parts have learned."""
+    arrays = {f"{i}.{name}": array for i, part in enumerate(parts) for name, array in part.arrays().items()}
+    return tensors_digest({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+
+
+def member_digests(part: PipelinePart) -> dict[str, str]:
+    """Return the SHA-256 of the tensors of each classifier in a part."""
+    return {name: tensors_digest(member.pack()[0]) for name, member in part.members().items()}
