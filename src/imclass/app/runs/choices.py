@@ -1,7 +1,7 @@
 """Warnings about choices that tend to give poor results."""
 # Tested in tests/app/runs/test_material.py
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
