@@ -42,7 +42,7 @@ class Atoms:
         return self.cells @ np.diff(self.ends, prepend=0).astype(np.float32)
 
     def blocks(self, longest: int) -> list[tuple[int, slice]]:
-        """Return blocks of at most `longest` descriptors: the number of an atom, and some of its positions in `order`."""
+        """Return blocks of at most `longest` descriptors: the number of an atom, and a part of its share of `order`."""
         starts = [0, *self.ends[:-1].tolist()]
         return [
             (atom, slice(low, min(low + longest, end)))

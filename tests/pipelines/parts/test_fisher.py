@@ -1,6 +1,7 @@
 """Fisher vectors equal a loop over their equations and scikit-image's, in every cell of every grid."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_a_cell_equals_scikit_images_vector() -> None:
     assert_near(part.transform(x)[0], root / np.linalg.norm(root), 4e-4)
 
 
-def replaced(part: Fisher, **settings: float) -> Fisher:
+def replaced(part: Fisher, **settings: Any) -> Fisher:
     """Return the part with other settings and the same learned arrays."""
     other = replace(part, **settings)
     other.restore(part.arrays(), "")

@@ -26,7 +26,7 @@ def loop(part: Vlad, values: np.ndarray) -> np.ndarray:
         k = min(range(len(centres)), key=lambda k: ((x - centres[k]) ** 2).sum())
         sums[k] += x - centres[k]
     if part.intra:
-        sums = np.array([v / np.linalg.norm(v) if v.any() else v for v in sums])
+        sums = sums / np.maximum(np.sqrt((sums**2).sum(1, keepdims=True)), 1e-300)
     row = np.sign(sums.ravel()) * np.abs(sums.ravel()) ** part.power
     return row / max(np.linalg.norm(row), 1e-300)
 

@@ -52,9 +52,8 @@ class Standardised:
 
     def likelihood(self) -> Float32[Tensor, "F K"]:
         """Return the factors of x, x^2 and 1 in log(w_k u_k(x)), up to a term that is the same for all components."""
-        constant = (
-            np.log(self.weights) - (np.log(self.variances) + self.means**2 / self.variances).sum(1, keepdims=True) / 2
-        )
+        squares = (np.log(self.variances) + self.means**2 / self.variances).sum(1, keepdims=True)
+        constant = np.log(self.weights) - squares / 2
         factors = [self.means / self.variances, -1 / (2 * self.variances), constant - constant.max()]
         return torch.from_numpy(np.concatenate(factors, 1).T.astype(np.float32))
 
@@ -85,9 +84,9 @@ class Fisher(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Fit the mixture to descriptors, and yield after each step."""
+        check_finite(x, self.kind)
         from imclass.pipelines.codebooks.mixture import DiagonalMixture
 
-        check_finite(x, self.kind)
         mixture: Any = DiagonalMixture(components=self.words, seed=seed)
         yield from mixture.fit_steps(x.values)
         self.weights_, self.means_, self.variances_ = (

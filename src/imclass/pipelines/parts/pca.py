@@ -31,9 +31,9 @@ class Pca(DescriptorFeature):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the directions from descriptors, and yield after each step."""
+        check_finite(x, self.kind)
         from imclass.pipelines.codebooks.principal import PrincipalComponents
 
-        check_finite(x, self.kind)
         estimator: Any = PrincipalComponents(dims=self.dims, whiten=self.whiten)
         yield from estimator.fit_steps(x.values)
         self.mean_, self.components_, self.variances_ = (

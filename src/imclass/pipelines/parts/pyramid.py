@@ -39,9 +39,7 @@ def read_grids(texts: tuple[str, ...], key: str) -> tuple[Grid, ...]:
     grids = tuple((int(match[1]), int(match[2])) for match in found if match)
     if not grids or len(set(grids)) < len(grids):
         problem = "is empty" if not grids else "contains a grid twice"
-        raise UserError(
-            f"{key} {problem}; list different grids, such as 1x1 3x1. Without a pyramid, leave the part out"
-        )
+        raise UserError(f"{key} {problem}; list different grids, such as 1x1 3x1. Or leave the part out")
     return grids
 
 

@@ -104,7 +104,7 @@ class Union(Feature):
         return {prefix + name: array for prefix, part in self.named_parts() for name, array in part.arrays().items()}
 
     def restore(self, arrays: Mapping[str, np.ndarray], where: str) -> None:
-        """Set the learned arrays of all chains from a file. Raise `UserError` if they are not those that parts learn."""
+        """Set the learned arrays of all chains from a file. Raise `UserError` if they are not those of its parts."""
         named = dict(self.named_parts())
         check_prefixes(arrays, named, where)
         for prefix, part in named.items():

@@ -7,9 +7,9 @@ section 3. With the words c_k and the descriptors x_t of a cell,
 
 Then, in this order:
 
-    (2)  v_k / |v_k|                        intra-normalisation: R. Arandjelovic, A. Zisserman, "All about VLAD", CVPR 2013
-    (3)  sign(v) |v|^power                  H. Jegou et al., "Aggregating local image descriptors into compact codes", 2012
-    (4)  v / |v|, for the whole cell        the first paper
+    (2)  v_k / |v_k|          R. Arandjelovic, A. Zisserman, "All about VLAD", CVPR 2013: intra-normalisation
+    (3)  sign(v) |v|^power    H. Jegou et al., "Aggregating local image descriptors into compact codes", PAMI 2012
+    (4)  v / |v|              the first paper, for the vector of all words
 """
 
 from collections.abc import Iterator
@@ -53,9 +53,9 @@ class Vlad(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors, and yield after each step."""
+        check_finite(x, self.kind)
         from imclass.pipelines.codebooks.kmeans import KMeans
 
-        check_finite(x, self.kind)
         clusters: Any = KMeans(words=self.words, seed=seed)
         yield from clusters.fit_steps(x.values)
         self.centres_ = np.asarray(clusters.centres_, np.float32)

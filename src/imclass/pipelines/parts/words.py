@@ -3,8 +3,8 @@
 Hard assignment: G. Csurka et al., "Visual categorization with bags of keypoints", ECCV workshop 2004. A descriptor x
 counts 1 for its nearest word.
 
-Soft assignment: J. van Gemert et al., "Kernel codebooks for scene categorization", ECCV 2008 ("codeword uncertainty"). A
-descriptor counts 1 in total, divided among its words c_k in proportion to a Gaussian of its distance:
+Soft assignment: J. van Gemert et al., "Kernel codebooks for scene categorization", ECCV 2008 ("codeword uncertainty").
+A descriptor counts 1 in total, divided among its words c_k in proportion to a Gaussian of its distance:
 
     (1)  g(k) = exp(-|x - c_k|^2 / (2 s^2)) / sum_j exp(-|x - c_j|^2 / (2 s^2)).
 
@@ -44,9 +44,9 @@ class Words(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors, and yield after each step."""
+        check_finite(x, self.kind)
         from imclass.pipelines.codebooks.kmeans import KMeans
 
-        check_finite(x, self.kind)
         clusters: Any = KMeans(words=self.words, seed=seed)
         yield from clusters.fit_steps(x.values)
         self.centres_ = np.asarray(clusters.centres_, np.float32)
@@ -59,7 +59,7 @@ class Words(CodebookEncoder):
             words, squares = nearest_words(values, self.centres_)
             return words, np.ones_like(squares)
         words, squares = nearest_words(values, self.centres_, min(self.nearest, len(self.centres_)))
-        width = max(float(self.soft * self.spread_[0]), np.finfo(np.float32).tiny)  # 0: all training distances are 0
+        width = max(self.soft * float(self.spread_[0]), 1e-100)  # 0: all training distances are 0
         shares = np.exp(-(squares - squares[:, :1]).astype(np.float64) / (2 * width**2))
         return words, (shares / shares.sum(1, keepdims=True)).astype(np.float32)  # (1)
 
