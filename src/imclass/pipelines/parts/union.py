@@ -77,12 +77,12 @@ class Union(Feature):
 
     def transform(self, x: Sequence[Image]) -> Float32[np.ndarray, "N D"]:
         """Return the joined rows of images of any size."""
-        return self.join_rows([chain.rows(x) for chain in self.chains()])
+        return self.join_rows([chain.rows(x).astype(np.float32, copy=False) for chain in self.chains()])
 
     def join_rows(self, rows: Sequence[Float32[np.ndarray, "N _"]]) -> Float32[np.ndarray, "N D"]:
         """Return the joined rows, given the rows of each chain."""
         weighted = [np.float32(c.weight) * each for c, each in zip(self.channels, rows, strict=True)]
-        return np.concatenate(weighted, 1, dtype=np.float32, casting="same_kind")
+        return np.concatenate(weighted, 1)
 
     def facts(self) -> dict[str, Any]:
         """Return the records of those parts that have one, keyed by channel and part, such as "1.2"."""
