@@ -20,7 +20,7 @@ from imclass.pipelines.parts.pyramid import Pyramid
 from imclass.pipelines.parts.union import Channel, Union
 from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context, open_context
-from imclass.training.kinds import kind_tables
+from imclass.training.kinds import kind_tables, object_entries, with_objects
 from tests.support import parts as plugin
 from tests.support.parts import Blocks, Colours, NearestMean, NetworkScores
 from tests.support.small import CLASSES, picture, save_untrained
@@ -102,6 +102,8 @@ def test_a_config_with_a_union_survives_json(plugins: Context) -> None:
         PipelinePart, to_json(union), kinds={base: pipeline_parts(plugins) for base in (Part, PipelinePart)}
     )
     assert to_json(again) == to_json(union)
+    added = object_entries(with_objects(open_context(), config))
+    assert sorted(added) == ["part blocks", "part colours", "part nearest-mean"]  # also those in a channel
     with pytest.raises(UserError, match=r"channels.0.parts.fisher.words is 0; it must be at least 1"):
         check_bounds(Union((Channel((Blocks(2), Fisher(0))), Channel((Colours(3),)))))
 

@@ -28,7 +28,7 @@ def loop(part: Vlad, values: np.ndarray) -> np.ndarray:
     if part.intra:
         sums = sums / np.maximum(np.sqrt((sums**2).sum(1, keepdims=True)), 1e-300)
     row = np.sign(sums.ravel()) * np.abs(sums.ravel()) ** part.power
-    return row / max(np.linalg.norm(row), 1e-300)
+    return row / max(float(np.linalg.norm(row)), 1e-300)
 
 
 @pytest.mark.parametrize("intra", (False, True))
