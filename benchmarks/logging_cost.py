@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imclass.app.settings.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import prepare
 from imclass.app.runs.watchers.log import Log
 from imclass.app.runs.watchers.tensorboard import TensorBoard
+from imclass.app.settings.configure import configure
 from imclass.core import runtime
 from imclass.core.config import Training
 from imclass.store.context import Context

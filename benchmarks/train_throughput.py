@@ -28,10 +28,10 @@ from torch import nn
 from torch.nn import functional
 
 from imclass.app.cli.main import SPIN_COUNT
-from imclass.app.settings.configure import configure
 from imclass.app.runs.directory import Run
 from imclass.app.runs.settle import PROBE_IMAGES
 from imclass.app.runs.train import Job, prepare
+from imclass.app.settings.configure import configure
 from imclass.core import runtime
 from imclass.models.arithmetic import precision
 from imclass.models.classifier import create

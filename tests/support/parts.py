@@ -1,11 +1,36 @@
-"""A plugin with parts of a pipeline: colour histogram, scores of a network, nearest mean."""
+"""A plugin with parts of a pipeline: blocks of pixels, colour histogram, scores of a network, nearest mean."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from imclass.pipelines.part import Feature, Scorer
+from imclass.pipelines.descriptors import Descriptors, join_descriptors
+from imclass.pipelines.part import Extractor, Feature, Scorer
+
+
+@dataclass
+class Blocks(Extractor):
+    """The mean colour of each block of `side` pixels that is wholly in the image."""
+
+    kind: ClassVar[str] = "blocks"
+    side: int = 4
+
+    def of_image(self, image: Any) -> Descriptors:
+        rows, columns = image.shape[0] // self.side, image.shape[1] // self.side
+        whole = np.asarray(image, np.float32)[: rows * self.side, : columns * self.side]
+        values = whole.reshape(rows, self.side, columns, self.side, -1).mean((1, 3)).reshape(rows * columns, -1)
+        y, x = np.divmod(np.arange(rows * columns), max(columns, 1))
+        return Descriptors(
+            values=values,
+            positions=((np.stack([x, y], 1) + 0.5) * self.side).astype(np.float32),
+            scales=np.full(len(values), self.side, np.float32),
+            image=np.zeros(len(values), np.int64),
+            sizes=np.array([image.shape[:2]], np.int64),
+        )
+
+    def transform(self, x: Any) -> Descriptors:
+        return join_descriptors([self.of_image(image) for image in x])
 
 
 @dataclass
@@ -56,4 +81,4 @@ class NearestMean(Scorer):
         return -((x[:, None] - self.means_) ** 2).sum(2) / self.temperature
 
 
-PARTS = {"colours": Colours, "network-scores": NetworkScores, "nearest-mean": NearestMean}
+PARTS = {"blocks": Blocks, "colours": Colours, "network-scores": NetworkScores, "nearest-mean": NearestMean}

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain as chained
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
+from imclass.core.config import Part
 from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in, merge_contents, without_prefix
 from imclass.core.tables import EntryTable
 from imclass.core.targets import Link, Targets
+from imclass.pipelines.chain import Chain, check_order
 from imclass.pipelines.part import Feature, PipelinePart, Scorer
 
 PIPELINE = "pipeline"  # the kind in a model file
@@ -59,6 +61,7 @@ class Pipeline:
                 "a pipeline consists of parts that transform, followed by one that scores; "
                 f"the parts given are: {given}"
             )
+        check_order(self.parts if features else ())
 
     @property
     def scorer(self) -> Scorer:
@@ -69,25 +72,29 @@ class Pipeline:
         return last
 
     @property
+    def chain(self) -> Chain:
+        """Return the parts before the last."""
+        return Chain(tuple(part for part in self.parts if isinstance(part, Feature)))
+
+    @property
     def link(self) -> Link:
         return self.scorer.link
 
     def fit(self, images: Sequence[Image], targets: Targets) -> "Pipeline":
         """Fit each part to the output of its predecessor, and return the pipeline."""
-        x = images
-        for part in self.parts:
-            part.fit(x, targets, len(self.classes))
-            x = part.transform(x) if isinstance(part, Feature) else x
+        rows = self.chain.fit(images, targets, len(self.classes))
+        self.scorer.fit(rows, targets, len(self.classes))
         return self
+
+    def embed(self, images: Sequence[Image]) -> Any:
+        """Return the input of the last part: a row for each image of any size."""
+        return self.chain.rows(images)
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Return the last part's scores for images of any size, as float32 on the CPU."""
         if not len(images):
             return torch.zeros(0, len(self.classes))
-        x = images
-        for part in self.parts:
-            x = part.transform(x) if isinstance(part, Feature) else x
-        scores = np.asarray(self.scorer.scores(x), np.float32)
+        scores = np.asarray(self.scorer.scores(self.embed(images)), np.float32)
         if scores.shape != (len(images), len(self.classes)):
             wanted = f"{len(images)} x {len(self.classes)}"
             raise UserError(f"the part {self.scorer.kind} returns scores of shape {scores.shape}; it must be {wanted}")
@@ -120,7 +127,7 @@ class Pipeline:
 
     def lineage(self) -> tuple[Provenance | None, ...]:
         """Return the provenance of the pipeline, then that of each model in its members."""
-        return (self.trained, *chain.from_iterable(member.lineage() for member in self.members().values()))
+        return (self.trained, *chained.from_iterable(member.lineage() for member in self.members().values()))
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of the pipeline's model file."""
@@ -151,7 +158,7 @@ def unpack_parts(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, table: EntryTable, unpack: MemberUnpacker
 ) -> Pipeline:
     """Return the pipeline in a model file; `unpack` rebuilds the members of its parts."""
-    body = header.body_of(PipelineBody, path, {PipelinePart: table})
+    body = header.body_of(PipelineBody, path, {PipelinePart: table, Part: table})  # `Part`: those in a union
     for i, entry in enumerate(body.parts):
         where = f"{path}, part {i + 1}"
         part_tensors = without_prefix(tensors, f"{i}.")

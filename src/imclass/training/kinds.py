@@ -70,7 +70,7 @@ def kinds_in(value: Any) -> Iterator[Any]:
     """Yield the optimisers, schedules, objectives and other objects that have a kind, at any depth of a value."""
     if isinstance(value, tuple(PLACES)):
         yield value
-    elif isinstance(value, Mapping | list | tuple):
+    if isinstance(value, Mapping | list | tuple):
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from kinds_in(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
