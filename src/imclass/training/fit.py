@@ -92,8 +92,8 @@ class Fitter:
             splits = yield from self.encode_splits([part for part in features if isinstance(part, Feature)])
             train = splits[TRAIN]
             check_any(train, self.job.splits[TRAIN])
-            key = self.key_of(self.job.pipeline.parts, TRAIN) | {"features": digest_of(features)}
-            yield from self.fit_part(scorer, train.rows, train.kept, open_learned(self.job.context.store, key))
+            kept = self.open_arrays(self.job.pipeline.parts)
+            yield from self.fit_part(scorer, train.rows, train.kept, kept)
         except Stopped:
             return None
         return Fitted(self.job.pipeline, splits)
@@ -103,12 +103,28 @@ class Fitter:
         channels = []
         for channel in features[0].channels_of():
             channels.append((yield from self.encode_splits(channel)))
-        yield from self.fit_to_descriptors(features)
-        splits = {}
-        for name in self.job.splits:
-            rows = [channel[name] for channel in channels]
-            splits[name] = yield from self.encode(features, name, rows)
-        return splits
+        low, high = 0, next_learner(features, 1)
+        if features[0].learned:
+            yield from self.fit_to_images(features[0])
+        yield from self.fit_to_descriptors(features[:high])
+        sources = {name: [channel[name] for channel in channels] for name in self.job.splits}
+        while True:
+            splits = {}
+            for name, source in sources.items():
+                splits[name] = yield from self.encode(features[:high], low, name, source)
+            if high == len(features):
+                return splits
+            low, high = high, next_learner(features, high + 1)
+            train = splits[TRAIN]
+            check_any(train, self.job.splits[TRAIN])
+            kept = self.open_arrays(features[: low + 1])
+            yield from self.fit_part(features[low], train.rows, train.kept, kept)
+            sources = {name: [split] for name, split in splits.items()}
+
+    def fit_to_images(self, part: Feature) -> Iterator[Event]:
+        """Fit a part that learns from whole images, which are decoded as it asks for them."""
+        images = LazyImages(self.job.splits[TRAIN], part.kind)
+        yield from self.fit_part(part, images, np.arange(len(images)), self.open_arrays([part]))
 
     def fit_to_descriptors(self, features: Sequence[Feature]) -> Iterator[Event]:
         """Fit the parts that learn from descriptors to a sample, which is drawn only if the store lacks an array."""
@@ -116,7 +132,7 @@ class Fitter:
         for i, part in enumerate(features):
             if not part.learned or "descriptors" not in part.takes:
                 continue
-            kept = open_learned(self.job.context.store, self.key_of(features[: i + 1], TRAIN))
+            kept = self.open_arrays(features[: i + 1])
             if kept.read() is None:
                 if sample is None:
                     sample, applied = (yield from self.draw_sample(features[:i])), i
@@ -155,7 +171,7 @@ class Fitter:
             )
 
         found: list[Descriptors] = []
-        for i, result in self.process(describe, images, "sample descriptors", len(images)):
+        for i, result in self.process(describe, images, "sample descriptors"):
             if isinstance(result, BadImage):
                 yield from self.refuse(TRAIN, i, result)
             elif isinstance(result, Descriptors):
@@ -169,27 +185,27 @@ class Fitter:
         return join_descriptors(found)
 
     def encode(
-        self, features: Sequence[Feature], split: str, channels: Sequence[EncodedSplit]
+        self, features: Sequence[Feature], low: int, split: str, sources: Sequence[EncodedSplit]
     ) -> Generator[Event, None, EncodedSplit]:
-        """Return the rows of a split, after computing those that the store lacks."""
+        """Return the rows of a split, after computing those that the store lacks.
+
+        The features from `low` on are applied to the rows of `sources`, or to the images if there are none.
+        """
         dataset = self.job.splits[split]
         file = open_row_file(self.job.context.store, self.key_of(features) | {"learned": digest_of(features)})
         contents = dataset.contents().tolist()
         numbers = file.find(contents)
         first = {content: i for i, content in reversed([*enumerate(contents)]) if content not in numbers}
         missing = sorted(first.values())
-        places = [{int(i): n for n, i in enumerate(channel.kept)} for channel in channels]
+        compute = partial(encode_rows, features[low:], low > 0, sources, places_of(sources)) if sources else None
 
         def encode_image(i: int) -> Result | BadImage:
-            if channels:
-                if any(i not in place for place in places):
-                    return BadImage("refused", dataset.name(i), "an earlier part refused it")
-                rows = [each.rows[place[i] : place[i] + 1] for each, place in zip(channels, places, strict=True)]
-                return row_of(features[1:], features[0].join_rows(rows))
-            return attempt(dataset, partial(encode_one, features), i)
+            if compute is None:
+                return attempt(dataset, partial(encode_one, features), i)
+            return compute(i, dataset.name(i))
 
         done = len(dataset) - len(missing)
-        for i, result in self.process(encode_image, missing, f"encode {split}", len(dataset)):
+        for i, result in self.process(encode_image, missing, f"encode {split}"):
             if isinstance(result, BadImage):
                 yield from self.refuse(split, i, result)
             elif isinstance(result, np.ndarray):
@@ -203,7 +219,7 @@ class Fitter:
         return EncodedSplit(kept, rows, tuple(self.refused.get(split, {}).values()))
 
     def process(
-        self, function: Callable[[int], Result | BadImage], images: Sequence[int], task: str, total: int
+        self, function: Callable[[int], Result | BadImage], images: Sequence[int], task: str
     ) -> Iterator[tuple[int, Result | BadImage]]:
         """Yield each image's position with its result. Every image is processed by one thread."""
         pace = self.begin(task, "images")
@@ -239,6 +255,11 @@ class Fitter:
         if self.asked_to_stop():
             raise Stopped
 
+    def open_arrays(self, parts: Sequence[PipelinePart]) -> LearnedArrays:
+        """Return the store's place for the arrays of the last of some parts."""
+        before = digest_of(parts[:-1])
+        return open_learned(self.job.context.store, self.key_of(parts, TRAIN) | {"before": before})
+
     def key_of(self, parts: Sequence[PipelinePart], split: str = "") -> dict[str, Any]:
         """Return everything that decides the exact output of some parts, except learned arrays and the images.
 
@@ -259,6 +280,29 @@ class Fitter:
             return key
         dataset = job.splits[split]
         return key | {"images": dataset.digest(), "sample": job.config.sample, "seed": job.config.seed}
+
+
+@dataclass(frozen=True)
+class LazyImages(Sequence[Image]):
+    """The images of a data set, decoded one by one for a part that learns from them."""
+
+    dataset: Dataset
+    kind: str  # of the part
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, i: Any) -> Any:
+        """Return an image. Raise `UserError` if it cannot be used."""
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        try:
+            return self.dataset[i]
+        except BadImage as bad:
+            problem = f"{bad.path} cannot be used ({bad.detail}), and the part {self.kind} learns from every image"
+            raise UserError(f"{problem}; fix or remove the file") from None
 
 
 @dataclass
@@ -294,6 +338,32 @@ def sampled_descriptors(
         raise TypeError(f"the part {features[-1].kind} gives no descriptors")
     order = draws.order(np.arange(len(x)) + np.int64(image_id))
     return x.select(np.sort(order[:count]))
+
+
+def next_learner(features: Sequence[Feature], start: int) -> int:
+    """Return the position of the first part from `start` on that learns from rows, or the number of parts."""
+    found = (i for i in range(start, len(features)) if features[i].learned and features[i - 1].gives == "rows")
+    return next(found, len(features))
+
+
+def places_of(sources: Sequence[EncodedSplit]) -> list[dict[int, int]]:
+    """Return the number of each image's row in each source."""
+    return [{i: number for number, i in enumerate(source.kept.tolist())} for source in sources]
+
+
+def encode_rows(
+    features: Sequence[Feature],
+    single: bool,
+    sources: Sequence[EncodedSplit],
+    places: Sequence[Mapping[int, int]],
+    i: int,
+    name: str,
+) -> Float32[np.ndarray, "D"] | BadImage:
+    """Return the row that features give for the rows of an image: those of channels, or a `single` one."""
+    if any(i not in place for place in places):
+        return BadImage("refused", name, "an earlier part refused it")
+    rows = [source.rows[place[i] : place[i] + 1] for source, place in zip(sources, places, strict=True)]
+    return row_of(features, rows[0]) if single else row_of(features[1:], features[0].join_rows(rows))
 
 
 def encode_one(features: Sequence[Feature], image: Image) -> Float32[np.ndarray, "D"]:
