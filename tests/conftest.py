@@ -19,9 +19,9 @@ import socket  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
-import jaxtyping  # noqa: E402
+from tests.support.typed import install_checks  # noqa: E402
 
-jaxtyping.install_import_hook("imclass", "beartype.beartype")
+install_checks("imclass")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
