@@ -19,12 +19,14 @@ import socket  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any  # noqa: E402
 
-import jaxtyping  # noqa: E402
+from tests.support.typed import install_checks  # noqa: E402
 
-jaxtyping.install_import_hook("imclass", "beartype.beartype")
+install_checks("imclass")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from PIL.PngImagePlugin import PngInfo  # noqa: E402
 
 LOOPBACK = ("127.", "localhost", "::1")
 # In the background or under nohup these signals are ignored, and training leaves ignored signals alone.
@@ -92,3 +94,26 @@ def settled_torch() -> Iterator[None]:
     if torch.are_deterministic_algorithms_enabled() != deterministic:
         torch.use_deterministic_algorithms(deterministic)
     torch.set_flush_denormal(denormal)
+
+
+@pytest.fixture(autouse=True)
+def small_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a picture of one pixel instead of the learning curves, which take longer to draw than a test trains.
+
+    Tests marked `draws_curves` draw them. So do the commands that run in processes of their tests.
+    """
+    if request.node.get_closest_marker("draws_curves") is None:
+        from imclass.app.draw import curves
+
+        monkeypatch.setattr(curves, "curves_png", write_pixel)
+
+
+def write_pixel(history: object, path: Path, parts: object = ()) -> None:
+    """Write a PNG of one pixel with the mark of our pictures."""
+    from imclass.app.draw.canvas import SOFTWARE_NAME
+    from imclass.core.files import atomic_writer
+
+    mark = PngInfo()
+    mark.add_text("Software", SOFTWARE_NAME)
+    with atomic_writer(path) as file:
+        Image.new("L", (1, 1)).save(file, "PNG", pnginfo=mark)

@@ -2,12 +2,13 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.language import doubled_names, faults
+from tests.support.syntax import nodes
 
 REPOSITORY = Path(__file__).parents[1]
 FORBIDDEN = {
@@ -34,10 +35,10 @@ PLACES = re.compile(
 TEXT = (".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".cfg", "", ".gitignore", ".sh")
 
 
-def full_names(tree: ast.AST) -> dict[str, str]:
+def full_names(found: Iterable[ast.AST]) -> dict[str, str]:
     """Return the full name of each imported name: numpy for "np", pickle.load for "load"."""
     names: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in found:
         if isinstance(node, ast.Import):
             names.update(
                 {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
@@ -57,9 +58,8 @@ def full_name(node: ast.expr, names: dict[str, str]) -> str:
 
 def hits(text: str) -> Iterator[str]:
     """Yield line and problem of each dangerous call in a source file."""
-    tree = ast.parse(text)
-    names = full_names(tree)
-    for node in ast.walk(tree):
+    names = full_names(nodes(text))
+    for node in nodes(text):
         if isinstance(node, ast.Call):
             yield from (f"line {node.lineno}: {why}" for why in complaints(node, full_name(node.func, names), names))
 

@@ -4,10 +4,13 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.syntax import nodes, parse
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "imclass"
@@ -61,9 +64,9 @@ def room(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
-def named_modules(tree: ast.AST, module: str) -> Iterator[str]:
+def named_modules(found: Iterable[ast.AST], module: str) -> Iterator[str]:
     """Yield the name of each module that an import or a string names, such as "imclass.core.files"."""
-    for node in ast.walk(tree):
+    for node in found:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -81,7 +84,7 @@ def floors(path: str, text: str) -> Iterator[str]:
     """Yield each room above a module's floor, or on it, that the module names in an import or a string."""
     module = ".".join(["imclass", *Path(path).with_suffix("").parts])
     ours = FLOORS.get(room(module), TOP)
-    for name in named_modules(ast.parse(text), module):
+    for name in named_modules(nodes(text), module):
         if name.split(".")[0] != "imclass" or room(name) == room(module):
             continue
         if FLOORS.get(room(name), TOP) >= ours:
@@ -90,7 +93,7 @@ def floors(path: str, text: str) -> Iterator[str]:
 
 def known_imports(path: str, text: str) -> Iterator[str]:
     """Yield each import by a computed name, which `floors` could not check."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Call) and last_name(node.func) in ("import_module", "__import__", "find_spec"):
             is_constant = bool(node.args) and isinstance(node.args[0], ast.Constant)
             if path not in FINDERS and not is_constant:
@@ -112,7 +115,7 @@ def short_file(path: str, text: str) -> Iterator[str]:
 
 def functions(text: str) -> Iterator[Function]:
     """Return all functions and methods, including nested ones."""
-    return (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (n for n in nodes(text) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def short_functions(path: str, text: str) -> Iterator[str]:
@@ -130,14 +133,14 @@ def clear_file_name(path: str, text: str) -> Iterator[str]:
 
 def no_star(path: str, text: str) -> Iterator[str]:
     """Yield each import of *, which hides where names come from."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             yield f"line {node.lineno}: imports * from {node.module}"
 
 
 def no_state(path: str, text: str) -> Iterator[str]:
     """Yield each change of module-level state: `global`, and containers that a function writes to."""
-    tree = ast.parse(text)
+    tree = parse(text)
     containers = {name for node in tree.body for name in container_names(node)}
     for f in functions(text):
         parameters = {a.arg for a in ast.walk(f.args) if isinstance(a, ast.arg)}
@@ -174,7 +177,7 @@ def no_print(path: str, text: str) -> Iterator[str]:
     """Yield each use of a standard stream outside of app/cli and `SPEAKERS`."""
     if path.startswith("app/cli/") or path in SPEAKERS:
         return
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Call) and last_name(node.func) == "print":
             yield f"line {node.lineno}: prints outside of app/cli"
         if isinstance(node, ast.Attribute) and node.attr in STREAMS and last_name(node.value) == "sys":
@@ -183,6 +186,7 @@ def no_print(path: str, text: str) -> Iterator[str]:
             yield f"line {node.lineno}: imports a standard stream outside of app/cli"
 
 
+@cache
 def argument_classes() -> set[str]:
     """Return the classes that hold typed options: those of the verbs, of all verbs, and the request of `train`."""
     bodies = [ast.parse(file.read_text()).body for file in (SOURCE / "app" / "cli" / "arguments").glob("*.py")]
@@ -196,7 +200,7 @@ def plain_arguments(path: str, text: str) -> Iterator[str]:
         return
     imported = {
         alias.asname or alias.name
-        for node in ast.walk(ast.parse(text))
+        for node in nodes(text)
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("imclass.app.cli.")
         for alias in node.names
     } & argument_classes()
@@ -214,14 +218,14 @@ def short_verbs(path: str, text: str) -> Iterator[str]:
 
 def no_assert(path: str, text: str) -> Iterator[str]:
     """Yield each `assert`, which `python -O` removes."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Assert):
             yield f"line {node.lineno}: asserts; raise an error instead"
 
 
 def docstrings(path: str, text: str) -> Iterator[str]:
     """Yield each module, public function and public class without a docstring."""
-    tree = ast.parse(text)
+    tree = parse(text)
     if ast.get_docstring(tree) is None:
         yield "has no docstring"
     for node in tree.body:
@@ -244,7 +248,7 @@ def annotations(path: str, text: str) -> Iterator[str]:
 
 def no_kinds(path: str, text: str) -> Iterator[str]:
     """Yield each question for the kind of a classifier: by `isinstance`, by its type, or in a `case`."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         compared: list[ast.AST] = []
         if isinstance(node, ast.Call) and last_name(node.func) in ("isinstance", "issubclass"):
             compared = list(node.args[1:])
@@ -288,11 +292,14 @@ RULES: dict[str, Rule] = {
 }
 
 
-def problems(root: Path, rule: str) -> list[str]:
-    """Return the violations of a rule in the Python files under `root`, each with its file."""
-    files = sorted(root.rglob("*.py"))
-    relative = {file.relative_to(root).as_posix(): file.read_text() for file in files}
-    return [f"{path}: {found}" for path, text in relative.items() for found in RULES[rule](path, text)]
+def problems(root: Path, *rules: str) -> dict[str, list[str]]:
+    """Return the violations of each rule in the Python files under `root`, each with its file."""
+    found: dict[str, list[str]] = {rule: [] for rule in rules}
+    for file in sorted(root.rglob("*.py")):
+        path, text = file.relative_to(root).as_posix(), file.read_text()
+        for rule in rules:  # one after the other, so that the file is parsed once
+            found[rule] += [f"{path}: {problem}" for problem in RULES[rule](path, text)]
+    return found
 
 
 def large_folders(root: Path) -> list[str]:
@@ -302,9 +309,15 @@ def large_folders(root: Path) -> list[str]:
     return [f"{f.name} has {n} files" for f, n in sizes.items() if n > LARGEST_FOLDER and f.name not in KINDS]
 
 
+@pytest.fixture(scope="module")
+def in_source() -> dict[str, list[str]]:
+    """Return the violations of each rule in the source."""
+    return problems(SOURCE, *RULES)
+
+
 @pytest.mark.parametrize("rule", RULES)
-def test_the_source_follows_each_rule(rule: str) -> None:
-    assert problems(SOURCE, rule) == []
+def test_the_source_follows_each_rule(rule: str, in_source: dict[str, list[str]]) -> None:
+    assert in_source[rule] == []
 
 
 def test_no_folder_has_too_many_files() -> None:
@@ -318,7 +331,7 @@ def test_every_room_is_on_a_floor() -> None:
 
 def imported_modules(text: str) -> Iterator[str]:
     """Yield the top-level module of each absolute import, including `import_module("...")`."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -458,7 +471,7 @@ ALLOWED = [
 @pytest.mark.parametrize(("rule", "path", "text"), PLANTED)
 def test_a_violation_is_detected(rule: str, path: str, text: str, tmp_path: Path) -> None:
     plant(tmp_path / path, text)
-    found = problems(tmp_path, rule)
+    found = problems(tmp_path, rule)[rule]
     assert found
     assert found[0].startswith(f"{path}: ")
 
@@ -466,7 +479,7 @@ def test_a_violation_is_detected(rule: str, path: str, text: str, tmp_path: Path
 @pytest.mark.parametrize(("rule", "path", "text"), ALLOWED)
 def test_allowed_code_passes(rule: str, path: str, text: str, tmp_path: Path) -> None:
     plant(tmp_path / path, text)
-    assert problems(tmp_path, rule) == []
+    assert problems(tmp_path, rule) == {rule: []}
 
 
 @pytest.mark.parametrize("folder", ["core", "app/cli"])

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.support.syntax import nodes, parse
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 NAMES = ("own", "said", "told", "usual", "looks", "ways")  # banned as a part of a name: `own_row`
 # What may follow "is no": a comparison.
@@ -61,7 +63,7 @@ PUBLIC = "app/api.py"  # its functions may share the name of the function that d
 
 def name_faults(path: str, text: str) -> Iterator[str]:
     """Yield each name that a file binds or reads and that holds a banned word."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         for name in bound_names(node):
             for word in set(name.lower().split("_")) & set(NAMES):
                 yield f"line {getattr(node, 'lineno', 0)}: {name}: no name holds {word!r}"
@@ -83,7 +85,7 @@ def bound_names(node: ast.AST) -> Iterator[str]:
 
 def participle_faults(path: str, text: str) -> Iterator[str]:
     """Yield each function that is named by a participle; properties describe, and may be."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, Function) and not is_property(node) and is_participle(node.name.strip("_")):
             yield f"line {node.lineno}: {node.name} is a participle; name a function by a verb, or by what it returns"
 
@@ -104,7 +106,7 @@ def opening_faults(path: str, text: str) -> Iterator[str]:
     """Yield each function whose docstring does not begin with a verb; in a network's file it may list layers."""
     if "models/nets/" in path:
         return
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, Function) and (docstring := ast.get_docstring(node)) and not is_property(node):
             first = next(iter(re.findall(r"\w+", docstring)), "")
             if first.lower() in OPENINGS:
@@ -141,10 +143,10 @@ def doubled_names(sources: Mapping[str, str]) -> Iterator[str]:
     where: dict[str, list[str]] = defaultdict(list)
     imported: set[tuple[str, str]] = set()
     for path, text in sources.items():
-        tree = ast.parse(text)
+        tree = parse(text)
         for name in module_names(tree):
             where[name].append(path)
-        for node in ast.walk(tree):
+        for node in nodes(text):
             if isinstance(node, ast.ImportFrom):
                 imported.update((str(node.module), alias.name) for alias in node.names)
     for name, paths in sorted(where.items()):

@@ -523,7 +523,8 @@ def command(*words: str, **pipes: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-m", "imclass", *words], text=True, check=False, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
-def test_a_closed_pipe_is_not_an_error() -> None:
+def test_a_closed_pipe_is_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0  # writes an index, with which the command need not import PyTorch
     reader, writer = os.pipe()
     os.close(reader)
     done = command("recipes", "mnist-lenet", stdout=writer, stderr=subprocess.PIPE)
@@ -532,7 +533,8 @@ def test_a_closed_pipe_is_not_an_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_standard_output_is_reported() -> None:
+def test_a_full_standard_output_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0  # as above
     with open("/dev/full", "w") as full:
         done = command("recipes", "mnist-lenet", stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2

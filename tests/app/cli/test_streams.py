@@ -1,5 +1,6 @@
 """With standard streams that are closed, full or without a reader, a command works and keeps its exit code."""
 
+import contextlib
 import io
 import os
 import shlex
@@ -22,6 +23,20 @@ def code_of(command: str) -> int:
     return subprocess.run(["bash", "-c", f"I='{imclass}'; {command}"], capture_output=True, check=False).returncode
 
 
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with the index of the recipes, with which a command does not import PyTorch."""
+    store = tmp_path_factory.mktemp("indexed") / "store"
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()):
+        patched.setenv("IMCLASS_STORE", str(store))
+        assert main(["recipes"]) == 0
+    return store
+
+
+def test_pytorch_can_be_imported_without_streams() -> None:
+    assert code_of("$I recipes mnist-lenet <&- >&- 2>&-") == 0
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -33,7 +48,10 @@ def code_of(command: str) -> int:
         ("set -o pipefail; $I recipes nothing 2>&1 | true", 2),
     ],
 )
-def test_the_exit_code_is_that_of_the_work(command: str, code: int) -> None:
+def test_the_exit_code_is_that_of_the_work(
+    command: str, code: int, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMCLASS_STORE", str(index))
     assert code_of(command) == code
 
 

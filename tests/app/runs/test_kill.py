@@ -22,12 +22,14 @@ CASES = [
 CHAIN = ("chain", 2048, 0, "fp32")
 
 
-def trials(folder: Path, count: int, optimiser: str, memory: int, workers: int, precision: str) -> dict[str, Any]:
-    """Run `kill_trials.py` and return its results."""
+def trials(
+    folder: Path, count: int, optimiser: str, memory: int, workers: int, precision: str, images: int = 60
+) -> dict[str, Any]:
+    """Run `kill_trials.py` on data with this number of images in each of two classes, and return its results."""
     generator = np.random.default_rng(0)
     for name, base in (("dark", 40), ("light", 90)):
         (folder / "data" / name).mkdir(parents=True)
-        for i in range(60):
+        for i in range(images):
             pixels = generator.integers(base, base + 100, (36, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "data" / name / f"{i}.png")
     words = [str(folder), str(count), optimiser, str(memory), str(workers), precision]
@@ -47,7 +49,7 @@ def check(found: dict[str, Any], count: int) -> None:
 
 def test_a_kill(tmp_path: Path) -> None:
     """Kill a chain, which covers everything in one run. The slow tests below cover more cases."""
-    check(trials(tmp_path, 1, *CHAIN), 1)
+    check(trials(tmp_path, 1, *CHAIN, images=24), 1)
 
 
 @pytest.mark.slow

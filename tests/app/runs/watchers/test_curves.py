@@ -13,6 +13,8 @@ from imclass.app.runs.watchers.log import event_record
 from imclass.training.events import Consumer, EpochEnd, EpochStart, Evaluated, RunPosition, StepEnd
 from tests.support.events import at, evaluation, multilabel_evaluation
 
+pytestmark = pytest.mark.draws_curves
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
