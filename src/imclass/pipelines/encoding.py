@@ -72,7 +72,7 @@ def group_by_atoms(x: Descriptors) -> Atoms:
     return Atoms(order, np.append(starts[1:], len(x)) if len(starts) else starts, cells)
 
 
-def check_finite(x: Descriptors, kind: str) -> None:
+def check_numbers(x: Descriptors, kind: str) -> None:
     """Raise `UserError` if a descriptor contains NaN or an infinity. `kind` is the part that takes the descriptors."""
     if not np.isfinite(x.values).all():
         bad = np.flatnonzero(~np.isfinite(x.values).all(1))
@@ -89,7 +89,7 @@ def check_descriptors(x: Descriptors, width: int, kind: str) -> None:
             f"the part {kind} was fitted to descriptors of {width} numbers, but these have {x.values.shape[1]}; "
             f"use the parts with which it was fitted, or fit {kind} again"
         )
-    check_finite(x, kind)
+    check_numbers(x, kind)
 
 
 class CodebookEncoder(Encoder):

@@ -31,7 +31,7 @@ from torch import Tensor
 from imclass.core.bounds import Above, AtLeast, AtMost
 from imclass.core.targets import Targets
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import CodebookEncoder, check_finite, group_by_atoms, signed_power, unit_length
+from imclass.pipelines.encoding import CodebookEncoder, check_numbers, group_by_atoms, signed_power, unit_length
 from imclass.pipelines.part import FitProgress
 
 BLOCK = 1024  # descriptors whose posteriors are computed together, few enough for the processor's cache
@@ -84,7 +84,7 @@ class Fisher(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Fit the mixture to descriptors, and yield after each step."""
-        check_finite(x, self.kind)
+        check_numbers(x, self.kind)
         from imclass.pipelines.codebooks.mixture import DiagonalMixture
 
         mixture: Any = DiagonalMixture(components=self.words, seed=seed)

@@ -10,7 +10,7 @@ import torch
 from imclass.core.bounds import AtLeast
 from imclass.core.targets import Targets
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import check_descriptors, check_finite
+from imclass.pipelines.encoding import check_descriptors, check_numbers
 from imclass.pipelines.part import DescriptorFeature, FitProgress
 
 
@@ -31,7 +31,7 @@ class Pca(DescriptorFeature):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the directions from descriptors, and yield after each step."""
-        check_finite(x, self.kind)
+        check_numbers(x, self.kind)
         from imclass.pipelines.codebooks.principal import PrincipalComponents
 
         estimator: Any = PrincipalComponents(dims=self.dims, whiten=self.whiten)

@@ -25,7 +25,7 @@ from imclass.core.targets import Targets
 from imclass.pipelines.descriptors import Descriptors
 from imclass.pipelines.encoding import (
     CodebookEncoder,
-    check_finite,
+    check_numbers,
     group_by_atoms,
     nearest_words,
     signed_power,
@@ -53,7 +53,7 @@ class Vlad(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors, and yield after each step."""
-        check_finite(x, self.kind)
+        check_numbers(x, self.kind)
         from imclass.pipelines.codebooks.kmeans import KMeans
 
         clusters: Any = KMeans(words=self.words, seed=seed)

@@ -21,12 +21,12 @@ from jaxtyping import Float32, Int64
 from imclass.core.bounds import AtLeast
 from imclass.core.targets import Targets
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import Atoms, CodebookEncoder, check_finite, group_by_atoms, nearest_words, unit_length
+from imclass.pipelines.encoding import Atoms, CodebookEncoder, check_numbers, group_by_atoms, nearest_words, unit_length
 from imclass.pipelines.part import FitProgress
 
 
 @dataclass
-class Words(CodebookEncoder):
+class VisualWords(CodebookEncoder):
     """The histogram of visual words in each cell."""
 
     kind: ClassVar[str] = "words"
@@ -44,7 +44,7 @@ class Words(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors, and yield after each step."""
-        check_finite(x, self.kind)
+        check_numbers(x, self.kind)
         from imclass.pipelines.codebooks.kmeans import KMeans
 
         clusters: Any = KMeans(words=self.words, seed=seed)
@@ -94,4 +94,4 @@ class Words(CodebookEncoder):
         return counts.astype(np.float32)
 
 
-PARTS = {"words": Words}
+PARTS = {"words": VisualWords}
