@@ -115,9 +115,8 @@ def compare_fisher(rounds: int) -> None:
     print(f"Fisher vector of {len(x):,} x {DIMS} descriptors, {WORDS} words")
     exact = in_our_order(sides["scikit-image, float64"]())
     for name, vector in (("imclass", sides["imclass"]()), ("float32", in_our_order(sides["scikit-image, float32"]()))):
-        difference = float(
-            np.abs(signed_squares(vector) - signed_squares(exact)).max() / np.sqrt((signed_squares(exact) ** 2).mean())
-        )
+        error = np.abs(signed_squares(vector) - signed_squares(exact)).max()
+        difference = float(error / np.sqrt((signed_squares(exact) ** 2).mean()))
         print(f"  {name} differs from scikit-image in float64 by {difference:.1e} of the root mean square")
         if difference > WITHIN:
             raise SystemExit(f"the vectors differ by more than {WITHIN:.0e}, so their speeds cannot be compared")

@@ -142,9 +142,7 @@ def replace_unused(
     counts[unused] = 0
 
 
-def spread_out(
-    rows: Float32[Tensor, "D d"], words: int, generator: np.random.Generator
-) -> Float32[Tensor, "words d"]:
+def spread_out(rows: Float32[Tensor, "D d"], words: int, generator: np.random.Generator) -> Float32[Tensor, "words d"]:
     """Return rows that are far apart: the start of k-means++, with several candidates for each word.
 
     A row is a candidate with a probability in proportion to its squared distance to the nearest word so far.
