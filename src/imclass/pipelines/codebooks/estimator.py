@@ -1,20 +1,21 @@
 """The base class of codebooks, which follows scikit-learn's contract without importing scikit-learn at first.
 
-`fit`, `predict` and `transform` accept anything that scikit-learn's estimators accept, and raise its errors. `fit_steps`
-and the methods that pipelines call accept float32 arrays only, and need no scikit-learn.
+`fit`, `predict` and `transform` accept anything that scikit-learn's estimators accept, and raise its errors.
+`fit_steps` and the methods that pipelines call accept float32 arrays only, and need no scikit-learn.
 """
-# Tested in tests/pipelines/test_estimators.py
 
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from imclass.core.errors import UserError
+
+Fitted = TypeVar("Fitted", bound="Estimator2d")
 
 
 class UnusableRows(UserError, ValueError):
@@ -37,7 +38,7 @@ class Estimator2d:
     def fewest_rows(self) -> int:
         """Return the smallest number of rows from which the estimator can learn."""
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self: Fitted, X: Any, y: Any = None) -> Fitted:
         """Learn from rows, and return the estimator. `y` is ignored."""
         for _ in self.fit_steps(self.validated(X, learn=True)):
             pass
@@ -87,7 +88,7 @@ class Estimator2d:
         """Return the parameters. `deep` has no effect, because no parameter is an estimator."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self: Fitted, **params: Any) -> Fitted:
         """Set parameters, and return the estimator. Raise `UserError` for an unknown parameter."""
         known = self.get_params()
         for name, value in params.items():

@@ -123,7 +123,7 @@ class Standard:
 
     @classmethod
     def estimate(cls, sums: Float64[Tensor, "K E"], floor: float) -> "Standard":
-        """Return the mixture that follows from the sums of p z, p z^2 and p (3), after the revival of dead components."""
+        """Return the mixture that follows from the sums of p z, p z^2 and p (3), its dead components revived."""
         width = sums.shape[1] // 2
         counts = sums[:, -1].clamp_min(1e-300)
         means = sums[:, :width] / counts[:, None]

@@ -30,7 +30,6 @@ class PrincipalComponents(Estimator2d):
 
     dims: Annotated[int, AtLeast(1)] = 80  # the number of components; at most the width of the rows
     whiten: bool = False  # divide each projection by its standard deviation
-    seed: int = 0  # without effect: nothing is random
 
     @property
     def fewest_rows(self) -> int:
