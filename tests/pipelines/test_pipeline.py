@@ -20,10 +20,15 @@ from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.evaluation.unpack import read_classifier, save_classifier
 from imclass.models.classifier import NetworkClassifier
 from imclass.pipelines.part import PipelinePart, pipeline_parts
+from imclass.pipelines.parts.fisher import Fisher
+from imclass.pipelines.parts.normalise import Normalise
+from imclass.pipelines.parts.pca import Pca
+from imclass.pipelines.parts.positions import Positions
+from imclass.pipelines.parts.pyramid import Pyramid
 from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context, open_context
 from tests.support import parts as plugin
-from tests.support.parts import Colours, NearestMean, NetworkScores
+from tests.support.parts import Blocks, Colours, NearestMean, NetworkScores
 from tests.support.small import CLASSES, picture, save_untrained, tree
 from tests.support.tolerance import assert_near
 
@@ -80,6 +85,16 @@ def test_a_pipeline_is_read_back_from_its_file_alone(tmp_path: Path, plugins: Co
         {"kind": "colours", "bins": 3},
         {"kind": "nearest-mean", "temperature": 0.5},
     ]
+
+
+def test_a_pipeline_with_descriptors_is_fitted_and_read_back(tmp_path: Path, plugins: Context) -> None:
+    parts = (Blocks(2), Pca(2), Positions(0.5), Pyramid(("1x1", "2x2")), Fisher(3), Normalise(), NearestMean())
+    pipeline = Pipeline(parts, CLASSES).fit(IMAGES, OneOf(LABELS))
+    scores = pipeline.classify(IMAGES)
+    assert (scores.argmax(1).numpy() == LABELS).mean() > 0.8 and pipeline.embed(IMAGES).shape == (12, 5 * 2 * 3 * 4)
+    assert torch.equal(torch.cat([pipeline.classify([image]) for image in IMAGES]), scores)
+    save_classifier(tmp_path / "p.safetensors", pipeline, plugins)
+    assert torch.equal(read_classifier(tmp_path / "p.safetensors", plugins).classify(IMAGES), scores)
 
 
 def test_a_part_may_hold_a_classifier(tmp_path: Path, plugins: Context) -> None:

@@ -41,12 +41,12 @@ def folder_bow_spm(data: str = "photos", words: int = 1024, step: int = 8) -> Fi
     from imclass.pipelines.parts.linear_svm import LinearSvm
     from imclass.pipelines.parts.normalise import Normalise
     from imclass.pipelines.parts.pyramid import Pyramid
-    from imclass.pipelines.parts.words import Words
+    from imclass.pipelines.parts.words import VisualWords
 
     parts = (
         DenseSift(step=step, root=True),
         Pyramid(grids=("1x1", "2x2", "4x4")),
-        Words(words=words),
+        VisualWords(words=words),
         Normalise(),
         LinearSvm(scaling="common"),
     )
