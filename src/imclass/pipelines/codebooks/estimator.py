@@ -23,57 +23,20 @@ class UnusableRows(UserError, ValueError):
 
 
 @dataclass(eq=False)
-class Estimator2d:
+class RowEstimator:
     """An estimator of rows of numbers. Its fields are its parameters, and learned arrays have names that end in "_"."""
 
-    @abstractmethod
-    def fit_steps(self, x: Float32[np.ndarray, "D d"]) -> Iterator[tuple[int, int]]:
-        """Learn from rows, and yield the numbers of finished and expected steps after each step.
+    def validated(self, rows: Any, **options: Any) -> Any:
+        """Return rows as a C-ordered float32 array, as scikit-learn does, or rows and labels.
 
-        If the iterator is not exhausted, the estimator has not been fitted. Raise `UserError` for unusable rows.
+        `options` are those of scikit-learn's `validate_data`. Raise `UserError`, also a `ValueError`, if it refuses.
         """
-
-    @property
-    @abstractmethod
-    def fewest_rows(self) -> int:
-        """Return the smallest number of rows from which the estimator can learn."""
-
-    def fit(self: Fitted, X: Any, y: Any = None) -> Fitted:
-        """Learn from rows, and return the estimator. `y` is ignored."""
-        for _ in self.fit_steps(self.validated(X, learn=True)):
-            pass
-        return self
-
-    def validated(self, rows: Any, learn: bool = False) -> Float32[np.ndarray, "D d"]:
-        """Return rows as a float32 array, as scikit-learn does. If `learn` is true, record their width and names."""
         from sklearn.utils.validation import validate_data
 
-        options = {"ensure_min_samples": self.fewest_rows} if learn else {}
         try:
-            return validate_data(self, rows, reset=learn, dtype=np.float32, order="C", **options)
+            return validate_data(self, rows, dtype=np.float32, order="C", **options)
         except ValueError as error:
             raise UnusableRows(str(error)) from error
-
-    def begin(self, x: Float32[np.ndarray, "D d"], what: str) -> None:
-        """Record the width of the rows to fit. Raise `UserError` if there are too few, or if any are not finite.
-
-        `what` names that which must not outnumber the rows.
-        """
-        if len(x) < self.fewest_rows:
-            raise UnusableRows(
-                f"the images have only {len(x):,} descriptors, fewer than {what}; "
-                "use more or larger images, a denser grid, or a smaller number"
-            )
-        check_finite_rows(x)
-        self.n_features_in_ = x.shape[1]
-
-    def check_width(self, x: Float32[np.ndarray, "D d"], width: int) -> None:
-        """Raise `UserError` if rows have another width than those of the fit."""
-        if x.ndim != 2 or x.shape[1] != width:
-            raise UnusableRows(
-                f"{type(self).__name__} was fitted to rows of {width} numbers, but these have the shape "
-                f"{tuple(x.shape)}; use the same descriptors, or fit again"
-            )
 
     def require_fit(self, name: str) -> Any:
         """Return the learned array `name`. Raise scikit-learn's `NotFittedError`, also a `UserError`, without a fit."""
@@ -99,6 +62,54 @@ class Estimator2d:
             setattr(self, name, value)
         return self
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether the estimator has been fitted."""
+        return hasattr(self, "n_features_in_")
+
+
+@dataclass(eq=False)
+class Estimator2d(RowEstimator):
+    """An estimator that needs no labels, and transforms rows."""
+
+    @abstractmethod
+    def fit_steps(self, x: Float32[np.ndarray, "D d"]) -> Iterator[tuple[int, int]]:
+        """Learn from rows, and yield the numbers of finished and expected steps after each step.
+
+        If the iterator is not exhausted, the estimator has not been fitted. Raise `UserError` for unusable rows.
+        """
+
+    @property
+    @abstractmethod
+    def fewest_rows(self) -> int:
+        """Return the smallest number of rows from which the estimator can learn."""
+
+    def fit(self: Fitted, X: Any, y: Any = None) -> Fitted:
+        """Learn from rows, and return the estimator. `y` is ignored."""
+        for _ in self.fit_steps(self.validated(X, ensure_min_samples=self.fewest_rows)):
+            pass
+        return self
+
+    def begin(self, x: Float32[np.ndarray, "D d"], what: str) -> None:
+        """Record the width of the rows to fit. Raise `UserError` if there are too few, or if any are not finite.
+
+        `what` names that which must not outnumber the rows.
+        """
+        if len(x) < self.fewest_rows:
+            raise UnusableRows(
+                f"the images have only {len(x):,} descriptors, fewer than {what}; "
+                "use more or larger images, a denser grid, or a smaller number"
+            )
+        check_finite_rows(x)
+        self.n_features_in_ = x.shape[1]
+
+    def check_width(self, x: Float32[np.ndarray, "D d"], width: int) -> None:
+        """Raise `UserError` if rows have another width than those of the fit."""
+        if x.ndim != 2 or x.shape[1] != width:
+            raise UnusableRows(
+                f"{type(self).__name__} was fitted to rows of {width} numbers, but these have the shape "
+                f"{tuple(x.shape)}; use the same descriptors, or fit again"
+            )
+
     def fit_transform(self, X: Any, y: Any = None) -> Float32[np.ndarray, "D _"]:
         """Learn from rows, and return the same rows transformed."""
         return self.fit(X).transform(X)
@@ -106,10 +117,6 @@ class Estimator2d:
     @abstractmethod
     def transform(self, X: Any) -> Float32[np.ndarray, "D _"]:
         """Return transformed rows."""
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return whether the estimator has been fitted."""
-        return hasattr(self, "n_features_in_")
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's description of the estimator: a transformer of dense rows to float32 rows."""
