@@ -4,7 +4,7 @@ An example is `cross_val_score(Estimator(LinearSvm()), X, y)`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +26,7 @@ class Estimator(RowEstimator):
 
     part: Scorer | None = None  # None: logistic regression
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any) -> "Estimator":
         """Learn from rows and labels, and return the estimator.
 
         Raise `UserError`, also a `ValueError`, if there are fewer than two classes, or if the part cannot be fitted.
@@ -76,7 +76,7 @@ class Estimator(RowEstimator):
         nested = self.part.get_params() if deep and self.part is not None else {}
         return {"part": self.part, **{f"part__{name}": value for name, value in nested.items()}}
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: Any) -> "Estimator":
         """Set the part, or parameters of the part, and return the estimator. Raise `UserError` for unknown ones."""
         self.part = params.pop("part", self.part)
         for name, value in params.items():

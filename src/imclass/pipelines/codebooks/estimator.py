@@ -3,6 +3,7 @@
 `fit`, `predict` and `transform` accept anything that scikit-learn's estimators accept, and raise its errors.
 `fit_steps` and the methods that pipelines call accept float32 arrays only, and need no scikit-learn.
 """
+# Tested in tests/pipelines/test_estimators.py
 
 import dataclasses
 from abc import abstractmethod
@@ -15,6 +16,7 @@ from jaxtyping import Float32
 
 from imclass.core.errors import UserError
 
+This = TypeVar("This", bound="RowEstimator")
 Fitted = TypeVar("Fitted", bound="Estimator2d")
 
 
@@ -51,7 +53,7 @@ class RowEstimator:
         """Return the parameters. `deep` has no effect, because no parameter is an estimator."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def set_params(self: Fitted, **params: Any) -> Fitted:
+    def set_params(self: This, **params: Any) -> This:
         """Set parameters, and return the estimator. Raise `UserError` for an unknown parameter."""
         known = self.get_params()
         for name, value in params.items():
