@@ -33,7 +33,7 @@ class Estimator(RowEstimator):
         """
         from sklearn.utils.multiclass import check_classification_targets
 
-        x, labels = self.validated(X, y=y, ensure_min_samples=2)
+        x, labels = self.validate_rows(X, y=y, ensure_min_samples=2)
         check_classification_targets(labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -49,7 +49,7 @@ class Estimator(RowEstimator):
     def part_scores(self, X: Any) -> Float[np.ndarray, "N K"]:
         """Return the part's score of each class for each row."""
         part: Scorer = self.require_fit("part_")
-        return part.scores(self.validated(X, reset=False))
+        return part.scores(self.validate_rows(X, reset=False))
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "N *K"]:
         """Return the part's score of each class. If there are two, return the second minus the first."""

@@ -28,7 +28,7 @@ class UnusableRows(UserError, ValueError):
 class RowEstimator:
     """An estimator of rows of numbers. Its fields are its parameters, and learned arrays have names that end in "_"."""
 
-    def validated(self, rows: Any, **options: Any) -> Any:
+    def validate_rows(self, rows: Any, **options: Any) -> Any:
         """Return rows as a C-ordered float32 array, as scikit-learn does, or rows and labels.
 
         `options` are those of scikit-learn's `validate_data`. Raise `UserError`, also a `ValueError`, if it refuses.
@@ -87,7 +87,7 @@ class Estimator2d(RowEstimator):
 
     def fit(self: Fitted, X: Any, y: Any = None) -> Fitted:
         """Learn from rows, and return the estimator. `y` is ignored."""
-        for _ in self.fit_steps(self.validated(X, ensure_min_samples=self.fewest_rows)):
+        for _ in self.fit_steps(self.validate_rows(X, ensure_min_samples=self.fewest_rows)):
             pass
         return self
 

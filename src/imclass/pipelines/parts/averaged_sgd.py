@@ -33,7 +33,7 @@ STRETCH = 64  # neighbouring rows that are read together
 POOL = 64  # stretches that are mixed
 RATES = (0.01, 0.1, 1.0, 10.0)  # eta0 to choose from, for rows whose mean squared length is 1
 TRIAL_ROWS = 20_000  # with which eta0 is chosen
-SHARES = 10  # one of so many equal shares of the rows is held out
+SHARES = 10  # equal shares of the rows, one of which is held out
 
 
 @dataclass
