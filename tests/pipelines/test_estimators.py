@@ -24,7 +24,7 @@ from tests.pipelines.parts.test_logistic import clouds
 
 # These skip themselves: one needs SCIPY_ARRAY_API to be set, and the other pandas.
 SKIPPED = {"check_array_api_input", "check_classifier_data_not_an_array"}
-# This passes values of wrong types to constructors, which the type checks of these tests refuse. It passes without them.
+# This gives constructors values of wrong types, which the type checks of these tests refuse. It passes without them.
 REFUSED = {"check_do_not_raise_errors_in_init_or_set_params": "types are checked in tests"}
 
 
