@@ -94,7 +94,7 @@ def peer_of(part: Fisher, precision: Any) -> Any:
     return mixture
 
 
-def squared(vector: np.ndarray) -> np.ndarray:
+def signed_squares(vector: np.ndarray) -> np.ndarray:
     """Return a Fisher vector before the signed square root, which multiplies the rounding errors of numbers near 0."""
     vector = np.sign(vector) * vector.astype(np.float64) ** 2
     return vector / np.linalg.norm(vector)
@@ -113,16 +113,17 @@ def compare_fisher(rounds: int) -> None:
         "scikit-image, float64": lambda: fisher_vector(wide, double, improved=True),
     }
     print(f"Fisher vector of {len(x):,} x {DIMS} descriptors, {WORDS} words")
-    exact = converted(sides["scikit-image, float64"]())
-    for name, vector in (("imclass", sides["imclass"]()), ("float32", converted(sides["scikit-image, float32"]()))):
-        difference = float(np.abs(squared(vector) - squared(exact)).max() / np.sqrt((squared(exact) ** 2).mean()))
+    exact = in_our_order(sides["scikit-image, float64"]())
+    for name, vector in (("imclass", sides["imclass"]()), ("float32", in_our_order(sides["scikit-image, float32"]()))):
+        error = np.abs(signed_squares(vector) - signed_squares(exact)).max()
+        difference = float(error / np.sqrt((signed_squares(exact) ** 2).mean()))
         print(f"  {name} differs from scikit-image in float64 by {difference:.1e} of the root mean square")
         if difference > WITHIN:
             raise SystemExit(f"the vectors differ by more than {WITHIN:.0e}, so their speeds cannot be compared")
     compare(sides, rounds)
 
 
-def converted(vector: np.ndarray) -> np.ndarray:
+def in_our_order(vector: np.ndarray) -> np.ndarray:
     """Return scikit-image's vector in the order of imclass, without the gradients by the weights.
 
     Those by the standard deviations have the opposite sign.

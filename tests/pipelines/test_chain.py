@@ -15,7 +15,7 @@ from imclass.pipelines.parts.normalise import Normalise
 from imclass.pipelines.parts.pca import Pca
 from imclass.pipelines.parts.pyramid import Pyramid
 from imclass.pipelines.parts.union import Union
-from imclass.pipelines.parts.words import Words
+from imclass.pipelines.parts.words import VisualWords
 from imclass.pipelines.pipeline import Pipeline
 from tests.support.parts import Blocks, Colours, NearestMean
 from tests.support.small import CLASSES, picture
@@ -24,8 +24,8 @@ LABELS = np.arange(12) % 2
 IMAGES = [picture(i, bool(label), 10 + i) for i, label in enumerate(LABELS)]
 
 
-def fitted_words(**settings: Any) -> Words:
-    part = Words(4, **settings)
+def fitted_words(**settings: Any) -> VisualWords:
+    part = VisualWords(4, **settings)
     part.centres_ = (255 * np.random.default_rng(0).random((4, 3))).astype(np.float32)
     part.spread_ = np.ones(1, np.float32)
     return part

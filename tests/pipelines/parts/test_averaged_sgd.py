@@ -245,6 +245,13 @@ def test_the_weights_of_images_are_factors_of_their_losses() -> None:
     assert (predicted[0] == 0).sum() > (predicted[2] == 0).sum()
 
 
+def test_the_scores_of_a_row_do_not_depend_on_other_rows() -> None:
+    x, labels = clouds(100, 200, 3)
+    fitted = AveragedSgd((0.01,), (0.3,), passes=2).fit(x, OneOf(labels), 3)
+    single = np.concatenate([fitted.scores(x[i : i + 1]) for i in range(100)])
+    assert_near(single, fitted.scores(x), 1e-12)
+
+
 def test_the_seed_decides_the_bits() -> None:
     x, labels = clouds(100, 20, 3)
     found = []

@@ -67,12 +67,12 @@ def test_a_cell_equals_scikit_images_vector() -> None:
     plain = fisher_vector(x.values.astype(np.float64), theirs)
     # Theirs begins with the gradients by the weights, and those by the standard deviations have the opposite sign.
     expected = np.concatenate([plain[6 : 6 + 48], -plain[6 + 48 :]])
-    assert_near(replaced(part, power=1.0).transform(x)[0], expected / np.linalg.norm(expected))
+    assert_near(with_settings(part, power=1.0).transform(x)[0], expected / np.linalg.norm(expected))
     root = np.sign(expected) * np.sqrt(np.abs(expected))
     assert_near(part.transform(x)[0], root / np.linalg.norm(root), 4e-4)
 
 
-def replaced(part: Fisher, **settings: Any) -> Fisher:
+def with_settings(part: Fisher, **settings: Any) -> Fisher:
     """Return the part with other settings and the same learned arrays."""
     other = replace(part, **settings)
     other.restore(part.arrays(), "")
@@ -87,7 +87,7 @@ def test_images_without_descriptors_and_with_few_are_encoded() -> None:
     lengths = np.linalg.norm(rows[1].reshape(8, -1), axis=1)
     assert sorted(np.round(lengths, 5).tolist()) == [0] * 5 + [1] * 3  # one cell of each grid
     for each, row in zip(several, rows, strict=True):
-        assert np.array_equal(part.transform(each)[0], row)  # to the bit, whatever other images there are
+        assert np.array_equal(part.transform(each)[0], row)  # to the bit, and independent of the other images
     none = replace(several[0], sizes=np.zeros((0, 2), np.int64))
     assert part.transform(none).shape == (0, 8 * 40)
 
@@ -125,7 +125,7 @@ def test_a_mixture_is_fitted_to_descriptors() -> None:
     assert np.isfinite(Fisher(2).fit(x, NO_TARGETS, 2).transform(x)).all()
 
 
-def damaged(x: Descriptors, value: float) -> Descriptors:
+def with_fault(x: Descriptors, value: float) -> Descriptors:
     values = x.values.copy()
     values[3, 1] = value
     return x.with_values(values)
@@ -135,9 +135,9 @@ def test_unusable_descriptors_and_an_unfitted_part_are_refused() -> None:
     part, x = by_hand(5, 4), random_descriptors(9, 4)
     for value in (np.nan, np.inf):
         with pytest.raises(UserError, match="1 of 9 descriptors contain NaN or infinity, the first of them in image 1"):
-            part.transform(damaged(x, value))
+            part.transform(with_fault(x, value))
         with pytest.raises(UserError, match="the part fisher cannot use them; correct the part that computes them"):
-            next(Fisher(2).fit_steps(damaged(x, value), NO_TARGETS, 2))
+            next(Fisher(2).fit_steps(with_fault(x, value), NO_TARGETS, 2))
     with pytest.raises(UserError, match="fisher was fitted to descriptors of 4 numbers, but these have 6"):
         part.transform(random_descriptors(9, 6))
     with pytest.raises(UserError, match="the part fisher has no weights_, because it has not been fitted"):

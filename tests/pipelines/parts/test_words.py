@@ -7,21 +7,21 @@ import pytest
 
 from imclass.core.errors import UserError
 from imclass.pipelines.descriptors import join_descriptors
-from imclass.pipelines.parts.words import Words
+from imclass.pipelines.parts.words import VisualWords
 from tests.support.descriptors import NO_TARGETS, members_of, random_descriptors
 from tests.support.tolerance import assert_near
 
 GRIDS = ((1, 1), (2, 2))
 
 
-def by_hand(words: int, width: int, **settings: Any) -> Words:
-    part = Words(words, **settings)
+def by_hand(words: int, width: int, **settings: Any) -> VisualWords:
+    part = VisualWords(words, **settings)
     part.centres_ = np.random.default_rng(1).standard_normal((words, width)).astype(np.float32)
     part.spread_ = np.array([1.3], np.float32)
     return part
 
 
-def shares(part: Words, x: np.ndarray) -> np.ndarray:
+def shares(part: VisualWords, x: np.ndarray) -> np.ndarray:
     """Compute the share of each word in a descriptor by brute force."""
     squares = np.array([((x.astype(np.float64) - c) ** 2).sum() for c in part.centres_.astype(np.float64)])
     nearest = sorted(range(len(squares)), key=lambda k: squares[k])
@@ -34,7 +34,7 @@ def shares(part: Words, x: np.ndarray) -> np.ndarray:
     return found / found.sum()
 
 
-def loop(part: Words, values: np.ndarray) -> np.ndarray:
+def loop(part: VisualWords, values: np.ndarray) -> np.ndarray:
     """Compute the histogram of a cell."""
     each = np.array([shares(part, x) for x in values]).reshape(-1, len(part.centres_))
     if not len(each):
@@ -76,7 +76,7 @@ def test_soft_assignment_is_finite_far_from_all_words_and_without_spread() -> No
 
 def test_words_and_their_spread_are_learned_from_descriptors() -> None:
     x = random_descriptors(300, 4)
-    part = Words(6)
+    part = VisualWords(6)
     assert list(part.fit_steps(x, NO_TARGETS, 2, seed=1))
     squares = ((x.values[:, None].astype(np.float64) - part.centres_) ** 2).sum(2).min(1)
     assert_near(part.spread_, [np.sqrt(squares.mean())])

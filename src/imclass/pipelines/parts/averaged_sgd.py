@@ -175,9 +175,12 @@ class AveragedSgd(LinearScorer):
         self.set_link()
 
     def scores(self, x: Any) -> Float[np.ndarray, "N K"]:
-        """Return the score of each class, which is linear in the features. `x` is read in blocks."""
-        weights, biases = self.linear_model()
-        step = max(1, BUFFER_BYTES // (4 * max(x.shape[1], 1)))
+        """Return the score of each class, which is linear in the features. `x` is read in blocks.
+
+        Sums are in float64, because float32 sums depend on the number of rows in a block.
+        """
+        weights, biases = (array.astype(np.float64) for array in self.linear_model())
+        step = max(1, BUFFER_BYTES // (8 * max(x.shape[1], 1)))
         found = [x[low : low + step] @ weights.T + biases for low in range(0, len(x), step)]
         return np.concatenate([*found, np.empty((0, len(biases)))])
 

@@ -21,7 +21,7 @@ All K means come first, then all K variances: 2 K d numbers. They are normalised
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from torch import Tensor
 
 from imclass.core.bounds import Above, AtLeast, AtMost
 from imclass.core.targets import Targets
+from imclass.pipelines.codebooks.mixture import DiagonalMixture
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import CodebookEncoder, check_finite, group_by_atoms, signed_power, unit_length
+from imclass.pipelines.encoding import CodebookEncoder, check_numbers, group_by_atoms, signed_power, unit_length
 from imclass.pipelines.part import FitProgress
 
 BLOCK = 1024  # descriptors whose posteriors are computed together, few enough for the processor's cache
@@ -84,10 +85,8 @@ class Fisher(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Fit the mixture to descriptors, and yield after each step."""
-        check_finite(x, self.kind)
-        from imclass.pipelines.codebooks.mixture import DiagonalMixture
-
-        mixture: Any = DiagonalMixture(components=self.words, seed=seed)
+        check_numbers(x, self.kind)
+        mixture = DiagonalMixture(components=self.words, seed=seed)
         yield from mixture.fit_steps(x.values)
         self.weights_, self.means_, self.variances_ = (
             np.asarray(array, np.float32) for array in (mixture.weights_, mixture.means_, mixture.variances_)

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-import torch
 
 from imclass.core.bounds import AtLeast
 from imclass.core.targets import Targets
+from imclass.pipelines.codebooks.principal import PrincipalComponents
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import check_descriptors, check_finite
+from imclass.pipelines.encoding import check_descriptors, check_numbers
 from imclass.pipelines.part import DescriptorFeature, FitProgress
 
 
@@ -31,10 +31,8 @@ class Pca(DescriptorFeature):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the directions from descriptors, and yield after each step."""
-        check_finite(x, self.kind)
-        from imclass.pipelines.codebooks.principal import PrincipalComponents
-
-        estimator: Any = PrincipalComponents(dims=self.dims, whiten=self.whiten)
+        check_numbers(x, self.kind)
+        estimator = PrincipalComponents(dims=self.dims, whiten=self.whiten)
         yield from estimator.fit_steps(x.values)
         self.mean_, self.components_, self.variances_ = (
             np.asarray(array, np.float32) for array in (estimator.mean_, estimator.components_, estimator.variances_)
@@ -42,14 +40,12 @@ class Pca(DescriptorFeature):
 
     def transform(self, x: Descriptors) -> Descriptors:
         """Return the projected descriptors."""
-        components = self.arrays()["components_"]
-        check_descriptors(x, components.shape[1], self.kind)
-        if self.whiten:  # a direction without variance, in which training descriptors are 0, remains 0
-            deviations = np.sqrt(self.variances_)[:, None]
-            components = components / np.where(deviations > 0, deviations, 1)
-        directions = torch.from_numpy(components.T.copy())
-        values = [torch.from_numpy(each.values - self.mean_) @ directions for each in x.of_each_image()]
-        return x.with_values(torch.cat(values).numpy() if values else x.values[:, : len(components)])
+        check_descriptors(x, self.arrays()["components_"].shape[1], self.kind)
+        estimator = PrincipalComponents(dims=self.dims, whiten=self.whiten)
+        estimator.mean_, estimator.components_, estimator.variances_ = self.mean_, self.components_, self.variances_
+        values = [estimator.project(each.values) for each in x.of_each_image()]
+        empty = np.zeros((0, len(self.components_)), np.float32)
+        return x.with_values(np.concatenate([empty, *values]))
 
 
 PARTS = {"pca": Pca}

@@ -14,7 +14,7 @@ Then, in this order:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from jaxtyping import Float32
 
 from imclass.core.bounds import Above, AtLeast, AtMost
 from imclass.core.targets import Targets
+from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
 from imclass.pipelines.encoding import (
     CodebookEncoder,
-    check_finite,
+    check_numbers,
     group_by_atoms,
     nearest_words,
     signed_power,
@@ -53,10 +54,8 @@ class Vlad(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors, and yield after each step."""
-        check_finite(x, self.kind)
-        from imclass.pipelines.codebooks.kmeans import KMeans
-
-        clusters: Any = KMeans(words=self.words, seed=seed)
+        check_numbers(x, self.kind)
+        clusters = KMeans(words=self.words, seed=seed)
         yield from clusters.fit_steps(x.values)
         self.centres_ = np.asarray(clusters.centres_, np.float32)
 

@@ -13,20 +13,21 @@ The sum contains only the nearest words (L. Liu, L. Wang, X. Liu, "In defense of
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from imclass.core.bounds import AtLeast
 from imclass.core.targets import Targets
+from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import Atoms, CodebookEncoder, check_finite, group_by_atoms, nearest_words, unit_length
+from imclass.pipelines.encoding import Atoms, CodebookEncoder, check_numbers, group_by_atoms, nearest_words, unit_length
 from imclass.pipelines.part import FitProgress
 
 
 @dataclass
-class Words(CodebookEncoder):
+class VisualWords(CodebookEncoder):
     """The histogram of visual words in each cell."""
 
     kind: ClassVar[str] = "words"
@@ -44,10 +45,8 @@ class Words(CodebookEncoder):
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors, and yield after each step."""
-        check_finite(x, self.kind)
-        from imclass.pipelines.codebooks.kmeans import KMeans
-
-        clusters: Any = KMeans(words=self.words, seed=seed)
+        check_numbers(x, self.kind)
+        clusters = KMeans(words=self.words, seed=seed)
         yield from clusters.fit_steps(x.values)
         self.centres_ = np.asarray(clusters.centres_, np.float32)
         squares = nearest_words(x.values, self.centres_)[1]
@@ -94,4 +93,4 @@ class Words(CodebookEncoder):
         return counts.astype(np.float32)
 
 
-PARTS = {"words": Words}
+PARTS = {"words": VisualWords}

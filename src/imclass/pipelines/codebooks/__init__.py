@@ -1,0 +1,1 @@
+"""Codebooks of local descriptors: k-means, principal components and Gaussian mixtures, as scikit-learn's estimators."""
