@@ -18,6 +18,9 @@ from imclass.app.evaluation.result import Result
 from imclass.app.explain.explain import Explained, prepare_explainer
 from imclass.app.features import extract as extraction
 from imclass.app.features.result import Features
+from imclass.app.fits.checks import check_fit_options
+from imclass.app.fits.perform import perform_fit
+from imclass.app.fits.prepare import prepare_fit
 from imclass.app.overview.result import Overview, compare_runs
 from imclass.app.report import write as pages
 from imclass.app.runs import crossval as folds
@@ -26,7 +29,7 @@ from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
 from imclass.app.settings import configure as configurations
 from imclass.core.codec import from_json
-from imclass.core.config import Execution, Model, Training
+from imclass.core.config import Execution, Fitting, Model, RunConfig
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.override import convert_value
@@ -49,7 +52,7 @@ from imclass.training.kinds import object_entries, with_objects
 
 
 def train(
-    recipe: str | Training,
+    recipe: str | RunConfig,
     out: str | Path | None = None,
     store: Location | Store | None = None,
     plugins: Location | Sequence[Location] = (),
@@ -78,6 +81,9 @@ def train(
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
     run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
+    if isinstance(config, Fitting):
+        check_fit_options(config.recipe, False, crossval is not None)
+        return perform_fit(prepare_fit(config, run, context, execution, given=choices), consumers)
     if crossval is not None:
         run = replace(run, folds=from_json(int, convert_value(int, crossval, "crossval"), "--crossval"))
         return folds.perform_folds(folds.prepare_folds(config, run, context, execution, given=choices), consumers)
@@ -85,11 +91,11 @@ def train(
 
 
 def configure(
-    recipe: str | Training,
+    recipe: str | RunConfig,
     plugins: Location | Sequence[Location] = (),
     override: Mapping[str, Any] | None = None,
     **choices: Any,
-) -> Training:
+) -> Any:
     """Return a recipe's config with the given values.
 
     A keyword is a parameter of the recipe's function, or a field as on the command line. Pass dotted keys in

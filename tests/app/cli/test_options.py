@@ -376,16 +376,23 @@ def test_a_value_that_the_network_rejects_is_named(capsys: pytest.CaptureFixture
     assert "lenet-5 cannot be built with --model.dropout 2.0: " in message and "{" not in message
 
 
+def read_training(words: list[str]) -> Training:
+    """Return the config of a network's training on the command line."""
+    config = read_train(words).config
+    assert isinstance(config, Training)
+    return config
+
+
 def test_the_request_holds_the_config_of_the_recipe() -> None:
     request = read_train(["mnist-lenet", "--out", "here"])
     config = configure("mnist-lenet")
     assert request.arguments.out == Path("here")
-    assert request.training.stages == config.stages and request.training.preprocess == config.preprocess
+    assert request.config == config
 
 
 @pytest.mark.parametrize("word", ["--strict", "--no-strict", "--optimiser.no-nesterov", "--save_every=3", "--seed=3"])
 def test_every_spelling_of_an_option_is_known(word: str) -> None:
-    assert read_train(["mnist-lenet", word]).training.recipe == "mnist-lenet"
+    assert read_train(["mnist-lenet", word]).config.recipe == "mnist-lenet"
 
 
 @pytest.mark.parametrize("word", ["--strikt", "--no-strikt", "--noptimiser.nesterov"])
@@ -404,14 +411,14 @@ def test_rates_keep_the_order_of_the_command_line(plugins: Path, capsys: pytest.
 def test_a_stage_may_have_another_network_and_preprocess(plugins: Path) -> None:
     words = "--model.mean .5 --stages.1.model.network lenet-5-32 --stages.1.model.widths 2 3"
     words += " --stages.1.preprocess.size 32"
-    training = read_train(["twice", "--plugins", "plugins", *words.split()]).training
+    training = read_training(["twice", "--plugins", "plugins", *words.split()])
     assert training.stages[1].model == Model("lenet-5-32", {"widths": (2, 3)}, mean=(0.5,))
     assert training.stages[1].preprocess == Preprocess(32, "grey", "squash")  # the run's, except for the size
     assert training.stages[0].model is None and training.model == Model("lenet-5", mean=(0.5,))
-    vgg = read_train(["twice", "--plugins", "plugins", "--stages.1.model.network", "vgg-d"]).training
+    vgg = read_training(["twice", "--plugins", "plugins", "--stages.1.model.network", "vgg-d"])
     assert vgg.stages[1].model == Model("vgg-d")
-    row = read_train(["twice", "--plugins", "plugins", "--stages.1.model.dropout", ".5", "--model.widths", "2", "3"])
-    assert row.training.stages[1].model == Model("lenet-5", {"widths": (2, 3), "dropout": 0.5})
+    row = read_training(["twice", "--plugins", "plugins", "--stages.1.model.dropout", ".5", "--model.widths", "2", "3"])
+    assert row.stages[1].model == Model("lenet-5", {"widths": (2, 3), "dropout": 0.5})
 
 
 @pytest.mark.parametrize(

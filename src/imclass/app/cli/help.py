@@ -15,7 +15,7 @@ from imclass.app.cli.options import base_configs, config_fields, recipe_function
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import Kinds, flatten, hints_of, to_json
-from imclass.core.config import Augment, Stage, Training
+from imclass.core.config import Augment, Fitting, Part, RunConfig, Stage, Training
 from imclass.core.override import NONE_WORD, option_of
 from imclass.core.tables import EntryTable
 from imclass.store.context import Context
@@ -30,6 +30,10 @@ MORE = {
     "--costs.CLASS FACTOR": "loss factor for the images of a class; above 1, mistakes on them cost more",
     "--average.kind KIND": "score and keep an average of the weights: ema, polyak, swa or none",
     "--augment.KIND.FIELD VALUE": "field of an augmentation, which is added to stages that lack it:",
+}
+MORE_OF_PARTS = {
+    "--parts KIND ...": "parts of the pipeline in order; those that the recipe has keep their fields",
+    "--parts.KIND.FIELD VALUE": "field of a part:",
 }
 
 
@@ -130,14 +134,14 @@ def explain(verb: str, words: Sequence[str]) -> None:
 def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
     """Yield a line for each option that a recipe adds to those of `imclass train`."""
     context = context_of(arguments.common)
-    training, execution = base_configs(arguments, context, {})
-    tables = kind_tables(context)
-    yield heading(f"fields of {training.recipe} with their values:")
-    for value in (training, execution):
-        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, training, tables))
-    parameters = dict(parameter_rows(training.recipe, context)) if arguments.config is None else {}
-    yield "\n" + section("more options of a recipe:", parameters | MORE)
-    yield from kind_lines(tables[Augment])
+    config, execution = base_configs(arguments, context, {})
+    tables, trains = kind_tables(context), isinstance(config, Training)
+    yield heading(f"fields of {config.recipe} with their values:")
+    for value in (config, execution):
+        yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, config, tables))
+    parameters = dict(parameter_rows(config.recipe, context)) if arguments.config is None else {}
+    yield "\n" + section("more options of a recipe:", parameters | (MORE if trains else MORE_OF_PARTS))
+    yield from kind_lines(tables[Augment if trains else Part])
 
 
 def parameter_rows(recipe: str, context: Context) -> Iterator[tuple[str, str]]:
@@ -153,9 +157,12 @@ def kind_lines(table: EntryTable) -> list[str]:
     return [f"    {name}.{f}" for name, kind in sorted(table.entries.items()) for f in hints_of(kind)]
 
 
-def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[str, str]]:
+def field_rows(value: Any, config: RunConfig, tables: Kinds) -> Iterator[tuple[str, str]]:
     """Yield two texts for each field of a config: the option with its value, and the field's comment in the code."""
-    single, record = len(training.stages) == 1, to_json(training)["stages"]
+    if isinstance(config, Fitting):
+        yield from part_rows(value, tables)
+        return
+    single, record = len(config.stages) == 1, to_json(config)["stages"]
     for key, now in flatten(to_json(value)).items():
         unset = key == "recipe" or key.startswith("model.row") or (single and key == "stages.0.name")
         names = key.split(".")
@@ -165,6 +172,20 @@ def field_rows(value: Any, training: Training, tables: Kinds) -> Iterator[tuple[
         name = (key.removeprefix("stages.0.") if single else key).replace("_", "-")
         shown = (" ".join(map(str, now)) or NONE_WORD) if isinstance(now, list) else str(now)
         yield f"--{name} {shown}".rstrip(), field_comment(value, names, tables)
+
+
+def part_rows(value: Any, tables: Kinds) -> Iterator[tuple[str, str]]:
+    """Yield the texts of `field_rows` for the config of a pipeline's fit, or for an `Execution`."""
+    record = to_json(value)
+    parts = record.pop("parts", [])
+    plain = {f"parts.{i}.{key}": now for i, part in enumerate(parts) for key, now in flatten(part).items()}
+    for key, now in {**flatten(record), **plain}.items():
+        names = key.split(".")
+        if now is None or key == "recipe" or (names[0] == "parts" and names[-1] == "kind" and len(names) == 3):
+            continue
+        name = ".".join(["parts", parts[int(names[1])]["kind"], *names[2:]]) if names[0] == "parts" else key
+        shown = (" ".join(map(str, now)) or NONE_WORD) if isinstance(now, list) else str(now)
+        yield f"--{name.replace('_', '-')} {shown}".rstrip(), field_comment(value, names, tables)
 
 
 def find_item(values: tuple[Any, ...], name: str) -> Any:

@@ -9,9 +9,9 @@ from imclass.app.cli.arguments import CommonArguments, TrainArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.cli.words import option_error, option_hints, parse
 from imclass.app.settings.elsewhere import check_fields
-from imclass.app.settings.make import make_training
+from imclass.app.settings.make import make_config
 from imclass.core.codec import hints_of
-from imclass.core.config import Execution, Stage, Training
+from imclass.core.config import Execution, Fitting, RunConfig, Stage, Training
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.override import override
 from imclass.core.tables import EntryTable
@@ -22,7 +22,7 @@ from imclass.store.context import Context, find_in
 class TrainRequest:
     """The parsed arguments of `imclass train`."""
 
-    training: Training
+    config: RunConfig
     execution: Execution
     arguments: TrainArguments
     context: Context
@@ -41,19 +41,19 @@ def read_train(words: Sequence[str]) -> TrainRequest:
     if arguments.recipe is None and arguments.config is None:
         check_fields(key for key in choices if key in ("recipe", "resume"))  # clearer than "RECIPE is missing"
     given = tuple(choices)
-    training, execution = base_configs(arguments, context, choices)
+    config, execution = base_configs(arguments, context, choices)
     from imclass.app.settings.configure import override_config  # here, because it imports torch
 
     changes = {key: choices.pop(key) for key in hints_of(Execution) if key in choices}
     try:
-        training = override_config(training, choices, context, arguments.dry_run)
+        config = override_config(config, choices, context, arguments.dry_run)
         execution = override(execution, changes)
     except UnknownKey as error:
         raise option_error(error.key, [*error.known, *option_hints(TrainArguments), *hints_of(Execution)]) from None
-    return TrainRequest(training, execution, arguments, context, given)
+    return TrainRequest(config, execution, arguments, context, given)
 
 
-def base_configs(arguments: TrainArguments, context: Context, choices: dict[str, Any]) -> tuple[Training, Execution]:
+def base_configs(arguments: TrainArguments, context: Context, choices: dict[str, Any]) -> tuple[RunConfig, Execution]:
     """Return the configs to which the options are applied. They come from --config or, without it, from the recipe.
 
     Options that are parameters of the recipe's function but not fields of a config are passed to the function and
@@ -63,11 +63,11 @@ def base_configs(arguments: TrainArguments, context: Context, choices: dict[str,
         from imclass.app.settings.record import read_config
         from imclass.training.kinds import kind_tables
 
-        training, execution = read_config(arguments.config, kind_tables(context))
-        if arguments.recipe not in (None, training.recipe):
-            why = f"--config {arguments.config} belongs to the recipe {training.recipe!r}, not {arguments.recipe!r}"
+        config, execution = read_config(arguments.config, kind_tables(context))
+        if arguments.recipe not in (None, config.recipe):
+            why = f"--config {arguments.config} belongs to the recipe {config.recipe!r}, not {arguments.recipe!r}"
             raise UserError(f"{why}; leave out either RECIPE or --config")
-        return training, execution
+        return config, execution
     if arguments.recipe is None:
         raise UserError("RECIPE is missing; run imclass train RECIPE [options]. `imclass recipes` lists the recipes")
     recipes = recipe_functions(context)
@@ -75,12 +75,12 @@ def base_configs(arguments: TrainArguments, context: Context, choices: dict[str,
         raise UserError(
             f"{arguments.recipe} is a folder, not a recipe; run imclass train folder --data {arguments.recipe}"
         )
-    return make_training(recipes[arguments.recipe], arguments.recipe, choices, config_fields()), Execution()
+    return make_config(recipes[arguments.recipe], arguments.recipe, choices, config_fields()), Execution()
 
 
 def config_fields() -> set[str]:
     """Return the names of the fields of a config and of its stages. They are options of every recipe."""
-    return {*hints_of(Training), *hints_of(Stage)}
+    return {*hints_of(Training), *hints_of(Stage), *hints_of(Fitting)}
 
 
 def recipe_functions(context: Context) -> EntryTable:

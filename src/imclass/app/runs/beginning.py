@@ -9,7 +9,7 @@ from torch import Tensor
 
 from imclass.app.load import load_network, normal_spelling
 from imclass.core.classes import imagenet_classes
-from imclass.core.config import Model, Training
+from imclass.core.config import Model, RunConfig, Training
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import Ancestor, tensors_digest
@@ -92,13 +92,14 @@ def classifier_like(file: WeightFile, context: Context) -> NetworkClassifier:
     return replace(classifier, licence=file.licence)
 
 
-def open_init(training: Training, context: Context, dry: bool = False) -> InitModel | None:
+def open_init(training: RunConfig, context: Context, dry: bool = False) -> InitModel | None:
     """Load and verify the model given by a config's `init`. Return `None` if `init` is empty.
 
     If `dry` is true, nothing is downloaded: random weights replace published weights that the store lacks.
     """
     if not training.init:
-        if len(training.stages) == 1 and training.stages[0].begin == "first-and-last":
+        stages = training.stages if isinstance(training, Training) else ()
+        if len(stages) == 1 and stages[0].begin == "first-and-last":
             raise UserError("--begin first-and-last copies layers from another model; specify that model with --init")
         return None
     name, notes = normal_spelling(training.init), list[str]()

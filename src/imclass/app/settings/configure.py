@@ -4,14 +4,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 from imclass.app.load import normal_spelling
 from imclass.app.runs.beginning import adopt
 from imclass.app.settings.elsewhere import check_fields
-from imclass.app.settings.make import make_training
+from imclass.app.settings.make import make_config
 from imclass.core.codec import from_json, hints_of, to_json
-from imclass.core.config import Model, Training
+from imclass.core.config import Fitting, Model, RunConfig, Training
 from imclass.core.errors import UnknownKey, UserError
 from imclass.core.override import Words, convert_value, option_of, override
 from imclass.core.tables import EntryTable
@@ -28,23 +28,47 @@ def recipes(context: Context | None = None) -> EntryTable:
     return find_in(context, "imclass.recipes", "RECIPES", "recipe")
 
 
-def configure(recipe: str | Training, context: Context | None = None, **choices: Any) -> Training:
+@overload
+def configure(recipe: Training, context: Context | None = None, **choices: Any) -> Training: ...
+@overload
+def configure(recipe: Fitting, context: Context | None = None, **choices: Any) -> Fitting: ...
+@overload
+def configure(recipe: str, context: Context | None = None, **choices: Any) -> Any: ...
+def configure(recipe: str | RunConfig, context: Context | None = None, **choices: Any) -> RunConfig:
     """Return a recipe's config with the given choices: parameters of the recipe's function, or dotted keys."""
-    if isinstance(recipe, Training):
+    if not isinstance(recipe, str):
         return override_config(recipe, choices, context)
-    training = make_training(recipes(context)[recipe], recipe, choices)
-    return override_config(training, choices, context)
+    config = make_config(recipes(context)[recipe], recipe, choices)
+    return override_config(config, choices, context)
 
 
 def override_config(
+    config: RunConfig, changes: Mapping[str, Any], context: Context | None = None, dry: bool = False
+) -> RunConfig:
+    """Return a config with new values at dotted keys."""
+    if isinstance(config, Training):
+        return override_training(config, changes, context, dry)
+    fields = hints_of(Fitting)
+    check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))
+    changes = dict(changes)
+    init = convert_value(str, changes.get("init", config.init), "init")
+    if isinstance(init, str):
+        changes["init"] = normal_spelling(init)
+        digest = "" if changes["init"] != config.init else config.init_digest
+        config = replace(config, init_digest=digest)
+    return override(config, changes, kind_tables(context))
+
+
+def override_training(
     training: Training, changes: Mapping[str, Any], context: Context | None = None, dry: bool = False
 ) -> Training:
-    """Return a config with new values at dotted keys. A field of the network's row has a key such as "model.dropout".
+    """Return the config of a network's training with new values at dotted keys.
 
-    If the network is changed, the row is taken from the table of networks. If `init` names a model, the config first
-    adopts that model's network and preprocessing, and is then changed. If a stage uses the `model` or `preprocess` of
-    the whole run, a change to a field for this stage gives the stage its own copy. If `dry` is true, nothing is
-    downloaded. Without the number of a stage, such a change applies to all stages.
+    A field of the network's row has a key such as "model.dropout". If the network is changed, the row is taken from the
+    table of networks. If `init` names a model, the config first adopts that model's network and preprocessing, and is
+    then changed. If a stage uses the `model` or `preprocess` of the whole run, a change to a field for this stage gives
+    the stage its own copy. If `dry` is true, nothing is downloaded. Without the number of a stage, such a change
+    applies to all stages.
     """
     fields, kinds = hints_of(Training), kind_tables(context)
     check_fields(key for key, value in changes.items() if key not in fields or isinstance(value, Words))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_type_hints
 
 from imclass.core.codec import from_json
-from imclass.core.config import Training
+from imclass.core.config import Fitting, RunConfig, Training
 from imclass.core.errors import UserError
 from imclass.core.override import convert_value, option_of
 
 
-def make_training(
+def make_config(
     make: Callable[..., Any], recipe: str, choices: dict[str, Any], fields: Collection[str] = ()
-) -> Training:
+) -> RunConfig:
     """Return the config that a recipe's function makes. The parameters of the function are removed from `choices`.
 
     Choices in `fields` are not passed to the function. `init` is not removed, because it also changes the
@@ -23,11 +23,11 @@ def make_training(
     for name in values:
         if name != "init":
             del choices[name]
-    training = make(**values)
-    if not isinstance(training, Training):
-        kind = type(training).__name__
-        raise UserError(f"the recipe {recipe!r} must return a Training, not {kind}; fix the recipe")
-    return training
+    config = make(**values)
+    if not isinstance(config, Training | Fitting):
+        kind = type(config).__name__
+        raise UserError(f"the recipe {recipe!r} must return a Training or a Fitting, not {kind}; fix the recipe")
+    return config
 
 
 def parameters_in(make: Callable[..., Any], choices: Mapping[str, Any]) -> dict[str, Any]:

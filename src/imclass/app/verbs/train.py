@@ -13,30 +13,40 @@ from imclass.app.acts.find_rate import find_rate_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import check_period, progress_consumer
+from imclass.app.cli.fit_progress import FitProgressBar
 from imclass.app.cli.options import TrainRequest
 from imclass.app.cli.streams import interject
-from imclass.app.load import load_network
+from imclass.app.fits.checks import check_fit_options
+from imclass.app.fits.estimate import dry_fit_parts
+from imclass.app.fits.perform import perform_fit
+from imclass.app.fits.prepare import FitRun, prepare_fit
+from imclass.app.load import load_classifier
 from imclass.app.report.write import PAGE, write_report
 from imclass.app.runs.crossval import CrossValidation, prepare_folds
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer, note_failure
 from imclass.app.text.training import stop_message, training_summary, uneven_splits
+from imclass.core.config import Fitting
 from imclass.core.errors import Interrupted, UserError
 from imclass.core.model_file import Provenance
 from imclass.store.context import Context
 from imclass.training.events import Consumer, NonFinite, Saved
 
 Show: TypeAlias = Callable[[int, int], Consumer]  # called with the number of steps, and of those that are done
-REFUSING_EVENTS = ("step_end", "feature_batch", "evaluated")  # events that list refused files
+REFUSING_EVENTS = ("step_end", "feature_batch", "task_progress", "evaluated")  # events that list refused files
 
 
 def run(request: TrainRequest) -> Answer:
     """Train, test learning rates, or estimate the costs. Show progress on standard error, and return the result."""
-    arguments, config = request.arguments, request.training
+    arguments, config = request.arguments, request.config
     check_period(arguments.style, arguments.log_period)
     show = partial(progress_consumer, arguments.style, arguments.log_period)
     run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
+    if isinstance(config, Fitting):
+        check_fit_options(config.recipe, arguments.find_rate, arguments.crossval is not None, arguments.style)
+        fit = prepare_fit(config, run, request.context, request.execution, arguments.dry_run, request.given)
+        return fit_answer(fit, arguments.dry_run)
     how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
     if arguments.find_rate:
         record, text, draw = find_rate_parts(*how, show, print_notes)
@@ -50,6 +60,21 @@ def run(request: TrainRequest) -> Answer:
     run_job(job, show)
     add_report(run, request.context)
     return run_answer(run, request.context)
+
+
+def fit_answer(fit: FitRun, dry: bool) -> Answer:
+    """Fit a pipeline or estimate the costs, show progress on standard error, and return the result."""
+    print_notes(fit.notes)
+    if dry:
+        return Answer(*dry_fit_parts(fit))
+    if not fit.run.is_finished:
+        print_line(f"fitting {fit.config.recipe} on {fit.config.data} in {fit.run.folder}: {fit.job.runtime}")
+    progress = [] if fit.run.is_finished else [OptionalConsumer("showing the progress", FitProgressBar)]
+    with contextlib.closing(perform_fit(fit, progress, interject)) as events:
+        for _ in events:
+            pass
+    add_report(fit.run, fit.job.context)
+    return run_answer(fit.run, fit.job.context)
 
 
 def cross_validate(crossval: CrossValidation, dry: bool, show: Show) -> Answer:
@@ -103,7 +128,7 @@ def add_report(run: Run, context: Context) -> None:
 def run_answer(run: Run, context: Context) -> Answer:
     """Return the `Answer` for a finished run: its model, its measures and the refused files."""
     refused = {file["path"] for event in run.events() if event["event"] in REFUSING_EVENTS for file in event["refused"]}
-    trained = load_network(run.model, context).trained or Provenance()
+    trained = load_classifier(run.model, context).trained or Provenance()
     metrics = {split: score.numbers for split, score in trained.metrics.items()}
     record = {
         "run": str(run.folder),

@@ -1,0 +1,1 @@
+"""Runs that fit a pipeline: preparation, performance and estimate."""

@@ -1,0 +1,56 @@
+"""Recipes that fit a pipeline of classical features, or of a network's features, to your photos."""
+
+from imclass.core.config import Fitting
+
+PYRAMID = ("1x1", "3x1")  # the whole photo and three rows, as for VOC in VLFeat
+
+
+def folder_fisher(data: str = "photos", words: int = 256, dims: int = 80, step: int = 8) -> Fitting:
+    """Fit a linear SVM to improved Fisher vectors of dense SIFT descriptors.
+
+    `imclass train folder-fisher --data DIR`. Descriptors at five scales are projected on their principal components.
+    Fisher vectors describe the whole photo and three rows of it (Perronnin, Sanchez and Mensink, ECCV 2010).
+    """
+    # Parts import PyTorch, which the list of recipes does not need.
+    from imclass.pipelines.parts.dense_sift import DenseSift
+    from imclass.pipelines.parts.fisher import Fisher
+    from imclass.pipelines.parts.linear_svm import LinearSvm
+    from imclass.pipelines.parts.normalise import Normalise
+    from imclass.pipelines.parts.pca import Pca
+    from imclass.pipelines.parts.pyramid import Pyramid
+
+    parts = (
+        DenseSift(step=step, root=True),
+        Pca(dims=dims),
+        Pyramid(grids=PYRAMID),
+        Fisher(words=words),
+        Normalise(),
+        LinearSvm(scaling="common"),
+    )
+    return Fitting("folder-fisher", parts, data)
+
+
+def folder_bow_spm(data: str = "photos", words: int = 1024, step: int = 8) -> Fitting:
+    """Fit a linear SVM to a spatial pyramid of visual words of dense SIFT descriptors.
+
+    `imclass train folder-bow-spm --data DIR`. The words are counted in the whole photo, in its quarters and in its
+    sixteenths (Lazebnik, Schmid and Ponce, CVPR 2006). The square roots of the counts take the place of the paper's
+    histogram intersection kernel.
+    """
+    from imclass.pipelines.parts.dense_sift import DenseSift
+    from imclass.pipelines.parts.linear_svm import LinearSvm
+    from imclass.pipelines.parts.normalise import Normalise
+    from imclass.pipelines.parts.pyramid import Pyramid
+    from imclass.pipelines.parts.words import Words
+
+    parts = (
+        DenseSift(step=step, root=True),
+        Pyramid(grids=("1x1", "2x2", "4x4")),
+        Words(words=words),
+        Normalise(),
+        LinearSvm(scaling="common"),
+    )
+    return Fitting("folder-bow-spm", parts, data)
+
+
+RECIPES = {"folder-fisher": folder_fisher, "folder-bow-spm": folder_bow_spm}
