@@ -56,8 +56,8 @@ class PipelinePart(Part):
     gives: ClassVar[Flow] = "rows"  # its output
     learned: ClassVar[tuple[str, ...]] = ()  # the names of its learned arrays, which end in "_"
 
-    def get_params(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments. `deep` has no effect, and is there because scikit-learn passes it."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def fit(self, x: Any, targets: Targets, classes: int) -> "PipelinePart":

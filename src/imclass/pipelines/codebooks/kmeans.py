@@ -93,12 +93,12 @@ class KMeans(Estimator2d):
     def predict(self, X: Any) -> Int64[np.ndarray, "D"]:
         """Return the number of the nearest word to each row."""
         self.require_fit("centres_")
-        return self.assign(self.validated(X))
+        return self.assign(self.validate_rows(X, reset=False))
 
     def transform(self, X: Any) -> Float32[np.ndarray, "D words"]:
         """Return the Euclidean distances of rows to all words."""
         centres = torch.from_numpy(self.require_fit("centres_"))
-        rows = torch.from_numpy(self.validated(X))
+        rows = torch.from_numpy(self.validate_rows(X, reset=False))
         exact = "donot_use_mm_for_euclid_dist"
         return torch.cat([torch.cdist(some, centres, compute_mode=exact) for some in rows.split(CHUNK)]).numpy()
 

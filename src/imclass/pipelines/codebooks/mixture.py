@@ -110,7 +110,7 @@ class DiagonalMixture(Estimator2d):
     def transform(self, X: Any) -> Float32[np.ndarray, "D K"]:
         """Return the probability of each component for each row."""
         self.require_fit("means_")
-        return self.posteriors(self.validated(X))
+        return self.posteriors(self.validate_rows(X, reset=False))
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,4 +87,4 @@ class PrincipalComponents(Estimator2d):
     def transform(self, X: Any) -> Float32[np.ndarray, "D dims"]:
         """Return the projections of rows."""
         self.require_fit("components_")
-        return self.project(self.validated(X))
+        return self.project(self.validate_rows(X, reset=False))
