@@ -3,7 +3,7 @@
 A weight is the product of a weight along y and one along x, so that rows are summed first and then columns. Windows of
 neighbouring patches overlap. Each product therefore computes the sums of several patches from one range of pixels.
 
-Axes in annotations: H W an image, M maps, n m rows and columns of patches, R half a window in pixels.
+Axes in annotations: H W an image, M maps, n m rows and columns of patches.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Axis:
     step: int
     count: int
 
-    def centres(self) -> Float[np.ndarray, "{self.count}"]:
+    def centres(self) -> Float[np.ndarray, "n"]:
         """Return the distances of the centres from the image's edge in pixels."""
         return self.first + self.step * np.arange(self.count, dtype=np.float64)
 
@@ -42,12 +42,12 @@ def place_patches(side: int, patch: int, step: int) -> Axis:
 
 
 def sum_bins(
-    maps: Float[Tensor, "H M W"], weights: Float[Tensor, "4 2R"], rows: Axis, columns: Axis
+    maps: Float[Tensor, "H M W"], weights: Float[Tensor, "4 length"], rows: Axis, columns: Axis
 ) -> Float[Tensor, "n m 4 4 M"]:
     """Return the weighted sums over the bins of each patch, by rows and columns of patches, then of bins.
 
-    `weights` contains the weights of the pixels from -R to R - 1 around a centre in each bin, along y as along x. Pixels
-    outside the image count as 0.
+    `weights` contains the weights of the `length` pixels around a centre, an even number, in each bin, along y as along x.
+    Pixels outside the image count as 0.
     """
     height, count, width = maps.shape
     radius = weights.shape[1] // 2
@@ -64,7 +64,7 @@ def sum_bins(
     return totals.reshape(rows.count, -1, BINS, BINS, count)[:, : columns.count]
 
 
-def band_matrix(weights: Float[Tensor, "4 2R"], step: int, patches: int) -> Float[Tensor, "4p L"]:
+def band_matrix(weights: Float[Tensor, "4 length"], step: int, patches: int) -> Float[Tensor, "_ L"]:
     """Return a matrix that computes the sums of `patches` neighbouring patches from the pixels that they cover."""
     bins, length = weights.shape
     band = weights.new_zeros(patches, bins, (patches - 1) * step + length)

@@ -1,6 +1,6 @@
 """Local colour statistics: the mean and the standard deviation of R, G and B in the 4 x 4 bins of each patch.
 
-S. Clinchant, G. Csurka, F. Perronnin, J.-M. Renders, "XRCE's participation to ImagEval", ImagEval workshop at CIVR 2007;
+S. Clinchant, G. Csurka, F. Perronnin, J.-M. Renders, "XRCE's participation to ImagEval", ImagEval workshop 2007;
 F. Perronnin, J. Sanchez, T. Mensink, "Improving the Fisher kernel for large-scale image classification", ECCV 2010.
 """
 
@@ -21,9 +21,9 @@ CHANNELS = 3
 
 @dataclass
 class ColourStatistics(DenseExtractor):
-    """Means and standard deviations of colours on a grid, from 0 to 1: for each bin, three means, then three deviations.
+    """Means and standard deviations of colours on a grid, from 0 to 1.
 
-    They are those of the pixels inside the image. A bin without any is 0. Grey images have three equal channels.
+    Each bin has three means, then three deviations. They are those of the pixels inside the image. A bin without any is 0. Grey images have three equal channels.
     """
 
     kind: ClassVar[str] = "colour-statistics"
@@ -43,7 +43,7 @@ class ColourStatistics(DenseExtractor):
         return torch.cat(found).numpy()
 
 
-def box_weights(side: int) -> Float64[Tensor, "4 4b"]:
+def box_weights(side: int) -> Float64[Tensor, "4 _"]:
     """Return 1 for the pixels of each bin along a side of a patch, and 0 for the others."""
     return torch.eye(BINS, dtype=torch.float64).repeat_interleave(side, 1)
 

@@ -117,7 +117,7 @@ def orientation_maps(channel: Float32[Tensor, "H W"]) -> Float32[Tensor, "H 8 W"
     return maps
 
 
-def window_weights(side: int) -> Float32[Tensor, "4 2R"]:
+def window_weights(side: int) -> Float32[Tensor, "4 length"]:
     """Return g(u) t(u - i + 1.5) in equation (1) at each pixel, divided by the sum over bins and pixels."""
     radius = math.ceil(2.5 * side)
     u = (torch.arange(-radius, radius, dtype=torch.float64) + 0.5) / side
