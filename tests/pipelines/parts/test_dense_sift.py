@@ -18,10 +18,11 @@ def textured(height: int, width: int, channels: int = 3, seed: int = 0) -> np.nd
     return np.round(40 + 160 * (total - total.min()) / np.ptp(total)).astype(np.uint8)
 
 
-def loop_sift(grey: np.ndarray, x: float, y: float, bin: int) -> np.ndarray:
-    """Return the descriptor of the patch at (x, y), by a loop over the equation of the smoothed image."""
+def loop_sift(grey: np.ndarray, centre: np.ndarray, bin: int) -> np.ndarray:
+    """Return the descriptor of the patch at a centre, by a loop over the equation of the smoothed image."""
     image = np.pad(grey, 1, mode="edge")
     values = np.zeros((4, 4, 8))
+    x, y = centre.tolist()
     for row in range(grey.shape[0]):
         for column in range(grey.shape[1]):
             dx = (image[row + 1, column + 2] - image[row + 1, column]) / 2
@@ -49,7 +50,7 @@ def test_descriptors_equal_a_loop_over_the_equations() -> None:
         side = int(found.scales[i]) // 4
         sigma = max(0, (side / 6) ** 2 - 0.25) ** 0.5
         smoothed = smooth(torch.from_numpy(grey[:, :, 0]).float(), sigma).double().numpy()
-        expected = loop_sift(smoothed, *found.positions[i].tolist(), side)
+        expected = loop_sift(smoothed, found.positions[i], side)
         assert np.abs(found.values[i] - expected).max() < 1e-5
     rooted = DenseSift(scales=2).transform([grey]).values
     expected_root = np.sqrt(found.values / found.values.sum(1, keepdims=True))

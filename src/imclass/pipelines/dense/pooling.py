@@ -46,8 +46,8 @@ def sum_bins(
 ) -> Float[Tensor, "n m 4 4 M"]:
     """Return the weighted sums over the bins of each patch, by rows and columns of patches, then of bins.
 
-    `weights` contains the weights of the `length` pixels around a centre, an even number, in each bin, along y as along x.
-    Pixels outside the image count as 0.
+    `weights` contains the weights of the `length` pixels around a centre in each bin, along y as along x.
+    The length is even. Pixels outside the image count as 0.
     """
     height, count, width = maps.shape
     radius = weights.shape[1] // 2

@@ -23,7 +23,8 @@ CHANNELS = 3
 class ColourStatistics(DenseExtractor):
     """Means and standard deviations of colours on a grid, from 0 to 1.
 
-    Each bin has three means, then three deviations. They are those of the pixels inside the image. A bin without any is 0. Grey images have three equal channels.
+    Each bin has three means, then three deviations. They are those of the pixels inside the image.
+    A bin without any is 0. Grey images have three equal channels.
     """
 
     kind: ClassVar[str] = "colour-statistics"
