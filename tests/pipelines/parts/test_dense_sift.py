@@ -1,5 +1,7 @@
 """Dense SIFT equals a loop over its equations, agrees with OpenCV, and has SIFT's invariances."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -72,7 +74,8 @@ def test_directions_agree_with_opencv() -> None:
         cv2.KeyPoint(float(x) - 0.5, float(y) - 0.5, float(scale) / 6)  # OpenCV's bins are 1.5 times this size
         for (x, y), scale in zip(found.positions[inside], found.scales[inside], strict=True)
     ]
-    theirs = cv2.SIFT_create().compute(grey[:, :, 0], points)[1].reshape(-1, 4, 4, 8)
+    opencv: Any = cv2
+    theirs = opencv.SIFT_create().compute(grey[:, :, 0], points)[1].reshape(-1, 4, 4, 8)
     theirs = theirs[..., (-np.arange(8)) % 8].reshape(-1, 128)  # their angles increase anticlockwise
     ours = found.values[inside]
     cosines = (ours * theirs).sum(1) / np.linalg.norm(theirs, axis=1) / np.linalg.norm(ours, axis=1)
