@@ -7,7 +7,7 @@ vary more across images.
 # Tested in tests/pipelines/parts/test_logistic.py
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -20,15 +20,16 @@ from torch.nn import functional
 from imclass.core.config import Solver
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link, Targets
-from imclass.pipelines.part import LinearScorer
+from imclass.pipelines.part import FitProgress, LinearScorer
+from imclass.pipelines.principal_axes import PrincipalAxes, scaled_features
 from imclass.pipelines.quasi_newton import LogisticLoss
+from imclass.pipelines.rows import Rows, as_rows, blocks
 from imclass.pipelines.solvers.logistic import Scaling, check_grid
 
 FINAL_GAP = 1e-12  # `gap` of `minimise` in the final fit
 # The search ends after two strengths in a row whose losses exceed this multiple of the lowest loss, because weak
 # penalties take the most iterations. A better strength may follow a smaller increase.
 MUCH_WORSE = 1.05
-SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class PenalisedScorer(LinearScorer):
 
     def fit(
         self,
-        x: Float[np.ndarray, "N D"],
+        x: Float[np.ndarray, "N D"] | Rows,
         targets: Targets,
         classes: int,
         weights: Float[np.ndarray, "N"] | None = None,
@@ -103,30 +104,59 @@ class PenalisedScorer(LinearScorer):
         `weights` contains the factor for each image's loss, in cross-validation as well. The factors do not affect how
         the features are scaled.
         """
+        for _ in self.fit_steps(x, targets, classes, weights=weights):
+            pass
+        return self
+
+    def fit_steps(
+        self,
+        x: Float[np.ndarray, "N D"] | Rows,
+        targets: Targets,
+        classes: int,
+        seed: int = 0,
+        weights: Float[np.ndarray, "N"] | None = None,
+    ) -> Iterator[FitProgress]:
+        """Fit as `fit` does, and yield after each block of wide features, each strength tried and the final fit.
+
+        If there are more features than images, they are read in blocks and never copied as a whole. Nothing is random,
+        so `seed` has no effect.
+        """
         check_counts(targets, classes, Solver.min_images)
         marks = class_marks(targets, classes)
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
+        scalings = (False, True) if self.scaling == "auto" else (self.scaling == "common",)
+        features = scaled_features(x, scalings)
+        expected = features.steps + len(scalings) * len(self.grid) + 1
+        for done in features.prepare():
+            yield done, expected
         best: tuple[PrincipalAxes, FoldedData, Choice] | None = None
-        for common in (False, True) if self.scaling == "auto" else (self.scaling == "common",):
-            axes = PrincipalAxes(x, common)
+        for i, common in enumerate(scalings):
+            axes = features.axes(common)
             data = FoldedData(LogisticLoss(axes.rows, *marks, targets.link), shares, held)
-            choice = self.choose_strength(data)
+            begun = features.steps + i * len(self.grid)
+            for done, choice in enumerate(self.choices(data), begun + 1):
+                yield done, expected
+            yield begun + len(self.grid), expected  # the search may have ended early
             if best is None or choice.loss < best[2].loss:  # without a cross-validation, the first is kept
                 best = axes, data, choice
         if best is None:
             raise TypeError(f"there is no scaling {self.scaling!r}")
-        axes, data, choice = best
+        self.finish(*best, targets.link)
+        yield expected, expected
+
+    def finish(self, axes: PrincipalAxes, data: FoldedData, choice: Choice, link: Link) -> None:
+        """Fit the model to all images with the strength that was chosen, and set the learned arrays."""
         (found,) = self.fit_subsets(data, data.everything, choice.strength, choice.start, FINAL_GAP)
         self.weights_, self.biases_ = (choice.scale * array.numpy() for array in axes.undo(found))
-        facts = (targets.link == "sigmoid", choice.strength, choice.scale, axes.common)
+        facts = (link == "sigmoid", choice.strength, choice.scale, axes.common)
         self.sigmoid_, self.strength_, self.scale_, self.common_ = map(np.array, facts)
-        self.losses_, self.folds_ = np.array(choice.losses), np.array(len(held) if choice.losses else 0)
+        self.losses_ = np.array(choice.losses)
+        self.folds_ = np.array(len(data.held) if choice.losses else 0)
         self.set_link()
-        return self
 
-    def choose_strength(self, data: FoldedData) -> Choice:
-        """Return the strength with the lowest loss on held-out folds.
+    def choices(self, data: FoldedData) -> Iterator[Choice]:
+        """Yield, after each strength tried, the one with the lowest loss on held-out folds. At least one is tried.
 
         The final fit to all images starts from the weights in the result, which are near its minimum. In the same way,
         each fit here starts from the weights of the previous one, which had a stronger penalty.
@@ -140,9 +170,9 @@ class PenalisedScorer(LinearScorer):
             if loss < min(losses, default=torch.inf):
                 start, scale, strength = found.mean(0, keepdim=True).double(), trial_scale, trial
             losses.append(loss)
+            yield Choice(strength, scale, losses, start)
             if min(losses[-2:]) > MUCH_WORSE * min(losses):
                 break
-        return Choice(strength, scale, losses, start)
 
     @abstractmethod
     def fit_subsets(
@@ -168,11 +198,13 @@ class PenalisedScorer(LinearScorer):
         super().restore(arrays, where)
         self.set_link()
 
-    def scores(self, x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N K"]:
+    def scores(self, x: Float[np.ndarray, "N D"] | Rows) -> Float[np.ndarray, "N K"]:
         """Return the score of each class, which is linear in the features."""
         weights, biases = self.linear_model()
-        scores: Float[np.ndarray, "N K"] = x @ weights.T + biases
-        return scores
+        if isinstance(x, np.ndarray):
+            return np.asarray(x @ weights.T + biases)
+        rows = as_rows(x)
+        return np.concatenate([self.scores(rows[low:high]) for low, high in blocks(*rows.shape)])
 
     def linear_model(self) -> tuple[Float[np.ndarray, "K D"], Float[np.ndarray, "K"]]:
         """Return the weights and biases to apply to features that have not been scaled."""
@@ -189,42 +221,6 @@ class PenalisedScorer(LinearScorer):
         scaling = "common" if learned["common_"] else "standardised"
         choices = {"strength": learned["strength_"].item(), "scaling": scaling, "folds": learned["folds_"].item()}
         return {**choices, "losses": tried}
-
-
-class PrincipalAxes:
-    """Scaled features, in float64, in the coordinates of their principal axes.
-
-    There are at most as many axes as images. The penalty on the weights is the same in these coordinates, and so is the
-    minimum. The coordinates are uncorrelated, so the solver needs fewer iterations.
-    """
-
-    def __init__(self, features: Float[np.ndarray, "N D"], common: bool = False) -> None:
-        """Subtract the mean of each feature, and divide by its standard deviation.
-
-        If `common` is true, divide all features by the root mean square of their standard deviations instead. Raise
-        `UserError` if any features are not finite.
-        """
-        if not np.isfinite(features).all():
-            raise UserError("some features are not finite, so the network's weights are damaged; use another model")
-        x = torch.from_numpy(np.asarray(features, np.float64))
-        self.mean = x.mean(0)
-        spread = x.std(0, correction=0)
-        constant = spread <= 1e-7 * self.mean.abs()  # this much may come from rounding
-        if common:
-            spread = spread.square().mean().sqrt().expand_as(spread)
-        self.common, self.spread = common, torch.where(constant | (spread == 0), torch.ones_like(spread), spread)
-        standard = torch.where(constant, torch.zeros_like(x), (x - self.mean) / self.spread)
-        wide = x.shape[1] > len(x)
-        variances, axes = torch.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)
-        kept = variances > SMALLEST_AXIS * variances.max().clamp_min(1e-300)
-        variances, axes = variances[kept], axes[:, kept]
-        self.axes = standard.T @ axes / variances.sqrt() if wide else axes
-        self.rows = torch.cat([standard @ self.axes, torch.ones_like(x[:, :1])], 1)  # the column for the biases
-
-    def undo(self, found: Float[Tensor, "K E"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
-        """Convert weights and biases for the principal axes to weights and biases for the original features."""
-        weights = found[:, :-1] @ self.axes.T / self.spread
-        return weights, found[:, -1] - weights @ self.mean
 
 
 def class_marks(targets: Targets, classes: int) -> tuple[Float[Tensor, "K N"], Float[Tensor, "K N"]]:

@@ -14,7 +14,8 @@ from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, OneOf
 from imclass.pipelines import penalised, quasi_newton
 from imclass.pipelines.parts.linear_svm import SVM_GRID, LinearSvm, held_out_margins
-from imclass.pipelines.penalised import FoldedData, PenalisedScorer, PrincipalAxes, class_marks, solver_folds
+from imclass.pipelines.penalised import FoldedData, PenalisedScorer, class_marks, solver_folds
+from imclass.pipelines.principal_axes import scaled_features
 from imclass.pipelines.quasi_newton import LogisticLoss
 from tests.pipelines.parts.test_logistic import clouds, standard_scores
 from tests.support.tolerance import assert_near
@@ -79,7 +80,9 @@ def test_several_labels_are_a_machine_a_class() -> None:
 @pytest.fixture
 def data() -> FoldedData:
     x, labels = clouds(30, 100, 2)
-    loss = LogisticLoss(PrincipalAxes(x).rows, *class_marks(OneOf(labels), 2), "softmax")
+    features = scaled_features(x, (False,))
+    *_, _ = features.prepare()
+    loss = LogisticLoss(features.axes(False).rows, *class_marks(OneOf(labels), 2), "softmax")
     return FoldedData(loss, torch.ones(30).double(), torch.ones(1, 30).double())
 
 

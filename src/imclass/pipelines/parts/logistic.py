@@ -6,6 +6,7 @@ weight vector for every class. For two classes, scikit-learn's single weight vec
 images may have several labels, there is a binary regression for each class, and all of them use the same strength.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -35,11 +36,12 @@ class Logistic(PenalisedScorer):
     folds: Annotated[int, AtLeast(1)] = FOLDS
     scaling: Scaling = "auto"
 
-    def choose_strength(self, data: FoldedData) -> Choice:
-        """Return the strength with the lowest loss. If there is nothing to choose, skip the cross-validation."""
+    def choices(self, data: FoldedData) -> Iterator[Choice]:
+        """Yield the strength with the lowest loss. If there is nothing to choose, skip the cross-validation."""
         if len(self.grid) == 1 or len(data.held) < 2:
-            return Choice(self.grid[len(self.grid) // 2])
-        return super().choose_strength(data)
+            yield Choice(self.grid[len(self.grid) // 2])
+        else:
+            yield from super().choices(data)
 
     def fit_subsets(
         self,
