@@ -11,7 +11,7 @@ BLOCK_NUMBERS = 1 << 23  # numbers that are read at a time: 32 MiB in float32
 
 
 @runtime_checkable
-class Rows(Protocol):
+class RowMatrix(Protocol):
     """A matrix that is read in blocks of rows or columns, for example from a file.
 
     A block is a new array or a view of the matrix, so callers must not write to it.
@@ -54,7 +54,7 @@ class ArrayRows:
         return self.array[:, low:high]
 
 
-def as_rows(x: Float[np.ndarray, "N D"] | Rows) -> Rows:
+def as_rows(x: Float[np.ndarray, "N D"] | RowMatrix) -> RowMatrix:
     """Return `x`, or an adapter if it is an array."""
     return ArrayRows(x) if isinstance(x, np.ndarray) else x
 
