@@ -42,7 +42,7 @@ from imclass.training.fits.encode import (
     sampled_descriptors,
 )
 from imclass.training.fits.job import EncodedSplit, FitJob, FittedPipeline
-from imclass.training.fits.progress import Pace
+from imclass.training.fits.progress import TaskPace
 
 TRAIN = "train"
 MIN_SAMPLED = 250  # descriptors of each image in the sample, so that not all images are needed for a small sample
@@ -216,10 +216,10 @@ class Fitter:
             self.pace.refused.append(refused)
         yield from ()
 
-    def begin(self, task: str, unit: str) -> "Pace":
+    def begin(self, task: str, unit: str) -> "TaskPace":
         """Begin a task."""
         self.task += 1
-        self.pace = Pace(self.at, task, unit)
+        self.pace = TaskPace(self.at, task, unit)
         return self.pace
 
     @property

@@ -12,7 +12,7 @@ EVENT_SECONDS = 0.5  # the shortest time between two events of a task
 
 
 @dataclass
-class Pace:
+class TaskPace:
     """The progress of a task, from which events are made."""
 
     at: RunPosition
