@@ -18,6 +18,7 @@ from imclass.core.codec import from_json, to_json
 from imclass.core.config import Fitting
 from imclass.core.errors import UserError
 from imclass.core.model_file import read_model
+from imclass.evaluation.ensemble import Ensemble
 from imclass.evaluation.results import read_scores
 from imclass.pipelines.parts.fisher import Fisher
 from imclass.pipelines.parts.logistic import Logistic
@@ -101,7 +102,7 @@ def test_the_model_is_evaluated_and_used_like_any_other(photos: Path, capsys: py
     assert np.allclose(scores, read_scores(Path("run/scores/test.npz")).evaluation.scores, atol=1e-4)
     save_untrained(Path("n.safetensors"))
     both = ["run", "n.safetensors", "--data", "photos", "--plugins", "plugins", "--save", "both.safetensors"]
-    assert main(["evaluate", *both]) == 0 and "wrote both.safetensors" in capsys.readouterr().out
+    assert main(["evaluate", *both]) == 0 and "wrote both.safetensors" in capsys.readouterr().err
     assert isinstance(imclass.load("both.safetensors", plugins="plugins"), Ensemble)
 
 
@@ -218,3 +219,11 @@ def test_a_pipeline_is_fitted_from_the_command_line(photos: Path, capsys: pytest
     assert main(words) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["metrics"]["test"]["top1"] == 1 and tensors("runs/mine")["2.centres_"].shape == (5, 3)
+
+
+def test_a_dry_run_prints_the_config_and_writes_nothing(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("fit.json").write_text(json.dumps({"fitting": to_json(fitting())}))
+    assert main(["train", "--config", "fit.json", "--plugins", "plugins", "--dry-run", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["images"] == {"train": 16, "test": 4} and record["fitting"]["parts"][0]["kind"] == "blocks"
+    assert not Path("runs").exists() and not Path("store/learned").exists()
