@@ -91,13 +91,13 @@ def test_the_default_split_is_the_held_out_part(world: Path) -> None:
     assert "all images" in found.record["images"] and len(found.names) == 6
 
 
-def fitted(*parts: PipelinePart) -> Pipeline:
+def fit_pipeline(*parts: PipelinePart) -> Pipeline:
     return Pipeline(parts, ("dark", "bright")).fit(list(IMAGES), OneOf(np.arange(9) % 2))
 
 
 @pytest.mark.parametrize("first", [(Colours(3),), (Blocks(14), Fisher(words=2))])
 def test_the_features_of_a_pipeline_are_the_input_of_its_last_part(first: tuple[PipelinePart, ...]) -> None:
-    pipeline = fitted(*first, NearestMean())
+    pipeline = fit_pipeline(*first, NearestMean())
     expected = np.asarray(pipeline.embed(list(IMAGES)), np.float32)
     found = imclass.features(pipeline, data=dataset(OneOf(np.arange(9) % 2)))
     np.testing.assert_array_equal(found.features, expected)
@@ -111,7 +111,7 @@ def test_the_features_of_a_pipeline_are_the_input_of_its_last_part(first: tuple[
 def test_a_pipeline_records_its_network_and_not_its_training_images(classifier: NetworkClassifier) -> None:
     part = NetworkFeatures()
     part.set_members({"eyes": replace(classifier, trained_on=np.arange(3, dtype=np.uint64))})
-    pipeline = fitted(part, NearestMean())
+    pipeline = fit_pipeline(part, NearestMean())
     record = imclass.features(pipeline, IMAGES).record
     part.set_members({"eyes": classifier})
     assert record["network"] == "lenet-5" and record == imclass.features(pipeline, IMAGES).record
@@ -127,7 +127,7 @@ def test_a_pipeline_records_its_network_and_not_its_training_images(classifier: 
 )
 def test_options_of_networks_are_refused_for_a_pipeline(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        imclass.features(fitted(Colours(3), NearestMean()), IMAGES, **options)
+        imclass.features(fit_pipeline(Colours(3), NearestMean()), IMAGES, **options)
 
 
 def test_models_without_a_single_last_layer_are_refused(classifier: NetworkClassifier) -> None:

@@ -57,7 +57,7 @@ def vgg() -> NetworkClassifier:
     return small(name, **row)
 
 
-def joined(classifier: NetworkClassifier, images: Any, combine: Combine) -> np.ndarray:
+def expected_rows(classifier: NetworkClassifier, images: Any, combine: Combine) -> np.ndarray:
     """Return the features of images at three scales, each with an `Embedding`, combined as the paper's equations."""
     each = np.stack([Embedding(classifier, (q,), mirror=True)(images).astype(np.float64) for q in SCALES], 1)
     rows = each.mean(1) if combine == "average" else each.reshape(len(images), -1)
@@ -72,7 +72,7 @@ def test_scales_are_averaged_or_stacked(combine: Combine) -> None:
     found = part.transform(images)
     assert found.shape == (2, Embedding(classifier).width * (3 if combine == "stack" else 1))
     assert found.dtype == np.float32 and part.transform([]).shape == (0, found.shape[1])
-    assert_near(found, joined(classifier, images, combine), 1e-5)
+    assert_near(found, expected_rows(classifier, images, combine), 1e-5)
     for other in ({"mirror": False}, {"scales": (72,)}, {"normalise": False}):
         settings = {"scales": SCALES, "combine": combine, "mirror": True, "normalise": True} | other
         again = holding(classifier, **settings).transform(images)
