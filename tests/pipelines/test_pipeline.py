@@ -202,10 +202,15 @@ def test_the_command_line_accepts_a_pipeline(
     new = ("--rename", "cat=Katze", "--out", "new.safetensors")
     assert json_answer(capsys, "info", "p.safetensors", *new)["classes"] == ["Katze", "dog"]
     assert json_answer(capsys, "info", "new.safetensors")["trained"] == about["trained"]
+    rows = json_answer(capsys, "features", "p.safetensors", "pets/test", "--out", "rows.csv", "--normalise")
+    assert (rows["layer"], rows["shape"][1:]) == ("penultimate", [3])
+    for given, option in (("--grid x.png", "--grid"), ("--layer a --out x.npy", "--layer a")):
+        assert main(["features", "p.safetensors", "pets/test", *given.split(), "--plugins", "plugins"]) == 2
+        assert f"{option} needs a single network, and the model is not one" in capsys.readouterr().err
     capsys.readouterr()
     for line in (
         "evaluate p.safetensors --protocol dense",
-        "features p.safetensors pets/test --out x.npy",
+        "explain p.safetensors pets/test --out x",
         "train folder --data pets --init p.safetensors",
     ):
         assert main([*line.split(), "--plugins", "plugins"]) == 2

@@ -12,7 +12,7 @@ from imclass.core.errors import UserError
 from imclass.data.images.decode import decode
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.models.views.embedding import Embedding
-from imclass.serving.features import Extractor, LayerOutputs, check_maps_shape, choose_extractor, extract_rows
+from imclass.serving.features import LayerOutputs, RowExtractor, check_maps_shape, choose_extractor, extract_rows
 from imclass.serving.inputs import Files, decode_images, gather_files
 from tests.support.small import save_untrained, tree
 from tests.support.tolerance import assert_near
@@ -144,8 +144,8 @@ def test_rows_are_kept_in_a_file_and_not_in_memory(classifier: NetworkClassifier
 
 
 def test_only_maps_can_be_drawn() -> None:
-    def extractor_of(*shape: int) -> Extractor:
-        return Extractor("x", shape, lambda images: np.zeros((len(images), *shape), np.float32), 1)
+    def extractor_of(*shape: int) -> RowExtractor:
+        return RowExtractor("x", shape, lambda images: np.zeros((len(images), *shape), np.float32), 1)
 
     check_maps_shape(extractor_of(5, 4, 3))
     with pytest.raises(UserError, match="'x' returns 84 numbers per image instead of maps"):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imclass.core.contracts import NetworkBacked, ViewProtocol
+from imclass.core.contracts import NetworkBacked, RowFunction, ViewProtocol
 from imclass.core.model_file import ModelHeader, Provenance
 from imclass.core.targets import Link
 
@@ -18,6 +18,9 @@ class Stub:
     thresholds: tuple[float, ...] = ()
     trained: Provenance | None = None
     trained_on = None
+
+    def embedder(self) -> RowFunction:
+        raise NotImplementedError
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         raise NotImplementedError

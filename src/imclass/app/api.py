@@ -195,10 +195,11 @@ def features(
     """Return a layer's outputs for images, as `Features` that contain an array with one row per image.
 
     Pass either `images`, in any form that `predict` accepts, or `data` and `split`, which choose images as in
-    `evaluate`. The name "penultimate" stands for the input of the last layer. For this layer, `scales` averages over
-    the whole image at several sizes, each given as the length of the shorter side, `mirror` averages over the image and
-    its mirror image, and `normalise` then divides each row by its Euclidean length. Images that cannot be used are left
-    out and listed in `refused`. Raise `UserError` for invalid arguments.
+    `evaluate`. The name "penultimate" stands for the input of the last layer or, in a pipeline, of the last part. For
+    this layer of a network, `scales` averages over the whole image at several sizes, each given as the length of the
+    shorter side, and `mirror` averages over the image and its mirror image. `normalise` then divides each row by its
+    Euclidean length, also in a pipeline. Images that cannot be used are left out and listed in `refused`. Raise
+    `UserError` for invalid arguments.
     """
     context, watcher = open_context(store, plugins, max_megapixels), progress or SilentProgress()
     options = extraction.feature_options(layer, scales, mirror, normalise, precision, workers)

@@ -18,6 +18,7 @@ from imclass.core.targets import Link, Targets
 from imclass.core.text import list_names
 
 Image: TypeAlias = UInt8[np.ndarray, "_ _ _"]  # H W C; the images in a list may differ in size
+RowFunction: TypeAlias = Callable[[Sequence[Image]], Float[np.ndarray, "N ..."]]  # from images to their features
 Watch: TypeAlias = Callable[[], None]  # called before each image or batch is scored; an exception ends the scoring
 
 
@@ -185,6 +186,14 @@ class Classifier(Protocol):
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Preprocess images of any size as in training, and return their scores as float32 on the CPU."""
+        ...
+
+    def embedder(self) -> RowFunction:
+        """Return a function from images of any size to the input of the last layer or part, a row for each image.
+
+        Keep the function if it is called repeatedly, because it may contain a copy of a network. Raise `UserError` if
+        the classifier has no single last layer or part.
+        """
         ...
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt64
 from torch import Tensor
 
 from imclass.core.codec import to_json
-from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
+from imclass.core.contracts import Classifier, Image, NetworkBacked, RowFunction, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import ModelHeader, Provenance, merge_contents
 from imclass.core.targets import Link
@@ -104,6 +104,10 @@ class EnsembleMember:
         if self.protocol is None or self.network is None:
             return self.classifier.classify(images)
         return self.protocol(self.network, images)
+
+    def embedder(self) -> RowFunction:
+        """Return the function that computes the features of the classifier, without the protocol."""
+        return self.classifier.embedder()
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of a model file for an ensemble that has only this member."""
@@ -211,6 +215,10 @@ class Ensemble:
         if self.trained is not None and self.trained.data is not None:
             return (self.trained,)
         return tuple(known for member in self.members for known in member.lineage())
+
+    def embedder(self) -> RowFunction:
+        """Raise `UserError`, because the members have different last layers."""
+        raise UserError("the model is an ensemble, so it has no single last layer; choose one of its members")
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the tensors and the header of the ensemble's model file."""

@@ -36,6 +36,7 @@ from imclass.models.entry import NetworkEntry, foreign_name_hint, native_size
 from imclass.models.layers.initialisers import INITIALISERS, check_initialiser
 from imclass.models.layers.sizes import BatchNormBypass, empty_batch_outputs
 from imclass.models.network import Network
+from imclass.models.views.embedding import Embedding
 from imclass.store.context import Context, find_in
 
 
@@ -134,10 +135,7 @@ class NetworkClassifier:
         return (self.trained,)
 
     def scores(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
-        """Return the scores of views of the native size, in float32 on the CPU.
-
-        The network is left in evaluation mode.
-        """
+        """Return the scores of views of the native size, in float32 on the CPU. The network is then in eval mode."""
         return self.engine.scores(images)
 
     def dense(self, images: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N K h w"]:
@@ -153,6 +151,10 @@ class NetworkClassifier:
             return torch.zeros(0, len(self.classes))
         views = np.stack([self.preprocess(image) for image in images]).transpose(0, 3, 1, 2)
         return self.scores(torch.from_numpy(np.ascontiguousarray(views)))
+
+    def embedder(self) -> Embedding:
+        """Return the function that computes the input of the network's last layer."""
+        return Embedding(self)
 
     def pack(self) -> tuple[dict[str, Tensor], ModelHeader]:
         """Return the model file's tensors, with the content hashes of the training images if known, and its header."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
 from imclass.core.config import AnyPart
-from imclass.core.contracts import Classifier, Image, NetworkBacked, ViewProtocol
+from imclass.core.contracts import Classifier, Image, NetworkBacked, RowFunction, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in, merge_contents, without_prefix
 from imclass.core.tables import EntryTable
@@ -89,6 +89,12 @@ class Pipeline:
     def embed(self, images: Sequence[Image]) -> Any:
         """Return the input of the last part: a row for each image of any size."""
         return self.chain.rows(images)
+
+    def embedder(self) -> RowFunction:
+        """Return `embed`. Raise `UserError` if the last part takes images, because it is the only one."""
+        if len(self.parts) == 1:
+            raise UserError(f"the only part of the pipeline is {self.scorer.kind}, so it has no features")
+        return self.embed
 
     def classify(self, images: Sequence[Image]) -> Float[Tensor, "N K"]:
         """Return the last part's scores for images of any size, as float32 on the CPU."""

@@ -2,6 +2,7 @@
 # Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Fitting
+from imclass.recipes.finetune import INIT
 
 PYRAMID = ("1x1", "3x1")  # the whole photo and three rows, as for VOC in VLFeat
 
@@ -54,4 +55,21 @@ def folder_bow_spm(data: str = "photos", words: int = 1024, step: int = 8) -> Fi
     return Fitting("folder-bow-spm", parts, data)
 
 
-RECIPES = {"folder-fisher": folder_fisher, "folder-bow-spm": folder_bow_spm}
+def folder_deep_svm(data: str = "photos", init: str = INIT) -> Fitting:
+    """Fit a linear SVM to the features of a trained network.
+
+    `imclass train folder-deep-svm --data DIR`. The features are the input of the last layer, averaged over positions,
+    mirror images and three scales (Simonyan and Zisserman, ICLR 2015, appendix B). The network is not changed. It must
+    accept whole photos whose shorter side is 256 pixels.
+    """
+    from imclass.pipelines.parts.linear_svm import LinearSvm
+    from imclass.pipelines.parts.network_features import NetworkFeatures
+
+    parts = (
+        NetworkFeatures(scales=(256, 384, 512), mirror=True, normalise=True),
+        LinearSvm(scaling="common"),
+    )
+    return Fitting("folder-deep-svm", parts, data, init=init)
+
+
+RECIPES = {"folder-fisher": folder_fisher, "folder-bow-spm": folder_bow_spm, "folder-deep-svm": folder_deep_svm}

@@ -1,31 +1,31 @@
-"""Features of images: the outputs of one layer of a network, or the input of its last layer."""
+"""Features of images: the outputs of one layer of a network, or the input of a model's last layer or part."""
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from imclass.core.contracts import Image, Refused
+from imclass.core.contracts import Classifier, Image, NetworkBacked, Refused, RowFunction
 from imclass.core.errors import BadImage, UserError
 from imclass.core.text import printable_text
 from imclass.models.analysis.activations import find_layer, output_of
-from imclass.models.classifier import NetworkClassifier
 from imclass.models.views.batches import to_batch
 from imclass.models.views.embedding import Embedding
+from imclass.pipelines.encoding import unit_length
 from imclass.pipelines.parts.network_features import LAYER
 from imclass.serving.inputs import NamedImage, batch_items
 
 LAYER_BATCH = 32  # images that pass through the network at a time if the outputs of a layer are recorded
-
-RowFunction = Callable[[Sequence[Image]], Float32[np.ndarray, "N ..."]]
+MODEL_BATCH = 16  # images in memory at a time if the model is not a single network; they may be large
+BLACK = np.zeros((64, 64, 3), np.uint8)  # the image that shows how long the rows of such a model are
 
 
 @dataclass(frozen=True)
-class Extractor:
+class RowExtractor:
     """A function from images to rows of numbers, with the name of the layer and the shape of a row."""
 
     layer: str
@@ -35,32 +35,63 @@ class Extractor:
 
 
 def choose_extractor(
-    classifier: NetworkClassifier,
+    classifier: Classifier,
     layer: str | None = LAYER,
     scales: tuple[int, ...] = (),
     mirror: bool = False,
     normalise: bool = False,
-) -> Extractor:
+) -> RowExtractor:
     """Return the extractor for the layer with this name.
 
-    "penultimate" stands for the input of the last layer, and None for the first convolution. `scales`, `mirror` and
-    `normalise` are those of an `Embedding`. Raise `UserError` for an unknown layer, or for options that do not fit it.
+    "penultimate" stands for the input of the last layer or part, and None for the first convolution. `scales`, `mirror`
+    and `normalise` are those of an `Embedding`. Raise `UserError` for an unknown layer, or for options that do not fit
+    it. If the classifier is not a single network, only "penultimate" and `normalise` fit.
     """
+    network = classifier.networks().get("")
+    if network is None:
+        options = {f"--layer {layer}": layer not in (LAYER, None), "--grid": layer is None}
+        check_none_given(options | {"--scales": bool(scales), "--mirror": mirror})
+        return whole_extractor(classifier, normalise)
     if layer == LAYER:
-        embedding = Embedding(classifier, scales, mirror, normalise)
-        return Extractor(LAYER, (embedding.width,), embedding, embedding.batch)
-    options = {"--scales": bool(scales), "--mirror": mirror, "--normalise": normalise}
+        embedding = Embedding(network, scales, mirror, normalise)
+        return RowExtractor(LAYER, (embedding.width,), embedding, embedding.batch)
+    return layer_extractor(network, layer, {"--scales": bool(scales), "--mirror": mirror, "--normalise": normalise})
+
+
+def check_none_given(options: Mapping[str, bool]) -> None:
+    """Raise `UserError` if the user has given one of these options, which only a single network has."""
+    given = [option for option, is_given in options.items() if is_given]
+    if given:
+        raise UserError(
+            f"{given[0]} needs a single network, and the model is not one; leave it out to extract the input of the "
+            "model's last part"
+        )
+
+
+def whole_extractor(classifier: Classifier, normalise: bool) -> RowExtractor:
+    """Return the extractor for the input of the last part of a model that is not a single network."""
+    embed = classifier.embedder()
+
+    def rows(images: Sequence[Image]) -> Float32[np.ndarray, "N D"]:
+        found = np.asarray(embed(images), np.float32)
+        return unit_length(found) if normalise else found
+
+    return RowExtractor(LAYER, rows([BLACK]).shape[1:], rows, MODEL_BATCH)
+
+
+def layer_extractor(network: NetworkBacked, layer: str | None, options: Mapping[str, bool]) -> RowExtractor:
+    """Return the extractor for the outputs of a layer. Raise `UserError` if the user has given one of the options."""
     chosen = [option for option, given in options.items() if given]
-    name, module = find_layer(classifier.network, layer)
+    name, module = find_layer(network.network, layer)
     if chosen:
         raise UserError(f"{chosen[0]} needs --layer {LAYER}, the input of the last layer; the layer is {name}")
 
     def rows(images: Sequence[Image]) -> Float32[np.ndarray, "N ..."]:
-        views = np.stack([classifier.preprocess(image) for image in images])
-        return output_of(classifier, module, to_batch(views)).numpy()
+        views = np.stack([network.preprocess(image) for image in images])
+        return output_of(network, module, to_batch(views)).numpy()
 
-    size, w_in = classifier.preprocess.size, classifier.preprocess.w_in
-    return Extractor(name, rows([np.zeros((size, size, w_in), np.uint8)]).shape[1:], rows, LAYER_BATCH)
+    size, w_in = network.preprocess.size, network.preprocess.w_in
+    return RowExtractor(name, rows([np.zeros((size, size, w_in), np.uint8)]).shape[1:], rows, LAYER_BATCH)
 
 
 @dataclass(frozen=True)
@@ -76,7 +107,7 @@ class LayerOutputs:
 
 def extract_rows(
     items: Generator[NamedImage, None, None],
-    extractor: Extractor,
+    extractor: RowExtractor,
     folder: Path | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> LayerOutputs:
@@ -129,7 +160,7 @@ def check_rows_finite(rows: Float[np.ndarray, "n ..."], names: Sequence[str]) ->
         )
 
 
-def check_maps_shape(extractor: Extractor) -> None:
+def check_maps_shape(extractor: RowExtractor) -> None:
     """Raise `UserError` if the layer does not return maps."""
     if len(extractor.shape) != 3:
         raise UserError(

@@ -17,9 +17,14 @@ from imclass.core.model_file import tensors_digest
 from imclass.core.preprocess import Preprocess
 from imclass.core.targets import AnyOf, OneOf, Targets
 from imclass.data.arrays import ArrayDataset
+from imclass.evaluation.ensemble import Ensemble, EnsembleMember
 from imclass.models.classifier import NetworkClassifier
+from imclass.pipelines.part import PipelinePart
+from imclass.pipelines.parts.fisher import Fisher
 from imclass.pipelines.parts.logistic import Logistic
 from imclass.pipelines.parts.network_features import NetworkFeatures
+from imclass.pipelines.pipeline import Pipeline
+from tests.support.parts import Blocks, Colours, NearestMean
 from tests.support.small import picture, save_untrained, tree
 from tests.support.tolerance import assert_near
 
@@ -84,6 +89,55 @@ def test_refused_images_of_a_data_set_keep_the_other_labels(world: Path, tmp_pat
 def test_the_default_split_is_the_held_out_part(world: Path) -> None:
     found = imclass.features(world / "model.safetensors", data=world / "pets")
     assert "all images" in found.record["images"] and len(found.names) == 6
+
+
+def fit_pipeline(*parts: PipelinePart) -> Pipeline:
+    return Pipeline(parts, ("dark", "bright")).fit(list(IMAGES), OneOf(np.arange(9) % 2))
+
+
+@pytest.mark.parametrize("first", [(Colours(3),), (Blocks(14), Fisher(words=2))])
+def test_the_features_of_a_pipeline_are_the_input_of_its_last_part(first: tuple[PipelinePart, ...]) -> None:
+    pipeline = fit_pipeline(*first, NearestMean())
+    expected = np.asarray(pipeline.embed(list(IMAGES)), np.float32)
+    found = imclass.features(pipeline, data=dataset(OneOf(np.arange(9) % 2)))
+    np.testing.assert_array_equal(found.features, expected)
+    assert (found.layer, found.record["kind"], found.record["network"]) == ("penultimate", "pipeline", "")
+    assert found.record["model_digest"] == tensors_digest(pipeline.pack()[0]) and found.classes == ("dark", "bright")
+    scaled = imclass.features(pipeline, [*IMAGES, np.zeros((2, 2), np.uint8)], normalise=True)
+    assert_near(scaled.features, expected / np.linalg.norm(expected, axis=1, keepdims=True))
+    assert len(scaled.refused) == 1
+
+
+def test_a_pipeline_records_its_network_and_not_its_training_images(classifier: NetworkClassifier) -> None:
+    part = NetworkFeatures()
+    part.set_members({"eyes": replace(classifier, trained_on=np.arange(3, dtype=np.uint64))})
+    pipeline = fit_pipeline(part, NearestMean())
+    record = imclass.features(pipeline, IMAGES).record
+    part.set_members({"eyes": classifier})
+    assert record["network"] == "lenet-5" and record == imclass.features(pipeline, IMAGES).record
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer": "conv1"}, "^--layer conv1 needs a single network, and the model is not one; leave it out"),
+        ({"scales": (32,)}, "^--scales needs a single network"),
+        ({"mirror": True}, "^--mirror needs a single network"),
+    ],
+)
+def test_options_of_networks_are_refused_for_a_pipeline(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        imclass.features(fit_pipeline(Colours(3), NearestMean()), IMAGES, **options)
+
+
+def test_models_without_a_single_last_layer_are_refused(classifier: NetworkClassifier) -> None:
+    with pytest.raises(UserError, match="an ensemble, so it has no single last layer; choose one of its members"):
+        imclass.features(Ensemble((EnsembleMember(classifier), EnsembleMember(classifier))), IMAGES)
+    alone = Pipeline((NearestMean(),), ("dark", "bright"))
+    with pytest.raises(UserError, match="the only part of the pipeline is nearest-mean, so it has no features"):
+        imclass.features(alone, IMAGES)
+    member = EnsembleMember(classifier)
+    np.testing.assert_array_equal(member.embedder()([*IMAGES]), classifier.embedder()([*IMAGES]))
 
 
 @pytest.mark.parametrize(

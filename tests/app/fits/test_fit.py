@@ -227,3 +227,18 @@ def test_a_dry_run_prints_the_config_and_writes_nothing(photos: Path, capsys: py
     record = json.loads(capsys.readouterr().out)
     assert record["images"] == {"train": 16, "test": 4} and record["fitting"]["parts"][0]["kind"] == "blocks"
     assert not Path("runs").exists() and not Path("store/learned").exists()
+
+
+def test_a_run_is_listed_and_has_a_report(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("fit.json").write_text(json.dumps({"fitting": to_json(fitting())}))
+    assert main(["train", "--config", "fit.json", "--plugins", "plugins"]) == 0
+    assert "not written" not in capsys.readouterr().err
+    page = Path("runs/mine/report.html").read_text()
+    assert "blocks + pca + pyramid + fisher + logistic" in page and "encode train" in page and "Learning" not in page
+    Path("runs/mine/report.html").unlink()
+    shutil.rmtree("photos")  # the report needs only the run's folder
+    assert main(["report", "runs/mine", "--plugins", "plugins"]) == 0 and Path("runs/mine/report.html").is_file()
+    capsys.readouterr()
+    assert main(["runs", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    assert row["state"] == "finished" and row["results"]["test"]["top1"] >= 0

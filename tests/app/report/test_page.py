@@ -643,7 +643,7 @@ def test_no_payload_becomes_markup_anywhere(run: Path) -> None:
                     inside=report_facts.FirstLayer(payload, noise(0), payload, noise(0), noise(0)[:, :, 0]),
                     refused=[Refused(payload, payload, payload)],
                     problem=payload,
-                    run=replace(found.run, training=replace(found.run.training, recipe=payload, data=payload)),
+                    run=replace(found.run, config=replace(found.run.config, recipe=payload, data=payload)),
                     versions={payload: payload},
                     trained=Provenance(
                         chosen=payload,

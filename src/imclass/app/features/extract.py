@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from imclass.app.features.result import Features
-from imclass.app.load import load_network
+from imclass.app.load import load_classifier
 from imclass.core.codec import to_json
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError, require
-from imclass.core.model_file import tensors_digest
+from imclass.core.model_file import TRAINED_ON, tensors_digest
 from imclass.core.runtime import Arithmetic
 from imclass.data.catalog import dataset_table
 from imclass.data.names import ids_of
@@ -22,7 +22,7 @@ from imclass.evaluation.request import Progress, parse_scales
 from imclass.evaluation.unpack import sole_network
 from imclass.models.classifier import NetworkClassifier
 from imclass.pipelines.parts.network_features import LAYER
-from imclass.serving.features import Extractor, choose_extractor, extract_rows
+from imclass.serving.features import RowExtractor, choose_extractor, extract_rows
 from imclass.serving.inputs import NamedImage, decode_images, name_images
 from imclass.store.context import Context
 
@@ -71,26 +71,34 @@ def feature_options(
     return FeatureOptions(layer=layer, scales=sides, mirror=mirror, normalise=normalise, precision=precision)
 
 
-def open_network(
+def open_classifier(
     model: Any, options: FeatureOptions, device: str, context: Context, progress: Progress
-) -> NetworkClassifier:
-    """Return the network of a model. Raise `UserError` if the model is not a single network."""
+) -> Classifier:
+    """Return the classifier that a model refers to. Raise `UserError` if there is none."""
     if isinstance(model, str | Path):
 
         def note(notes: Iterable[str]) -> None:
             for text in notes:
                 progress.note(text)
 
-        return load_network(model, context, device, note, Arithmetic(options.precision, "nhwc"))
-    network = sole_network(model) if isinstance(model, Classifier) else None
-    if network is None:
-        raise UserError(
-            f"the model has type {type(model).__name__}; pass its path, or a single network returned by load"
-        )
+        return load_classifier(model, context, Arithmetic(options.precision, "nhwc"), device, note)
+    if not isinstance(model, Classifier):
+        raise UserError(f"the model has type {type(model).__name__}; pass its path, or a classifier returned by load")
     if options.precision != "fp32":
         raise UserError(
             f"precision {options.precision} needs a model that is loaded from a file; pass the model's path"
         )
+    return model
+
+
+def open_network(
+    model: Any, options: FeatureOptions, device: str, context: Context, progress: Progress
+) -> NetworkClassifier:
+    """Return the network of a model. Raise `UserError` if the model is not a single network."""
+    network = sole_network(open_classifier(model, options, device, context, progress))
+    if network is None:
+        name = model if isinstance(model, str | Path) else "the model"
+        raise UserError(f"{name} is not a single network, so it has no layers; choose one of its members")
     return network
 
 
@@ -110,12 +118,10 @@ def check_not_data(paths: Iterable[str], context: Context) -> None:
             raise UserError(f"{path} is the name of a data set, not of a file or folder; pass --data {path}")
 
 
-def choose_images(
-    model: Any, classifier: NetworkClassifier, data: Any, split: str | None, context: Context
-) -> ImageList:
+def choose_images(model: Any, classifier: Classifier, data: Any, split: str | None, context: Context) -> ImageList:
     """Return the images of a split. The split is chosen as in `evaluate`, but none of its images is left out."""
     if not isinstance(data, Dataset):
-        name = str(model) if isinstance(model, str | Path) else classifier.name
+        name = str(model) if isinstance(model, str | Path) else "the model"
         chosen = choose_split({name: classifier}, None if data is None else str(data), split, context)
         return ImageList(chosen.scope, dataset=chosen.dataset)
     if split not in (None, data.split):
@@ -127,9 +133,9 @@ def choose_images(
 class Extraction:
     """The checked inputs of an extraction."""
 
-    classifier: NetworkClassifier
+    classifier: Classifier
     options: FeatureOptions
-    extractor: Extractor
+    extractor: RowExtractor
     images: ImageList
 
 
@@ -146,7 +152,7 @@ def prepare_extraction(
     """Load the model and open the images. Raise `UserError` for invalid arguments."""
     check_one_source(images, data, split)
     named = None if images is None else ImageList("", name_images(images))
-    classifier = open_network(model, options, device, context, progress)
+    classifier = open_classifier(model, options, device, context, progress)
     extractor = choose_extractor(classifier, options.layer, options.scales, options.mirror, options.normalise)
     listed = named or choose_images(model, classifier, data, split, context)
     return Extraction(classifier, options, extractor, listed)
@@ -167,9 +173,12 @@ def extract_features(
             progress.count("features", done, total)
 
     found = extract_rows(images.items(workers, max_pixels), prepared.extractor, folder, report)
+    tensors, header = prepared.classifier.pack()
+    learned = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != TRAINED_ON}
     record = {
-        "network": prepared.classifier.name,
-        "model_digest": tensors_digest(prepared.classifier.network.state_dict()),
+        "kind": header.kind,
+        "network": ", ".join(network.name for network in prepared.classifier.networks().values()),
+        "model_digest": tensors_digest(learned),
         "images": images.scope,
         **to_json(replace(prepared.options, layer=found.layer)),
         "refused": to_json(found.refused),

@@ -125,7 +125,9 @@ def is_in_use(folder: Path) -> bool:
 
 
 def planned_stages(record: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return the name and the number of epochs of each stage."""
+    """Return the name and the number of epochs of each stage. The fit of a pipeline has none."""
+    if "fitting" in record:
+        return []
     training, resolved = record["training"], record.get("resolved", {})
     network, stages = training["model"]["network"], []
     for i, stage in enumerate(training["stages"]):
@@ -200,10 +202,11 @@ def mean_measures(folds: Sequence[RunSummary]) -> dict[str, float]:
 
 def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's configuration by dotted key, with the device and precision in use, and the digest of its data."""
-    if not isinstance(record["training"]["recipe"], str):
+    config = record["fitting"] if "fitting" in record else record["training"]
+    if not isinstance(config["recipe"], str):
         raise UserError("its configuration has no recipe")
     used = {"device": record["runtime"]["device"], "precision": record["runtime"]["arithmetic"]["precision"]}
-    return {**flatten(record["training"]), **used, "data.digest": record["data"]["digest"]}
+    return {**flatten(config), **used, "data.digest": record["data"]["digest"]}
 
 
 def model_results(model: Path) -> dict[str, Measures]:
@@ -229,7 +232,8 @@ def plain_measures(record: Mapping[str, Any]) -> dict[str, float]:
 
 def training_seconds(log: Sequence[Mapping[str, Any]]) -> float:
     """Return the training time in a log, without evaluation."""
-    return sum((entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS), 0.0)
+    tasks = {entry["stage"]: entry["seconds"] for entry in log if entry["event"] == "task_progress"}
+    return sum(tasks.values(), 0.0) + sum((entry["seconds"] for entry in log if entry["event"] in TIMED_EVENTS), 0.0)
 
 
 def epochs_in(log: Sequence[Mapping[str, Any]]) -> int:

@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imclass.app.report.facts import ReportData
+from imclass.app.report.facts import ReportData, TaskCost
 from imclass.app.report.markup import Html, definition_list, element, html_table, join_html, name_element
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
@@ -53,6 +53,8 @@ def refusal_table(refused: Sequence[Refused]) -> Html:
 
 def time_section(m: ReportData) -> Html:
     """Return the time section: the training time, in total and per epoch."""
+    if m.run and m.run.tasks:
+        return tasks_table(m.run.tasks)
     epochs = m.run.epochs if m.run else ()
     if not epochs:
         return Html()
@@ -66,6 +68,13 @@ def time_section(m: ReportData) -> Html:
     ]
     head = ("Epoch", "Seconds", "Images/s", "Final learning rate")
     return join_html([element("p", text), html_table(head, rows, "numbers")])
+
+
+def tasks_table(tasks: Sequence[TaskCost]) -> Html:
+    """Return a table of the tasks in the fit of a pipeline."""
+    rows = [(t.name, f"{t.done:,} {t.unit}", f"{t.computed or t.done:,}", f"{t.seconds:,.1f}") for t in tasks]
+    text = "Fitting took place in tasks. What an earlier run had left in the store was not computed again."
+    return join_html([element("p", text), html_table(("Task", "Size", "Computed", "Seconds"), rows, "numbers long")])
 
 
 def images_per_second(images: int, seconds: float) -> str:
@@ -85,7 +94,7 @@ def configuration_section(m: ReportData) -> Html:
     """Return the configuration section. Values that differ from the recipe's are marked and come first."""
     if m.run is None:
         return Html()
-    values = flatten(to_json(m.run.training))
+    values = flatten(to_json(m.run.config))
     defaults = values if m.run.defaults is None else m.run.defaults
     keys = [key for key in dict.fromkeys([*values, *defaults]) if key != "recipe"]
     differing = [key for key in keys if values.get(key) != defaults.get(key)]
@@ -93,7 +102,7 @@ def configuration_section(m: ReportData) -> Html:
     for key in dict.fromkeys([*differing, *keys]):
         value, before = (element("code", format_value(side.get(key, "-"))) for side in (values, defaults))
         marked = (element("mark", value), before) if key in differing else (value, "")
-        rows.append((element("code", option_name(key, len(m.run.training.stages))), *marked))
+        rows.append((element("code", option_name(key, m.run.stages)), *marked))
     n = len(differing)
     text = f"{n or 'None'} of the {len(keys)} values {'differs' if n == 1 else 'differ'} from the recipe."
     if m.run.defaults is None:
@@ -139,7 +148,7 @@ def environment_section(m: ReportData) -> Html:
             ("Device", runtime.device),
             ("Precision", str(runtime.arithmetic)),
             ("Threads", str(runtime.threads)),
-            ("Seed", str(m.run.training.seed)),
+            ("Seed", str(m.run.config.seed)),
         ]
     versions = [(library, version) for library, version in m.versions.items()]
     return definition_list(

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from imclass.app.draw.grid import map_grid
-from imclass.app.load import count_parameters, load_network
+from imclass.app.load import count_parameters, load_classifier
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
 from imclass.app.runs.watchers.pictures import REPORT_SPLITS, read_pictures, worst_mistakes
@@ -20,7 +20,7 @@ from imclass.app.runs.watchers.scores import SCORES
 from imclass.app.settings.configure import recipes
 from imclass.app.settings.record import read_run_record
 from imclass.core.codec import flatten, from_json, to_json
-from imclass.core.config import Training
+from imclass.core.config import RunConfig, Training
 from imclass.core.contracts import Classifier, Evaluation, Refused
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
@@ -52,6 +52,17 @@ class EpochCost:
 
 
 @dataclass(frozen=True)
+class TaskCost:
+    """The time of a task in the fit of a pipeline, and how much of it the store had in advance."""
+
+    name: str
+    done: int
+    computed: int
+    unit: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class HeadlineScore:
     """The numbers in a report's headline."""
 
@@ -79,12 +90,18 @@ class FirstLayer:
 class RunFacts:
     """Facts that only a run has: its configuration, log and device."""
 
-    training: Training
+    config: RunConfig
     defaults: Mapping[str, Any] | None  # the recipe's values by dotted key; None if the recipe is not installed
     runtime: Runtime
-    history: Sequence[Mapping[str, int | float]]  # one row per epoch
-    within_epochs: Sequence[Mapping[str, int | float]]  # rows with training measures, at fractions of epochs
-    epochs: Sequence[EpochCost]
+    history: Sequence[Mapping[str, int | float]] = ()  # one row per epoch
+    within_epochs: Sequence[Mapping[str, int | float]] = ()  # rows with training measures, at fractions of epochs
+    epochs: Sequence[EpochCost] = ()
+    tasks: Sequence[TaskCost] = ()  # of the fit of a pipeline
+
+    @property
+    def stages(self) -> int:
+        """Return the number of stages of training, or 0 for the fit of a pipeline."""
+        return len(self.config.stages) if isinstance(self.config, Training) else 0
 
 
 @dataclass(frozen=True)
@@ -125,22 +142,22 @@ def gather_run(run: Run, context: Context) -> ReportData:
     Raise a `UserError` if the folder does not contain a finished run.
     """
     check_finished(run)
-    begun, classifier = read_run_record(run.config, kind_tables(context)), load_network(run.model, context)
-    trained, log, training = classifier.trained or Provenance(), run.events(), begun.training
+    begun, classifier = read_run_record(run.config, kind_tables(context)), load_classifier(run.model, context)
+    trained, log, config = classifier.trained or Provenance(), run.events(), begun.config
     split = next((s for s in REPORT_SPLITS if s in trained.metrics), "")
     saved, problem = try_read_scores(last_leg_folder(run) / SCORES / f"{split}.npz") if split else (None, "")
-    result = saved.evaluation if saved else None
+    result, sole = saved.evaluation if saved else None, sole_network(classifier)
     return ReportData(
         name=run.folder.name or "run",
-        network=training.model.network,
-        data=(trained.data and trained.data.name) or training.data,
+        network=config.model.network if isinstance(config, Training) else " + ".join(p.kind for p in config.parts),
+        data=(trained.data and trained.data.name) or config.data,
         classes=classifier.classes,
         trained=trained,
-        versions=classifier.versions,
+        versions=classifier.pack()[1].versions,
         digest=file_digest(run.model),
         parameters=count_parameters(classifier),
-        size=training.preprocess.size,
-        refused=collect_refusals(log, result, training.data),
+        size=sole.preprocess.size if sole else 0,
+        refused=collect_refusals(log, result, config.data),
         counts={name: np.array(counts, np.int64) for name, counts in begun.counts.items()},
         images=begun.images,
         score=score_of(split, result) if result else recorded_score(trained, split),
@@ -148,15 +165,23 @@ def gather_run(run: Run, context: Context) -> ReportData:
         result=result,
         problem=problem,
         **image_fields(classifier, run.folder, result, saved.names if saved else ()),
-        run=RunFacts(
-            training=training,
-            defaults=recipe_values(training.recipe, context),
-            runtime=begun.runtime,
-            history=epoch_rows(log),
-            within_epochs=step_rows(log),
-            epochs=epoch_costs(log),
-        ),
+        run=run_facts(config, begun.runtime, log, context),
     )
+
+
+def run_facts(config: RunConfig, used: Runtime, log: Sequence[Mapping[str, Any]], context: Context) -> RunFacts:
+    """Return the facts that only a run has."""
+    defaults = recipe_values(config.recipe, context)
+    if not isinstance(config, Training):
+        return RunFacts(config, defaults, used, tasks=task_costs(log))
+    return RunFacts(config, defaults, used, epoch_rows(log), step_rows(log), epoch_costs(log))
+
+
+def task_costs(log: Sequence[Mapping[str, Any]]) -> list[TaskCost]:
+    """Return the cost of each task in the log of a pipeline's fit. Each task's last record counts."""
+    last = {entry["stage"]: entry for entry in log if entry["event"] == "task_progress"}
+    names = ("task", "done", "computed", "unit", "seconds")
+    return [TaskCost(*(entry[name] for name in names)) for entry in last.values()]
 
 
 def gather_model(
@@ -231,7 +256,10 @@ def recipe_values(recipe: str, context: Context) -> dict[str, Any] | None:
     Return None if the recipe is unknown.
     """
     found = recipes(context).entries
-    return flatten(to_json(resolve_models(found[recipe](), context))) if recipe in found else None
+    if recipe not in found:
+        return None
+    config = found[recipe]()
+    return flatten(to_json(resolve_models(config, context) if isinstance(config, Training) else config))
 
 
 def recorded_score(trained: Provenance, split: str) -> HeadlineScore | None:
@@ -274,7 +302,7 @@ def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
 
 def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:
     """Return each refused file once, with its path relative to the data folder."""
-    entries = [r for e in log if e["event"] in ("step_end", "evaluated") for r in e["refused"]]
+    entries = [r for e in log if e["event"] in ("step_end", "task_progress", "evaluated") for r in e["refused"]]
     found = [from_json(Refused, entry) for entry in entries] + list(result.refused if result else ())
     root = f"{Path(data).expanduser()}/"
     named = {r.path: Refused(r.path.removeprefix(root), r.code, r.detail.replace(root, "")) for r in found}

@@ -69,9 +69,7 @@ def headline(m: ReportData) -> Html:
     title = element("h1", name_element(m.network), " on ", name_element(m.data, 60))
     begin = element("p", "Model ", name_element(m.name), class_="run")
     if m.run:
-        begin = element(
-            "p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.training.recipe), class_="run"
-        )
+        begin = element("p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.config.recipe), class_="run")
     if m.score is None:
         text = "The data has no held-out images, so the network's accuracy on new images is unknown."
         return element("header", begin, title, element("p", text), missing_scores_note(m))
@@ -177,7 +175,7 @@ def overlap_note(m: ReportData) -> str:
 
 def learning_section(m: ReportData) -> Html:
     """Return the learning curves of a run."""
-    if m.run is None:
+    if m.run is None or not m.run.stages:
         return Html()
     rows = m.run.history
     if not rows:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from imclass.core.contracts import NetworkBacked
 from imclass.core.errors import UserError
 from imclass.core.text import suggestion
-from imclass.models.classifier import NetworkClassifier
 
 
 def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
@@ -25,7 +25,7 @@ def find_layer(network: nn.Module, layer: str | None) -> tuple[str, nn.Module]:
     return layer, layers[layer]
 
 
-def output_of(classifier: NetworkClassifier, module: nn.Module, views: Tensor) -> Float[Tensor, "N ..."]:
+def output_of(classifier: NetworkBacked, module: nn.Module, views: Tensor) -> Float[Tensor, "N ..."]:
     """Return the output of `module` when the network scores `views`."""
     outputs: list[Tensor] = []
 

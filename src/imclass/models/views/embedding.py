@@ -2,12 +2,13 @@
 
 This is the image descriptor of Simonyan and Zisserman (ICLR 2015), appendix B. The shorter side of an image is rescaled
 to Q, the network is applied at every position, and the vectors are averaged over positions, over the image and its
-mirror image, and over all values of Q. The descriptor is then divided by its Euclidean length. Each of these steps is
-optional.
+mirror image, and over all values of Q. Instead of being averaged, the vectors for the values of Q may be joined. The
+descriptor is then divided by its Euclidean length. Each of these steps is optional.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -32,28 +33,38 @@ from imclass.models.views.scales import check_scales
 GPU_VIEWS = 256  # views of the native size that a GPU processes at a time
 DENSE_IMAGES = 28  # images per batch if there are scales; a larger batch might take minutes
 
+Combine: TypeAlias = Literal["average", "stack"]
+
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """A function from images of any size to their feature vectors.
 
     Without `scales`, the vectors are those of the view that the classifier's preprocessing produces. Otherwise, they
-    are averages over all positions in whole images, whose shorter sides are rescaled to each of the scales.
+    are averages over all positions in whole images, whose shorter sides are rescaled to each of the scales. The vectors
+    for the scales are averaged or, with `combine` "stack", joined in the order of the scales.
     """
 
     classifier: NetworkBacked
     scales: tuple[int, ...] = ()  # Q in pixels
     mirror: bool = False  # whether to average over an image and its mirror image
     normalise: bool = False  # whether to divide each vector by its Euclidean length; zeros stay zeros
+    combine: Combine = "average"
 
     @cached_property
     def headless(self) -> NetworkBacked:
         """Return the classifier without its last layer."""
         return without_last_layer(self.classifier, dense=bool(self.scales))
 
-    @cached_property
+    @property
     def width(self) -> int:
         """Return the length of a vector. Raise a `UserError` if the network cannot be applied at these scales."""
+        stacked = len(self.scales) if self.combine == "stack" else 0
+        return self.width_once * max(1, stacked)
+
+    @cached_property
+    def width_once(self) -> int:
+        """Return the length of the vector for one scale."""
         preprocess = self.classifier.preprocess
         if self.scales and next(self.headless.network.parameters(), None) is None:
             raise UserError(f"{self.classifier.name} has no layer before its last one; leave out --scales")
@@ -86,13 +97,13 @@ class Embedding:
         return torch.cat(rows)
 
     def over_scales(self, images: ImageSequence) -> Float64[Tensor, "N D"]:
-        """Return the mean of the vectors over all scales. Images of the same shape share batches."""
-        total = torch.zeros(len(images), self.width, dtype=torch.float64)
-        for q in self.scales:
+        """Return the combined vectors of all scales. Images of the same shape share batches."""
+        found = torch.zeros(len(self.scales), len(images), self.width_once, dtype=torch.float64)
+        for s, q in enumerate(self.scales):
             for owners, window in split_by_bytes(rescale_images(images, self.classifier.preprocess, q), WINDOW_BYTES):
                 for positions, batch in batch_by_shape(window):
-                    total[[owners[i] for i in positions]] += self.vectors(batch)
-        return total / len(self.scales)
+                    found[s, [owners[i] for i in positions]] = self.vectors(batch)
+        return torch.cat([*found], 1) if self.combine == "stack" else found.mean(0)
 
     def vectors(self, batch: ViewBatch) -> Float64[Tensor, "N D"]:
         """Return the vectors of a batch of images of the same size, averaged over positions and mirror images."""

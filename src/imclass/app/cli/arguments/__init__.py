@@ -184,8 +184,8 @@ class FeaturesArguments:
     data: DataOption = None
     split: SplitOption = None
     layer: Annotated[str | None, Arg("NAME", "penultimate")] = None
-    """Name of the layer. `penultimate` is the input of the last layer; `imclass models NETWORK` lists the others. With
-    --grid, the default is the first convolution."""
+    """Name of the layer. `penultimate` is the input of the last layer or, in a pipeline, of the last part. `imclass
+    models NETWORK` lists the other layers. With --grid, the default is the first convolution."""
     out: FeaturesOption = None
     map: MapOption = None
     method: MethodOption = "pca"
