@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from imclass.core.errors import UserError
 from imclass.pipelines.chain import Chain
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.part import Extractor, pipeline_parts
+from imclass.pipelines.part import PatchExtractor, pipeline_parts
 from imclass.pipelines.parts.fisher import Fisher
 from imclass.pipelines.parts.pca import Pca
 
@@ -132,7 +132,7 @@ def in_our_order(vector: np.ndarray) -> np.ndarray:
     return np.concatenate([vector[WORDS : WORDS + half], -vector[WORDS + half :]])
 
 
-def dense_sift() -> Extractor | None:
+def dense_sift() -> PatchExtractor | None:
     """Return the part that computes dense SIFT, or print that there is none."""
     try:
         return pipeline_parts()["dense-sift"](step=STEP)
@@ -150,7 +150,7 @@ def compare_sift(rounds: int) -> None:
 
     photo = photos(1)[0]
     x = extractor.transform([photo])
-    grey, sift = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.SIFT_create()
+    grey, sift = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.SIFT_create()  # type: ignore[attr-defined]
     # A patch of OpenCV has 4 x 4 cells, each three times as wide as half the size of the keypoint.
     patches = zip(x.positions.tolist(), (x.scales / 6).tolist(), strict=True)
     points = [cv2.KeyPoint(px, py, size, 0) for (px, py), size in patches]

@@ -14,7 +14,7 @@ ROWS = np.random.default_rng(0).random((5, 7), np.float32)
 CONTENTS = [2**63 + 3, 2, 9, 1, 0]
 
 
-def filled(path: Path) -> RowFile:
+def make_file(path: Path) -> RowFile:
     file = RowFile(path / "features" / "a.rows")
     for content, row in zip(CONTENTS, ROWS, strict=True):
         file.append(content, row)
@@ -26,7 +26,7 @@ def read(file: RowFile, contents: list[int]) -> np.ndarray:
 
 
 def test_rows_are_read_in_any_order(tmp_path: Path) -> None:
-    file = filled(tmp_path)
+    file = make_file(tmp_path)
     assert np.array_equal(read(file, CONTENTS), ROWS)
     assert np.array_equal(read(file, [9, 9, CONTENTS[0]]), ROWS[[2, 2, 0]])
     rows = file.rows(CONTENTS, file.find(CONTENTS))
@@ -37,13 +37,13 @@ def test_rows_are_read_in_any_order(tmp_path: Path) -> None:
 
 
 def test_the_newest_row_of_an_image_counts(tmp_path: Path) -> None:
-    file = filled(tmp_path)
+    file = make_file(tmp_path)
     file.append(2, ROWS[0] + 1)
     assert np.array_equal(read(file, [2]), ROWS[:1] + 1)
 
 
 def test_a_damaged_row_is_left_out(tmp_path: Path) -> None:
-    file = filled(tmp_path)
+    file = make_file(tmp_path)
     data = bytearray(file.path.read_bytes())
     data[7 * 4 + 1] ^= 1
     file.path.write_bytes(data)
@@ -52,7 +52,7 @@ def test_a_damaged_row_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("killed_in", ["row", "record"])
 def test_a_row_that_was_being_written_is_left_out_and_replaced(tmp_path: Path, killed_in: str) -> None:
-    file = filled(tmp_path)
+    file = make_file(tmp_path)
     if killed_in == "row":  # the row is longer than the index says
         file.path.write_bytes(file.path.read_bytes() + b"half a row")
     else:
@@ -62,7 +62,7 @@ def test_a_row_that_was_being_written_is_left_out_and_replaced(tmp_path: Path, k
 
 
 def test_a_file_that_lost_its_end_keeps_the_other_rows(tmp_path: Path) -> None:
-    file = filled(tmp_path)
+    file = make_file(tmp_path)
     file.path.write_bytes(file.path.read_bytes()[: 3 * 28 + 5])
     assert file.find(CONTENTS).keys() == {*CONTENTS[:3]}
     file.index.write_bytes(b"")
@@ -89,7 +89,7 @@ def test_processes_may_append_at_once(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "features").write_text("")
     with pytest.raises(UserError, match=r"a.rows cannot be written to: .*; free some space, or choose .* --store"):
-        filled(tmp_path)
+        make_file(tmp_path)
 
 
 def test_each_key_has_a_file_and_it_can_be_removed(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imclass.pipelines.descriptors import Descriptors, join_descriptors
-from imclass.pipelines.part import Extractor, Feature, Scorer
+from imclass.pipelines.part import Feature, PatchExtractor, Scorer
 
 
 @dataclass
-class Blocks(Extractor):
+class Blocks(PatchExtractor):
     """The mean colour of each block of `side` pixels that is wholly in the image."""
 
     kind: ClassVar[str] = "blocks"

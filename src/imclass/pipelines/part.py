@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float, Float32
 
-from imclass.core.config import Part
+from imclass.core.config import AnyPart
 from imclass.core.contracts import Classifier, Image
 from imclass.core.errors import UserError
 from imclass.core.tables import EntryTable
@@ -43,7 +43,7 @@ def pipeline_parts(context: Context | None = None) -> EntryTable:
 
 
 @dataclass
-class PipelinePart(Part):
+class PipelinePart(AnyPart):
     """A part of a pipeline.
 
     The first part processes a sequence of images, and every other part processes its predecessor's output. The output
@@ -121,7 +121,7 @@ class Feature(PipelinePart):
         raise TypeError(f"the part {self.kind} has no chains")
 
 
-class Extractor(Feature):
+class PatchExtractor(Feature):
     """A first part that describes patches of images."""
 
     takes: ClassVar[tuple[Flow, ...]] = ("images",)

@@ -23,7 +23,7 @@ from imclass.core.targets import AnyOf, Link, Targets
 from imclass.pipelines.part import FitProgress, LinearScorer
 from imclass.pipelines.principal_axes import PrincipalAxes, scaled_features
 from imclass.pipelines.quasi_newton import LogisticLoss
-from imclass.pipelines.rows import Rows, as_rows, blocks
+from imclass.pipelines.rows import RowMatrix, as_rows, blocks
 from imclass.pipelines.solvers.logistic import Scaling, check_grid
 
 FINAL_GAP = 1e-12  # `gap` of `minimise` in the final fit
@@ -94,7 +94,7 @@ class PenalisedScorer(LinearScorer):
 
     def fit(
         self,
-        x: Float[np.ndarray, "N D"] | Rows,
+        x: Float[np.ndarray, "N D"] | RowMatrix,
         targets: Targets,
         classes: int,
         weights: Float[np.ndarray, "N"] | None = None,
@@ -110,7 +110,7 @@ class PenalisedScorer(LinearScorer):
 
     def fit_steps(
         self,
-        x: Float[np.ndarray, "N D"] | Rows,
+        x: Float[np.ndarray, "N D"] | RowMatrix,
         targets: Targets,
         classes: int,
         seed: int = 0,
@@ -135,7 +135,9 @@ class PenalisedScorer(LinearScorer):
             axes = features.axes(common)
             data = FoldedData(LogisticLoss(axes.rows, *marks, targets.link), shares, held)
             begun = features.steps + i * len(self.grid)
-            for done, choice in enumerate(self.choices(data), begun + 1):
+            choice = Choice(self.grid[0])
+            for done, latest in enumerate(self.choices(data), begun + 1):
+                choice = latest
                 yield done, expected
             yield begun + len(self.grid), expected  # the search may have ended early
             if best is None or choice.loss < best[2].loss:  # without a cross-validation, the first is kept
@@ -198,7 +200,7 @@ class PenalisedScorer(LinearScorer):
         super().restore(arrays, where)
         self.set_link()
 
-    def scores(self, x: Float[np.ndarray, "N D"] | Rows) -> Float[np.ndarray, "N K"]:
+    def scores(self, x: Float[np.ndarray, "N D"] | RowMatrix) -> Float[np.ndarray, "N K"]:
         """Return the score of each class, which is linear in the features."""
         weights, biases = self.linear_model()
         if isinstance(x, np.ndarray):

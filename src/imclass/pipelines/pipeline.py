@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imclass.core.classes import rename_classes
 from imclass.core.codec import to_json
-from imclass.core.config import Part
+from imclass.core.config import AnyPart
 from imclass.core.contracts import Classifier, Image, NetworkBacked, RowFunction, ViewProtocol
 from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, Provenance, contents_in, merge_contents, without_prefix
@@ -164,7 +164,7 @@ def unpack_parts(
     tensors: Mapping[str, Tensor], header: ModelHeader, path: Path, table: EntryTable, unpack: MemberUnpacker
 ) -> Pipeline:
     """Return the pipeline in a model file; `unpack` rebuilds the members of its parts."""
-    body = header.body_of(PipelineBody, path, {PipelinePart: table, Part: table})  # `Part`: those in a union
+    body = header.body_of(PipelineBody, path, {PipelinePart: table, AnyPart: table})  # `AnyPart`: those in a union
     for i, entry in enumerate(body.parts):
         where = f"{path}, part {i + 1}"
         part_tensors = without_prefix(tensors, f"{i}.")

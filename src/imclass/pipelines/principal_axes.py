@@ -7,6 +7,7 @@ minimum. The coordinates are uncorrelated, so a solver needs fewer iterations. E
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from imclass.core.errors import UserError
-from imclass.pipelines.rows import Rows, as_rows, blocks
+from imclass.pipelines.rows import RowMatrix, as_rows, blocks
 
 SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
 ROUNDING = 1e-7  # a feature whose standard deviation is this fraction of its mean may vary by rounding only
@@ -56,7 +57,7 @@ class ScaledFeatures(ABC):
         """Return the features in the coordinates of their principal axes. Call it once for each scaling."""
 
 
-def scaled_features(x: Float[np.ndarray, "N D"] | Rows, scalings: Sequence[bool]) -> ScaledFeatures:
+def scaled_features(x: Float[np.ndarray, "N D"] | RowMatrix, scalings: Sequence[bool]) -> ScaledFeatures:
     """Return the features in a matrix, which are read in blocks if there are more of them than images.
 
     `scalings` contains the values of `common` for which axes are needed.
@@ -65,7 +66,7 @@ def scaled_features(x: Float[np.ndarray, "N D"] | Rows, scalings: Sequence[bool]
     return WideFeatures(rows, scalings) if rows.shape[1] > len(rows) else NarrowFeatures(rows)
 
 
-def check_finite(features: Float[np.ndarray, "N D"]) -> None:
+def check_finite_features(features: Float[np.ndarray, "N D"]) -> None:
     """Raise `UserError` if any features are not finite."""
     if not np.isfinite(features).all():
         raise UserError(
@@ -98,12 +99,12 @@ class NarrowFeatures(ScaledFeatures):
 
     steps = 0
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: RowMatrix) -> None:
         self.matrix = rows[0 : len(rows)]
 
     def prepare(self) -> Iterator[int]:
         """Check the features."""
-        check_finite(self.matrix)
+        check_finite_features(self.matrix)
         yield from ()
 
     def axes(self, common: bool) -> PrincipalAxes:
@@ -133,11 +134,11 @@ class NarrowAxes(PrincipalAxes):
 class WideFeatures(ScaledFeatures):
     """More features than images. Blocks of features are read once for both scalings, and once for the weights.
 
-    If Z contains the scaled features, the eigenvectors U and eigenvalues V of Z Z' give the coordinates Z Z' U / sqrt(V)
-    = U sqrt(V), so that no matrix with N rows and D columns is needed.
+    If Z contains the scaled features, the eigenvectors U and eigenvalues V of Z Z' give the coordinates
+    Z Z' U / sqrt(V) = U sqrt(V), so that no matrix with N rows and D columns is needed.
     """
 
-    def __init__(self, rows: Rows, scalings: Sequence[bool]) -> None:
+    def __init__(self, rows: RowMatrix, scalings: Sequence[bool]) -> None:
         self.rows = rows
         images, width = rows.shape
         self.mean, self.spread = torch.zeros(width).double(), torch.zeros(width).double()
@@ -155,7 +156,7 @@ class WideFeatures(ScaledFeatures):
         """Read all features, and yield the number of finished blocks after each."""
         for done, (low, high) in enumerate(self.blocks, 1):
             found = self.rows.columns(low, high)
-            check_finite(found)
+            check_finite_features(found)
             x = torch.from_numpy(found.astype(np.float64))
             self.mean[low:high] = x.mean(0)
             x -= self.mean[low:high]
@@ -169,7 +170,7 @@ class WideFeatures(ScaledFeatures):
                 add_products(self.products[False], x)
             yield done
 
-    def centred(self, low: int, high: int) -> Float[Tensor, "N d"]:
+    def read_centred(self, low: int, high: int) -> Float[Tensor, "N d"]:
         """Return a block of features minus their means. Constant features are 0."""
         x = torch.from_numpy(self.rows.columns(low, high).astype(np.float64))
         x -= self.mean[low:high]
@@ -202,14 +203,12 @@ class WideAxes(PrincipalAxes):
         weights = found.new_zeros(len(found), len(self.spread))
         for low, high in self.features.blocks:
             # The first division completes Z, and the second converts weights for Z.
-            weights[:, low:high] = shares @ self.features.centred(low, high) / self.spread[low:high].square()
+            weights[:, low:high] = shares @ self.features.read_centred(low, high) / self.spread[low:high].square()
         return weights, found[:, -1] - weights @ self.features.mean
 
 
 def add_products(total: Float[Tensor, "N N"], x: Float[Tensor, "N d"]) -> None:
     """Add the lower triangle of `x @ x.T` to `total`. Parts of the upper triangle are added as well."""
     bounds = np.linspace(0, len(x), BANDS + 1).astype(int).tolist()
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         total[low:high, :high].addmm_(x[low:high], x[:high].T)
-
-

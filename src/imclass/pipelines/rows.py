@@ -1,4 +1,5 @@
 """Rows of numbers that may be larger than the main memory: one row for each image."""
+# Tested in tests/pipelines/parts/test_linear_svm.py
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ BLOCK_NUMBERS = 1 << 23  # numbers that are read at a time: 32 MiB in float32
 
 
 @runtime_checkable
-class Rows(Protocol):
+class RowMatrix(Protocol):
     """A matrix that is read in blocks of rows or columns, for example from a file.
 
     A block is a new array or a view of the matrix, so callers must not write to it.
@@ -54,7 +55,7 @@ class ArrayRows:
         return self.array[:, low:high]
 
 
-def as_rows(x: Float[np.ndarray, "N D"] | Rows) -> Rows:
+def as_rows(x: Float[np.ndarray, "N D"] | RowMatrix) -> RowMatrix:
     """Return `x`, or an adapter if it is an array."""
     return ArrayRows(x) if isinstance(x, np.ndarray) else x
 

@@ -1,4 +1,5 @@
 """Recipes that fit a pipeline of classical features, or of a network's features, to your photos."""
+# Tested in tests/recipes/test_contract.py
 
 from imclass.core.config import Fitting
 from imclass.recipes.finetune import INIT

@@ -30,7 +30,7 @@ class LearnedArrays:
         """Return the arrays, or None if there are none, or if the file is damaged or belongs to another key."""
         try:
             with safe_open(self.path, "numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
                 return arrays if file.metadata() == self.seal(arrays) else None
         except (OSError, SafetensorError, ValueError):
             return None

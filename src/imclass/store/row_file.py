@@ -1,6 +1,6 @@
 """Long rows of numbers computed from images, in a file that is mapped into memory instead of being read.
 
-Rows of the same width lie one after the other in a file. An index beside it contains the content hash of each row's
+Rows of the same width lie one after the other in a file. An index next to it contains the content hash of each row's
 image and a checksum. A row counts only once its record is in the index, so a process that is killed loses at most the
 row that it was writing. Several processes may append to the same file.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imclass.core.codec import Kinds, from_json, to_json
-from imclass.core.config import SPLIT_KINDS, Augment, Average, Objective, Optimiser, Part, Schedule, Solver
+from imclass.core.config import SPLIT_KINDS, AnyPart, Augment, Average, Objective, Optimiser, Schedule, Solver
 from imclass.core.errors import UserError
 from imclass.core.tables import NO_FILE, PLUGIN_PREFIX, EntryTable, Plugin, Plugins
 from imclass.store.context import Context, find_in
@@ -22,7 +22,7 @@ PLACES: Mapping[type, tuple[str, str, str]] = types.MappingProxyType(
         Augment: ("imclass.data.augment", "AUGMENTS", "augmentation"),
         Average: ("imclass.training.averages", "AVERAGES", "average"),
         Objective: ("imclass.training.objectives", "OBJECTIVES", "objective"),
-        Part: ("imclass.pipelines.parts", "PARTS", "part"),
+        AnyPart: ("imclass.pipelines.parts", "PARTS", "part"),
         Optimiser: ("imclass.training.optimisers", "OPTIMISERS", "optimiser"),
         Schedule: ("imclass.training.schedules", "SCHEDULES", "schedule"),
         Solver: ("imclass.pipelines.solvers", "SOLVERS", "solver"),
@@ -30,9 +30,34 @@ PLACES: Mapping[type, tuple[str, str, str]] = types.MappingProxyType(
 )
 
 
+class KindTables(Mapping[type, EntryTable]):
+    """The table of kinds for each base class, made when it is first asked for, because some tables import PyTorch."""
+
+    def __init__(self, context: Context | None) -> None:
+        self.context, self.made = context, dict(SPLIT_KINDS)
+
+    def __getitem__(self, base: type) -> EntryTable:
+        """Return the table of a base class."""
+        if base not in self.made:
+            self.made[base] = find_in(self.context, *PLACES[base])
+        return self.made[base]
+
+    def __contains__(self, base: object) -> bool:
+        """Return whether there is a table for a base class, without making it."""
+        return base in SPLIT_KINDS or base in PLACES
+
+    def __iter__(self) -> Iterator[type]:
+        """Yield the base classes."""
+        yield from SPLIT_KINDS
+        yield from PLACES
+
+    def __len__(self) -> int:
+        return len(SPLIT_KINDS) + len(PLACES)
+
+
 def kind_tables(context: Context | None = None) -> Kinds:
     """Return the table of kinds for each base class."""
-    return {**SPLIT_KINDS, **{base: find_in(context, *place) for base, place in PLACES.items()}}
+    return KindTables(context)
 
 
 def with_objects(context: Context, *values: Any) -> Context:

@@ -24,7 +24,7 @@ from tests.pipelines.parts.test_logistic import clouds
 from tests.support.tolerance import assert_near
 
 
-def scaled(x: Any) -> ScaledRows:
+def scale_rows(x: Any) -> ScaledRows:
     steps = scaled_rows(x)
     while True:
         try:
@@ -86,14 +86,14 @@ def test_the_steps_of_a_block_are_those_of_a_plain_loop(count: int) -> None:
 @pytest.mark.parametrize(("penalty", "within"), [(0.1, 0.01), (0.01, 0.02)])
 def test_the_objective_is_close_to_that_of_the_optimum(penalty: float, within: float) -> None:
     x, labels = clouds(300, 20, 3)
-    rows, signs = scaled(x), 2 * np.eye(3)[labels] - 1
+    rows, signs = scale_rows(x), 2 * np.eye(3)[labels] - 1
     fitted, z = AveragedSgd((penalty,)).fit(x, OneOf(labels), 3), rows.read(0, 300)
     assert objective(z, signs, penalty, *scaled_weights(fitted, rows)) < (1 + within) * optimum(z, signs, penalty)
 
 
 def test_more_passes_are_closer_to_the_optimum() -> None:
     x, labels = clouds(150, 20, 3)
-    rows, signs = scaled(x), 2 * np.eye(3)[labels] - 1
+    rows, signs = scale_rows(x), 2 * np.eye(3)[labels] - 1
     z = rows.read(0, 150)
     lowest = optimum(z, signs, 0.01)
     found = [
@@ -107,7 +107,7 @@ def test_several_labels_are_a_machine_a_class_and_marks_may_be_missing() -> None
     x, labels = clouds(300, 20, 3)
     marks = np.stack([labels == 0, labels != 1, (labels == 2) | (np.arange(300) % 5 == 0)], 1).astype(np.int8)
     marks[:90, 1] = -1  # not judged
-    fitted, rows = AveragedSgd((0.01,)).fit(x, AnyOf(marks), 3), scaled(x)
+    fitted, rows = AveragedSgd((0.01,)).fit(x, AnyOf(marks), 3), scale_rows(x)
     signs = np.where(marks < 0, 0, 2.0 * marks - 1)
     assert fitted.link == "sigmoid"
     z = rows.read(0, 300)
@@ -148,7 +148,7 @@ def test_only_a_buffer_of_rows_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> 
     watched = WatchedRows(x)
     list(AveragedSgd((0.01,), (0.3,), passes=2).fit_steps(watched, OneOf(labels), 3))
     assert watched.most <= 100
-    for rows, positions in scaled(x).shuffle(np.ones(2_000, bool), (0,)):
+    for rows, positions in scale_rows(x).shuffle(np.ones(2_000, bool), (0,)):
         assert len(rows) == len(positions) <= 100
 
 
@@ -157,7 +157,7 @@ def test_a_pass_visits_each_chosen_row_once(runs: int, monkeypatch: pytest.Monke
     x, _ = clouds(500, 6, 3)
     monkeypatch.setattr(averaged_descent, "BUFFER_BYTES", 24 * 100)
     monkeypatch.setattr(averaged_descent, "BUFFER_RUNS", runs)
-    chosen, rows = np.random.default_rng(1).random(500) < 0.6, scaled(x)
+    chosen, rows = np.random.default_rng(1).random(500) < 0.6, scale_rows(x)
     passes = [[*rows.shuffle(chosen, (seed,))] for seed in (0, 1, 0)]
     orders = [np.concatenate([positions for _, positions in each]) for each in passes]
     assert np.array_equal(orders[0], orders[2]) and not np.array_equal(orders[0], orders[1])
@@ -178,7 +178,7 @@ def test_rows_sorted_by_class_are_mixed() -> None:
 
 def test_the_mean_length_of_scaled_rows_is_one() -> None:
     x, _ = clouds(50, 6, 3)
-    z = scaled(x).read(0, 50)
+    z = scale_rows(x).read(0, 50)
     assert np.abs(z.mean(0)).max() < 1e-6
     assert (z.astype(float) ** 2).sum(1).mean() == pytest.approx(1, rel=1e-6)
 
@@ -191,7 +191,7 @@ def test_penalty_and_scale_have_the_lowest_cross_entropy_on_held_out_images(link
     targets: Targets = OneOf(labels) if link == "softmax" else AnyOf(wanted.astype(np.int8))
     held = solver_folds(targets, 3, 5) == 0
     penalties = (1.0, 0.1, 0.01)
-    fitted, rows = AveragedSgd(penalties, (0.3,)).fit(x, targets, 3), scaled(x)
+    fitted, rows = AveragedSgd(penalties, (0.3,)).fit(x, targets, 3), scale_rows(x)
     smooth = (held.sum() * wanted[held] + 1) / (held.sum() + (3 if link == "softmax" else 2))
     losses, scales = [], []
     for penalty in penalties:

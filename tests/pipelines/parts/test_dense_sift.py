@@ -10,7 +10,7 @@ import torch
 from imclass.pipelines.parts.dense_sift import DenseSift, smooth
 
 
-def textured(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
     """Return an image with structure at several scales, with values from 40 to 200."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width, channels))
@@ -46,7 +46,7 @@ def loop_sift(grey: np.ndarray, centre: np.ndarray, bin: int) -> np.ndarray:
 
 
 def test_descriptors_equal_a_loop_over_the_equations() -> None:
-    grey = textured(40, 46, 1)
+    grey = texture(40, 46, 1)
     found = DenseSift(scales=2, root=False).transform([grey])
     for i in (0, 7, len(found) - 1):
         side = int(found.scales[i]) // 4
@@ -61,13 +61,13 @@ def test_descriptors_equal_a_loop_over_the_equations() -> None:
 
 
 def test_smoothing_equals_opencv() -> None:
-    channel = textured(30, 40, 1)[:, :, 0].astype(np.float32)
+    channel = texture(30, 40, 1)[:, :, 0].astype(np.float32)
     expected = cv2.GaussianBlur(channel, (13, 13), 1.5, borderType=cv2.BORDER_REPLICATE)
     assert np.abs(smooth(torch.from_numpy(channel), 1.5).numpy() - expected).max() < 1e-3
 
 
 def test_directions_agree_with_opencv() -> None:
-    grey = textured(160, 200, 1)
+    grey = texture(160, 200, 1)
     found = DenseSift(bin=8, scales=2, root=False).transform([grey])
     inside = ((found.positions > 50) & (found.positions < (150, 110))).all(1)
     points = [
@@ -83,14 +83,14 @@ def test_directions_agree_with_opencv() -> None:
 
 
 def test_brightness_and_contrast_do_not_matter() -> None:
-    grey = textured(64, 64, 1)
+    grey = texture(64, 64, 1)
     part = DenseSift()
     plain = part.transform([grey // 2]).values
     assert np.abs(part.transform([grey // 2 * 2 + 7]).values - plain).max() < 1e-4
 
 
 def test_a_rotation_permutes_bins_and_orientations() -> None:
-    image = textured(64, 80)
+    image = texture(64, 80)
     plain = DenseSift(root=False).transform([image])
     turned = DenseSift(root=False).transform([np.ascontiguousarray(np.rot90(image))])  # anticlockwise
     scales, rows, columns = 5, 7, 9
@@ -103,7 +103,7 @@ def test_a_rotation_permutes_bins_and_orientations() -> None:
 @pytest.mark.parametrize("colour", ["grey", "rgb", "opponent"])
 def test_flat_patches_are_kept_as_zeros(colour: str) -> None:
     image = np.full((40, 80, 3), 90, np.uint8)
-    image[:, 60:] = textured(40, 20)
+    image[:, 60:] = texture(40, 20)
     for root in (False, True):
         found = DenseSift(colour=colour, root=root, scales=1).transform([image])  # type: ignore[arg-type]
         assert np.isfinite(found.values).all()
@@ -115,7 +115,7 @@ def test_flat_patches_are_kept_as_zeros(colour: str) -> None:
 
 
 def test_colour_descriptors_are_those_of_the_channels() -> None:
-    image = textured(40, 40)
+    image = texture(40, 40)
     part = DenseSift(colour="rgb")
     found = part.transform([image]).values.reshape(-1, 3, 128)
     for k in range(3):

@@ -10,7 +10,7 @@ import torch
 
 from imclass.core.bounds import check_bounds
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import Fitting, Part
+from imclass.core.config import AnyPart, Fitting
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
 from imclass.evaluation.unpack import read_classifier, save_classifier
@@ -99,7 +99,7 @@ def test_a_config_with_a_union_survives_json(plugins: Context) -> None:
     assert to_json(found) == to_json(config)
     assert to_json(config)["parts"][0]["channels"][0]["parts"][1] == {"kind": "pyramid", "grids": ["1x1", "2x2"]}
     again = from_json(
-        PipelinePart, to_json(union), kinds={base: pipeline_parts(plugins) for base in (Part, PipelinePart)}
+        PipelinePart, to_json(union), kinds={base: pipeline_parts(plugins) for base in (AnyPart, PipelinePart)}
     )
     assert to_json(again) == to_json(union)
     added = object_entries(with_objects(open_context(), config))

@@ -15,7 +15,7 @@ from imclass.app.cli.options import base_configs, config_fields, recipe_function
 from imclass.app.cli.syntax import Argument, syntax_of
 from imclass.app.cli.words import parse
 from imclass.core.codec import Kinds, flatten, hints_of, to_json
-from imclass.core.config import Augment, Fitting, Part, RunConfig, Stage, Training
+from imclass.core.config import AnyPart, Augment, Fitting, RunConfig, Stage, Training
 from imclass.core.override import NONE_WORD, option_of
 from imclass.core.tables import EntryTable
 from imclass.store.context import Context
@@ -141,7 +141,7 @@ def recipe_lines(arguments: TrainArguments) -> Iterator[str]:
         yield from (help_row(label, text, FIELD_COLUMN) for label, text in field_rows(value, config, tables))
     parameters = dict(parameter_rows(config.recipe, context)) if arguments.config is None else {}
     yield "\n" + section("more options of a recipe:", parameters | (MORE if trains else MORE_OF_PARTS))
-    yield from kind_lines(tables[Augment if trains else Part])
+    yield from kind_lines(tables[Augment if trains else AnyPart])
 
 
 def parameter_rows(recipe: str, context: Context) -> Iterator[tuple[str, str]]:

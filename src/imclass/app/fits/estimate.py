@@ -1,4 +1,4 @@
-"""An estimate of the time, memory and disk space of a pipeline's fit, from a few images."""
+"""What a dry run of a pipeline's fit prints: the configuration, and how much there is to do."""
 # Tested in tests/app/fits/test_fit.py
 
 import json
@@ -8,5 +8,8 @@ from imclass.app.fits.prepare import FitRun
 
 
 def dry_fit_parts(fit: FitRun) -> tuple[dict[str, Any], str]:
-    """Return the configuration and the estimate for a run, as a record and as text."""
-    return fit.record, json.dumps(fit.record, indent=2)
+    """Return the configuration and the number of images of each split, as a record and as text."""
+    images = {name: len(split) for name, split in fit.job.splits.items()}
+    counts = ", ".join(f"{count:,} in {name}" for name, count in images.items())
+    text = f"{json.dumps(fit.record, indent=2)}\n\nimages to encode: {counts}. Time and memory are not estimated."
+    return fit.record | {"images": images}, text

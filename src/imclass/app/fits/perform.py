@@ -25,7 +25,8 @@ from imclass.evaluation.score import ScoredChunk, describe_refusal, evaluate_sco
 from imclass.evaluation.unpack import save_classifier
 from imclass.pipelines.pipeline import Pipeline
 from imclass.training.events import Consumer, Evaluated, Event, LegEnd, RunPosition, TaskProgress, summarise_evaluation
-from imclass.training.fit import TRAIN, EncodedSplit, Fitted, Fitter
+from imclass.training.fits.fitter import TRAIN, Fitter
+from imclass.training.fits.job import EncodedSplit, FittedPipeline
 
 SCORED_ROWS = 256  # rows that are read and scored at a time
 
@@ -80,15 +81,15 @@ def fit_events(fit: FitRun, fitter: Fitter) -> Iterator[Event]:
     yield LegEnd(RunPosition(stage=fitter.task + 1), fit.config.recipe, fit.run.model, "fitted", metrics)
 
 
-def score_split(fit: FitRun, fitted: Fitted, split: str) -> Evaluation:
+def score_split(fit: FitRun, fitted: FittedPipeline, split: str) -> Evaluation:
     """Return the evaluation of a split whose rows are known, with the number of training images among them."""
     part = mark_trained(fit.held_out[split], fit.job.splits[TRAIN].contents())
     encoded = fitted.splits[split]
-    scored = ScoredChunk(encoded.kept, [scores_of(fitted.pipeline, encoded)], [*encoded.refused])
+    scored = ScoredChunk(encoded.kept, [score_rows(fitted.pipeline, encoded)], [*encoded.refused])
     return part.with_counts(evaluate_scored(fitted.pipeline, part.dataset, scored, fit.execution.strict))
 
 
-def scores_of(pipeline: Pipeline, split: EncodedSplit) -> np.ndarray:
+def score_rows(pipeline: Pipeline, split: EncodedSplit) -> np.ndarray:
     """Return the scores of all rows of a split, N K."""
     blocks = range(0, len(split.rows), SCORED_ROWS)
     scores = [np.asarray(pipeline.scorer.scores(split.rows[low : low + SCORED_ROWS]), np.float32) for low in blocks]

@@ -23,7 +23,8 @@ from imclass.models.arithmetic.eager import eager_engine
 from imclass.pipelines.part import PipelinePart
 from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context, pixels_in
-from imclass.training.fit import TRAIN, FitJob
+from imclass.training.fits.fitter import TRAIN
+from imclass.training.fits.job import FitJob
 from imclass.training.kinds import kind_tables
 
 NETWORK = "network"  # the name of the classifier in a part that needs one
@@ -64,7 +65,7 @@ def prepare_fit(
     """
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run = replace(run, kinds=kind_tables(context))
-    source = open_network(config, context, dry)
+    source = open_source_network(config, context, dry)
     if source is not None:
         config = replace(config, init=source.name, init_digest=source.digest)
     config, data = open_fit_data(config, given, context)
@@ -72,7 +73,7 @@ def prepare_fit(
     begun = plan_fit(run, config, execution, data)
     precision = "bf16" if config.precision == "bf16" else "fp32"
     used = begun.runtime or replace(resolve_runtime(config.device), arithmetic=Arithmetic(precision, "nhwc"))
-    pipeline = unfitted(config, data, source, used)
+    pipeline = make_pipeline(config, data, source, used)
     if not dry:
         run.begin(begun, used)
     splits = {TRAIN: data.train, **data.held_out}
@@ -90,7 +91,7 @@ def plan_fit(run: Run, config: Fitting, execution: Execution, data: TrainingData
     return begun
 
 
-def open_network(config: Fitting, context: Context, dry: bool) -> InitModel | None:
+def open_source_network(config: Fitting, context: Context, dry: bool) -> InitModel | None:
     """Return the model given by `init`.
 
     Raise `UserError` if a part needs a network and `init` is empty, or if no part needs one and it is not.
@@ -118,7 +119,7 @@ def every_part(parts: Collection[Any]) -> list[PipelinePart]:
     return found
 
 
-def unfitted(config: Fitting, data: TrainingData, source: InitModel | None, used: Runtime) -> Pipeline:
+def make_pipeline(config: Fitting, data: TrainingData, source: InitModel | None, used: Runtime) -> Pipeline:
     """Return the pipeline to fit, with copies of the config's parts, which stay as they are."""
     parts: tuple[Any, ...] = tuple(map(copy_part, config.parts))
     if source is not None:

@@ -4,7 +4,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any
 
 from imclass.app.load import normal_spelling
 from imclass.app.runs.beginning import adopt
@@ -28,13 +28,7 @@ def recipes(context: Context | None = None) -> EntryTable:
     return find_in(context, "imclass.recipes", "RECIPES", "recipe")
 
 
-@overload
-def configure(recipe: Training, context: Context | None = None, **choices: Any) -> Training: ...
-@overload
-def configure(recipe: Fitting, context: Context | None = None, **choices: Any) -> Fitting: ...
-@overload
-def configure(recipe: str, context: Context | None = None, **choices: Any) -> Any: ...
-def configure(recipe: str | RunConfig, context: Context | None = None, **choices: Any) -> RunConfig:
+def configure(recipe: str | RunConfig, context: Context | None = None, **choices: Any) -> Any:
     """Return a recipe's config with the given choices: parameters of the recipe's function, or dotted keys."""
     if not isinstance(recipe, str):
         return override_config(recipe, choices, context)

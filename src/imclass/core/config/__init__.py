@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from imclass.core.config.fitting import Fitting
 from imclass.core.config.kinds import (
+    AnyPart,
     Augment,
     Average,
     BinaryCrossEntropy,
@@ -11,7 +12,6 @@ from imclass.core.config.kinds import (
     Objective,
     Optimiser,
     Pair,
-    Part,
     Position,
     Schedule,
     Solver,
@@ -26,6 +26,7 @@ RunConfig: TypeAlias = Training | Fitting  # what a recipe returns
 __all__ = [
     "CONFIG_FORMAT",
     "SPLIT_KINDS",
+    "AnyPart",
     "Augment",
     "Average",
     "BinaryCrossEntropy",
@@ -38,7 +39,6 @@ __all__ = [
     "Objective",
     "Optimiser",
     "Pair",
-    "Part",
     "Position",
     "RunConfig",
     "Schedule",

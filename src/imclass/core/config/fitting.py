@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from imclass.core.bounds import Above, AtLeast, Below, check_bounds
-from imclass.core.config.kinds import Part
+from imclass.core.config.kinds import AnyPart
 from imclass.core.config.split import Cut, Share, Split
 from imclass.core.config.training import Seed
 from imclass.core.errors import require
@@ -16,7 +16,7 @@ class Fitting:
     """All settings of the fit of a pipeline that affect its result. A recipe returns an instance."""
 
     recipe: str
-    parts: tuple[Part, ...]  # kinds in order, such as dense-sift, pca, fisher and linear-svm
+    parts: tuple[AnyPart, ...]  # kinds in order, such as dense-sift, pca, fisher and linear-svm
     data: str  # a data set's name, a folder with one subfolder per class, a CSV file or a list (.txt)
     sample: Annotated[int, AtLeast(1)] = 500_000  # the most descriptors of training images to which parts are fitted
     split: Split = Share()

@@ -172,7 +172,7 @@ class Solver(ABC):
 
 
 @dataclass
-class Part:
+class AnyPart:
     """A part of a pipeline with its settings (`imclass.pipelines.part.PipelinePart`)."""
 
     kind: ClassVar[str] = ""  # its name in the table

@@ -18,11 +18,11 @@ from imclass.core.contracts import Image
 from imclass.core.errors import UserError
 from imclass.pipelines.dense.pooling import BINS, Axis, place_patches
 from imclass.pipelines.descriptors import Descriptors, join_descriptors
-from imclass.pipelines.part import Extractor
+from imclass.pipelines.part import PatchExtractor
 
 
 @dataclass
-class DenseExtractor(Extractor):
+class DenseExtractor(PatchExtractor):
     """An extractor of square patches of 4 x 4 bins, whose sides grow by a factor of sqrt(2) from scale to scale.
 
     The image is first reduced according to `max_side`. A scale whose patches do not fit into it is left out. If a side

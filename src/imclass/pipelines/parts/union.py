@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from imclass.core.bounds import Above
-from imclass.core.config import Part
+from imclass.core.config import AnyPart
 from imclass.core.contracts import Classifier, Image
 from imclass.core.errors import UserError
 from imclass.core.targets import Targets
@@ -20,7 +20,7 @@ from imclass.pipelines.part import Feature, Flow
 class Channel:
     """A chain of parts that turns images into rows."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[AnyPart, ...]
     weight: Annotated[float, Above(0)] = 1.0  # factor for the rows
 
 

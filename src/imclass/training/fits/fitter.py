@@ -10,70 +10,47 @@ Images are processed one by one, each by one thread, so the bits do not depend o
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
 from imclass.core.codec import to_json
-from imclass.core.config import Fitting
-from imclass.core.contracts import Dataset, Image, Refused
+from imclass.core.contracts import Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.randomness import Draws
-from imclass.core.runtime import Runtime, library_versions
+from imclass.core.runtime import library_versions
 from imclass.data.threads import attempt, map_in_order
 from imclass.pipelines.descriptors import Descriptors, join_descriptors
 from imclass.pipelines.part import Feature, PipelinePart, pipeline_parts
-from imclass.pipelines.pipeline import Pipeline
-from imclass.store.context import Context
 from imclass.store.learned import LearnedArrays, open_learned
-from imclass.store.row_file import MappedRows, open_row_file
-from imclass.training.events import Event, PartFitted, RunPosition, TaskProgress
+from imclass.store.row_file import open_row_file
+from imclass.training.events import Event, PartFitted, RunPosition
+from imclass.training.fits.encode import (
+    Encoded,
+    LazyImages,
+    check_any,
+    check_row,
+    encode_one,
+    encode_rows,
+    places_of,
+    sampled_descriptors,
+)
+from imclass.training.fits.job import EncodedSplit, FitJob, FittedPipeline
+from imclass.training.fits.progress import TaskPace
 
 TRAIN = "train"
-EVENT_SECONDS = 0.5  # the shortest time between two events of a task
 MIN_SAMPLED = 250  # descriptors of each image in the sample, so that not all images are needed for a small sample
 KEPT_VERSION = 1  # of what is kept in the store; a change of any part's equations needs a new number
-
-Result: TypeAlias = Float32[np.ndarray, "D"] | Descriptors
 
 
 class Stopped(Exception):
     """The user has asked the fit to stop."""
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedSplit:
-    """The rows of the images of a split that are not refused."""
-
-    kept: Int64[np.ndarray, "n"]  # the positions of these images in the split
-    rows: MappedRows
-    refused: tuple[Refused, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A fitted pipeline, with the rows that its last part takes for each split."""
-
-    pipeline: Pipeline
-    splits: Mapping[str, EncodedSplit]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FitJob:
-    """A pipeline to fit, and the images to fit it to."""
-
-    config: Fitting
-    pipeline: Pipeline  # its parts have not been fitted
-    splits: Mapping[str, Dataset]  # train and the held-out splits
-    context: Context
-    runtime: Runtime
-    workers: int
 
 
 @dataclass
@@ -85,7 +62,7 @@ class Fitter:
     task: int = 0  # the number of the current task
     refused: dict[str, dict[int, Refused]] = field(default_factory=dict)  # keyed by split and position
 
-    def run(self) -> Generator[Event, None, Fitted | None]:
+    def run(self) -> Generator[Event, None, FittedPipeline | None]:
         """Fit all parts, and yield the events. Return None if the fit was stopped."""
         *features, scorer = self.job.pipeline.parts
         try:
@@ -96,7 +73,7 @@ class Fitter:
             yield from self.fit_part(scorer, train.rows, train.kept, kept)
         except Stopped:
             return None
-        return Fitted(self.job.pipeline, splits)
+        return FittedPipeline(self.job.pipeline, splits)
 
     def encode_splits(self, features: Sequence[Feature]) -> Generator[Event, None, dict[str, EncodedSplit]]:
         """Fit the features, and return the rows that they give for each split."""
@@ -192,14 +169,14 @@ class Fitter:
         The features from `low` on are applied to the rows of `sources`, or to the images if there are none.
         """
         dataset = self.job.splits[split]
-        file = open_row_file(self.job.context.store, self.key_of(features) | {"learned": digest_of(features)})
+        file = open_row_file(self.job.context.store, self.key_of(features) | {"learned": learned_digest(features)})
         contents = dataset.contents().tolist()
         numbers = file.find(contents)
         first = {content: i for i, content in reversed([*enumerate(contents)]) if content not in numbers}
         missing = sorted(first.values())
         compute = partial(encode_rows, features[low:], low > 0, sources, places_of(sources)) if sources else None
 
-        def encode_image(i: int) -> Result | BadImage:
+        def encode_image(i: int) -> Encoded | BadImage:
             if compute is None:
                 return attempt(dataset, partial(encode_one, features), i)
             return compute(i, dataset.name(i))
@@ -219,8 +196,8 @@ class Fitter:
         return EncodedSplit(kept, rows, tuple(self.refused.get(split, {}).values()))
 
     def process(
-        self, function: Callable[[int], Result | BadImage], images: Sequence[int], task: str
-    ) -> Iterator[tuple[int, Result | BadImage]]:
+        self, function: Callable[[int], Encoded | BadImage], images: Sequence[int], task: str
+    ) -> Iterator[tuple[int, Encoded | BadImage]]:
         """Yield each image's position with its result. Every image is processed by one thread."""
         pace = self.begin(task, "images")
         torch.set_num_threads(1)  # threads that are created from now on use one thread for each operation
@@ -239,10 +216,10 @@ class Fitter:
             self.pace.refused.append(refused)
         yield from ()
 
-    def begin(self, task: str, unit: str) -> "Pace":
+    def begin(self, task: str, unit: str) -> "TaskPace":
         """Begin a task."""
         self.task += 1
-        self.pace = Pace(self.at, task, unit)
+        self.pace = TaskPace(self.at, task, unit)
         return self.pace
 
     @property
@@ -257,7 +234,7 @@ class Fitter:
 
     def open_arrays(self, parts: Sequence[PipelinePart]) -> LearnedArrays:
         """Return the store's place for the arrays of the last of some parts."""
-        before = digest_of(parts[:-1])
+        before = learned_digest(parts[:-1])
         return open_learned(self.job.context.store, self.key_of(parts, TRAIN) | {"before": before})
 
     def key_of(self, parts: Sequence[PipelinePart], split: str = "") -> dict[str, Any]:
@@ -282,115 +259,13 @@ class Fitter:
         return key | {"images": dataset.digest(), "sample": job.config.sample, "seed": job.config.seed}
 
 
-@dataclass(frozen=True)
-class LazyImages(Sequence[Image]):
-    """The images of a data set, decoded one by one for a part that learns from them."""
-
-    dataset: Dataset
-    kind: str  # of the part
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, i: Any) -> Any:
-        """Return an image. Raise `UserError` if it cannot be used."""
-        if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(len(self)))]
-        if not 0 <= i < len(self):
-            raise IndexError(i)
-        try:
-            return self.dataset[i]
-        except BadImage as bad:
-            problem = f"{bad.path} cannot be used ({bad.detail}), and the part {self.kind} learns from every image"
-            raise UserError(f"{problem}; fix or remove the file") from None
-
-
-@dataclass
-class Pace:
-    """The progress of a task, from which events are made."""
-
-    at: RunPosition
-    task: str
-    unit: str
-    computed: int = 0
-    refused: list[Refused] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-    last: float = 0.0
-
-    def events(self, done: int, total: int) -> Iterator[TaskProgress]:
-        """Yield an event if the last one was long enough ago, if an image was refused, or if the task is finished."""
-        now = time.monotonic()
-        if done < total and not self.refused and now - self.last < EVENT_SECONDS:
-            return
-        self.last, refused = now, tuple(self.refused)
-        self.refused.clear()
-        yield TaskProgress(self.at, self.task, done, total, self.unit, self.computed, now - self.began, refused)
-
-
-def sampled_descriptors(
-    features: Sequence[Feature], count: int, draws: Draws, image_id: int, image: Image
-) -> Descriptors:
-    """Return at most `count` descriptors of an image."""
-    x: Any = [image]
-    for part in features:
-        x = part.transform(x)
-    if not isinstance(x, Descriptors):
-        raise TypeError(f"the part {features[-1].kind} gives no descriptors")
-    order = draws.order(np.arange(len(x)) + np.int64(image_id))
-    return x.select(np.sort(order[:count]))
-
-
 def next_learner(features: Sequence[Feature], start: int) -> int:
     """Return the position of the first part from `start` on that learns from rows, or the number of parts."""
     found = (i for i in range(start, len(features)) if features[i].learned and features[i - 1].gives == "rows")
     return next(found, len(features))
 
 
-def places_of(sources: Sequence[EncodedSplit]) -> list[dict[int, int]]:
-    """Return the number of each image's row in each source."""
-    return [{i: number for number, i in enumerate(source.kept.tolist())} for source in sources]
-
-
-def encode_rows(
-    features: Sequence[Feature],
-    single: bool,
-    sources: Sequence[EncodedSplit],
-    places: Sequence[Mapping[int, int]],
-    i: int,
-    name: str,
-) -> Float32[np.ndarray, "D"] | BadImage:
-    """Return the row that features give for the rows of an image: those of channels, or a `single` one."""
-    if any(i not in place for place in places):
-        return BadImage("refused", name, "an earlier part refused it")
-    rows = [source.rows[place[i] : place[i] + 1] for source, place in zip(sources, places, strict=True)]
-    return row_of(features, rows[0]) if single else row_of(features[1:], features[0].join_rows(rows))
-
-
-def encode_one(features: Sequence[Feature], image: Image) -> Float32[np.ndarray, "D"]:
-    """Return the row of an image."""
-    return row_of(features, [image])
-
-
-def row_of(features: Sequence[Feature], x: Any) -> Float32[np.ndarray, "D"]:
-    """Return the row that the features give for one image."""
-    for part in features:
-        x = part.transform(x)
-    return np.asarray(x, np.float32)[0]
-
-
-def check_row(row: Float32[np.ndarray, "D"], name: str) -> None:
-    """Raise `UserError` if an image's row is not finite."""
-    if not np.isfinite(row).all():
-        raise UserError(f"the features of {name} are not finite, so the pipeline cannot be fitted; use other parts")
-
-
-def check_any(split: EncodedSplit, dataset: Dataset) -> None:
-    """Raise `UserError` if every image of a split was refused."""
-    if not len(split.kept):
-        raise UserError(f"every training image of {dataset.origin.path} was refused; see the reasons above")
-
-
-def digest_of(parts: Sequence[PipelinePart]) -> str:
+def learned_digest(parts: Sequence[PipelinePart]) -> str:
     """Return the SHA-256 of the arrays that some parts have learned."""
     arrays = {f"{i}.{name}": array for i, part in enumerate(parts) for name, array in part.arrays().items()}
     return tensors_digest({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
