@@ -60,7 +60,8 @@ def folder_deep_svm(data: str = "photos", init: str = INIT) -> Fitting:
 
     `imclass train folder-deep-svm --data DIR`. The features are the input of the last layer, averaged over positions,
     mirror images and three scales (Simonyan and Zisserman, ICLR 2015, appendix B). The network is not changed. It must
-    accept whole photos whose shorter side is 256 pixels.
+    accept whole photos whose shorter side is 256 pixels. `--parts.network-features.scales 256` uses one scale, which is
+    about seven times as fast (measured with GoogLeNet and ResNet-50 on 2 cores and 8 photos of flowers).
     """
     from imclass.pipelines.parts.linear_svm import LinearSvm
     from imclass.pipelines.parts.network_features import NetworkFeatures
