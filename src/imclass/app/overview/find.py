@@ -48,7 +48,8 @@ def is_listed_run(folder: Path) -> bool:
         record = json.loads(config.read_bytes())
     except (OSError, ValueError, RecursionError):
         return (folder / "log.jsonl").is_file() and (config.exists() or (folder / ".lock").exists())
-    return isinstance(record, dict) and {"training", "execution", "format"} <= set(record)
+    configured = isinstance(record, dict) and {"execution", "format"} <= set(record)
+    return configured and bool({"training", "fitting"} & set(record))
 
 
 def natural_key(path: Path) -> list[tuple[float, str]]:
