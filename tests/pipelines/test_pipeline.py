@@ -138,7 +138,10 @@ def test_a_file_with_parts_from_a_plugin_needs_that_plugin(tmp_path: Path, plugi
 
 
 CHANGES: Mapping[str, tuple[Mapping[str, Any], str]] = {
-    "argument": ({"kind": "colours", "binss": 3}, "Colours has no field 'body.parts.0.part.binss'; did you mean 'bins'"),
+    "argument": (
+        {"kind": "colours", "binss": 3},
+        "Colours has no field 'body.parts.0.part.binss'; did you mean 'bins'",
+    ),
     "type": ({"kind": "colours", "bins": "x"}, "body.parts.0.part.bins is 'x'; it must be a whole number"),
     "kind": ({"kind": "colour"}, "no part is named 'colour'; did you mean 'colours'"),
 }

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from imclass.app.acts import outcome
 from imclass.app.cli.main import main
 from imclass.app.runs import signals
 from imclass.app.runs import train as runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers import log as watcher
-from imclass.app.verbs import train as verb
 from imclass.data.sets.folder import FolderDataset
 from imclass.training import checkpoint
 from imclass.training.keeper import Keeper
@@ -350,7 +350,7 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(
 def test_a_signal_after_the_last_step_leaves_a_finished_run(
     when: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words, module = [*WORDS, "--epochs", "1", "--out", when], Keeper if when == "finish" else verb
+    words, module = [*WORDS, "--epochs", "1", "--out", when], Keeper if when == "finish" else outcome
     real = getattr(module, when)
 
     def interrupt(*args: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from imclass.app.acts import outcome
 from imclass.app.cli.main import main
 from imclass.app.draw import curves
 from imclass.app.runs import train
@@ -64,7 +65,7 @@ def fail_to_show(patched: pytest.MonkeyPatch) -> None:
 
 def fail_to_report(patched: pytest.MonkeyPatch) -> None:
     """Let the report fail."""
-    patched.setattr(verb, "write_report", fail)
+    patched.setattr(outcome, "write_report", fail)
 
 
 FAILURES: dict[Callable[[pytest.MonkeyPatch], None], str] = {
