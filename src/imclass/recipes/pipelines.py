@@ -58,10 +58,11 @@ def folder_bow_spm(data: str = "photos", words: int = 1024, step: int = 8) -> Fi
 def folder_deep_svm(data: str = "photos", init: str = INIT) -> Fitting:
     """Fit a linear SVM to the features of a trained network.
 
-    `imclass train folder-deep-svm --data DIR`. The features are the input of the last layer, averaged over all positions
-    in a photo whose shorter side is 256 pixels, and over its mirror image. The network is not changed. The paper also
-    averages over larger scales (Simonyan and Zisserman, ICLR 2015, appendix B): `--parts.network-features.scales 256
-    384 512`. These take about seven times as long (GoogLeNet and ResNet-50, 8 photos of flowers, 2 cores).
+    `imclass train folder-deep-svm --data DIR`. The features are the input of the last layer, averaged over all
+    positions in a photo whose shorter side is 256 pixels, and over its mirror image. The network is not changed. The
+    paper also averages over larger scales (Simonyan and Zisserman, ICLR 2015, appendix B):
+    `--parts.network-features.scales 256 384 512`. These take about seven times as long (GoogLeNet and ResNet-50, 8
+    photos of flowers, 2 cores).
     """
     from imclass.pipelines.parts.linear_svm import LinearSvm
     from imclass.pipelines.parts.network_features import NetworkFeatures
