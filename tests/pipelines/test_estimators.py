@@ -28,7 +28,13 @@ SKIPPED = {"check_array_api_input", "check_classifier_data_not_an_array"}
 REFUSED = {"check_do_not_raise_errors_in_init_or_set_params": "types are checked in tests"}
 
 
-SLOW = [Estimator(), Estimator(Logistic()), Estimator(LinearSvm()), Estimator(AveragedSgd())]
+SLOW = [
+    DiagonalMixture(components=2, iterations=5),
+    Estimator(),
+    Estimator(Logistic()),
+    Estimator(LinearSvm()),
+    Estimator(AveragedSgd()),
+]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -38,7 +44,6 @@ SLOW = [Estimator(), Estimator(Logistic()), Estimator(LinearSvm()), Estimator(Av
         KMeans(words=2, iterations=5),
         PrincipalComponents(dims=1),
         PrincipalComponents(dims=1, whiten=True),
-        DiagonalMixture(components=2, iterations=5),
         *(pytest.param(estimator, marks=pytest.mark.slow) for estimator in SLOW),
     ],
     ids=lambda estimator: type(getattr(estimator, "part", estimator)).__name__,

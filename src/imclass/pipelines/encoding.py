@@ -102,6 +102,11 @@ class CodebookEncoder(Encoder):
     def length(self) -> int:
         """Return the number of values for each cell."""
 
+    def word_numbers(self) -> Int64[np.ndarray, "length"]:
+        """Return the number of the visual word to which each value of a cell belongs. Every word has as many values."""
+        words = len(self.arrays()[self.codebook])
+        return np.repeat(np.arange(words), self.length // words)
+
     @abstractmethod
     def encode(self, x: Descriptors) -> Float32[np.ndarray, "C length"]:
         """Return the values for each cell of one image. They are 0 for a cell without descriptors."""

@@ -232,9 +232,11 @@ def test_a_dry_run_prints_the_config_and_writes_nothing(photos: Path, capsys: py
 def test_a_run_is_listed_and_has_a_report(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("fit.json").write_text(json.dumps({"fitting": to_json(fitting())}))
     assert main(["train", "--config", "fit.json", "--plugins", "plugins"]) == 0
-    assert "not written" not in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "not written" not in shown and "failed" not in shown
     page = Path("runs/mine/report.html").read_text()
     assert "blocks + pca + pyramid + fisher + logistic" in page and "encode train" in page and "Learning" not in page
+    assert "What it looks at" in page and page.count("visual word") >= 2
     Path("runs/mine/report.html").unlink()
     shutil.rmtree("photos")  # the report needs only the run's folder
     assert main(["report", "runs/mine", "--plugins", "plugins"]) == 0 and Path("runs/mine/report.html").is_file()

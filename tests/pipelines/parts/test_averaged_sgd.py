@@ -83,7 +83,7 @@ def test_the_steps_of_a_block_are_those_of_a_plain_loop(count: int) -> None:
             assert_near(descent.weights[f, k], w, 1e-4)
 
 
-@pytest.mark.parametrize(("penalty", "within"), [(0.1, 0.01), (0.01, 0.02)])
+@pytest.mark.parametrize(("penalty", "within"), [(0.1, 0.01), pytest.param(0.01, 0.02, marks=pytest.mark.slow)])
 def test_the_objective_is_close_to_that_of_the_optimum(penalty: float, within: float) -> None:
     x, labels = clouds(300, 20, 3)
     rows, signs = scale_rows(x), 2 * np.eye(3)[labels] - 1
@@ -91,6 +91,7 @@ def test_the_objective_is_close_to_that_of_the_optimum(penalty: float, within: f
     assert objective(z, signs, penalty, *scaled_weights(fitted, rows)) < (1 + within) * optimum(z, signs, penalty)
 
 
+@pytest.mark.slow
 def test_more_passes_are_closer_to_the_optimum() -> None:
     x, labels = clouds(150, 20, 3)
     rows, signs = scale_rows(x), 2 * np.eye(3)[labels] - 1

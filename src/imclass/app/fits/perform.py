@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from imclass.app.fits.patches import MAX_PHOTOS, PATCH_FOLDER, save_patch_pictures
 from imclass.app.fits.prepare import FitRun
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.expendable import note_failure
@@ -15,9 +16,11 @@ from imclass.app.runs.watchers.pictures import PICTURES, REPORT_SPLITS, write_pi
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.core import runtime
 from imclass.core.codec import to_json
-from imclass.core.contracts import Evaluation
-from imclass.core.errors import Interrupted, UserError
+from imclass.core.contracts import Evaluation, Image
+from imclass.core.errors import BadImage, Interrupted, UserError
 from imclass.core.model_file import Metrics, Provenance
+from imclass.core.targets import OneOf
+from imclass.data.threads import attempt
 from imclass.evaluation.leaks import mark_trained
 from imclass.evaluation.papers.table import RowSubject
 from imclass.evaluation.results import Facts, image_names, read_scores, save_scores
@@ -77,6 +80,7 @@ def fit_events(fit: FitRun, fitter: Fitter) -> Iterator[Event]:
         yield Evaluated(fitter.at, result, split)
     pipeline = with_metrics(fitted.pipeline, {split: Metrics.from_numbers(found) for split, found in metrics.items()})
     complete_pictures(fit)
+    complete_patch_pictures(fit, pipeline)
     save(fit, pipeline)
     yield LegEnd(RunPosition(stage=fitter.task + 1), fit.config.recipe, fit.run.model, "fitted", metrics)
 
@@ -118,6 +122,27 @@ def save(fit: FitRun, pipeline: Pipeline) -> None:
     except OSError as error:
         problem = f"the model {fit.run.model} could not be written: {error.strerror or error}"
         raise UserError(f"{problem}; free some disk space, then run the same command again") from None
+
+
+def complete_patch_pictures(fit: FitRun, pipeline: Pipeline) -> None:
+    """Write the pictures of what the pipeline looks at. A failure is printed but does not end the run."""
+    split = next((split for split in REPORT_SPLITS if split in fit.held_out), TRAIN)
+    dataset = fit.job.splits[split]
+    if not fit.execution.pictures:
+        return
+    try:
+        spaced = np.unique(np.linspace(0, len(dataset) - 1, MAX_PHOTOS).round().astype(int)).tolist()
+        photos = {i: image for i in spaced if not isinstance(image := attempt(dataset, same_image, i), BadImage)}
+        targets = dataset.targets[np.array([*photos], np.int64)]
+        labels = targets.numpy() if isinstance(targets, OneOf) else None
+        save_patch_pictures(fit.run.folder / PATCH_FOLDER, pipeline, [*photos.values()], labels)
+    except Exception as error:
+        note_failure("drawing what the pipeline looks at failed", error, "the report will not show it")
+
+
+def same_image(image: Image) -> Image:
+    """Return the image."""
+    return image
 
 
 def complete_pictures(fit: FitRun) -> None:

@@ -128,6 +128,7 @@ class ReportData:
     inside: FirstLayer | None
     problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
+    folder: Path | None = None  # of the run
     folds: CrossvalResult | None = None  # of a cross-validation
 
     @property
@@ -166,6 +167,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
         problem=problem,
         **image_fields(classifier, run.folder, result, saved.names if saved else ()),
         run=run_facts(config, begun.runtime, log, context),
+        folder=run.folder,
     )
 
 

@@ -29,6 +29,7 @@ from imclass.app.report.markup import (
     name_element,
 )
 from imclass.app.report.mistakes import caption
+from imclass.app.report.patches import patches_section
 from imclass.app.text.evaluation import (
     MAX_CONFUSED_PAIRS,
     balanced_text,
@@ -341,6 +342,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),
     ("inside", "First layer", first_layer_section),
+    ("patches", "What it looks at", patches_section),
     ("data", "Data", data_section),
     ("time", "Time", time_section),
     ("configuration", "Configuration", configuration_section),

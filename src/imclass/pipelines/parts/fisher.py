@@ -25,7 +25,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from imclass.core.bounds import Above, AtLeast, AtMost
@@ -82,6 +82,10 @@ class Fisher(CodebookEncoder):
     @property
     def length(self) -> int:
         return 2 * int(self.means_.size)
+
+    def word_numbers(self) -> Int64[np.ndarray, "length"]:
+        """Return the number of the component to which each value of a cell belongs: means first, then variances."""
+        return np.tile(np.repeat(np.arange(len(self.means_)), self.means_.shape[1]), 2)
 
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Fit the mixture to descriptors, and yield after each step."""
