@@ -14,8 +14,8 @@ CAPTIONS = {
     GRID_FILE: "Orange dots are the centres of the smallest patches. One patch of each size is drawn in the middle. "
     "Blue lines are the finest cells of the spatial pyramid.",
     WORDS_FILE: "Each row has the patches that are nearest to a visual word, at most one of each photo.",
-    TELLING_FILE: "Each row has the visual words that add most to the score of a class, of those that are more frequent "
-    "in its photos than in others. A word is shown by its nearest patch.",
+    TELLING_FILE: "Each row has the visual words that add most to the score of a class, of those that are more "
+    "frequent in its photos than in others. A word is shown by its nearest patch.",
 }
 
 
