@@ -25,8 +25,8 @@ from imclass.data.catalog import open_split
 from imclass.evaluation.score import evaluate
 from imclass.models.classifier import NetworkClassifier, load_network_classifier
 from imclass.models.views.batches import to_batch
+from imclass.models.views.embedding import Embedding
 from imclass.pipelines.parts.logistic import Logistic
-from imclass.pipelines.parts.network_features import NetworkFeatures
 from imclass.pipelines.solvers.logistic import LogisticSolver
 from imclass.store.context import Context, open_context
 from imclass.store.rows import Rows
@@ -84,10 +84,9 @@ def test_the_head_is_the_fitted_linear_model(photos: Path, tmp_path: Path, conte
     events = run(config_of(photos), tmp_path / "run", context)
     written, before = load_network_classifier(tmp_path / "run"), prepare_first(photos, tmp_path, context)
     images, targets = training_images(photos, context)
-    part = NetworkFeatures()
-    part.set_members({"eyes": before})
-    fitted = Logistic().fit(part.transform(images), targets, 3)
-    assert_near(written.classify(images), fitted.scores(part.transform(images)).astype(np.float32), 1e-5)
+    rows = Embedding(before)(images)
+    fitted = Logistic().fit(rows, targets, 3)
+    assert_near(written.classify(images), fitted.scores(rows).astype(np.float32), 1e-5)
     last = {f"head.{len(written.network.head) - 1}.{name}" for name in ("weight", "bias")}
     old, new = before.network.state_dict(), written.network.state_dict()
     assert {name for name in old if not torch.equal(old[name], new[name])} == last
@@ -104,12 +103,11 @@ def test_a_solver_weights_the_classes(balance: str, tmp_path: Path, context: Con
     events = run(config, tmp_path / "run", context)
     first = prepare(config, Run(tmp_path / "dry"), context, dry=True).legs[0].make()
     images, targets = training_images(photos, context)
-    part = NetworkFeatures()
-    part.set_members({"eyes": first})
+    rows = Embedding(first)(images)
     weights = np.array([24 / (3 * 16), 24 / (3 * 4), 3 * 24 / (3 * 4)])[targets.numpy()]
-    fitted = Logistic().fit(part.transform(images), targets, 3, weights)
+    fitted = Logistic().fit(rows, targets, 3, weights)
     written = load_network_classifier(tmp_path / "run")
-    assert_near(written.classify(images), fitted.scores(part.transform(images)).astype(np.float32), 1e-5)
+    assert_near(written.classify(images), fitted.scores(rows).astype(np.float32), 1e-5)
     (solved,) = (event for event in events if isinstance(event, Solved))
     assert solved.facts == fitted.facts()
 
@@ -141,11 +139,10 @@ def test_a_1x1_convolution_is_written_as_well(photos: Path, tmp_path: Path, cont
     )
     network.head = head
     images, targets = training_images(photos, context)
-    part = NetworkFeatures()
-    part.set_members({"eyes": classifier})
-    solver = Logistic(grid=(0.1,)).fit(part.transform(images), targets, 3)
+    rows = Embedding(classifier)(images)
+    solver = Logistic(grid=(0.1,)).fit(rows, targets, 3)
     solve.write_last_layer(classifier, solver.linear_model())
-    assert_near(classifier.classify(images), solver.scores(part.transform(images)).astype(np.float32), 1e-5)
+    assert_near(classifier.classify(images), solver.scores(rows).astype(np.float32), 1e-5)
 
 
 def files_of_features(tmp_path: Path) -> list[Path]:

@@ -256,7 +256,7 @@ def test_a_fused_model_predicts_and_describes_itself(place: Path, capsys: pytest
     assert about["kind"] == "ensemble" and len(members) == 3 and about["parameters"] == 3 * 43_746
     assert [member["protocol"] for member in members] == ["flip"] * 3
     assert main(["features", "fused.safetensors", "pets/test", "--out", "x.npy"]) == 2
-    assert "fused.safetensors is not a single network" in capsys.readouterr().err
+    assert "the model is an ensemble, so it has no single last layer" in capsys.readouterr().err
     assert main(["predict", "fused.safetensors", "pets/test", "--protocol", "flip"]) == 2
     assert "the model is not a single network, so it has no test protocol" in capsys.readouterr().err
 
