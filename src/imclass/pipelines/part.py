@@ -7,7 +7,7 @@ returns them, `fit` returns the part, and learned arrays have names that end in 
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -119,6 +119,17 @@ class Feature(PipelinePart):
     def join_rows(self, rows: Sequence[Float32[np.ndarray, "N _"]]) -> Float32[np.ndarray, "N D"]:
         """Return the part's output, given the rows of its chains."""
         raise TypeError(f"the part {self.kind} has no chains")
+
+
+def every_part(parts: Iterable[Any]) -> list[PipelinePart]:
+    """Return all parts, including those in the chains of a part."""
+    found: list[PipelinePart] = []
+    for part in parts:
+        if isinstance(part, PipelinePart):
+            found.append(part)
+        if isinstance(part, Feature):
+            found += [inner for chain in part.channels_of() for inner in every_part(chain)]
+    return found
 
 
 class PatchExtractor(Feature):

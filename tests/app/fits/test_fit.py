@@ -244,3 +244,12 @@ def test_a_run_is_listed_and_has_a_report(photos: Path, capsys: pytest.CaptureFi
     assert main(["runs", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert row["state"] == "finished" and row["results"]["test"]["top1"] >= 0
+
+
+def test_a_changed_plugin_in_a_channel_uses_nothing_that_the_store_has(photos: Path) -> None:
+    parts = (CHANNELS, Logistic((0.1,), folds=2))
+    fit(fitting(*parts))
+    with Path("plugins/parts.py").open("a") as file:
+        file.write("# changed\n")
+    events = fit(fitting(*parts), "changed")
+    assert not any(event.stored for event in events if isinstance(event, PartFitted))

@@ -20,7 +20,7 @@ from imclass.core.errors import UserError
 from imclass.core.model_file import Provenance
 from imclass.core.runtime import Arithmetic, Runtime, library_versions, resolve_runtime
 from imclass.models.arithmetic.eager import eager_engine
-from imclass.pipelines.part import PipelinePart
+from imclass.pipelines.part import every_part
 from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context, pixels_in
 from imclass.training.fits.fitter import TRAIN
@@ -106,17 +106,6 @@ def open_source_network(config: Fitting, context: Context, dry: bool) -> InitMod
         kinds = ", ".join(part.kind for part in every_part(config.parts))
         raise UserError(f"--init {config.init} is not used: none of the parts ({kinds}) uses a network; leave it out")
     return open_init(config, context, dry)
-
-
-def every_part(parts: Collection[Any]) -> list[PipelinePart]:
-    """Return all parts, those in channels included."""
-    found: list[PipelinePart] = []
-    for part in parts:
-        if isinstance(part, PipelinePart):
-            found.append(part)
-        if channels := getattr(part, "channels_of", None):
-            found += [inner for channel in channels() for inner in every_part(channel)]
-    return found
 
 
 def make_pipeline(config: Fitting, data: TrainingData, source: InitModel | None, used: Runtime) -> Pipeline:

@@ -32,7 +32,7 @@ from imclass.data.source import LazySplits
 from imclass.data.subset import VALIDATION, with_validation
 from imclass.evaluation.leaks import leak_notes
 from imclass.models.classifier import networks
-from imclass.pipelines.part import pipeline_parts
+from imclass.pipelines.part import every_part, pipeline_parts
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import in_stage
@@ -95,7 +95,7 @@ def open_fit_data(config: Fitting, given: Collection[str], context: Context) -> 
     counts = dict(zip(train.classes, train.targets.counts(len(train.classes)).tolist(), strict=True))
     check_class_counts(counts, 1, "a pipeline", config.data)
     plugins = pipeline_parts(context)
-    chosen = [(plugins, part.kind) for part in config.parts] + [(dataset_table(context), config.data)]
+    chosen = [(plugins, part.kind) for part in every_part(config.parts)] + [(dataset_table(context), config.data)]
     digests = {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
     facts = data_facts(splits, config.cut, (), digests)
     return config, with_leaks(TrainingData(train, held_out_of(splits), facts, (*unread, *splits_notes(splits), *notes)))

@@ -27,7 +27,7 @@ from imclass.core.randomness import Draws
 from imclass.core.runtime import library_versions
 from imclass.data.threads import attempt, map_in_order
 from imclass.pipelines.descriptors import Descriptors, join_descriptors
-from imclass.pipelines.part import Feature, PipelinePart, pipeline_parts
+from imclass.pipelines.part import Feature, PipelinePart, every_part, pipeline_parts
 from imclass.store.learned import LearnedArrays, open_learned
 from imclass.store.row_file import open_row_file
 from imclass.training.events import Event, PartFitted, RunPosition
@@ -246,7 +246,7 @@ class Fitter:
         key = {
             "version": KEPT_VERSION,
             "parts": to_json(parts),
-            "plugins": {part.kind: table.plugin_digests(part.kind) for part in parts},
+            "plugins": {part.kind: table.plugin_digests(part.kind) for part in every_part(parts)},
             "members": [member_digests(part) for part in parts],
             "max_pixels": job.context.max_pixels,
             "runtime": to_json(job.runtime),
