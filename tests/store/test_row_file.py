@@ -100,3 +100,16 @@ def test_each_key_has_a_file_and_it_can_be_removed(tmp_path: Path) -> None:
     one.remove()
     two.remove()
     assert one.find([1]) == {} and not one.path.exists()
+
+
+@pytest.mark.parametrize("damage", ["zeros", "width", "rows"])
+def test_an_index_that_makes_no_sense_is_removed_with_its_rows(tmp_path: Path, damage: str) -> None:
+    file = make_file(tmp_path)
+    records = np.frombuffer(file.index.read_bytes(), RECORD).copy()
+    if damage == "rows":
+        file.path.unlink()
+    else:
+        records["width"][0 if damage == "zeros" else 2] = 0 if damage == "zeros" else 8
+        file.index.write_bytes(records.tobytes())
+    assert file.find(CONTENTS) == {} and not file.index.exists()
+    assert file.append(5, ROWS[1]) == 0 and np.array_equal(read(file, [5]), ROWS[1:2])

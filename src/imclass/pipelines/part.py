@@ -172,6 +172,7 @@ class Scorer(PipelinePart):
 
     takes: ClassVar[tuple[Flow, ...]] = ("rows",)
     gives: ClassVar[Flow] = "scores"
+    min_images: ClassVar[int] = 1  # training images that each class needs
     link: Link
 
     @abstractmethod
@@ -181,6 +182,8 @@ class Scorer(PipelinePart):
 
 class LinearScorer(Scorer):
     """A last part whose scores are linear in its input, so that it can become the last layer of a network."""
+
+    min_images: ClassVar[int] = 2
 
     @abstractmethod
     def fit(

@@ -78,8 +78,18 @@ class RowFile:
         foreign = np.flatnonzero(records["width"] != records["width"][0])
         return records[: min(stored, *foreign[:1], len(records))]
 
+    def is_damaged(self) -> bool:
+        """Return whether the index has records of rows that are not as wide as the first, or no rows at all."""
+        if not self.index.is_file() or self.index.stat().st_size < RECORD.itemsize:
+            return False
+        data = self.index.read_bytes()
+        widths = np.frombuffer(data[: len(data) // RECORD.itemsize * RECORD.itemsize], RECORD)["width"]
+        return not self.path.is_file() or not widths[0] or bool((widths != widths[0]).any())
+
     def find(self, contents: Sequence[int]) -> dict[int, int]:
         """Return the number of the row of each image that has one, keyed by content hash. Checksums are verified."""
+        if self.is_damaged():
+            self.remove()
         records = self.records()
         newest = {int(content): number for number, content in enumerate(records["content"].tolist())}
         found = {content: newest[content] for content in contents if content in newest}

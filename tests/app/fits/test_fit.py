@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from imclass.evaluation.ensemble import Ensemble
 from imclass.evaluation.results import read_scores
 from imclass.pipelines.parts.fisher import Fisher
 from imclass.pipelines.parts.logistic import Logistic
+from imclass.pipelines.parts.network_features import NetworkFeatures
 from imclass.pipelines.parts.pca import Pca
 from imclass.pipelines.parts.pyramid import Pyramid
 from imclass.pipelines.parts.union import Channel, Union
@@ -253,3 +255,32 @@ def test_a_changed_plugin_in_a_channel_uses_nothing_that_the_store_has(photos: P
         file.write("# changed\n")
     events = fit(fitting(*parts), "changed")
     assert not any(event.stored for event in events if isinstance(event, PartFitted))
+
+
+def test_every_copy_of_a_damaged_file_is_listed(photos: Path) -> None:
+    for i in range(4):
+        (photos / "cat" / f"empty-{i}.png").write_bytes(b"")
+        (photos / "cat" / f"gone-{i}.png").symlink_to("nowhere.png")
+    events = fit(fitting())
+    refused = {Path(r.path).name for e in events if isinstance(e, TaskProgress) for r in e.refused}
+    assert refused == {f"{kind}-{i}.png" for kind in ("empty", "gone") for i in range(4)}
+    (scored,) = (event for event in events if isinstance(event, Evaluated))
+    assert len(scored.result.refused) + len(scored.result.targets) == scored.result.total
+
+
+def test_a_model_with_the_same_weights_and_another_preprocess_has_other_rows(photos: Path) -> None:
+    classifier = save_untrained(Path("a.safetensors"))
+    replace(classifier, preprocess=replace(classifier.preprocess, resize="shorter", scale=40)).save(
+        Path("b.safetensors")
+    )
+    parts = (NetworkFeatures(), Logistic((1.0,), folds=2))
+    for name in ("a", "b"):
+        fit(fitting(*parts, init=f"{name}.safetensors"), name)
+    assert not torch.equal(tensors("a")["1.weights_"], tensors("b")["1.weights_"])
+
+
+def test_a_class_with_one_training_image_is_refused_before_anything_is_computed(photos: Path) -> None:
+    tree(photos, 2, ("cow", "emu", "fox"))
+    with pytest.raises(UserError, match=r"fewer than 2 training images of 'cow'.* The part logistic needs at least 2"):
+        fit(fitting())
+    assert not Path("store/learned").exists()

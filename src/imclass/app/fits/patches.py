@@ -21,7 +21,7 @@ from imclass.pipelines.pipeline import Pipeline
 
 PATCH_FOLDER = "patches"  # subfolder of a run
 GRID_FILE, WORDS_FILE, TELLING_FILE = "grid.png", "words.png", "telling.png"
-MAX_PHOTOS = 64  # from which patches are cut
+MAX_PHOTOS = 32  # from which patches are cut
 MAX_ROWS, PATCHES = 24, 8  # of a sheet, and patches in a row
 DOT, LINE = (255, 140, 0), (0, 120, 215)  # colours of centres and patches, and of cells
 

@@ -12,7 +12,7 @@ from imclass.app.fits.prepare import FitRun
 from imclass.app.runs.signals import Acknowledge, listen_for_signals
 from imclass.app.runs.watchers.expendable import note_failure
 from imclass.app.runs.watchers.log import Log
-from imclass.app.runs.watchers.pictures import PICTURES, REPORT_SPLITS, write_pictures
+from imclass.app.runs.watchers.pictures import PICTURES, REPORT_SPLITS, network_view, write_pictures
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.core import runtime
 from imclass.core.codec import to_json
@@ -132,7 +132,7 @@ def complete_patch_pictures(fit: FitRun, pipeline: Pipeline) -> None:
         return
     try:
         spaced = np.unique(np.linspace(0, len(dataset) - 1, MAX_PHOTOS).round().astype(int)).tolist()
-        photos = {i: image for i in spaced if not isinstance(image := attempt(dataset, same_image, i), BadImage)}
+        photos = {i: image for i in spaced if not isinstance(image := attempt(dataset, small_copy, i), BadImage)}
         targets = dataset.targets[np.array([*photos], np.int64)]
         labels = targets.numpy() if isinstance(targets, OneOf) else None
         save_patch_pictures(fit.run.folder / PATCH_FOLDER, pipeline, [*photos.values()], labels)
@@ -140,9 +140,9 @@ def complete_patch_pictures(fit: FitRun, pipeline: Pipeline) -> None:
         note_failure("drawing what the pipeline looks at failed", error, "the report will not show it")
 
 
-def same_image(image: Image) -> Image:
-    """Return the image."""
-    return image
+def small_copy(image: Image) -> Image:
+    """Return a copy of an image that takes little memory."""
+    return network_view(image, None)
 
 
 def complete_pictures(fit: FitRun) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.objectives import settle_objectives
@@ -93,7 +93,8 @@ def open_fit_data(config: Fitting, given: Collection[str], context: Context) -> 
     check_learnable(train)
     check_held_back(config.validation, splits)
     counts = dict(zip(train.classes, train.targets.counts(len(train.classes)).tolist(), strict=True))
-    check_class_counts(counts, 1, "a pipeline", config.data)
+    last: Any = config.parts[-1]
+    check_class_counts(counts, getattr(last, "min_images", 1), f"the part {last.kind}", config.data)
     plugins = pipeline_parts(context)
     chosen = [(plugins, part.kind) for part in every_part(config.parts)] + [(dataset_table(context), config.data)]
     digests = {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}

@@ -20,14 +20,18 @@ import torch
 from jaxtyping import Int64
 
 from imclass.core.codec import to_json
-from imclass.core.contracts import Refused
+from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.randomness import Draws
 from imclass.core.runtime import library_versions
+from imclass.data.contents import UNREADABLE_CONTENTS
 from imclass.data.threads import attempt, map_in_order
+from imclass.models.classifier import networks
 from imclass.pipelines.descriptors import Descriptors, join_descriptors
 from imclass.pipelines.part import Feature, PipelinePart, every_part, pipeline_parts
+from imclass.store.context import Context
+from imclass.store.index import json_digest
 from imclass.store.learned import LearnedArrays, open_learned
 from imclass.store.row_file import open_row_file
 from imclass.training.events import Event, PartFitted, RunPosition
@@ -170,10 +174,9 @@ class Fitter:
         """
         dataset = self.job.splits[split]
         file = open_row_file(self.job.context.store, self.key_of(features) | {"learned": learned_digest(features)})
-        contents = dataset.contents().tolist()
+        contents, alike = content_groups(dataset)
         numbers = file.find(contents)
-        first = {content: i for i, content in reversed([*enumerate(contents)]) if content not in numbers}
-        missing = sorted(first.values())
+        missing = sorted(group[0] for content, group in alike.items() if content not in numbers)
         compute = partial(encode_rows, features[low:], low > 0, sources, places_of(sources)) if sources else None
 
         def encode_image(i: int) -> Encoded | BadImage:
@@ -184,7 +187,11 @@ class Fitter:
         done = len(dataset) - len(missing)
         for i, result in self.process(encode_image, missing, f"encode {split}"):
             if isinstance(result, BadImage):
-                yield from self.refuse(split, i, result)
+                for j in alike[contents[i]]:
+                    path = result.path if j == i else dataset.name(j)
+                    yield from self.refuse(split, j, BadImage(result.code, path, result.detail))
+            elif contents[i] < 0:
+                yield from self.refuse(split, i, BadImage("changed", dataset.name(i), "it was unreadable a moment ago"))
             elif isinstance(result, np.ndarray):
                 check_row(result, dataset.name(i))
                 numbers[contents[i]] = file.append(contents[i], result)
@@ -202,12 +209,14 @@ class Fitter:
         pace = self.begin(task, "images")
         torch.set_num_threads(1)  # threads that are created from now on use one thread for each operation
         workers = max(1, self.job.workers)
-        with contextlib.closing(map_in_order(function, images, workers, ahead=2 * workers)) as results:
-            for i, result in zip(images, results, strict=True):
-                self.check_stop()
-                pace.computed += 1
-                yield i, result
-        torch.set_num_threads(self.job.runtime.threads)
+        try:
+            with contextlib.closing(map_in_order(function, images, workers, ahead=2 * workers)) as results:
+                for i, result in zip(images, results, strict=True):
+                    self.check_stop()
+                    pace.computed += 1
+                    yield i, result
+        finally:
+            torch.set_num_threads(self.job.runtime.threads)
 
     def refuse(self, split: str, i: int, bad: BadImage) -> Iterator[Event]:
         """Remember a refused image, and let the next event list it."""
@@ -247,7 +256,7 @@ class Fitter:
             "version": KEPT_VERSION,
             "parts": to_json(parts),
             "plugins": {part.kind: table.plugin_digests(part.kind) for part in every_part(parts)},
-            "members": [member_digests(part) for part in parts],
+            "members": [member_digests(part, job.context) for part in parts],
             "max_pixels": job.context.max_pixels,
             "runtime": to_json(job.runtime),
             "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -271,6 +280,26 @@ def learned_digest(parts: Sequence[PipelinePart]) -> str:
     return tensors_digest({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
 
 
-def member_digests(part: PipelinePart) -> dict[str, str]:
-    """Return the SHA-256 of the tensors of each classifier in a part."""
-    return {name: tensors_digest(member.pack()[0]) for name, member in part.members().items()}
+def content_groups(dataset: Dataset) -> tuple[list[int], dict[int, list[int]]]:
+    """Return the content hash of each image, and the positions of the images with each hash.
+
+    All unreadable files have the same hash. In its place, each of them gets a negative number.
+    """
+    unreadable = np.isin(dataset.contents(), UNREADABLE_CONTENTS).tolist()
+    contents = [
+        -1 - i if bad else c for i, (c, bad) in enumerate(zip(dataset.contents().tolist(), unreadable, strict=True))
+    ]
+    groups: dict[int, list[int]] = {}
+    for i, content in enumerate(contents):
+        groups.setdefault(content, []).append(i)
+    return contents, groups
+
+
+def member_digests(part: PipelinePart, context: Context) -> dict[str, Any]:
+    """Return what decides the output of each classifier in a part: its tensors, its settings and its plugins."""
+    found = {}
+    for name, member in part.members().items():
+        tensors, header = member.pack()
+        plugins = [networks(context).plugin_digests(each.name) for each in member.networks().values()]
+        found[name] = [tensors_digest(tensors), json_digest(header.body), plugins]
+    return found
