@@ -157,11 +157,10 @@ class Standard:
         sums = torch.zeros(factors.T.shape, dtype=torch.float64)
         for _, terms in standard_terms(x, middle, scale):
             scores = terms @ factors
-            highest = scores.amax(1, keepdim=True)
-            scores.sub_(highest).exp_()
-            mass = scores.sum(1, keepdim=True)
-            total += float((highest.double() + mass.double().log()).sum())
-            sums += scores.div_(mass).T @ terms  # (2)
+            posteriors = torch.softmax(scores, 1)  # (2)
+            densities = scores.amax(1).double() - posteriors.amax(1).double().log()  # logarithms
+            total += float(densities.sum())
+            sums += posteriors.T @ terms
         return sums, total
 
 
