@@ -79,6 +79,27 @@ def test_a_dead_component_takes_half_of_the_heaviest() -> None:
     assert_near(found.means, torch.tensor([[1.0, 0.0], [2.0, 0.0]]).double(), 1e-6)
 
 
+def test_the_fit_does_not_end_when_a_dead_component_is_replaced(
+    rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimate = Standard.estimate
+    revived: list[int] = []
+
+    def kill_the_first(sums: torch.Tensor, floor: float) -> Standard:
+        if len(revived) == 3:
+            sums[0] = 0
+        found = estimate(sums, floor)
+        revived.append(found.revived)
+        return found
+
+    monkeypatch.setattr(Standard, "estimate", kill_the_first)
+    found = DiagonalMixture(components=6, iterations=100, tolerance=1e-3).fit(rows)
+    assert revived[:5] == [0, 0, 0, 1, 0]
+    assert found.log_likelihoods_[3] < found.log_likelihoods_[2]  # without a component that was in use
+    assert 5 < len(found.log_likelihoods_) < 100
+    assert found.log_likelihoods_[-1] > found.log_likelihoods_[3]
+
+
 def test_equal_rows_have_finite_posteriors() -> None:
     x = np.ones((8, 2), np.float32)
     assert_near(DiagonalMixture(components=2, iterations=3).fit(x).posteriors(x).sum(1), np.ones(8), 1e-6)

@@ -58,6 +58,7 @@ class KMeans(Estimator2d):
         yield 1, expected
         counts, chosen = torch.zeros(self.words), torch.zeros(self.words, dtype=torch.bool)
         order, position = generator.permutation(len(x)), 0
+        buffer = torch.empty(min(CHUNK, self.batch, len(x)), self.words)
         for iteration in range(self.iterations):
             if position + self.batch > len(x) and position:
                 order, position = generator.permutation(len(x)), 0
@@ -67,7 +68,7 @@ class KMeans(Estimator2d):
             if len(some) == len(x):
                 counts.zero_()
             rows = torch.from_numpy(x[np.sort(some)] - middle)
-            nearest, distances = nearest_centres(rows, centres)
+            nearest, distances = nearest_centres(rows, centres, buffer)
             move(centres, counts, rows, nearest)
             chosen[nearest] = True
             if iteration % PERIOD == PERIOD - 1 and iteration < self.iterations - 1:
@@ -84,10 +85,10 @@ class KMeans(Estimator2d):
         self.check_width(x, centres.shape[1])
         middle = centres.mean(0)
         words = torch.from_numpy(centres - middle)
-        found = np.empty(len(x), np.int64)
+        found, buffer = np.empty(len(x), np.int64), torch.empty(min(CHUNK, len(x)), len(words))
         for start in range(0, len(x), CHUNK):
             rows = torch.from_numpy(x[start : start + CHUNK] - middle)
-            found[start : start + CHUNK] = nearest_centres(rows, words)[0].numpy()
+            found[start : start + CHUNK] = nearest_centres(rows, words, buffer)[0].numpy()
         return found
 
     def predict(self, X: Any) -> Int64[np.ndarray, "D"]:
@@ -104,12 +105,19 @@ class KMeans(Estimator2d):
 
 
 def nearest_centres(
-    rows: Float32[Tensor, "D d"], centres: Float32[Tensor, "K d"]
+    rows: Float32[Tensor, "D d"], centres: Float32[Tensor, "K d"], buffer: Float32[Tensor, "C K"] | None = None
 ) -> tuple[Int64[Tensor, "D"], Float32[Tensor, "D"]]:
-    """Return the number of each row's nearest centre, and its squared distance."""
+    """Return the number of each row's nearest centre, and its squared distance.
+
+    `buffer` is memory for the scores of a chunk of rows. It is overwritten.
+    """
+    buffer = torch.empty(min(CHUNK, len(rows)), len(centres)) if buffer is None else buffer
     halves = -centres.square().sum(1) / 2
-    found = [torch.addmm(halves, some, centres.T).max(1) for some in rows.split(CHUNK)]  # |c|^2 - 2 x c, over -2
-    scores, nearest = (torch.cat(parts) for parts in zip(*found, strict=True))
+    nearest, scores = torch.empty(len(rows), dtype=torch.int64), torch.empty(len(rows))
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        found = torch.addmm(halves, some, centres.T, out=buffer[: len(some)])  # |c|^2 - 2 x c, over -2
+        torch.max(found, 1, out=(scores[start : start + CHUNK], nearest[start : start + CHUNK]))
     return nearest, (rows.square().sum(1) - 2 * scores).clamp_min(0)
 
 

@@ -9,7 +9,7 @@ z are the rows minus their mean, divided by their standard deviations. Otherwise
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,16 +22,18 @@ from imclass.pipelines.codebooks.estimator import Estimator2d
 from imclass.pipelines.codebooks.kmeans import KMeans
 
 CHUNK = 8192  # rows whose posteriors are in memory together
+FEWEST = 0.5  # a component that stands for fewer rows is dead
 
 
 @dataclass(eq=False)
 class DiagonalMixture(Estimator2d):
     """A mixture of Gaussians with diagonal covariances.
 
-    The fit ends when an iteration increases the mean log-likelihood of a row by less than `tolerance`. No variance is
-    below `floor` times the variance of all rows in the same dimension; if that is 0, the mean over all dimensions
-    takes its place. A component that stands for less than one row is dead: it takes half of the component with the
-    largest weight, from which it is one standard deviation away in that component's widest dimension.
+    The fit ends when an iteration without dead components increases the mean log-likelihood of a row by less than
+    `tolerance`. No variance is below `floor` times the variance of all rows in the same dimension; if that is 0, the
+    mean over all dimensions takes its place. A component that stands for less than half a row is dead: it takes half of
+    the component with the largest weight, from which it is one standard deviation away in that component's widest
+    dimension.
 
     Learned: `weights_` [components], `means_` [components d], `variances_` [components d], all float32, and
     `log_likelihoods_`, the mean log-likelihood of a row before each iteration, in nats.
@@ -70,8 +72,9 @@ class DiagonalMixture(Estimator2d):
             yield done + 1 + iteration, expected
             sums, total = state.expect(x, middle, scale)
             found.append(total / len(x) - float(np.log(scale).sum()))
+            settled = iteration > 0 and not state.revived and found[-1] - found[-2] < self.tolerance
             state = Standard.estimate(sums, self.floor)
-            if iteration and found[-1] - found[-2] < self.tolerance:
+            if settled:
                 break
         self.weights_ = state.weights.float().numpy()
         self.means_ = (state.means.numpy() * scale + middle).astype(np.float32)
@@ -120,6 +123,7 @@ class Standard:
     weights: Float64[Tensor, "K"]
     means: Float64[Tensor, "K d"]
     variances: Float64[Tensor, "K d"]
+    revived: int = field(default=0, kw_only=True)  # dead components that were replaced in the estimate
 
     @classmethod
     def estimate(cls, sums: Float64[Tensor, "K E"], floor: float) -> "Standard":
@@ -129,13 +133,14 @@ class Standard:
         means = sums[:, :width] / counts[:, None]
         variances = (sums[:, width:-1] / counts[:, None] - means.square()).clamp_min(floor)
         weights = counts / counts.sum()
-        for dead in (sums[:, -1] < 0.5).nonzero()[:, 0].tolist():
+        all_dead = (sums[:, -1] < FEWEST).nonzero()[:, 0].tolist()
+        for dead in all_dead:
             heaviest = int(weights.argmax())
             widest = int(variances[heaviest].argmax())
             weights[[dead, heaviest]] = weights[heaviest] / 2
             means[dead], variances[dead] = means[heaviest], variances[heaviest]
             means[dead, widest] += variances[heaviest, widest].sqrt()
-        return cls(weights / weights.sum(), means, variances)
+        return cls(weights / weights.sum(), means, variances, revived=len(all_dead))
 
     def factors(self) -> Float32[Tensor, "E K"]:
         """Return the factors of z, z^2 and 1 in (1)."""
@@ -152,11 +157,10 @@ class Standard:
         sums = torch.zeros(factors.T.shape, dtype=torch.float64)
         for _, terms in standard_terms(x, middle, scale):
             scores = terms @ factors
-            highest = scores.amax(1, keepdim=True)
-            scores.sub_(highest).exp_()
-            mass = scores.sum(1, keepdim=True)
-            total += float((highest.double() + mass.double().log()).sum())
-            sums += scores.div_(mass).T @ terms  # (2)
+            posteriors = torch.softmax(scores, 1)  # (2)
+            densities = scores.amax(1).double() - posteriors.amax(1).double().log()  # logarithms
+            total += float(densities.sum())
+            sums += posteriors.T @ terms
         return sums, total
 
 
