@@ -151,6 +151,7 @@ def compare_sift(rounds: int) -> None:
     photo = photos(1)[0]
     x = extractor.transform([photo])
     grey, sift = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.SIFT_create()  # type: ignore[attr-defined]
+    cv2.setNumThreads(torch.get_num_threads())  # `threadpool_limits` does not know its threads
     # A patch of OpenCV has 4 x 4 cells, each three times as wide as half the size of the keypoint.
     patches = zip(x.positions.tolist(), (x.scales / 6).tolist(), strict=True)
     points = [cv2.KeyPoint(px, py, size, 0) for (px, py), size in patches]

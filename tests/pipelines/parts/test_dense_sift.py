@@ -1,5 +1,6 @@
 """Dense SIFT equals a loop over its equations, agrees with OpenCV, and has SIFT's invariances."""
 
+import warnings
 from typing import Any
 
 import cv2
@@ -127,3 +128,17 @@ def test_colour_descriptors_are_those_of_the_channels() -> None:
     coloured = DenseSift(colour="opponent").transform([np.repeat(grey, 3, 2)]).values.reshape(-1, 3, 128)
     assert np.abs(coloured - opponent).max() < 1e-4
     assert part.transform([]).values.shape == (0, 384)
+
+
+def test_images_in_read_only_memory_cause_no_warning() -> None:
+    grey = texture(40, 40, 1)
+    expected = DenseSift().transform([grey]).values
+    grey.flags.writeable = False
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # otherwise PyTorch warns only once in a process, perhaps in an earlier test
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.array_equal(DenseSift().transform([grey]).values, expected)
+    finally:
+        torch.set_warn_always(before)

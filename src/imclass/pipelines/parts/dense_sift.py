@@ -73,7 +73,7 @@ class DenseSift(DenseExtractor):
 
 def split_channels(image: UInt8[np.ndarray, "H W C"], colour: str) -> list[Float32[Tensor, "H W"]]:
     """Return the channels to describe, with values from 0 to 255. A grey image has three equal RGB channels."""
-    planes = [torch.from_numpy(np.ascontiguousarray(image[:, :, k])).float() for k in range(image.shape[2])]
+    planes = [torch.from_numpy(np.ascontiguousarray(image[:, :, k], np.float32)) for k in range(image.shape[2])]
     if len(planes) == 1:  # differences of equal channels are exactly 0
         return {
             "grey": planes,
