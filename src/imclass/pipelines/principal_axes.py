@@ -3,7 +3,6 @@
 There are at most as many axes as images. The penalty on the weights is the same in these coordinates, and so is the
 minimum. The coordinates are uncorrelated, so a solver needs fewer iterations. Everything is computed in float64.
 """
-# Tested in tests/pipelines/parts/test_linear_svm.py
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

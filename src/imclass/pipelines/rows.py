@@ -1,5 +1,4 @@
 """Rows of numbers that may be larger than the main memory: one row for each image."""
-# Tested in tests/pipelines/parts/test_linear_svm.py
 
 from collections.abc import Iterator
 from dataclasses import dataclass
