@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from imclass.app.draw.sheet import Sheet
+from imclass.app.fits import patches
 from imclass.app.fits.patches import (
     GRID_FILE,
     TELLING_FILE,
@@ -16,6 +18,7 @@ from imclass.app.fits.patches import (
     describe,
     describing_chain,
     save_patch_pictures,
+    save_telling,
 )
 from imclass.core.targets import OneOf
 from imclass.pipelines.encoding import CodebookEncoder, nearest_words
@@ -71,6 +74,19 @@ def test_patches_are_the_nearest_of_each_photo(tmp_path: Path) -> None:
     assert words.frequent == [0]
     last, first = words.patches(0)
     assert np.array_equal(last, PHOTOS[1][8:, 8:]) and np.array_equal(first, PHOTOS[0][8:, 8:])
+
+
+def test_words_that_tell_classes_apart_are_shown_by_patches_of_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    sheets: list[Sheet] = []
+    monkeypatch.setattr(patches, "sheet_png", lambda sheet, path: sheets.append(sheet))
+    found = describe((Blocks(4),), PHOTOS[:2])
+    distances = np.where(found.image == 0, 1.0, 2.0)  # the first class has the nearest patch
+    numbers = np.where(np.arange(len(found)) == 1, 1, 0)  # so that word 0 is more frequent in the second class
+    words = PatchWords(PHOTOS[:2], found, numbers, distances)
+    save_telling(Path("unused"), words, np.ones((2, 2)), LABELS[:2], ("cat", "dog"))
+    ((_, _), (name, (patch,))) = sheets[0].rows
+    assert name == "dog" and np.array_equal(patch, PHOTOS[1][:4, :4])
+    assert not np.array_equal(patch, words.patches(0)[0])
 
 
 def test_pictures_are_drawn_where_parts_describe_patches(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
@@ -35,9 +35,12 @@ class PatchWords:
     numbers: Int64[np.ndarray, "D"]
     distances: Float64[np.ndarray, "D"]
 
-    def patches(self, word: int) -> list[Image]:
-        """Return the patches that are nearest to a word, at most one of each photo."""
-        mine = np.flatnonzero(self.numbers == word)
+    def patches(self, word: int, among: Bool[np.ndarray, "D"] | None = None) -> list[Image]:
+        """Return the patches that are nearest to a word, at most one of each photo.
+
+        `among` marks the descriptors to choose from.
+        """
+        mine = np.flatnonzero((self.numbers == word) & (True if among is None else among))
         mine = mine[np.argsort(self.distances[mine], kind="stable")]
         _, first = np.unique(self.found.image[mine], return_index=True)
         return [self.patch(i) for i in mine[np.sort(first)][:PATCHES].tolist()]
@@ -149,7 +152,7 @@ def save_telling(
     labels: Int64[np.ndarray, "N"],
     classes: Sequence[str],
 ) -> None:
-    """Draw the patches of the words that add most to each class's score, one for each word.
+    """Draw the patches of the words that add most to each class's score, one for each word, from photos of the class.
 
     Only words that are more frequent in photos of the class than in others are drawn. A word may also add to the score
     because it is rare there, but its patch would be misleading.
@@ -161,5 +164,5 @@ def save_telling(
         here, elsewhere = (count / max(1, count.sum()) for count in counts)
         kept = (total > 0) & (here > elsewhere)
         best = [word for word in np.argsort(-total, kind="stable").tolist() if kept[word]]
-        rows.append((classes[k], [words.patches(word)[0] for word in best[:PATCHES]]))
+        rows.append((classes[k], [words.patches(word, inside)[0] for word in best[:PATCHES]]))
     sheet_png(Sheet("Visual words that add most to the score of each class", rows), path)

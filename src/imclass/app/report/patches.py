@@ -15,7 +15,7 @@ CAPTIONS = {
     "Blue lines are the finest cells of the spatial pyramid.",
     WORDS_FILE: "Each row has the patches that are nearest to a visual word, at most one of each photo.",
     TELLING_FILE: "Each row has the visual words that add most to the score of a class, of those that are more "
-    "frequent in its photos than in others. A word is shown by its nearest patch.",
+    "frequent in its photos than in others. A word is shown by its nearest patch in these photos.",
 }
 
 
