@@ -447,10 +447,10 @@ def test_several_processes_write_no_report(
         (
             ("train", "validation"),
             2,
-            "validation folder. The network was not trained on them. The weights were chosen on these images",
+            "validation folder. The model was not trained on them. The weights were chosen on these images",
         ),
-        (("train", "validation"), 1, "validation folder. The network was not trained on them. They were not used"),
-        (("train", "validation", "test"), 2, "test folder. The network was not trained on them. They were not used"),
+        (("train", "validation"), 1, "validation folder. The model was not trained on them. They were not used"),
+        (("train", "validation", "test"), 2, "test folder. The model was not trained on them. They were not used"),
         (("train",), 2, "The data has no held-out images"),
     ],
 )  # fmt: skip
@@ -472,7 +472,7 @@ def test_test_images_that_are_in_train_too_are_counted(tmp_path: Path, monkeypat
     tree(Path("pets/test"), per_class=3, side=14)
     shutil.copy("pets/train/cat/000.png", "pets/test/cat/same.png")
     page = read_report(run_of("--data", "pets", "--epochs", "1", "--batch", "4"))
-    assert "One of them is also a training image, so the network was trained on it." in page.one("header").text
+    assert "One of them is also a training image, so the model was trained on it." in page.one("header").text
     assert "7 of 7 evaluated, the model was trained on 1 of them" in page.one("header").text
 
 

@@ -1,6 +1,7 @@
 """Pictures of what a fitted pipeline looks at: its patches, its visual words, and the words that tell classes apart."""
 # Tested in tests/app/fits/test_patches.py
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,14 +63,33 @@ class PatchWords:
 def save_patch_pictures(
     folder: Path, pipeline: Pipeline, photos: Sequence[Image], labels: Int64[np.ndarray, "N"] | None
 ) -> None:
-    """Write the pictures into `folder`. Write none if no part of the pipeline describes patches.
+    """Write `folder` with the pictures, completely or not at all. Write none if no part describes patches.
 
     `labels` are the classes of the photos, or None if a photo may have several.
     """
     chain = describing_chain(pipeline)
     if not chain or not photos:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    working = folder.parent / f".{folder.name}.part"
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    try:
+        draw_patches(working, pipeline, chain, photos, labels)
+        shutil.rmtree(folder, ignore_errors=True)
+        working.rename(folder)
+    except BaseException:
+        shutil.rmtree(working, ignore_errors=True)
+        raise
+
+
+def draw_patches(
+    folder: Path,
+    pipeline: Pipeline,
+    chain: Sequence[Feature],
+    photos: Sequence[Image],
+    labels: Int64[np.ndarray, "N"] | None,
+) -> None:
+    """Write each picture that applies to the parts in `chain`, which are those up to the encoder."""
     *before, last = chain
     found = describe(before, photos)
     draw_grid(photos[0], found.of_each_image()[0]).save(folder / GRID_FILE)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt64
 
 from imclass.app.runs.beginning import InitModel, open_init
 from imclass.app.runs.directory import Plan, Run
@@ -71,8 +70,7 @@ def prepare_fit(
     config, data = open_fit_data(config, given, context)
     inside = run.location_notes(data.train)
     begun = plan_fit(run, config, execution, data)
-    precision = "bf16" if config.precision == "bf16" else "fp32"
-    used = begun.runtime or replace(resolve_runtime(config.device), arithmetic=Arithmetic(precision, "nhwc"))
+    used = begun.runtime or replace(resolve_runtime(config.device), arithmetic=Arithmetic(config.precision, "nhwc"))
     pipeline = make_pipeline(config, data, source, used)
     if not dry:
         run.begin(begun, used)
@@ -125,7 +123,7 @@ def make_pipeline(config: Fitting, data: TrainingData, source: InitModel | None,
         parts,
         data.train.classes,
         trained=provenance,
-        contents=contents_of(data),
+        contents=np.sort(data.train.contents()),
         versions=library_versions(),
         licence=licence,
     )
@@ -138,8 +136,3 @@ def copy_part(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return type(value)(**{f.name: copy_part(getattr(value, f.name)) for f in dataclasses.fields(value)})
     return value
-
-
-def contents_of(data: TrainingData) -> UInt64[np.ndarray, "N"]:
-    """Return the sorted content hashes of the training images."""
-    return np.sort(data.train.contents())

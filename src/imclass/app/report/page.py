@@ -72,7 +72,7 @@ def headline(m: ReportData) -> Html:
     if m.run:
         begin = element("p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.config.recipe), class_="run")
     if m.score is None:
-        text = "The data has no held-out images, so the network's accuracy on new images is unknown."
+        text = "The data has no held-out images, so the model's accuracy on new images is unknown."
         return element("header", begin, title, element("p", text), missing_scores_note(m))
     honest = element("p", held_out_note(m, m.score.split) if m.run else f"Scored: {m.scored}.", class_="honest")
     return element("header", begin, title, result_summary(m, m.score), missing_scores_note(m), honest)
@@ -168,10 +168,10 @@ def overlap_note(m: ReportData) -> str:
     """Return a sentence that says how many of the scored images the model was trained on."""
     known = m.result.trained_on if m.result else 0
     if not known:
-        return "The network was not trained on them."
+        return "The model was not trained on them."
     if known == 1:
-        return "One of them is also a training image, so the network was trained on it."
-    return f"{known:,} of them are also training images, so the network was trained on them."
+        return "One of them is also a training image, so the model was trained on it."
+    return f"{known:,} of them are also training images, so the model was trained on them."
 
 
 def learning_section(m: ReportData) -> Html:

@@ -69,9 +69,8 @@ class RunRecord:
         """
         if type(self.config) is not type(config):
             return [f"recipe: {self.config.recipe} before, {config.recipe} now"]
-        before: Any = replace(
-            self.config, init_digest=config.init_digest, device=config.device, precision=config.precision
-        )
+        before: Any = self.config
+        before = replace(before, init_digest=config.init_digest, device=config.device, precision=config.precision)
         used = {"device": self.runtime.device, "precision": self.runtime.arithmetic.precision}
         wanted = {key: value for key in used if (value := getattr(config, key)) != "auto"}
         lines = [*init_changes(self.config, config), *difference(used, used | wanted)]

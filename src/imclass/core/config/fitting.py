@@ -27,7 +27,7 @@ class Fitting:
     init_digest: str = ""  # SHA-256 of that model's tensors, computed when the run begins
     seed: Seed = 0
     device: str = "auto"  # of networks: cpu, cuda, cuda:N or mps; auto: CUDA if available, else cpu
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # of networks; auto: the fastest whose scores agree
+    precision: Literal["fp32", "bf16"] = "fp32"  # of networks
     max_megapixels: Annotated[float, Above(0)] = 50.0  # millions of pixels; image files with more are refused
 
     def __post_init__(self) -> None:

@@ -184,7 +184,7 @@ class Fitter:
                 return attempt(dataset, partial(encode_one, features), i)
             return compute(i, dataset.name(i))
 
-        done = len(dataset) - len(missing)
+        done = sum(content in numbers for content in contents)
         for i, result in self.process(encode_image, missing, f"encode {split}"):
             if isinstance(result, BadImage):
                 for j in alike[contents[i]]:
@@ -195,6 +195,7 @@ class Fitter:
             elif isinstance(result, np.ndarray):
                 check_row(result, dataset.name(i))
                 numbers[contents[i]] = file.append(contents[i], result)
+            self.pace.computed += len(alike[contents[i]]) - 1  # copies of an image are finished with it
             yield from self.pace.events(done + self.pace.computed, len(dataset))
         if not missing:
             yield from self.pace.events(done, done)
