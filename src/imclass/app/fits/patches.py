@@ -23,7 +23,7 @@ from imclass.pipelines.pipeline import Pipeline
 PATCH_FOLDER = "patches"  # subfolder of a run
 GRID_FILE, WORDS_FILE, TELLING_FILE = "grid.png", "words.png", "telling.png"
 MAX_PHOTOS = 32  # from which patches are cut
-MAX_ROWS, PATCHES = 24, 8  # of a sheet, and patches in a row
+WORD_ROWS, CLASS_ROWS, PATCHES = 8, 24, 8  # words and classes in a sheet, and patches in a row
 DOT, LINE = (255, 140, 0), (0, 120, 215)  # colours of centres and patches, and of cells
 
 
@@ -97,9 +97,13 @@ def draw_patches(
         return
     numbers, distances = nearest_words(found.values, last.arrays()[last.codebook])
     words = PatchWords(photos, found, numbers[:, 0], distances[:, 0].astype(np.float64))
-    rows = [(f"word {word}", words.patches(word)) for word in words.frequent[:MAX_ROWS]]
-    sheet_png(Sheet("Patches nearest to the most frequent visual words", rows), folder / WORDS_FILE)
     totals = None if labels is None else contributions(pipeline, last, photos, labels)
+    order, which = words.frequent, "the most frequent visual words"
+    if totals is not None:
+        order = sorted(order, key=np.abs(totals).sum(0).__getitem__, reverse=True)
+        which = "the visual words that change the scores most"
+    rows = [(f"word {word}", words.patches(word)) for word in order[:WORD_ROWS]]
+    sheet_png(Sheet(f"Patches nearest to {which}", rows), folder / WORDS_FILE)
     if totals is not None and labels is not None:
         save_telling(folder / TELLING_FILE, words, totals, labels, pipeline.classes)
 
@@ -178,7 +182,7 @@ def save_telling(
     because it is rare there, but its patch would be misleading.
     """
     rows = []
-    for k, total in enumerate(totals[:MAX_ROWS]):
+    for k, total in enumerate(totals[:CLASS_ROWS]):
         inside = labels[words.found.image] == k
         counts = [np.bincount(words.numbers[mask], minlength=len(total)) for mask in (inside, ~inside)]
         here, elsewhere = (count / max(1, count.sum()) for count in counts)

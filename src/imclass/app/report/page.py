@@ -67,7 +67,7 @@ def sections(m: ReportData) -> list[tuple[str, str, Html]]:
 
 def headline(m: ReportData) -> Html:
     """Return the headline: the network, the data and the main result."""
-    title = element("h1", name_element(m.network), " on ", name_element(m.data, 60))
+    title = element("h1", name_element(m.network, 120), " on ", name_element(m.data, 60))
     begin = element("p", "Model ", name_element(m.name), class_="run")
     if m.run:
         begin = element("p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.config.recipe), class_="run")
