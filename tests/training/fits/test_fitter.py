@@ -20,6 +20,7 @@ from imclass.pipelines.parts.words import VisualWords
 from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import open_context
 from imclass.training.events import PartFitted, TaskProgress
+from imclass.training.fits import fitter
 from imclass.training.fits.fitter import Fitter
 from imclass.training.fits.job import FitJob, FittedPipeline
 from tests.support.parts import Blocks, Colours
@@ -146,3 +147,14 @@ def test_a_fit_stops_where_it_is_asked_to(tmp_path: Path) -> None:
 def test_rows_that_are_not_finite_are_refused_with_the_name_of_the_image(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the features of .*0.* are not finite"):
         finish(job(tmp_path, Blocks(4), VisualWords(5), Broken(), Logistic((1.0,))))
+
+
+def test_what_another_version_left_in_the_store_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = (Blocks(4), VisualWords(5), Logistic((1.0,)))
+    finish(job(tmp_path, *map(replace, parts)))
+    events, _ = finish(job(tmp_path, *map(replace, parts)))
+    assert all(event.stored for event in events if isinstance(event, PartFitted))
+    monkeypatch.setattr(fitter, "KEPT_VERSION", 0)
+    events, _ = finish(job(tmp_path, *map(replace, parts)))
+    assert not any(event.stored for event in events if isinstance(event, PartFitted))
+    assert [e.computed for e in events if isinstance(e, TaskProgress) and e.task == "encode train"][-1] == 12
