@@ -113,3 +113,12 @@ def test_an_index_that_makes_no_sense_is_removed_with_its_rows(tmp_path: Path, d
         file.index.write_bytes(records.tobytes())
     assert file.find(CONTENTS) == {} and not file.index.exists()
     assert file.append(5, ROWS[1]) == 0 and np.array_equal(read(file, [5]), ROWS[1:2])
+
+
+def test_rows_that_are_lost_while_they_are_read_are_an_error(tmp_path: Path) -> None:
+    file = make_file(tmp_path)
+    rows = file.rows(CONTENTS, file.find(CONTENTS))
+    file.path.write_bytes(file.path.read_bytes()[:70])
+    assert np.array_equal(rows[0:2], ROWS[:2])
+    with pytest.raises(UserError, match=r"a.rows became shorter while it was read; run the same command again"):
+        rows.columns(0, 3)

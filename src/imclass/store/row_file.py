@@ -1,4 +1,4 @@
-"""Long rows of numbers computed from images, in a file that is mapped into memory instead of being read.
+"""Long rows of numbers computed from images, in a file that is read in blocks.
 
 Rows of the same width lie one after the other in a file. An index next to it contains the content hash of each row's
 image and a checksum. A row counts only once its record is in the index, so a process that is killed loses at most the
@@ -7,7 +7,6 @@ row that it was writing. Several processes may append to the same file.
 
 import contextlib
 import fcntl
-import mmap
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,35 +25,37 @@ RECORD = np.dtype([("content", "<u8"), ("sum", "<u4"), ("width", "<u4")])
 BLOCK_BYTES = 64 * 2**20  # read at a time when rows are verified
 
 
-class MappedRows:
-    """Rows of a file in a chosen order. What is read is copied, and the mapped pages are released again."""
+class StoredRows:
+    """Rows of a file in a chosen order. Only the blocks that are asked for are in memory, as arrays.
+
+    The file is not mapped into memory, because the system then counts the pages around each piece that is read: of a
+    block of columns, most of the file.
+    """
 
     def __init__(self, path: Path, width: int, numbers: Int64[np.ndarray, "N"]) -> None:
-        self.numbers, self.shape = numbers, (len(numbers), width)
-        self.pages: mmap.mmap | None = None
-        self.stored = np.zeros((0, width), np.float32)
-        if len(numbers):
-            with path.open("rb") as file:
-                self.pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            count = len(self.pages) // (4 * width)
-            self.stored = np.frombuffer(self.pages, "<f4", count * width).reshape(count, width)
+        self.path, self.numbers, self.shape = path, numbers, (len(numbers), width)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, chosen: slice) -> Float32[np.ndarray, "n D"]:
         """Return some rows."""
-        return self.release(self.stored[self.numbers[chosen]])
+        return self.read(self.numbers[chosen], 0, self.shape[1])
 
     def columns(self, low: int, high: int) -> Float32[np.ndarray, "N d"]:
         """Return the columns from `low` up to, but without, `high`."""
-        return self.release(self.stored[self.numbers, low:high])
+        return self.read(self.numbers, low, high)
 
-    def release(self, copied: np.ndarray) -> Float32[np.ndarray, "n d"]:
-        """Return a copied array after releasing the pages from which it was copied, so that they need no memory."""
-        if self.pages is not None:
-            self.pages.madvise(mmap.MADV_DONTNEED)
-        return np.ascontiguousarray(copied, np.float32)
+    def read(self, numbers: Int64[np.ndarray, "n"], low: int, high: int) -> Float32[np.ndarray, "n d"]:
+        """Return some columns of the rows with these numbers. Raise `UserError` if the file has lost its end."""
+        found, width = np.empty((len(numbers), high - low), "<f4"), self.shape[1]
+        if not found.size:
+            return found.astype(np.float32, copy=False)
+        with self.path.open("rb", buffering=0) as file:
+            for row, number in zip(found, numbers.tolist(), strict=True):
+                if os.preadv(file.fileno(), [row.data], 4 * (number * width + low)) < row.nbytes:
+                    raise UserError(f"{self.path} became shorter while it was read; run the same command again")
+        return found.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,12 @@ class RowFile:
         newest = {int(content): number for number, content in enumerate(records["content"].tolist())}
         found = {content: newest[content] for content in contents if content in newest}
         if found:
-            rows = MappedRows(self.path, int(records["width"][0]), np.array(sorted(found.values()), np.int64))
+            rows = StoredRows(self.path, int(records["width"][0]), np.array(sorted(found.values()), np.int64))
             intact = set(self.intact_numbers(rows, records))
             found = {content: number for content, number in found.items() if number in intact}
         return found
 
-    def intact_numbers(self, rows: MappedRows, records: np.ndarray) -> Iterator[int]:
+    def intact_numbers(self, rows: StoredRows, records: np.ndarray) -> Iterator[int]:
         """Yield the number of each row whose checksum is right."""
         step = max(1, BLOCK_BYTES // (4 * rows.shape[1]))
         for low in range(0, len(rows), step):
@@ -129,11 +130,11 @@ class RowFile:
                 "folder with --store"
             ) from None
 
-    def rows(self, contents: Sequence[int], numbers: dict[int, int]) -> MappedRows:
+    def rows(self, contents: Sequence[int], numbers: dict[int, int]) -> StoredRows:
         """Return the rows of images, given the numbers that `find` returned. Each image must have one."""
         records = self.records()
         width = int(records["width"][0]) if len(records) else 0
-        return MappedRows(self.path, width, np.array([numbers[content] for content in contents], np.int64))
+        return StoredRows(self.path, width, np.array([numbers[content] for content in contents], np.int64))
 
     def remove(self) -> None:
         """Remove the file and its index."""

@@ -18,7 +18,7 @@ from imclass.pipelines.averaged_descent import Descent, ScaledRows, scaled_rows
 from imclass.pipelines.parts import averaged_sgd
 from imclass.pipelines.parts.averaged_sgd import AveragedSgd
 from imclass.pipelines.penalised import solver_folds
-from imclass.store.row_file import MappedRows
+from imclass.store.row_file import StoredRows
 from tests.pipelines.parts.test_linear_svm import cross_entropy
 from tests.pipelines.parts.test_logistic import clouds
 from tests.support.tolerance import assert_near
@@ -121,7 +121,7 @@ def test_rows_in_a_file_give_the_same_bits(buffered: int, tmp_path: Path, monkey
     monkeypatch.setattr(averaged_descent, "BUFFER_RUNS", 16)
     x, labels = clouds(700, 33, 4)
     x.tofile(tmp_path / "rows")
-    mapped = MappedRows(tmp_path / "rows", 33, np.arange(700))
+    mapped = StoredRows(tmp_path / "rows", 33, np.arange(700))
     a, b = (AveragedSgd((0.01, 1e-3), passes=3).fit(rows, OneOf(labels), 4) for rows in (x, mapped))
     for name, array in a.arrays().items():
         assert np.array_equal(array, b.arrays()[name]), name

@@ -12,7 +12,7 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.runtime import Runtime
 from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import Context
-from imclass.store.row_file import MappedRows
+from imclass.store.row_file import StoredRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class EncodedSplit:
     """The rows of the images of a split that are not refused."""
 
     kept: Int64[np.ndarray, "n"]  # the positions of these images in the split
-    rows: MappedRows
+    rows: StoredRows
     refused: tuple[Refused, ...]
 
 
