@@ -169,8 +169,8 @@ def photos(count: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(photo.transpose(1, 2, 0)) for photo in pixels]
 
 
-def measure_photos(rounds: int, workers: int) -> None:
-    """Print the photos per second from pixels to Fisher vectors, with `workers` threads that share the photos."""
+def measure_photos(rounds: int) -> None:
+    """Print the photos per second from pixels to Fisher vectors, with as many threads as PyTorch uses."""
     extractor = dense_sift()
     if extractor is None:
         return
@@ -181,9 +181,8 @@ def measure_photos(rounds: int, workers: int) -> None:
     pca.variances_, axes = (a[::-1] for a in np.linalg.eigh(np.cov(x.values.T)))
     pca.components_ = np.ascontiguousarray(axes[:DIMS], np.float32)
     chain = Chain((extractor, pca, random_fisher(pca.transform(x).values)))
-    torch.set_num_threads(1)  # each worker is a thread
-    print(f"photos of {WIDTH} x {HEIGHT} to Fisher vectors, {len(x):,} descriptors each, {workers} workers")
-    found = alternate({"imclass": lambda: chain.rows(images, workers)}, rounds)["imclass"]
+    print(f"photos of {WIDTH} x {HEIGHT} to Fisher vectors, {len(x):,} descriptors each")
+    found = alternate({"imclass": lambda: chain.rows(images)}, rounds)["imclass"]
     rates = [len(images) / seconds for seconds in found]
     print(f"  photos/s               median {statistics.median(rates):8.2f}      {spread(rates, 1, '.2f')}", flush=True)
 
@@ -215,7 +214,7 @@ def main() -> None:
             compare_sift(given.rounds)
     if "photos" in given.claims:
         with threadpool_limits(1):
-            measure_photos(given.rounds, given.threads)
+            measure_photos(given.rounds)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,31 @@ def apply_runtime(runtime: Runtime) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Let threads that are created in this block use one thread for each operation of PyTorch.
+
+    Yield the number of threads that PyTorch used before, which it uses again afterwards. Threads with an image each
+    are faster than one image after the other with all threads, above all if other programs use the processor: the
+    threads of an operation wait for each other.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def release_memory() -> bool:
+    """Return freed memory to the system, in spite of `keep_memory`. With any other C library than glibc, return False.
+
+    Between tasks of different kinds, memory that one of them has freed in small pieces is of no use to the next.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return trim is not None and bool(trim(0))
+
+
 def keep_memory() -> bool:
     """Make glibc keep freed memory until the process ends. With any other C library, return False.
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from imclass.core.contracts import Image
 from imclass.core.errors import UserError
+from imclass.core.runtime import one_thread_each
 from imclass.core.targets import Targets
 from imclass.data.threads import map_in_order
 from imclass.pipelines.part import Feature, PipelinePart
@@ -27,17 +28,17 @@ class Chain:
     def __post_init__(self) -> None:
         check_order(self.parts)
 
-    def rows(self, images: Sequence[Image], workers: int = 0) -> Float[np.ndarray, "N E"]:
+    def rows(self, images: Sequence[Image]) -> Float[np.ndarray, "N E"]:
         """Return a row for each image.
 
-        If the first part extracts descriptors, only those of the images in work are in memory. Then `workers` threads
-        share the images; with 0, the caller's thread does the work. The result does not depend on `workers`, provided
-        that all threads use the same number of PyTorch's threads.
+        If the first part extracts descriptors, as many threads as PyTorch uses share the images, and only the
+        descriptors of the images in work are in memory. The result does not depend on the number of threads.
         """
         if not self.by_image or not len(images):
             return self.transform(images)
-        found = map_in_order(lambda image: self.transform([image]), images, workers, ahead=2 * workers)
-        return np.concatenate(list(found))
+        with one_thread_each() as workers:
+            found = map_in_order(lambda image: self.transform([image]), images, workers, ahead=2 * workers)
+            return np.concatenate(list(found))
 
     @property
     def by_image(self) -> bool:

@@ -14,6 +14,7 @@ from imclass.core.errors import UserError
 from imclass.core.runtime import Runtime
 from imclass.core.targets import OneOf
 from imclass.data.arrays import ArrayDataset
+from imclass.pipelines.descriptors import join_descriptors
 from imclass.pipelines.part import Feature, Flow
 from imclass.pipelines.parts.logistic import Logistic
 from imclass.pipelines.parts.words import VisualWords
@@ -21,6 +22,7 @@ from imclass.pipelines.pipeline import Pipeline
 from imclass.store.context import open_context
 from imclass.training.events import PartFitted, TaskProgress
 from imclass.training.fits import fitter
+from imclass.training.fits.encode import Sample
 from imclass.training.fits.fitter import Fitter
 from imclass.training.fits.job import FitJob, FittedPipeline
 from tests.support.parts import Blocks, Colours
@@ -158,3 +160,15 @@ def test_what_another_version_left_in_the_store_is_not_used(tmp_path: Path, monk
     events, _ = finish(job(tmp_path, *map(replace, parts)))
     assert not any(event.stored for event in events if isinstance(event, PartFitted))
     assert [e.computed for e in events if isinstance(e, TaskProgress) and e.task == "encode train"][-1] == 12
+
+
+def test_a_sample_contains_the_descriptors_of_its_images() -> None:
+    several = [Blocks(4).transform([picture(i, side=12 + 4 * i)]) for i in range(3)]
+    sample = Sample(60)
+    for each in several:
+        sample.add(replace(each, grids=((1, 2),)))
+    found, expected = sample.descriptors(), join_descriptors(several)
+    for name in ("values", "positions", "scales", "image", "sizes"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+    assert found.grids == ((1, 2),)

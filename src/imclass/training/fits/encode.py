@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from imclass.core.contracts import Dataset, Image
 from imclass.core.errors import BadImage, UserError
 from imclass.core.randomness import Draws
-from imclass.pipelines.descriptors import Descriptors
+from imclass.pipelines.descriptors import WHOLE, Descriptors
 from imclass.pipelines.part import Feature
 from imclass.training.fits.job import EncodedSplit
 
@@ -39,6 +39,36 @@ class LazyImages(Sequence[Image]):
         except BadImage as bad:
             problem = f"{bad.path} cannot be used ({bad.detail}), and the part {self.kind} learns from every image"
             raise UserError(f"{problem}; fix or remove the file") from None
+
+
+class Sample:
+    """Descriptors of several images, collected in arrays that are allocated once.
+
+    Kept as many small arrays, they would be scattered among the large ones of whole images, and keep several times
+    their size from being freed.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.count = limit, 0
+        self.arrays: dict[str, np.ndarray] = {}
+        self.sizes: list[np.ndarray] = []
+        self.grids = WHOLE
+
+    def add(self, x: Descriptors) -> None:
+        """Add the descriptors of one image."""
+        end = self.count + len(x)
+        for name in ("values", "positions", "scales", "image"):
+            array = getattr(x, name)
+            if name not in self.arrays:
+                self.arrays[name] = np.empty((self.limit, *array.shape[1:]), array.dtype)
+            self.arrays[name][self.count : end] = array if name != "image" else len(self.sizes)
+        self.sizes.append(x.sizes)
+        self.count, self.grids = end, x.grids
+
+    def descriptors(self) -> Descriptors:
+        """Return all descriptors, in the order in which they were added."""
+        arrays = {name: array[: self.count] for name, array in self.arrays.items()}
+        return Descriptors(**arrays, sizes=np.concatenate(self.sizes), grids=self.grids)
 
 
 def sampled_descriptors(

@@ -24,11 +24,11 @@ from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.model_file import tensors_digest
 from imclass.core.randomness import Draws
-from imclass.core.runtime import library_versions
+from imclass.core.runtime import library_versions, one_thread_each, release_memory
 from imclass.data.contents import UNREADABLE_CONTENTS
 from imclass.data.threads import attempt, map_in_order
 from imclass.models.classifier import networks
-from imclass.pipelines.descriptors import Descriptors, join_descriptors
+from imclass.pipelines.descriptors import Descriptors
 from imclass.pipelines.part import Feature, PipelinePart, every_part, pipeline_parts
 from imclass.store.context import Context
 from imclass.store.index import json_digest
@@ -38,6 +38,7 @@ from imclass.training.events import Event, PartFitted, RunPosition
 from imclass.training.fits.encode import (
     Encoded,
     LazyImages,
+    Sample,
     check_any,
     check_row,
     encode_one,
@@ -131,7 +132,6 @@ class Fitter:
         if arrays is not None:
             part.restore(arrays, str(store.path))
         else:
-            torch.set_num_threads(self.job.runtime.threads)
             pace = self.begin(f"fit {part.kind}", "steps")
             for done, total in part.fit_steps(x, data.targets[kept], len(data.classes), seed):
                 yield from pace.events(done, total)
@@ -151,19 +151,19 @@ class Fitter:
                 dataset, partial(sampled_descriptors, features, min(each, limit), draws, int(dataset.ids[i])), i
             )
 
-        found: list[Descriptors] = []
+        sample = Sample(limit)
         for i, result in self.process(describe, images, "sample descriptors"):
             if isinstance(result, BadImage):
                 yield from self.refuse(TRAIN, i, result)
             elif isinstance(result, Descriptors):
-                found.append(result)
+                sample.add(result)
             yield from self.pace.events(self.pace.computed, len(images))
-        if not sum(map(len, found)):
+        if not sample.count:
             raise UserError(
                 f"the {len(images):,} sampled images of {dataset.origin.path} have no descriptors, because all of them "
                 "were refused; see the reasons above"
             )
-        return join_descriptors(found)
+        return sample.descriptors()
 
     def encode(
         self, features: Sequence[Feature], low: int, split: str, sources: Sequence[EncodedSplit]
@@ -208,16 +208,15 @@ class Fitter:
     ) -> Iterator[tuple[int, Encoded | BadImage]]:
         """Yield each image's position with its result. Every image is processed by one thread."""
         pace = self.begin(task, "images")
-        torch.set_num_threads(1)  # threads that are created from now on use one thread for each operation
         workers = max(1, self.job.workers)
-        try:
-            with contextlib.closing(map_in_order(function, images, workers, ahead=2 * workers)) as results:
-                for i, result in zip(images, results, strict=True):
-                    self.check_stop()
-                    pace.computed += 1
-                    yield i, result
-        finally:
-            torch.set_num_threads(self.job.runtime.threads)
+        with (
+            one_thread_each(),
+            contextlib.closing(map_in_order(function, images, workers, ahead=2 * workers)) as results,
+        ):
+            for i, result in zip(images, results, strict=True):
+                self.check_stop()
+                pace.computed += 1
+                yield i, result
 
     def refuse(self, split: str, i: int, bad: BadImage) -> Iterator[Event]:
         """Remember a refused image, and let the next event list it."""
@@ -228,6 +227,7 @@ class Fitter:
 
     def begin(self, task: str, unit: str) -> "TaskPace":
         """Begin a task."""
+        release_memory()
         self.task += 1
         self.pace = TaskPace(self.at, task, unit)
         return self.pace
