@@ -123,7 +123,7 @@ def number_breeds(lists: dict[str, DogList]) -> dict[int, str]:
 DATASETS = {
     DOGS_NAME: DatasetEntry(
         open_dogs,
-        "120 breeds of dogs (Stanford): give the path of the folder with Images and the lists, or link it into the store",
+        "120 breeds of dogs (Stanford): give the path of the folder with Images and lists, or link it into the store",
         ("train", "test"),
         licence=DOGS_LICENCE,
         recognises=is_dogs,

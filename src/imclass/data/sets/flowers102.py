@@ -125,7 +125,7 @@ def read_flower_lists(root: Path) -> FlowerLists:
 DATASETS = {
     FLOWERS_NAME: DatasetEntry(
         partial(open_flowers, sets={split: (name,) for split, name in SET_NAMES.items()}),
-        "102 kinds of flowers (Oxford): give the path of the folder with jpg and the .mat files, or link it into the store",
+        "102 kinds of flowers (Oxford): give the path of the folder with jpg and .mat files, or link it into the store",
         ("train", "validation", "test"),
         licence=FLOWERS_LICENCE,
         recognises=is_flowers,
