@@ -51,8 +51,8 @@ def harmonic_mean(a: Float32[np.ndarray, "f 1"], b: Float32[np.ndarray, "f m"]) 
 
 def shared_information(a: Float32[np.ndarray, "f 1"], b: Float32[np.ndarray, "f m"]) -> Float32[np.ndarray, "f m"]:
     """Return the term of the Jensen-Shannon kernel, where a is above 0."""
-    b = np.maximum(b, SMALLEST_RATIO * a)
-    ratio = b / a
+    with np.errstate(over="ignore"):
+        ratio = np.clip(b / a, SMALLEST_RATIO, 1 / SMALLEST_RATIO)
     result = np.log1p(ratio)
     result += ratio * np.log1p(1 / ratio)
     result *= a * np.float32(0.5 / np.log(2))

@@ -61,7 +61,7 @@ def test_kernels_are_those_of_plain_loops(kernel: Kernel) -> None:
 def test_exponential_kernels_are_those_of_scikit_learn() -> None:
     x, labels = histograms(30, 20)
     for kernel, peer in (("chi2", chi2_kernel), ("linear", rbf_kernel)):
-        fitted = KernelSvm(kernel, True, grid=(1.0,)).fit(x, OneOf(labels), 3)
+        fitted = KernelSvm(kernel, True, grid=(1.0,), folds=2).fit(x, OneOf(labels), 3)
         distances = -np.log(peer(x.astype(np.float64), gamma=1.0))
         assert fitted.gamma_ == pytest.approx(30 * 29 / distances.sum(), rel=1e-5)
         supports = fitted.supports_.T.astype(np.float64)
@@ -87,18 +87,18 @@ def test_margins_are_those_of_scikit_learn(kernel: Kernel, strength: float) -> N
     x, labels = histograms(36, 20)
     z = feature_space(scaled_kernel(kernel, x))
     peer = LinearSVC(C=strength, tol=1e-10, dual=False, intercept_scaling=1e4, max_iter=100_000).fit(z, labels)
-    fitted = KernelSvm(kernel, grid=(strength,)).fit(x, OneOf(labels), 3)
+    fitted = KernelSvm(kernel, grid=(strength,), folds=2).fit(x, OneOf(labels), 3)
     assert_near(fitted.scores(x) / fitted.scale_, peer.decision_function(z), 1e-3)
 
 
 def test_support_vectors_are_the_images_within_the_margin() -> None:
     x, labels = histograms(60, 20, 2)
-    fitted = KernelSvm("intersection", grid=(100.0,)).fit(x, OneOf(labels), 2)
+    fitted = KernelSvm("intersection", grid=(100.0,), folds=2).fit(x, OneOf(labels), 2)
     margins = (2 * labels - 1) * fitted.scores(x)[:, 1] / fitted.scale_
     within = margins < 1 - 1e-6
     assert 2 <= within.sum() == fitted.facts()["support_vectors"] < 60
     assert np.array_equal(fitted.supports_, x[within].T)
-    assert_near(fitted.coefficients_.sum(1), np.zeros(2), 1e-9 * np.abs(fitted.coefficients_).max() / 1e-300)
+    assert np.abs(fitted.coefficients_.sum(1)).max() < 1e-9 * np.abs(fitted.coefficients_).max()
 
 
 def test_several_labels_are_a_machine_a_class_and_marks_may_be_missing() -> None:
@@ -106,7 +106,7 @@ def test_several_labels_are_a_machine_a_class_and_marks_may_be_missing() -> None
     x, labels = histograms(40, 20)
     marks = np.stack([labels == 0, labels != 1], 1).astype(np.int8)
     marks[:9, 1] = -1
-    fitted = KernelSvm("chi2", grid=(1.0,)).fit(x, AnyOf(marks), 2)
+    fitted = KernelSvm("chi2", grid=(1.0,), folds=2).fit(x, AnyOf(marks), 2)
     assert fitted.link == "sigmoid"
     z = np.append(feature_space(scaled_kernel("chi2", x)), np.ones((40, 1)), 1)
     for k in range(2):
@@ -135,10 +135,10 @@ def test_the_linear_kernel_gives_the_choices_and_scores_of_linear_machines() -> 
 
 def test_blocks_and_threads_do_not_change_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = histograms(40, 200)
-    expected = KernelSvm(grid=(1.0,)).fit(x, OneOf(labels), 3)
+    expected = KernelSvm(grid=(1.0,), folds=2).fit(x, OneOf(labels), 3)
     monkeypatch.setattr(rows, "BLOCK_NUMBERS", 40 * 64)
     monkeypatch.setattr(kernel_svm, "GROUP", 7)
-    found = KernelSvm(grid=(1.0,))
+    found = KernelSvm(grid=(1.0,), folds=2)
     steps = list(found.fit_steps(x, OneOf(labels), 3))
     assert steps[0] == (1, 6 * 4 + 2) and steps[-1] == (6 * 4 + 2, 6 * 4 + 2)
     assert_near(found.scores(x), expected.scores(x), 1e-5)
@@ -149,7 +149,7 @@ def test_blocks_and_threads_do_not_change_the_scores(monkeypatch: pytest.MonkeyP
 def test_a_fitted_part_is_restored_from_its_arrays() -> None:
     x, labels = histograms(30, 10)
     marks = np.stack([labels == k for k in range(3)], 1).astype(np.int8)
-    fitted, other = KernelSvm(grid=(1.0,)).fit(x, AnyOf(marks), 3), KernelSvm(grid=(1.0,))
+    fitted, other = KernelSvm(grid=(1.0,), folds=2).fit(x, AnyOf(marks), 3), KernelSvm(grid=(1.0,), folds=2)
     other.restore(fitted.arrays(), "here")
     assert np.array_equal(other.scores(x), fitted.scores(x)) and other.link == "sigmoid"
     assert other.facts() == fitted.facts()
@@ -159,7 +159,7 @@ def test_a_fitted_part_is_restored_from_its_arrays() -> None:
 def test_rows_of_zeros_and_equal_rows_have_finite_scores(exponential: bool) -> None:
     x, labels = histograms(30, 10)
     x[:4] = 0
-    part = KernelSvm(exponential=exponential, grid=(1.0,))
+    part = KernelSvm(exponential=exponential, grid=(1.0,), folds=2)
     assert np.isfinite(part.fit(x, OneOf(labels), 3).scores(np.zeros((2, 10), np.float32))).all()
     for value in (0, 0.1):
         scores = replace(part).fit(np.full_like(x, value), OneOf(labels), 3).scores(np.full_like(x, value))
@@ -168,22 +168,20 @@ def test_rows_of_zeros_and_equal_rows_have_finite_scores(exponential: bool) -> N
 
 def test_unsuitable_data_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = histograms(30, 10)
-    fitted = KernelSvm(grid=(1.0,)).fit(x, OneOf(labels), 3)
+    fitted = KernelSvm(grid=(1.0,), folds=2).fit(x, OneOf(labels), 3)
     with pytest.raises(UserError, match=r"needs at least 2 training images.*class number 1, there are 29 with it"):
         KernelSvm().fit(x, OneOf((labels < 0) | (np.arange(30) == 4) + 0), 2)
     x[1, 2] = -0.25
     for use in (lambda: KernelSvm().fit(x, OneOf(labels), 3), lambda: fitted.scores(x)):
         with pytest.raises(UserError, match=r"kernel-svm with the chi2 kernel needs rows without negative.*-0.25"):
             use()
-    assert np.isfinite(KernelSvm("linear", grid=(1.0,)).fit(x, OneOf(labels), 3).scores(x)).all()
+    assert np.isfinite(KernelSvm("linear", grid=(1.0,), folds=2).fit(x, OneOf(labels), 3).scores(x)).all()
     x[1, 2] = np.nan
     for kernel in NAMES:
         with pytest.raises(UserError, match="not finite"):
             KernelSvm(kernel).fit(x, OneOf(labels), 3)
     monkeypatch.setattr(kernel_svm, "MOST_IMAGES", 29)
-    with pytest.raises(
-        UserError, match=r"30 images would take too much memory \(the limit is 29\); put kernel-map and"
-    ):
+    with pytest.raises(UserError, match=r"30 images would take too much memory \(the limit is 29\); put kernel-map"):
         KernelSvm().fit(x, OneOf(labels), 3)
 
 

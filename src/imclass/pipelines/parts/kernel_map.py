@@ -114,7 +114,7 @@ class KernelMap(Feature):
         for j, factor in enumerate(factors, 1):
             np.multiply(np.cos(j * phases), factor * roots, out=found[:, 2 * j - 1])
             np.multiply(np.sin(j * phases), factor * roots, out=found[:, 2 * j])
-        return found.reshape(images, -1)
+        return found.reshape(images, (2 * self.order + 1) * width)
 
 
 PARTS = {"kernel-map": KernelMap}
