@@ -36,7 +36,7 @@ from imclass.pipelines.quasi_newton import LogisticLoss
 from imclass.pipelines.rows import RowMatrix, as_rows, blocks
 from imclass.pipelines.solvers.logistic import FOLDS, check_grid
 
-MOST_IMAGES = 10_000  # a kernel matrix then takes 0.8 GB, and the fit about four times as much
+MOST_IMAGES = 10_000  # a kernel matrix then takes 0.8 GB, and the fit about five times as much
 GROUP = 32  # rows whose kernel a thread computes at a time
 MAX_SOLUTIONS = 20  # of the equations of one machine, for other sets of support vectors
 KERNEL_GRID = (1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
