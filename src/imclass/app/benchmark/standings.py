@@ -1,4 +1,5 @@
 """The standings of a benchmark: the result of each entry, most accurate first, compared with the best."""
+# Tested in tests/app/verbs/test_benchmark.py
 
 import math
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from imclass.core.text import main_measure, measure_title
 from imclass.evaluation.measures.comparison import Comparison, NamedScores, compare_pairs, pair_images
 from imclass.evaluation.measures.intervals import wilson_interval
 from imclass.evaluation.results import ResultRow
+from imclass.models.classifier import networks
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 
@@ -78,8 +80,13 @@ class Standing:
 
 def make_standings(entries: Sequence[Entry], ledger: Ledger, context: Context) -> tuple[Standing, ...]:
     """Return the results of finished entries, most accurate first. Between equals, the faster comes first."""
-    found = sorted((standing_of(entry, ledger, context) for entry in entries), key=lambda s: (-s.value, s.training))
+    found = sorted((standing_of(entry, ledger, context) for entry in entries), key=rank_of)
     return tuple(against_best(one, found[0]) for one in found)
+
+
+def rank_of(one: Standing) -> tuple[float, float]:
+    """Return a key that sorts the most accurate first. A value that is not a number comes last."""
+    return (-one.value if math.isfinite(one.value) else math.inf, one.training)
 
 
 def standing_of(entry: Entry, ledger: Ledger, context: Context) -> Standing:
@@ -94,7 +101,7 @@ def standing_of(entry: Entry, ledger: Ledger, context: Context) -> Standing:
     return Standing(
         name=entry.name,
         kind="pipeline" if isinstance(config, Fitting) else "network",
-        what=describe_config(config),
+        what=describe_config(config, context),
         folder=run.folder,
         parameters=count_parameters(load_classifier(run.model, context)),
         model_bytes=run.model.stat().st_size,
@@ -116,7 +123,7 @@ def accuracy_interval(evaluation: Evaluation) -> tuple[float, float]:
     return wilson_interval(round(evaluation.measures["top1"] * n), n)
 
 
-def describe_config(config: RunConfig) -> str:
+def describe_config(config: RunConfig, context: Context) -> str:
     """Return a short description of a model: its network and epochs, or the chain of its parts."""
     begin = f"{config.init}, " if config.init else ""
     if isinstance(config, Fitting):
@@ -124,9 +131,10 @@ def describe_config(config: RunConfig) -> str:
     stages = [stage_text(stage) for stage in config.stages]
     if config.init:
         return begin + ", ".join(stages)
-    row = "".join(f", {name} {value_text(value)}" for name, value in config.model.row.items())
-    size = "" if "size" in config.model.row else f", {config.preprocess.size} pixels"
-    return f"{config.model.network}{row}{size}, {', '.join(stages)}"
+    default: Any = to_json(networks(context)[config.model.network].row)
+    changed = {name: value for name, value in to_json(config.model.row).items() if value != default[name]}
+    row = "".join(f", {name} {value_text(value)}" for name, value in changed.items() if name != "size")
+    return f"{config.model.network}{row}, {config.preprocess.size} pixels, {', '.join(stages)}"
 
 
 def stage_text(stage: Stage) -> str:

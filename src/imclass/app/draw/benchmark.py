@@ -78,8 +78,8 @@ def benchmark_png(places: Sequence[Place], title: str, path: Path) -> None:
 def draw_places(axes: Any, places: Sequence[Place], colour: str, kind: str) -> None:
     """Draw the dots and intervals of the entries of one kind."""
     x, y = [place.seconds for place in places], [100 * place.share for place in places]
-    below = [100 * place.share - place.low for place in places]
-    above = [place.high - 100 * place.share for place in places]
+    below = [max(0.0, 100 * place.share - place.low) for place in places]  # rounding may give -1e-14
+    above = [max(0.0, place.high - 100 * place.share) for place in places]
     bars = {"capsize": 3, "elinewidth": 1, "markersize": 6}
     axes.errorbar(x, y, yerr=[below, above], fmt="o", color=colour, label=kind, **bars)
 
