@@ -199,9 +199,10 @@ def test_many_processes_are_refused(
 def test_a_model_is_described_by_what_differs_from_its_table() -> None:
     context = open_context()
     wide = imclass.configure("mnist-lenet", epochs=3, override={"model.widths": (4, 8)})
-    assert describe_config(wide, context) == "lenet-5, widths 4 8, 28 pixels, 3 epochs"
-    assert describe_config(replace(probe(), init="m"), context) == "m, last layer by logistic"
-    assert describe_config(folder_deep_svm(init="m"), context) == "m, network-features + linear-svm"
+    assert describe_config(wide, context, {}) == "lenet-5, widths 4 8, 28 pixels, 3 epochs"
+    assert describe_config(wide, context, {"stages.0.epochs": 1}).endswith(", 1 epoch")  # with `minutes`
+    assert describe_config(replace(probe(), init="m"), context, {}) == "m, last layer by logistic"
+    assert describe_config(folder_deep_svm(init="m"), context, {}) == "m, network-features + linear-svm"
 
 
 def test_no_report_is_needed(place: Path) -> None:

@@ -2,7 +2,7 @@
 # Tested in tests/app/verbs/test_benchmark.py
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,8 @@ def rank_of(one: Standing) -> tuple[float, float]:
 def standing_of(entry: Entry, ledger: Ledger, context: Context) -> Standing:
     """Return the result of a finished entry, without the comparison."""
     run, row = entry.run, scores_row(entry.run, entry.name)
-    config = read_run_record(run.config, kind_tables(context)).config
+    begun = read_run_record(run.config, kind_tables(context))
+    config = begun.config
     measure = main_measure(row.evaluation.measures)
     known = ledger.times.get(entry.name) if entry.settings else None
     if known is None:
@@ -101,7 +102,7 @@ def standing_of(entry: Entry, ledger: Ledger, context: Context) -> Standing:
     return Standing(
         name=entry.name,
         kind="pipeline" if isinstance(config, Fitting) else "network",
-        what=describe_config(config, context),
+        what=describe_config(config, context, begun.resolved),
         folder=run.folder,
         parameters=count_parameters(load_classifier(run.model, context)),
         model_bytes=run.model.stat().st_size,
@@ -123,12 +124,15 @@ def accuracy_interval(evaluation: Evaluation) -> tuple[float, float]:
     return wilson_interval(round(evaluation.measures["top1"] * n), n)
 
 
-def describe_config(config: RunConfig, context: Context) -> str:
-    """Return a short description of a model: its network and epochs, or the chain of its parts."""
+def describe_config(config: RunConfig, context: Context, resolved: Mapping[str, int]) -> str:
+    """Return a short description of a model: its network and epochs, or the chain of its parts.
+
+    `resolved` has the numbers of epochs of stages with `minutes`, by config key.
+    """
     begin = f"{config.init}, " if config.init else ""
     if isinstance(config, Fitting):
         return begin + " + ".join(part.kind for part in config.parts)
-    stages = [stage_text(stage) for stage in config.stages]
+    stages = [stage_text(s, resolved.get(f"stages.{i}.epochs", s.epochs)) for i, s in enumerate(config.stages)]
     if config.init:
         return begin + ", ".join(stages)
     default: Any = to_json(networks(context)[config.model.network].row)
@@ -137,11 +141,11 @@ def describe_config(config: RunConfig, context: Context) -> str:
     return f"{config.model.network}{row}, {config.preprocess.size} pixels, {', '.join(stages)}"
 
 
-def stage_text(stage: Stage) -> str:
+def stage_text(stage: Stage, epochs: int) -> str:
     """Return how a stage trains, in a few words."""
     if stage.kind == "solve":
         return f"last layer by {stage.solver.kind}" if stage.solver else "last layer"
-    return f"{stage.epochs} {'epoch' if stage.epochs == 1 else 'epochs'}"
+    return f"{epochs} {'epoch' if epochs == 1 else 'epochs'}"
 
 
 def value_text(value: Any) -> str:
