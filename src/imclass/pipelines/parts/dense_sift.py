@@ -88,15 +88,27 @@ def split_channels(image: UInt8[np.ndarray, "H W C"], colour: str) -> list[Float
 
 
 def smooth(channel: Float32[Tensor, "H W"], sigma: float) -> Float32[Tensor, "H W"]:
-    """Return the channel smoothed by a Gaussian of `sigma` pixels. Pixels at the edges are repeated outside."""
+    """Return the channel smoothed by a Gaussian of `sigma` pixels. Pixels at the edges are repeated outside.
+
+    PyTorch's convolution would be slower, and keep memory for every size of image that it has met.
+    """
     radius = math.ceil(4 * sigma)
     if not radius:
         return channel
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).float()
-    padded = functional.pad(channel[None, None], (radius, radius, radius, radius), mode="replicate")
-    return functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0]
+    weights = (kernel / kernel.sum()).tolist()
+    padded = functional.pad(channel[None, None], (radius, radius, radius, radius), mode="replicate")[0, 0]
+    return shifted_sum(shifted_sum(padded, weights, 0), weights, 1)
+
+
+def shifted_sum(x: Float32[Tensor, "_ _"], weights: Sequence[float], dim: int) -> Float32[Tensor, "_ _"]:
+    """Return the sum of `x`, shifted along `dim` by 0, 1, 2 ... and multiplied by the weights."""
+    length = x.shape[dim] - len(weights) + 1
+    total = x.narrow(dim, 0, length) * weights[0]
+    for shift, weight in enumerate(weights[1:], 1):
+        total.add_(x.narrow(dim, shift, length), alpha=weight)
+    return total
 
 
 def orientation_maps(channel: Float32[Tensor, "H W"]) -> Float32[Tensor, "H 8 W"]:

@@ -51,7 +51,7 @@ from imclass.training.fits.progress import TaskPace
 
 TRAIN = "train"
 MIN_SAMPLED = 250  # descriptors of each image in the sample, so that not all images are needed for a small sample
-KEPT_VERSION = 2  # of what is kept in the store; a change of any part's equations needs a new number
+KEPT_VERSION = 3  # of what is kept in the store; a change of any part's equations needs a new number
 
 
 class Stopped(Exception):
