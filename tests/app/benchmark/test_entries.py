@@ -13,7 +13,7 @@ from imclass.core.errors import UserError
         ("folder --model.mean=0.5 --x 'a b'", "", ("folder", "--model.mean=0.5", "--x", "a b")),
         ("nin=folder --epochs 3", "nin", ("folder", "--epochs", "3")),
         ("a=runs/b=c", "a", ("runs/b=c",)),
-        ("runs/b=c", "", ("runs/b=c",)),  # a folder's name is no name of an entry
+        ("runs/b=c", "", ("runs/b=c",)),  # the name of a folder, not of an entry
     ],
 )
 def test_a_name_may_precede_the_recipe(text: str, name: str, words: tuple[str, ...]) -> None:

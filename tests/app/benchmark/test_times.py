@@ -18,7 +18,7 @@ def task(name: str) -> TaskProgress:
     return TaskProgress(AT, name, 1, 1, "images", 1, 1.0)
 
 
-def begun(folder: Path) -> Run:
+def begin_run(folder: Path) -> Run:
     """Return a run that has a config."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
@@ -37,7 +37,7 @@ def test_the_time_before_an_event_belongs_to_what_the_event_ends() -> None:
 
 
 def test_sessions_add_up_and_another_config_begins_anew(tmp_path: Path) -> None:
-    run = begun(tmp_path / "b" / "a")
+    run = begin_run(tmp_path / "b" / "a")
     (tmp_path / "b" / "benchmark.json").write_text('{"format": 1, "entries": {}}')
     for session, epochs in ((1, 3), (2, 3), (1, 4)):
         ledger = read_ledger(tmp_path / "b")
@@ -53,7 +53,7 @@ def test_sessions_add_up_and_another_config_begins_anew(tmp_path: Path) -> None:
 
 
 def test_a_removed_run_begins_anew(tmp_path: Path) -> None:
-    run = begun(tmp_path / "b" / "a")
+    run = begin_run(tmp_path / "b" / "a")
     (tmp_path / "b" / "benchmark.json").write_text('{"format": 1, "entries": {}}')
     read_ledger(tmp_path / "b").begin("a", run, mnist_lenet()).close()
     run.config.unlink()

@@ -181,11 +181,11 @@ def test_an_entry_that_cannot_be_described_is_a_failure() -> None:
 def test_lines_are_wrapped_only_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", "80")
     assert terminal_width() is None
     unwrapped = text(capsys, "data")
-    monkeypatch.setattr(lists, "terminal_width", lambda: 60)
-    assert max(map(len, text(capsys, "data").splitlines())) <= 60 < max(map(len, unwrapped.splitlines()))
+    monkeypatch.setattr(lists, "terminal_width", lambda: 80)
+    assert max(map(len, text(capsys, "data").splitlines())) <= 80 < max(map(len, unwrapped.splitlines()))
     monkeypatch.undo()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "70")

@@ -37,7 +37,7 @@ class EntryText:
 
 
 @dataclass(frozen=True)
-class Settings:
+class EntrySettings:
     """The settings that follow from the words of an entry."""
 
     config: RunConfig
@@ -52,7 +52,7 @@ class Entry:
 
     name: str
     run: Run
-    settings: Settings | None = None
+    settings: EntrySettings | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read_entry_text(text: str) -> EntryText:
 
 
 def make_entries(
-    texts: Sequence[str], out: Path, recipes: Collection[str], read: Callable[[str, Sequence[str]], Settings]
+    texts: Sequence[str], out: Path, recipes: Collection[str], read: Callable[[str, Sequence[str]], EntrySettings]
 ) -> tuple[Entry, ...]:
     """Return the entries with these texts. `read` turns the name and the words of an entry into its settings.
 
@@ -138,7 +138,7 @@ def scores_row(run: Run, name: str) -> ResultRow:
     return read_row(found)
 
 
-def check_entries(entries: Sequence[Entry]) -> tuple[str, ...]:
+def check_all_entries(entries: Sequence[Entry]) -> tuple[str, ...]:
     """Check all entries without training, and return the notes for the user.
 
     Raise `UserError` if an entry cannot be trained, or has other test images than the first.
@@ -164,7 +164,7 @@ def check_entries(entries: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def dry_preparation(entry: Entry, how: Settings) -> tuple[ScoredImages, tuple[str, ...]]:
+def dry_preparation(entry: Entry, how: EntrySettings) -> tuple[ScoredImages, tuple[str, ...]]:
     """Check the settings of an entry, and return its test images with notes for the user. Nothing is written."""
     config, run = how.config, entry.run
     if isinstance(config, Fitting):

@@ -55,7 +55,7 @@ class Ledger:
         if known is None or known.config != digest or not run.config.is_file():
             shutil.rmtree(self.scratch(name), ignore_errors=True)
             known = EntryTime(digest)
-        machine = machine_text()
+        machine = machine_line()
         machines = known.machines if machine in known.machines else (*known.machines, machine)
         known = replace(known, sessions=known.sessions + 1, machines=machines)
         return Stopwatch(known, lambda found: self.keep(name, found))
@@ -140,7 +140,7 @@ def read_ledger(folder: Path) -> Ledger:
         ) from None
 
 
-def machine_text() -> str:
+def machine_line() -> str:
     """Return the processor, the number of usable cores, and the versions of Python, PyTorch and imclass."""
     processor = read_processor()
     cores = f"{processor.usable} {'core' if processor.usable == 1 else 'cores'}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imclass.app.acts.fit import run_fit
 from imclass.app.acts.outcome import add_report, outcome_parts
-from imclass.app.benchmark.entries import Entry, Settings, check_entries, make_entries
+from imclass.app.benchmark.entries import Entry, EntrySettings, check_all_entries, make_entries
 from imclass.app.benchmark.standings import Standing, draw_standings, make_standings
 from imclass.app.benchmark.times import Ledger, read_ledger
 from imclass.app.cli.answer import Answer, print_line, print_notes
@@ -45,11 +45,11 @@ def run(arguments: BenchmarkArguments) -> Answer:
     ledger = read_ledger(out)
     data = None if arguments.data is None else str(arguments.data)
 
-    def read(name: str, words: Sequence[str]) -> Settings:
+    def read(name: str, words: Sequence[str]) -> EntrySettings:
         return read_settings(words, data, context, ledger.scratch(name))
 
     entries = make_entries(arguments.entries, out, recipes(context).entries, read)
-    print_notes(check_entries(entries))
+    print_notes(check_all_entries(entries))
     others = sorted(ledger.times.keys() - {entry.name for entry in entries})
     print_notes([f"{out} also has {list_names(others)}, not in this table"] if others else [])
     try:
@@ -70,7 +70,7 @@ def run(arguments: BenchmarkArguments) -> Answer:
     return Answer(record, text, SOME_REFUSED if refused else DONE, last=finish)
 
 
-def read_settings(words: Sequence[str], data: str | None, context: Context, scratch: Path) -> Settings:
+def read_settings(words: Sequence[str], data: str | None, context: Context, scratch: Path) -> EntrySettings:
     """Return the settings that follow from the words of an entry. It is trained on `data`, unless that is None.
 
     What it computes from images is kept in the folder `scratch`. Raise `UserError` for an option of the benchmark.
@@ -82,7 +82,7 @@ def read_settings(words: Sequence[str], data: str | None, context: Context, scra
             raise UserError("an entry cannot have the option --data; give it once, after all entries")
     request = read_train([*words, *(["--data", data] if data is not None else [])], context)
     context = replace(context, store=replace(context.store, scratch=scratch))
-    return Settings(request.config, request.execution, context, request.given)
+    return EntrySettings(request.config, request.execution, context, request.given)
 
 
 def train_entry(entry: Entry, ledger: Ledger) -> None:

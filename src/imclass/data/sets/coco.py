@@ -31,7 +31,7 @@ from imclass.data.sets.official import ListedImages, PublishedFolder, label_note
 from imclass.data.source import DataLocation, DatasetEntry, LazySplits
 
 COCO_URL = "https://cocodataset.org/#download"
-COCO_LICENCE = "CC BY 4.0; images: Flickr's terms of use"
+COCO_LICENCE = "CC BY 4.0 (labels)"
 COCO_PARTS = {"train": "train", "test": "val"}  # the names of the files' parts, keyed by split
 # The numbers of the categories are 1 to 90, but these are not used.
 UNUSED_NUMBERS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})

@@ -25,8 +25,8 @@ class BenchmarkArguments:
     entries: Annotated[tuple[str, ...], Arg("ENTRY ...", positional=True, pairs=True)]
     """Recipes with their options, or folders of finished runs. NAME=ENTRY gives an entry a name, which is otherwise
     that of the recipe or the folder."""
-    data: Annotated[Path | None, Arg("NAME|PATH", "as in each recipe")] = None
-    """Data to train and test on: a data set's name, a folder, a CSV file or a list (.txt)."""
+    data: Annotated[Path | None, Arg("NAME|PATH", "the recipe's")] = None
+    """Data set, folder, CSV file or list (.txt) to train and test on."""
     out: Annotated[Path, Arg("DIR")] = Path("runs/benchmark")
     """Folder of the benchmark, with a run for each entry."""
     common: CommonArguments = CommonArguments()
