@@ -37,9 +37,9 @@ def test_the_objective_is_at_most_2_percent_above_that_of_scikit_learn() -> None
 
 def test_words_have_unit_length_and_improve() -> None:
     x = combinations(600)
-    short, long = (Dictionary(words=30, iterations=n, batch=300, seed=1).fit(x).dictionary_ for n in (1, 20))
+    short, long = (Dictionary(words=30, iterations=n, batch=300, seed=1).fit(x).dictionary_ for n in (1, 8))
     assert_near(np.linalg.norm(long, axis=1), np.ones(30), 1e-6)
-    assert objective(x[:100], long) < 0.95 * objective(x[:100], short)
+    assert objective(x[:100], long) < 0.97 * objective(x[:100], short)
 
 
 def test_the_result_depends_on_nothing_but_rows_settings_and_seed() -> None:

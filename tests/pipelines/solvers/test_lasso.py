@@ -9,7 +9,7 @@ from torch import Tensor
 from imclass.pipelines.solvers import lasso
 from imclass.pipelines.solvers.lasso import sparse_codes
 
-WITHIN = 2e-5  # of the largest coefficient
+WITHIN = 5e-5  # of the largest coefficient
 
 
 def problem(rows: int, words: int, width: int) -> tuple[Tensor, Tensor]:
@@ -47,21 +47,21 @@ def test_rows_of_zeros_and_weak_rows_have_codes_of_zeros() -> None:
     x[1], x[2] = 0, x[2] * 0.1
     found = codes(x, b, 0.15)
     assert found[0].any() and not found[1:].any()
-    assert list(sparse_codes(x[:0], b, 0.15))[0].shape == (0, 10)
+    assert next(sparse_codes(x[:0], b, 0.15)).shape == (0, 10)
 
 
 def test_equal_words_share_the_coefficient_of_one() -> None:
     x, b = problem(20, 12, 8)
     single, double = codes(x, b, 0.1), codes(x, torch.cat([b, b]), 0.1)
     assert np.isfinite(double).all()
-    assert np.abs(double[:, :12] + double[:, 12:] - single).max() <= WITHIN * np.abs(single).max()
+    assert np.abs(double[:, :12] + double[:, 12:] - single).max() <= 4 * WITHIN * np.abs(single).max()
 
 
-def test_without_the_linear_equations_coordinate_descent_needs_more_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_linear_equations_make_codes_exact_in_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     x, b = problem(40, 200, 32)
-    monkeypatch.setattr(lasso, "ROUNDS", 12)
-    exact = codes(x, b, 0.02)
+    expected = sparse_encode(x.double().numpy(), b.double().numpy(), algorithm="lasso_lars", alpha=0.1)
+    monkeypatch.setattr(lasso, "ROUNDS", 6)
+    exact = codes(x, b, 0.1)
     monkeypatch.setattr(lasso, "move_to_solution", lambda values, *rest: values)
-    rough = codes(x, b, 0.02)
-    expected = sparse_encode(x.double().numpy(), b.double().numpy(), algorithm="lasso_lars", alpha=0.02, max_iter=9999)
-    assert 10 * np.abs(exact - expected).max() < np.abs(rough - expected).max()
+    rough = codes(x, b, 0.1)
+    assert 50 * np.abs(exact - expected).max() < np.abs(rough - expected).max()

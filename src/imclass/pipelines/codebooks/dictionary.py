@@ -1,6 +1,7 @@
-"""Online dictionary learning (Mairal, Bach, Ponce and Sapiro, "Online dictionary learning for sparse coding", ICML 2009).
+"""Dictionary learning from batches of rows.
 
-With the codes U of a batch of rows X, minimisers of 1/2 |x - u D|^2 + penalty |u|_1, iteration t updates the statistics
+J. Mairal, F. Bach, J. Ponce, G. Sapiro, "Online dictionary learning for sparse coding", ICML 2009. With the codes U of
+a batch of rows X, minimisers of 1/2 |x - u D|^2 + penalty |u|_1, iteration t updates the statistics
 
     (1)  A = f A + U^T U     (2)  B = f B + U^T X,   f = (1 - 1/t)^forget,
 
@@ -98,10 +99,8 @@ def encode_rows(
 ) -> Float32[Tensor, "D K"]:
     """Return the sparse codes of rows, computed by several threads. They do not depend on the number of threads."""
     gram = words @ words.T
-    parts = map_in_order(
-        lambda some: encode_block(some, words, gram, penalty), rows.split(PART), workers, ahead=workers
-    )
-    return torch.cat(list(parts))
+    codes = map_in_order(lambda some: encode_block(some, words, gram, penalty), rows.split(PART), workers, workers)
+    return torch.cat(list(codes))
 
 
 def draw_words(x: Float32[np.ndarray, "D d"], count: int, generator: np.random.Generator) -> Float32[Tensor, "count d"]:

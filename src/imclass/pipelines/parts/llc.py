@@ -73,8 +73,8 @@ def local_weights(
     values: Float32[np.ndarray, "D d"], words: Float32[np.ndarray, "D n d"], ridge: float
 ) -> Float32[np.ndarray, "D n"]:
     """Return the weights with which each descriptor's words reconstruct it."""
-    differences = torch.from_numpy(words - values[:, None])
-    products = torch.bmm(differences, differences.transpose(1, 2)).double()  # (1)
+    differences = torch.from_numpy(words).double() - torch.from_numpy(values)[:, None]
+    products = torch.bmm(differences, differences.transpose(1, 2))  # (1)
     diagonal = products.diagonal(dim1=1, dim2=2)
     traces = diagonal.sum(1, keepdim=True)
     diagonal += torch.where(traces > 0, ridge * traces, 1)

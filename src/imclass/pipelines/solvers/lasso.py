@@ -4,8 +4,8 @@ The code of a row x is the vector u that minimises
 
     (1)  1/2 |x - u B|^2 + penalty |u|_1
 
-where the rows of B are words of unit length. With the residual correlations q = B (x - u B), u is a minimiser if and only
-if for every word k
+where the rows of B are words of unit length. With the residual correlations q = B (x - u B), u is a minimiser if and
+only if for every word k
 
     (2)  u_k = soft(u_k + q_k),   soft(z) = sign(z) max(|z| - penalty, 0).
 
@@ -26,7 +26,8 @@ BLOCK = 2048  # rows that are encoded together
 FIRST, MORE = 24, 4  # words of a row in a round: at least FIRST, and at least MORE beyond those with u_k != 0
 SWEEPS = 16  # of coordinate descent in each round
 ROUNDS = 100  # at most; a row needs about 4, and one that is not finished then is as good as rounding allows
-TOLERANCE = 2e-6  # of (2), relative to the largest correlation of the row with a word
+RIDGE = 1e-5  # added to the squared lengths of words in the linear equations, which have no solution for equal words
+TOLERANCE = 1e-6  # of (2), relative to the largest correlation of the row with a word
 
 
 def sparse_codes(
@@ -103,11 +104,11 @@ def move_to_solution(
     u, q, words = values.gather(1, places), correlations.gather(1, places), chosen.gather(1, places)
     used = u != 0
     products = gram.flatten()[words[:, :, None] * len(gram) + words[:, None]] * (used[:, :, None] & used[:, None])
-    products.diagonal(dim1=1, dim2=2).fill_(1)
+    products.diagonal(dim1=1, dim2=2).fill_(1 + RIDGE)
     factor, failed = torch.linalg.cholesky_ex(products)
     step = torch.cholesky_solve(((q - penalty * u.sign()) * used)[:, :, None], factor)[:, :, 0]
     share, first = torch.where(u * (u + step) < 0, -u / step, torch.inf).min(1)
-    share = torch.where(failed > 0, 0, share.clamp(max=1))  # equal words have no unique solution
+    share = torch.where(failed > 0, 0, share.clamp(max=1))
     moved = u + share[:, None] * step
     stopped = (share < 1).nonzero()[:, 0]
     moved[stopped, first[stopped]] = 0
