@@ -33,7 +33,7 @@ def imagenet_nec_2010(data: str = DATA, words: int = 8192, step: int = 8, sift: 
     from imclass.pipelines.parts.llc import LocalityCoding
     from imclass.pipelines.parts.normalise import Normalise
     from imclass.pipelines.parts.pyramid import Pyramid
-    from imclass.pipelines.parts.resize import Resize
+    from imclass.pipelines.parts.resize import ResizeImages
     from imclass.pipelines.parts.union import Channel, Union
 
     first = DenseSift(step=step) if sift else Hog(cell=8, step=step)
@@ -41,7 +41,7 @@ def imagenet_nec_2010(data: str = DATA, words: int = 8192, step: int = 8, sift: 
         Channel(parts=(extractor, Pyramid(grids=PYRAMID), LocalityCoding(words=words), Normalise()))
         for extractor in (first, LocalBinaryPatterns(patch=16, step=step))
     )
-    parts = (Resize(longest=500), Union(channels=(shape, texture)), AveragedSgd(passes=5))
+    parts = (ResizeImages(longest=500), Union(channels=(shape, texture)), AveragedSgd(passes=5))
     return Fitting("imagenet-nec-2010", parts, data)
 
 

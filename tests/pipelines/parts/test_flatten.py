@@ -24,7 +24,7 @@ def test_rows_are_the_descriptors_in_order() -> None:
 
 
 def test_images_of_another_size_are_refused_with_their_sizes() -> None:
-    """Two images of 64 x 128 pixels, one of them upright, have as many blocks, but at other places."""
+    """Compare images of 64 x 128 and 128 x 64 pixels: they have as many blocks, but at other places."""
     images = [np.zeros(shape, np.uint8) for shape in ((64, 128, 1), (128, 64, 1))]
     lying, upright = (Hog().transform([image]) for image in images)
     assert len(lying) == len(upright)

@@ -15,7 +15,7 @@ from imclass.core.targets import OneOf
 from imclass.pipelines.chain import Chain
 from imclass.pipelines.parts.flatten import Flatten
 from imclass.pipelines.parts.logistic import Logistic
-from imclass.pipelines.parts.resize import Resize
+from imclass.pipelines.parts.resize import ResizeImages
 from imclass.pipelines.parts.union import Channel, Union
 from imclass.pipelines.parts.words import VisualWords
 from imclass.pipelines.pipeline import Pipeline
@@ -28,20 +28,20 @@ from tests.training.fits.test_fitter import finish, job, stop_after
 
 LABELS = np.arange(12) % 2
 IMAGES = [picture(i, bool(label), 10 + i) for i, label in enumerate(LABELS)]
-EXACT = Resize(height=8, width=12)
+EXACT = ResizeImages(height=8, width=12)
 SCORER = Logistic((1.0,), folds=2)
 
 
-def shapes(part: Resize, *sizes: tuple[int, int]) -> list[tuple[int, ...]]:
+def shapes(part: ResizeImages, *sizes: tuple[int, int]) -> list[tuple[int, ...]]:
     images = [np.zeros((*size, 3), np.uint8) for size in sizes]
     return [image.shape[:2] for image in part.transform(images)]
 
 
 def test_three_rules() -> None:
     assert shapes(EXACT, (8, 12), (30, 2), (1, 1)) == [(8, 12)] * 3
-    assert shapes(Resize(longest=20), (40, 20), (10, 20), (300, 1)) == [(20, 10), (10, 20), (20, 1)]
-    assert shapes(Resize(shorter=20), (40, 80), (10, 5), (20, 30)) == [(20, 40), (40, 20), (20, 30)]
-    assert shapes(Resize(shorter=10), (1, 1000)) == [(10, 160)]  # cut to 16 times its height before
+    assert shapes(ResizeImages(longest=20), (40, 20), (10, 20), (300, 1)) == [(20, 10), (10, 20), (20, 1)]
+    assert shapes(ResizeImages(shorter=20), (40, 80), (10, 5), (20, 30)) == [(20, 40), (40, 20), (20, 30)]
+    assert shapes(ResizeImages(shorter=10), (1, 1000)) == [(10, 160)]  # cut to 16 times its height before
     assert EXACT.transform([]) == []
 
 
@@ -50,7 +50,11 @@ def test_pixels_equal_pillow_also_for_grey_images_in_read_only_memory() -> None:
         image = np.random.default_rng(0).integers(0, 256, (33, 50, channels), np.uint8)
         image.flags.writeable = False
         picture_of = Pillow.fromarray(image.squeeze())
-        for part, size in ((EXACT, (12, 8)), (Resize(longest=25), (25, 16)), (Resize(shorter=66), (100, 66))):
+        for part, size in (
+            (EXACT, (12, 8)),
+            (ResizeImages(longest=25), (25, 16)),
+            (ResizeImages(shorter=66), (100, 66)),
+        ):
             (found,) = part.transform([image])
             expected = np.asarray(picture_of.resize(size, Pillow.Resampling.BILINEAR)).reshape(found.shape)
             assert np.array_equal(found, expected)
@@ -63,12 +67,12 @@ def test_pixels_equal_pillow_also_for_grey_images_in_read_only_memory() -> None:
 )
 def test_exactly_one_rule_must_be_set(fields: dict[str, int]) -> None:
     with pytest.raises(UserError, match=r"resize has height .*; set both --height and --width, or only --longest"):
-        Resize(**fields).transform(IMAGES)
+        ResizeImages(**fields).transform(IMAGES)
 
 
 def test_a_chain_that_resizes_first_is_processed_image_by_image() -> None:
     counting = Counting(4)
-    chain = Chain((Resize(longest=50), EXACT, counting, Flatten()))
+    chain = Chain((ResizeImages(longest=50), EXACT, counting, Flatten()))
     assert chain.by_image and not Chain((EXACT, Colours(3))).by_image and not Chain((EXACT,)).by_image
     chain.fit(IMAGES, OneOf(LABELS), 2)
     vars(counting)["calls"].clear()
@@ -84,9 +88,13 @@ def test_a_chain_that_resizes_first_is_processed_image_by_image() -> None:
 
 CHAINS: dict[str, tuple[Any, ...]] = {
     "words": (EXACT, Blocks(4), VisualWords(5), SCORER),
-    "flatten": (Resize(longest=50), EXACT, Blocks(4), Flatten(), SCORER),
+    "flatten": (ResizeImages(longest=50), EXACT, Blocks(4), Flatten(), SCORER),
     "whole images": (EXACT, Colours(3), SCORER),
-    "union": (EXACT, Union((Channel((Blocks(4), VisualWords(5))), Channel((Resize(longest=6), Colours(3))))), SCORER),
+    "union": (
+        EXACT,
+        Union((Channel((Blocks(4), VisualWords(5))), Channel((ResizeImages(longest=6), Colours(3))))),
+        SCORER,
+    ),
 }
 
 
@@ -117,7 +125,7 @@ def test_a_fit_that_was_stopped_goes_on_with_what_the_store_has(name: str, tmp_p
 
 def test_another_size_is_another_key_in_the_store(tmp_path: Path) -> None:
     finish(job(tmp_path, *CHAINS["words"]))
-    events, _ = finish(job(tmp_path, Resize(height=8, width=8), *CHAINS["words"][1:]))
+    events, _ = finish(job(tmp_path, ResizeImages(height=8, width=8), *CHAINS["words"][1:]))
     assert not any(event.stored for event in events if isinstance(event, PartFitted))
 
 

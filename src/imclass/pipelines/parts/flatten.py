@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from imclass.core.errors import UserError
 from imclass.core.targets import Targets
-from imclass.pipelines.descriptors import WHOLE, Descriptors
+from imclass.pipelines.descriptors import ONE_CELL, Descriptors
 from imclass.pipelines.encoding import check_numbers
 from imclass.pipelines.part import Encoder
 
@@ -42,7 +42,7 @@ class Flatten(Encoder):
         descriptor contains NaN or an infinity.
         """
         height, width = self.arrays()["size_"].tolist()
-        if x.grids != WHOLE:
+        if x.grids != ONE_CELL:
             raise UserError("the part flatten does not use cells of a pyramid; leave the part pyramid out")
         others = x.sizes[(x.sizes != (height, width)).any(1)]
         if len(others):

@@ -13,7 +13,7 @@ from imclass.pipelines.part import Feature, Flow
 
 
 @dataclass
-class Resize(Feature):
+class ResizeImages(Feature):
     """Images resized by Pillow's antialiased bilinear filter. It comes first, before a part that describes images.
 
     One of three rules applies: an exact `height` and `width`, without regard to the aspect ratio; `longest`, to which
@@ -57,4 +57,4 @@ class Resize(Feature):
         return rule.resize_to(image, self.height, self.width)
 
 
-PARTS = {"resize": Resize}
+PARTS = {"resize": ResizeImages}
