@@ -86,6 +86,7 @@ def test_a_chain_that_resizes_first_is_processed_image_by_image() -> None:
         Pipeline((EXACT, SCORER), CLASSES)
 
 
+CHANNELS = Union((Channel((Blocks(4), VisualWords(5))), Channel((ResizeImages(longest=6), Colours(3)))))
 CHAINS: dict[str, tuple[Any, ...]] = {
     "words": (EXACT, Blocks(4), VisualWords(5), SCORER),
     "flatten": (ResizeImages(longest=50), EXACT, Blocks(4), Flatten(), SCORER),
