@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from imclass.core.errors import UserError
 from imclass.core.targets import OneOf
+from imclass.pipelines.codebooks.dictionary import Dictionary
 from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.codebooks.mixture import DiagonalMixture
 from imclass.pipelines.codebooks.principal import PrincipalComponents
@@ -31,6 +32,7 @@ REFUSED = {"check_do_not_raise_errors_in_init_or_set_params": "types are checked
 
 
 SLOW = [
+    Dictionary(words=2, iterations=5),
     DiagonalMixture(components=2, iterations=5),
     Estimator(),
     Estimator(Logistic()),
@@ -59,7 +61,9 @@ def test_estimators_pass_the_checks_of_scikit_learn(estimator: Any) -> None:
     assert not {name: str(problem) for name, problem in problems.items() if name not in {*SKIPPED, *REFUSED}}
 
 
-@pytest.mark.parametrize("estimator", [KMeans(words=2), PrincipalComponents(dims=1), DiagonalMixture(components=2)])
+@pytest.mark.parametrize(
+    "estimator", [KMeans(words=2), PrincipalComponents(dims=1), DiagonalMixture(components=2), Dictionary(words=2)]
+)
 def test_codebooks_raise_errors_that_are_of_scikit_learn_and_for_users(estimator: Any) -> None:
     x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     with pytest.raises(NotFittedError, match="call fit first") as caught:

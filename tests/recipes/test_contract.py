@@ -21,8 +21,9 @@ from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
-PIPELINES = ("folder-bow-spm", "folder-deep-svm", "folder-fisher")
-PHOTOS = ("finetune", "folder", "folder-modern", "probe", *PIPELINES)  # recipes for a folder of photos
+FOLDERS = ("folder-bow-spm", "folder-deep-svm", "folder-fisher", "folder-llc", "folder-scspm")  # for a folder of photos
+PIPELINES = ("cifar10-hog-svm", "imagenet-nec-2010", "imagenet-xrce-2011", *FOLDERS)
+PHOTOS = ("finetune", "folder", "folder-modern", "probe", *FOLDERS)  # recipes for a folder of photos
 NETWORKS = sorted(set(FOUND.entries) - set(PIPELINES))  # recipes that train a network
 TRAINING = 50_000  # images of CIFAR-10
 

@@ -31,8 +31,9 @@ class Chain:
     def rows(self, images: Sequence[Image]) -> Float[np.ndarray, "N E"]:
         """Return a row for each image.
 
-        If the first part extracts descriptors, as many threads as PyTorch uses share the images, and only the
-        descriptors of the images in work are in memory. The result does not depend on the number of threads.
+        If the first part, or the first after `resize`, extracts descriptors, as many threads as PyTorch uses share the
+        images, and only the descriptors of the images in work are in memory. The result does not depend on the number
+        of threads.
         """
         if not self.by_image or not len(images):
             return self.transform(images)
@@ -42,8 +43,9 @@ class Chain:
 
     @property
     def by_image(self) -> bool:
-        """Return whether the chain begins with descriptors, which take much more memory than images."""
-        return bool(self.parts) and self.parts[0].gives == "descriptors"
+        """Return whether images become descriptors, which take much more memory."""
+        after = self.parts[count_image_parts(self.parts) :]
+        return bool(after) and after[0].gives == "descriptors"
 
     def transform(self, images: Sequence[Image]) -> Any:
         """Return the last part's output for all images together."""
@@ -59,6 +61,11 @@ class Chain:
             part.fit(x, targets, classes)
             x = part.transform(x)
         return x
+
+
+def count_image_parts(parts: Sequence[PipelinePart]) -> int:
+    """Return how many parts, from the first, give images, as `resize` does."""
+    return next((i for i, part in enumerate(parts) if part.gives != "images"), len(parts))
 
 
 def check_order(parts: Sequence[PipelinePart]) -> None:
@@ -83,6 +90,8 @@ def advice(before: PipelinePart, after: PipelinePart) -> str:
         return f"put {ENCODER}, between them"
     if before.gives == "rows" and "descriptors" in after.takes:
         return f"put {after.kind} before the encoder, or begin with a part that describes patches, such as dense-sift"
+    if after.gives == "images":
+        return f"put {after.kind} first"
     if "images" in after.takes:
         return f"put {after.kind} first, or join both as channels of a union"
     return f"leave one of them out, or put a part between them that turns {before.gives} into {after.takes[0]}"

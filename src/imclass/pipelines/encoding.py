@@ -55,6 +55,21 @@ class Atoms:
         flat = torch.from_numpy(self.cells).to(statistics.dtype) @ statistics.flatten(1)
         return flat.reshape(-1, *statistics.shape[1:])
 
+    def highest(
+        self, words: Int64[np.ndarray, "D n"], values: Float32[np.ndarray, "D n"], size: int
+    ) -> Float32[np.ndarray, "C size"]:
+        """Return the highest value of each of `size` words in each cell, but at least 0.
+
+        `words` and `values` belong to the descriptors in `order`. All other words of a descriptor have the value 0.
+        """
+        found = np.zeros(len(self.ends) * size, np.float32)
+        np.maximum.at(found, (self.number[:, None] * size + words).ravel(), values.ravel())
+        return self.highest_in_cells(found.reshape(-1, size))
+
+    def highest_in_cells(self, by_atom: Float32[np.ndarray, "A E"]) -> Float32[np.ndarray, "C E"]:
+        """Return the highest values of each cell's atoms, but at least 0."""
+        return np.stack([by_atom[cell > 0].max(0, initial=0) for cell in self.cells])
+
 
 def group_by_atoms(x: Descriptors) -> Atoms:
     """Return the atoms of the descriptors of one image."""

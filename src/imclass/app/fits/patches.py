@@ -14,6 +14,7 @@ from PIL import ImageDraw
 
 from imclass.app.draw.sheet import Sheet, sheet_png
 from imclass.core.contracts import Image
+from imclass.pipelines.chain import Chain, count_image_parts
 from imclass.pipelines.descriptors import Descriptors
 from imclass.pipelines.encoding import CodebookEncoder, nearest_words
 from imclass.pipelines.part import Feature, LinearScorer
@@ -89,14 +90,19 @@ def draw_patches(
     photos: Sequence[Image],
     labels: Int64[np.ndarray, "N"] | None,
 ) -> None:
-    """Write each picture that applies to the parts in `chain`, which are those up to the encoder."""
+    """Write each picture that applies to the parts in `chain`, which are those up to the encoder.
+
+    If a part resizes the photos, the pictures show the resized ones, in which the patches lie.
+    """
     *before, last = chain
-    found = describe(before, photos)
-    draw_grid(photos[0], found.of_each_image()[0]).save(folder / GRID_FILE)
+    at = count_image_parts(before)
+    shown: Sequence[Image] = Chain(tuple(before[:at])).transform(photos)
+    found = describe(before[at:], shown)
+    draw_grid(shown[0], found.of_each_image()[0]).save(folder / GRID_FILE)
     if not isinstance(last, CodebookEncoder) or not len(found):
         return
     numbers, distances = nearest_words(found.values, last.arrays()[last.codebook])
-    words = PatchWords(photos, found, numbers[:, 0], distances[:, 0].astype(np.float64))
+    words = PatchWords(shown, found, numbers[:, 0], distances[:, 0].astype(np.float64))
     totals = None if labels is None else contributions(pipeline, last, photos, labels)
     order, which = words.frequent, "the most frequent visual words"
     if totals is not None:
@@ -109,14 +115,15 @@ def draw_patches(
 
 
 def describing_chain(pipeline: Pipeline) -> tuple[Feature, ...]:
-    """Return the parts from a first one that describes patches up to its encoder, or none.
+    """Return the parts from the first to the encoder, or none if no part describes patches.
 
-    In a union, this is the first channel that begins with such a part.
+    In a union, they are those of the first channel that describes patches. Only `resize` may precede such a part.
     """
-    first = pipeline.parts[0]
-    channels = first.channels_of() if isinstance(first, Feature) else ()
-    for chain in (pipeline.chain.parts, *channels):
-        if chain and chain[0].gives == "descriptors":
+    parts = pipeline.chain.parts
+    at = count_image_parts(parts)
+    channels = [(*parts[:at], *channel) for part in parts[at : at + 1] for channel in part.channels_of()]
+    for chain in (parts, *channels):
+        if Chain(chain).by_image:
             end = next(i for i, part in enumerate(chain) if part.gives == "rows")
             return chain[: end + 1]
     return ()

@@ -1,6 +1,6 @@
-"""Extractors of patches on a regular grid at several scales.
+"""Extractors of patches on a regular grid.
 
-All scales have the same centres: those of the smallest patches that fit into the image, `step` pixels apart, with equal
+All scales have the same centres: those of the smallest patches that fit into the image, equally spaced, with equal
 margins. Larger patches may extend beyond the image.
 """
 
@@ -21,29 +21,39 @@ from imclass.pipelines.descriptors import Descriptors, join_descriptors
 from imclass.pipelines.part import PatchExtractor
 
 
-@dataclass
-class DenseExtractor(PatchExtractor):
-    """An extractor of square patches of 4 x 4 bins, whose sides grow by a factor of sqrt(2) from scale to scale.
+class GridExtractor(PatchExtractor):
+    """An extractor of square patches.
 
     The image is first reduced according to `max_side`. A scale whose patches do not fit into it is left out. If a side
     is shorter than the smallest patch, that side is enlarged to it, so that each image has at least one descriptor.
     """
 
-    step: Annotated[int, AtLeast(1)] = 8  # pixels between neighbouring centres, at each scale
-    bin: Annotated[int, AtLeast(2), AtMost(64)] = 4  # side of the smallest bins in pixels; patches have 4 x 4 bins
-    scales: Annotated[int, AtLeast(1), AtMost(10)] = 5  # bins are sqrt(2) times larger from scale to scale
-    max_side: Annotated[int, AtLeast(0)] = 500  # larger images are reduced so that their longer side is this; 0: never
+    max_side: int  # larger images are reduced so that their longer side is this; 0: never
 
     @property
     @abstractmethod
     def width(self) -> int:
         """Return the number of values in a descriptor."""
 
+    @property
+    @abstractmethod
+    def sides(self) -> list[int]:
+        """Return the sides of the patches at each scale in pixels, in ascending order."""
+
+    @property
+    @abstractmethod
+    def spacing(self) -> int:
+        """Return the distance between neighbouring centres in pixels."""
+
     @abstractmethod
     def describe(
-        self, image: UInt8[np.ndarray, "H W C"], bins: Sequence[int], rows: Axis, columns: Axis
+        self, image: UInt8[np.ndarray, "H W C"], sides: Sequence[int], rows: Axis, columns: Axis
     ) -> Float32[np.ndarray, "D d"]:
-        """Return the descriptors of one image, which has 1 or 3 channels, by scale, row and column."""
+        """Return the descriptors of one image, which has 1 or 3 channels, by scale, row and column.
+
+        `rows` and `columns` are the centres of the smallest patches. If the sides are odd, these are half a pixel
+        further to the right and to the bottom.
+        """
 
     def transform(self, x: Sequence[Image]) -> Descriptors:
         """Return the descriptors of each image, by scale, row and column. Raise `UserError` for 2 or 4 channels."""
@@ -60,18 +70,17 @@ class DenseExtractor(PatchExtractor):
 
     def of_image(self, image: Image) -> Descriptors:
         """Return the descriptors of one image. Positions and scales are in pixels of the image before resizing."""
-        if image.shape[2] not in (1, 3):
-            problem = f"the part {self.kind} describes images with 1 or 3 channels, and this one has {image.shape[2]}"
-            raise UserError(f"{problem}; convert the image to RGB or greyscale")
-        sides = self.bins()
-        resized = resize_image(image, self.max_side, BINS * sides[0])
+        check_channels(image, self.kind)
+        smallest = self.sides[0]
+        resized = resize_image(image, self.max_side, smallest)
         height, width = resized.shape[:2]
-        sides = [side for side in sides if BINS * side <= min(height, width)]
-        rows, columns = (place_patches(side, BINS * sides[0], self.step) for side in (height, width))
+        sides = [side for side in self.sides if side <= min(height, width)]
+        rows, columns = (place_patches(length, smallest, self.spacing) for length in (height, width))
         values = self.describe(resized, sides, rows, columns)
         across, down = image.shape[1] / width, image.shape[0] / height  # pixels of the image in one of `resized`
-        y, x = np.meshgrid(rows.centres() * down, columns.centres() * across, indexing="ij")
-        patches = np.repeat(np.array(sides) * BINS * np.sqrt(across * down), x.size)
+        half = smallest % 2 / 2
+        y, x = np.meshgrid((rows.centres() + half) * down, (columns.centres() + half) * across, indexing="ij")
+        patches = np.repeat(np.array(sides) * np.sqrt(across * down), x.size)
         return Descriptors(
             values=values,
             positions=np.tile(np.stack([x.ravel(), y.ravel()], 1), (len(sides), 1)).astype(np.float32),
@@ -80,9 +89,30 @@ class DenseExtractor(PatchExtractor):
             sizes=np.array([image.shape[:2]], np.int64),
         )
 
-    def bins(self) -> list[int]:
-        """Return the sides of the bins at each scale in pixels: 4, 6, 8, 11 and 16 for the defaults."""
-        return [round(self.bin * 2 ** (i / 2)) for i in range(self.scales)]
+
+@dataclass
+class DenseExtractor(GridExtractor):
+    """An extractor of square patches of 4 x 4 bins, whose sides grow by a factor of sqrt(2) from scale to scale."""
+
+    step: Annotated[int, AtLeast(1)] = 8  # pixels between neighbouring centres, at each scale
+    bin: Annotated[int, AtLeast(2), AtMost(64)] = 4  # side of the smallest bins in pixels; patches have 4 x 4 bins
+    scales: Annotated[int, AtLeast(1), AtMost(10)] = 5  # bins are sqrt(2) times larger from scale to scale
+    max_side: Annotated[int, AtLeast(0)] = 500  # larger images are reduced so that their longer side is this; 0: never
+
+    @property
+    def sides(self) -> list[int]:
+        return [BINS * round(self.bin * 2 ** (i / 2)) for i in range(self.scales)]  # 16, 24, 32, 44 and 64 by default
+
+    @property
+    def spacing(self) -> int:
+        return self.step
+
+
+def check_channels(image: Image, kind: str) -> None:
+    """Raise `UserError` unless an image has 1 or 3 channels. `kind` is the part that takes it."""
+    if image.shape[2] not in (1, 3):
+        problem = f"the part {kind} takes images with 1 or 3 channels, and this one has {image.shape[2]}"
+        raise UserError(f"{problem}; convert the image to RGB or greyscale")
 
 
 def resize_image(image: UInt8[np.ndarray, "H W C"], longest: int, shortest: int) -> UInt8[np.ndarray, "h w C"]:

@@ -34,13 +34,13 @@ class ColourStatistics(DenseExtractor):
         return BINS * BINS * 2 * CHANNELS
 
     def describe(
-        self, image: UInt8[np.ndarray, "H W C"], bins: Sequence[int], rows: Axis, columns: Axis
+        self, image: UInt8[np.ndarray, "H W C"], sides: Sequence[int], rows: Axis, columns: Axis
     ) -> Float32[np.ndarray, "D 96"]:
         """Return the statistics, by scale, row and column."""
         planes = torch.from_numpy(np.repeat(image, CHANNELS // image.shape[2], axis=2)).double().permute(0, 2, 1)
         # Integer sums in float64 are exact. A bin of one colour therefore has a deviation of exactly 0.
         maps = torch.cat([planes, planes * planes, torch.ones_like(planes[:, :1])], 1)
-        found = [describe_colours(sum_bins(maps, box_weights(side), rows, columns)) for side in bins]
+        found = [describe_colours(sum_bins(maps, box_weights(side // BINS), rows, columns)) for side in sides]
         return torch.cat(found).numpy()
 
 

@@ -28,12 +28,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from imclass.core.bounds import AtLeast
+from imclass.pipelines.dense.gradients import clip_and_normalise, orientation_maps
 from imclass.pipelines.dense.grid import DenseExtractor
 from imclass.pipelines.dense.pooling import BINS, Axis, sum_bins
 
 ORIENTATIONS = 8
 WINDOW = 2.0  # standard deviation of the Gaussian g, in bins: half the width of a patch (Lowe)
-CLIP = 0.2
 LUMA = ((0.299, 0.587, 0.114),)  # ITU-R BT.601
 OPPONENT = (
     (2**-0.5, -(2**-0.5), 0.0),
@@ -56,15 +56,16 @@ class DenseSift(DenseExtractor):
         return (1 if self.colour == "grey" else 3) * BINS * BINS * ORIENTATIONS
 
     def describe(
-        self, image: UInt8[np.ndarray, "H W C"], bins: Sequence[int], rows: Axis, columns: Axis
+        self, image: UInt8[np.ndarray, "H W C"], sides: Sequence[int], rows: Axis, columns: Axis
     ) -> Float32[np.ndarray, "D d"]:
         """Return the descriptors of each channel, joined, by scale, row and column."""
         size = rows.count * columns.count
         length = BINS * BINS * ORIENTATIONS
-        found = torch.empty(len(bins) * size, self.width)
+        found = torch.empty(len(sides) * size, self.width)
         for k, channel in enumerate(split_channels(image, self.colour)):
-            for i, side in enumerate(bins):
-                maps = orientation_maps(smooth(channel, math.sqrt(max(0.0, (side / 6) ** 2 - 0.25))))
+            for i, side in enumerate(patch // BINS for patch in sides):
+                smoothed = smooth(channel, math.sqrt(max(0.0, (side / 6) ** 2 - 0.25)))
+                maps = orientation_maps(*gradients(smoothed), ORIENTATIONS, signed=True)
                 sums = sum_bins(maps, window_weights(side), rows, columns).reshape(size, length)
                 normalise_sift(sums, self.contrast, self.root)
                 found[i * size : (i + 1) * size, k * length : (k + 1) * length] = sums
@@ -111,22 +112,10 @@ def shifted_sum(x: Float32[Tensor, "_ _"], weights: Sequence[float], dim: int) -
     return total
 
 
-def orientation_maps(channel: Float32[Tensor, "H W"]) -> Float32[Tensor, "H 8 W"]:
-    """Return the gradient's length at each pixel, divided between the two nearest of 8 orientations."""
+def gradients(channel: Float32[Tensor, "H W"]) -> tuple[Float32[Tensor, "H W"], Float32[Tensor, "H W"]]:
+    """Return the central differences along x and y. Pixels at the edges are repeated outside."""
     padded = functional.pad(channel[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
-    dx = (padded[1:-1, 2:] - padded[1:-1, :-2]) * 0.5
-    dy = (padded[2:, 1:-1] - padded[:-2, 1:-1]) * 0.5
-    length = torch.hypot(dx, dy)
-    angle = torch.atan2(dy, dx).mul_(ORIENTATIONS / (2 * math.pi))
-    angle = torch.where(angle < 0, angle + ORIENTATIONS, angle)
-    # With s(o) = clip(angle - o, 0, 1), the share t(angle - o) is s(o - 1) - s(o), and 1 - s(0) + s(7) for o = 0.
-    beyond = angle[:, None] - torch.arange(ORIENTATIONS, dtype=torch.float32)[:, None]
-    beyond.clamp_(0, 1).mul_(length[:, None])
-    maps = torch.empty_like(beyond)
-    torch.sub(beyond[:, :-1], beyond[:, 1:], out=maps[:, 1:])
-    torch.sub(beyond[:, -1], beyond[:, 0], out=maps[:, 0])
-    maps[:, 0] += length
-    return maps
+    return (padded[1:-1, 2:] - padded[1:-1, :-2]) * 0.5, (padded[2:, 1:-1] - padded[:-2, 1:-1]) * 0.5
 
 
 def window_weights(side: int) -> Float32[Tensor, "4 length"]:
@@ -140,12 +129,7 @@ def window_weights(side: int) -> Float32[Tensor, "4 length"]:
 
 def normalise_sift(sums: Float32[Tensor, "D 128"], contrast: float, root: bool) -> None:
     """Normalise descriptors in place. Set those with a sum below `contrast` to 0, and those that are 0 already."""
-    dark = (sums.sum(1) < contrast) | (sums.amax(1) <= 0)
-    for last in (False, True):
-        norms = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
-        sums.div_(norms.masked_fill_(dark[:, None], torch.inf))
-        if not last:
-            sums.clamp_(max=CLIP)
+    dark = clip_and_normalise(sums, contrast)
     if root:
         totals = sums.sum(1, keepdim=True)
         sums.div_(totals.masked_fill_(dark[:, None], 1)).clamp_(min=0).sqrt_()

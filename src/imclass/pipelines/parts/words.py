@@ -80,12 +80,9 @@ class VisualWords(CodebookEncoder):
     ) -> Float32[np.ndarray, "C K"]:
         """Return the pooled shares of each word in each cell."""
         size = len(self.centres_)
-        slots = (atoms.number[:, None] * size + words).ravel()
         if self.pool == "max":
-            highest = np.zeros(len(atoms.ends) * size, np.float32)
-            np.maximum.at(highest, slots, shares.ravel())
-            by_atom = highest.reshape(-1, size)
-            return np.stack([by_atom[cell > 0].max(0, initial=0) for cell in atoms.cells])
+            return atoms.highest(words, shares, size)
+        slots = (atoms.number[:, None] * size + words).ravel()
         sums = np.bincount(slots, shares.ravel(), len(atoms.ends) * size).reshape(-1, size)
         counts = atoms.cells.astype(np.float64) @ sums
         if self.pool == "mean":

@@ -24,6 +24,7 @@ class LazyImages(Sequence[Image]):
 
     dataset: Dataset
     kind: str  # of the part
+    before: Sequence[Feature] = ()  # parts that change the images first
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -35,10 +36,13 @@ class LazyImages(Sequence[Image]):
         if not 0 <= i < len(self):
             raise IndexError(i)
         try:
-            return self.dataset[i]
+            image = self.dataset[i]
         except BadImage as bad:
             problem = f"{bad.path} cannot be used ({bad.detail}), and the part {self.kind} learns from every image"
             raise UserError(f"{problem}; fix or remove the file") from None
+        for part in self.before:
+            (image,) = part.transform([image])
+        return image
 
 
 class Sample:

@@ -28,6 +28,7 @@ from imclass.core.runtime import library_versions, one_thread_each, release_memo
 from imclass.data.contents import UNREADABLE_CONTENTS
 from imclass.data.threads import attempt, map_in_order
 from imclass.models.classifier import networks
+from imclass.pipelines.chain import count_image_parts
 from imclass.pipelines.descriptors import Descriptors
 from imclass.pipelines.part import Feature, PipelinePart, every_part, pipeline_parts
 from imclass.store.context import Context
@@ -82,12 +83,14 @@ class Fitter:
 
     def encode_splits(self, features: Sequence[Feature]) -> Generator[Event, None, dict[str, EncodedSplit]]:
         """Fit the features, and return the rows that they give for each split."""
+        low = count_image_parts(features)
         channels = []
-        for channel in features[0].channels_of():
-            channels.append((yield from self.encode_splits(channel)))
-        low, high = 0, next_learner(features, 1)
-        if features[0].learned:
-            yield from self.fit_to_images(features[0])
+        for channel in features[low].channels_of():
+            channels.append((yield from self.encode_splits((*features[:low], *channel))))
+        high = next_learner(features, low + 1)
+        for i in range(low + 1):
+            if features[i].learned:
+                yield from self.fit_to_images(features[: i + 1])
         yield from self.fit_to_descriptors(features[:high])
         sources = {name: [channel[name] for channel in channels] for name in self.job.splits}
         while True:
@@ -103,10 +106,10 @@ class Fitter:
             yield from self.fit_part(features[low], train.rows, train.kept, kept)
             sources = {name: [split] for name, split in splits.items()}
 
-    def fit_to_images(self, part: Feature) -> Iterator[Event]:
-        """Fit a part that learns from whole images, which are decoded as it asks for them."""
-        images = LazyImages(self.job.splits[TRAIN], part.kind)
-        yield from self.fit_part(part, images, np.arange(len(images)), self.open_arrays([part]))
+    def fit_to_images(self, features: Sequence[Feature]) -> Iterator[Event]:
+        """Fit the last of some parts to whole images, which are decoded as it asks for them."""
+        images = LazyImages(self.job.splits[TRAIN], features[-1].kind, features[:-1])
+        yield from self.fit_part(features[-1], images, np.arange(len(images)), self.open_arrays(features))
 
     def fit_to_descriptors(self, features: Sequence[Feature]) -> Iterator[Event]:
         """Fit the parts that learn from descriptors to a sample, which is drawn only if the store lacks an array."""
@@ -170,14 +173,15 @@ class Fitter:
     ) -> Generator[Event, None, EncodedSplit]:
         """Return the rows of a split, after computing those that the store lacks.
 
-        The features from `low` on are applied to the rows of `sources`, or to the images if there are none.
+        The features from `low` on are applied to the rows of `sources`. If there are none, all features are applied
+        to the images.
         """
-        dataset = self.job.splits[split]
+        dataset, single = self.job.splits[split], low > count_image_parts(features)
         file = open_row_file(self.job.context.store, self.key_of(features) | {"learned": learned_digest(features)})
         contents, alike = content_groups(dataset)
         numbers = file.find(contents)
         missing = sorted(group[0] for content, group in alike.items() if content not in numbers)
-        compute = partial(encode_rows, features[low:], low > 0, sources, places_of(sources)) if sources else None
+        compute = partial(encode_rows, features[low:], single, sources, places_of(sources)) if sources else None
 
         def encode_image(i: int) -> Encoded | BadImage:
             if compute is None:
