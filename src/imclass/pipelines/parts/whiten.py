@@ -53,7 +53,9 @@ class Whiten(DescriptorFeature):
         check_descriptors(x, self.arrays()["matrix_"].shape[1], self.kind)
         matrix, found = torch.from_numpy(self.matrix_), np.empty_like(x.values)
         ends = np.searchsorted(x.image, np.arange(x.images), side="right").tolist()
-        for low, high in zip([0, *ends], ends, strict=False):  # image by image, because the sizes of products decide bits
+        for low, high in zip(
+            [0, *ends], ends, strict=False
+        ):  # image by image, because the sizes of products decide bits
             torch.mm(torch.from_numpy(x.values[low:high] - self.mean_), matrix, out=torch.from_numpy(found[low:high]))
         return x.with_values(found)
 
