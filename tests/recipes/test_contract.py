@@ -21,8 +21,8 @@ from imclass.training.schedules.discrete_exponential import DiscreteExponential
 from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
-PIPELINES = ("folder-bow-spm", "folder-deep-svm", "folder-fisher")
-PHOTOS = ("finetune", "folder", "folder-modern", "probe", *PIPELINES)  # recipes for a folder of photos
+PIPELINES = ("cifar10-coates", "folder-bow-spm", "folder-deep-svm", "folder-fisher")
+PHOTOS = ("finetune", "folder", "folder-modern", "probe", *PIPELINES[1:])  # recipes for a folder of photos
 NETWORKS = sorted(set(FOUND.entries) - set(PIPELINES))  # recipes that train a network
 TRAINING = 50_000  # images of CIFAR-10
 

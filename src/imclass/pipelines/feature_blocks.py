@@ -21,12 +21,12 @@ from imclass.pipelines.principal_axes import (
     check_finite_features,
     divisors,
 )
-from imclass.pipelines.quasi_newton import Inverse
+from imclass.pipelines.quasi_newton import Inverse, RowProducts
 from imclass.pipelines.rows import RowMatrix, blocks
 
 MOST_EXACT = 1 << 27  # coordinates of principal axes, of which several copies in float64 are in memory: 1 GiB each
 KEPT_NUMBERS = 1 << 30  # of centred features in memory: 4 GiB
-GAP = 1e-6  # `smallest_gap` of products in float32
+GAP = 1e-4  # `smallest_gap` of products in float32
 
 
 def needs_blocks(rows: RowMatrix) -> bool:
@@ -82,7 +82,7 @@ class CentredBlocks:
             yield slice(low, high), block
 
 
-class FeatureBlocks:
+class FeatureBlocks(RowProducts):
     """Scaled features of N images, followed by a column of ones. It stands for a matrix [N E] in float64."""
 
     smallest_gap = GAP

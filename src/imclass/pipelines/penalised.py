@@ -42,7 +42,7 @@ class FoldedData:
     held: Float[Tensor, "F N"]  # 1 for the images that a fold holds out
 
     def in_precision(self, precision: torch.dtype) -> "FoldedData":
-        """Return the same data in another floating-point type. Rows that are not a tensor compute in their precision."""
+        """Return the same data in another floating-point type, unless the rows are known by their products."""
         if not isinstance(self.loss.rows, Tensor):
             return self
         tensors = {name: getattr(self.loss, name).to(precision) for name in ("rows", "wanted", "judged")}

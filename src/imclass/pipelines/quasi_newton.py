@@ -10,7 +10,7 @@ different weights for the images, run together, because reading the features tak
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -26,27 +26,27 @@ SUFFICIENT = 1e-4  # the fraction of the decrease predicted by the gradient that
 MIN_CURVATURE = 1e-3  # a lower bound for the mean second derivative of the losses with respect to the scores
 
 
-class RowProducts(Protocol):
+class RowProducts(ABC):
     """A matrix [N E] of features that is known by its products. Everything is in float64."""
 
     shape: tuple[int, int]
     smallest_gap: float  # of `minimise` that the precision of the products allows
 
+    @abstractmethod
     def scores(self, weights: Float[Tensor, "M E"]) -> Float[Tensor, "M N"]:
         """Return the product of weights with each image's features."""
-        ...
 
+    @abstractmethod
     def slope(self, errors: Float[Tensor, "M N"]) -> Float[Tensor, "M E"]:
         """Return the sum of all images' features, multiplied by the images' errors."""
-        ...
 
+    @abstractmethod
     def squares(self, shares: Float[Tensor, "F N"]) -> Float[Tensor, "F E"]:
         """Return approximate sums of the squared features, multiplied by the images' shares."""
-        ...
 
+    @abstractmethod
     def inverse(self, curvature: Float[Tensor, "F 1 E"], ridge: Float[Tensor, "E"]) -> "Inverse":
         """Return an approximate inverse of the second-derivative matrix, given its diagonal without the ridge."""
-        ...
 
 
 class Inverse(ABC):

@@ -44,7 +44,7 @@ class Triangle(CodebookEncoder):
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
         """Learn the words from descriptors by k-means, and yield after each step."""
         check_numbers(x, self.kind)
-        clusters = KMeans(words=self.words, seed=seed)
+        clusters = KMeans(words=self.words, seed=seed, start="near")
         yield from clusters.fit_steps(x.values)
         self.centres_ = np.asarray(clusters.centres_, np.float32)
 
