@@ -15,8 +15,6 @@ from torch import Tensor
 
 from imclass.pipelines.principal_axes import (
     ROUNDING,
-    PrincipalAxes,
-    ScaledFeatures,
     add_products,
     check_finite_features,
     divisors,
@@ -144,7 +142,7 @@ class CholeskyInverse(Inverse):
         return torch.cat([solved.unflatten(0, slope.shape[:2]), slope[..., -1:] / self.last], 2)
 
 
-class BlockFeatures(ScaledFeatures):
+class BlockFeatures:
     """The features of many images, read in blocks of rows."""
 
     def __init__(self, rows: RowMatrix) -> None:
@@ -160,12 +158,12 @@ class BlockFeatures(ScaledFeatures):
         for done, _ in enumerate(self.centred.measure(), 1):
             yield done
 
-    def axes(self, common: bool) -> PrincipalAxes:
+    def axes(self, common: bool) -> "BlockAxes":
         """Return the scaled features."""
         return BlockAxes(self.centred, common)
 
 
-class BlockAxes(PrincipalAxes):
+class BlockAxes:
     """Scaled features in the coordinates of the features themselves."""
 
     def __init__(self, centred: CentredBlocks, common: bool) -> None:

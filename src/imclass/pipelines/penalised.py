@@ -20,7 +20,7 @@ from torch.nn import functional
 from imclass.core.config import Solver
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link, Targets
-from imclass.pipelines.feature_blocks import BlockFeatures, needs_blocks
+from imclass.pipelines.feature_blocks import BlockAxes, BlockFeatures, needs_blocks
 from imclass.pipelines.part import FitProgress, LinearScorer
 from imclass.pipelines.principal_axes import PrincipalAxes, scaled_features
 from imclass.pipelines.quasi_newton import LogisticLoss
@@ -140,14 +140,14 @@ class PenalisedScorer(LinearScorer):
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
         scalings = (False, True) if self.scaling == "auto" else (self.scaling == "common",)
-        if needs_blocks(rows := as_rows(x)):
-            features, held = BlockFeatures(rows), held[:1]  # a fifth of many images is enough to choose
-        else:
-            features = scaled_features(rows, scalings)
+        rows = as_rows(x)
+        large = needs_blocks(rows)
+        features = BlockFeatures(rows) if large else scaled_features(rows, scalings)
+        held = held[:1] if large else held  # a fifth of many images is enough to choose
         expected = features.steps + len(scalings) * len(self.grid) + 1
         for done in features.prepare():
             yield done, expected
-        best: tuple[PrincipalAxes, FoldedData, Choice] | None = None
+        best: tuple[PrincipalAxes | BlockAxes, FoldedData, Choice] | None = None
         for i, common in enumerate(scalings):
             axes = features.axes(common)
             data = FoldedData(LogisticLoss(axes.rows, *marks, targets.link), shares, held)
@@ -164,7 +164,7 @@ class PenalisedScorer(LinearScorer):
         self.finish(*best, targets.link)
         yield expected, expected
 
-    def finish(self, axes: PrincipalAxes, data: FoldedData, choice: Choice, link: Link) -> None:
+    def finish(self, axes: PrincipalAxes | BlockAxes, data: FoldedData, choice: Choice, link: Link) -> None:
         """Fit the model to all images with the strength that was chosen, and set the learned arrays."""
         (found,) = self.fit_subsets(
             data, data.everything, choice.strength, choice.start, max(FINAL_GAP, data.smallest_gap)

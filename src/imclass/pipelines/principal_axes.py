@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from imclass.core.errors import UserError
-from imclass.pipelines.quasi_newton import Rows
 from imclass.pipelines.rows import RowMatrix, as_rows, blocks
 
 SMALLEST_AXIS = 1e-12  # principal axes with less than this fraction of the largest variance are dropped
@@ -26,7 +25,7 @@ class PrincipalAxes(ABC):
     """Scaled features of N images in the coordinates of E principal axes."""
 
     common: bool  # whether all features were divided by one number
-    rows: Rows  # the last column consists of ones, for the biases
+    rows: Float[Tensor, "N E"]  # the last column consists of ones, for the biases
 
     @abstractmethod
     def undo(self, found: Float[Tensor, "K E"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:

@@ -1,5 +1,7 @@
 """The triangle encoding equals a loop over its equation, in the cells of any grids and with any size of block."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from tests.support.tolerance import assert_near
 GRIDS = ((1, 1), (2, 2), (3, 1))
 
 
-def by_hand(words: int, width: int, pool: str = "sum", shift: float = 0) -> Triangle:
+def by_hand(words: int, width: int, pool: Any = "sum", shift: float = 0) -> Triangle:
     part = Triangle(words, pool=pool)
     part.centres_ = (np.random.default_rng(1).standard_normal((words, width)) + shift).astype(np.float32)
     return part

@@ -25,7 +25,8 @@ def test_without_a_floor_the_covariance_is_the_identity() -> None:
     assert_near(np.cov(found.T.astype(np.float64)), np.eye(5), 1e-3)
     assert np.abs(found.mean(0)).max() < 1e-3
     # ZCA: of all such matrices, only this one is symmetric with positive eigenvalues.
-    assert_near(part.matrix_, part.matrix_.T) and np.linalg.eigvalsh(part.matrix_).min() > 0
+    assert_near(part.matrix_, part.matrix_.T)
+    assert np.linalg.eigvalsh(part.matrix_).min() > 0
 
 
 def test_the_floor_is_added_to_each_variance() -> None:
