@@ -12,7 +12,12 @@ from imclass.data.augment.pad import Pad
 from imclass.data.catalog import dataset_table
 from imclass.models.classifier import networks
 from imclass.models.entry import native_size
+from imclass.pipelines.parts.patches import Patches
+from imclass.pipelines.parts.pyramid import Pyramid
+from imclass.pipelines.parts.triangle import Triangle
+from imclass.pipelines.parts.whiten import Whiten
 from imclass.recipes.cifar10 import cifar10_resnet, cifar10_vgg
+from imclass.recipes.cifar10_coates import cifar10_coates
 from imclass.recipes.folder import folder
 from imclass.recipes.mnist import mnist_lenet
 from imclass.training.kinds import kind_tables
@@ -22,7 +27,7 @@ from imclass.training.schedules.step import StepDecay
 
 FOUND = recipes()
 FOLDERS = ("folder-bow-spm", "folder-deep-svm", "folder-fisher", "folder-llc", "folder-scspm")  # for a folder of photos
-PIPELINES = ("cifar10-hog-svm", "imagenet-nec-2010", "imagenet-xrce-2011", *FOLDERS)
+PIPELINES = ("cifar10-coates", "cifar10-hog-svm", "imagenet-nec-2010", "imagenet-xrce-2011", *FOLDERS)
 PHOTOS = ("finetune", "folder", "folder-modern", "probe", *FOLDERS)  # recipes for a folder of photos
 NETWORKS = sorted(set(FOUND.entries) - set(PIPELINES))  # recipes that train a network
 TRAINING = 50_000  # images of CIFAR-10
@@ -69,6 +74,18 @@ def test_the_rate_of_cifar10_resnet_falls_within_the_papers_64_000_steps() -> No
     assert (stage.batch, stage.optimiser) == (128, SGD(momentum=0.9, weight_decay=1e-4))
     assert stage.augment == (Pad(pixels=4), Flip())
     assert cifar10_resnet(depth=56).model.network == "resnet-cifar-56"
+
+
+def test_cifar10_coates_has_the_papers_settings() -> None:
+    """Compare with sections 3 and 4 of the paper, and its figure of 4,000 features."""
+    config = cifar10_coates(4000)
+    assert config.parts[:-1] == (
+        Patches(side=6, step=1, colour="rgb", contrast=10.0),
+        Whiten(floor=0.1),
+        Pyramid(grids=("2x2",)),
+        Triangle(words=4000, pool="sum"),
+    )
+    assert config.parts[-1].kind == "linear-svm" and config.sample == 400_000
 
 
 def test_the_rate_of_cifar10_vgg_falls_every_hundred_passes() -> None:

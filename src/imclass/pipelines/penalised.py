@@ -20,6 +20,7 @@ from torch.nn import functional
 from imclass.core.config import Solver
 from imclass.core.errors import UserError
 from imclass.core.targets import AnyOf, Link, Targets
+from imclass.pipelines.feature_blocks import BlockAxes, BlockFeatures, needs_blocks
 from imclass.pipelines.part import FitProgress, LinearScorer
 from imclass.pipelines.principal_axes import PrincipalAxes, scaled_features
 from imclass.pipelines.quasi_newton import LogisticLoss
@@ -41,9 +42,22 @@ class FoldedData:
     held: Float[Tensor, "F N"]  # 1 for the images that a fold holds out
 
     def in_precision(self, precision: torch.dtype) -> "FoldedData":
-        """Return the same data in another floating-point type."""
+        """Return the same data in another floating-point type, unless the rows are known by their products."""
+        if not isinstance(self.loss.rows, Tensor):
+            return self
         tensors = {name: getattr(self.loss, name).to(precision) for name in ("rows", "wanted", "judged")}
         return FoldedData(replace(self.loss, **tensors), self.shares.to(precision), self.held.to(precision))
+
+    @property
+    def smallest_gap(self) -> float:
+        """Return the smallest `gap` of `minimise` that the precision of the features allows."""
+        return 0.0 if isinstance(self.loss.rows, Tensor) else self.loss.rows.smallest_gap
+
+    @property
+    def judges(self) -> LogisticLoss:
+        """Return the loss of the images that are held out by any fold. Its features are those of all images."""
+        some = self.held.any(0)
+        return replace(self.loss, wanted=self.loss.wanted[:, some], judged=self.loss.judged[:, some])
 
     @property
     def everything(self) -> Float[Tensor, "1 N"]:
@@ -126,11 +140,14 @@ class PenalisedScorer(LinearScorer):
         shares = torch.ones(len(x)).double() if weights is None else torch.from_numpy(weights).double()
         held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
         scalings = (False, True) if self.scaling == "auto" else (self.scaling == "common",)
-        features = scaled_features(x, scalings)
+        rows = as_rows(x)
+        large = needs_blocks(rows)
+        features = BlockFeatures(rows) if large else scaled_features(rows, scalings)
+        held = held[:1] if large else held  # a fifth of many images is enough to choose
         expected = features.steps + len(scalings) * len(self.grid) + 1
         for done in features.prepare():
             yield done, expected
-        best: tuple[PrincipalAxes, FoldedData, Choice] | None = None
+        best: tuple[PrincipalAxes | BlockAxes, FoldedData, Choice] | None = None
         for i, common in enumerate(scalings):
             axes = features.axes(common)
             data = FoldedData(LogisticLoss(axes.rows, *marks, targets.link), shares, held)
@@ -147,9 +164,11 @@ class PenalisedScorer(LinearScorer):
         self.finish(*best, targets.link)
         yield expected, expected
 
-    def finish(self, axes: PrincipalAxes, data: FoldedData, choice: Choice, link: Link) -> None:
+    def finish(self, axes: PrincipalAxes | BlockAxes, data: FoldedData, choice: Choice, link: Link) -> None:
         """Fit the model to all images with the strength that was chosen, and set the learned arrays."""
-        (found,) = self.fit_subsets(data, data.everything, choice.strength, choice.start, FINAL_GAP)
+        (found,) = self.fit_subsets(
+            data, data.everything, choice.strength, choice.start, max(FINAL_GAP, data.smallest_gap)
+        )
         self.weights_, self.biases_ = (choice.scale * array.numpy() for array in axes.undo(found))
         facts = (link == "sigmoid", choice.strength, choice.scale, axes.common)
         self.sigmoid_, self.strength_, self.scale_, self.common_ = map(np.array, facts)
@@ -165,9 +184,10 @@ class PenalisedScorer(LinearScorer):
         """
         losses: list[float] = []
         data = data.in_precision(self.trial_precision)
+        gap = max(self.trial_gap, data.smallest_gap)
         found, start, scale, strength = None, None, 1.0, self.grid[0]
         for trial in self.grid:
-            found = self.fit_subsets(data, 1 - data.held, trial, found, self.trial_gap)
+            found = self.fit_subsets(data, 1 - data.held, trial, found, gap)
             trial_scale, loss = self.judge(data, found)
             if loss < min(losses, default=torch.inf):
                 start, scale, strength = found.mean(0, keepdim=True).double(), trial_scale, trial

@@ -10,6 +10,7 @@ different weights for the images, run together, because reading the features tak
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -25,20 +26,88 @@ SUFFICIENT = 1e-4  # the fraction of the decrease predicted by the gradient that
 MIN_CURVATURE = 1e-3  # a lower bound for the mean second derivative of the losses with respect to the scores
 
 
+class RowProducts(ABC):
+    """A matrix [N E] of features that is known by its products. Everything is in float64."""
+
+    shape: tuple[int, int]
+    smallest_gap: float  # of `minimise` that the precision of the products allows
+
+    @abstractmethod
+    def scores(self, weights: Float[Tensor, "M E"]) -> Float[Tensor, "M N"]:
+        """Return the product of weights with each image's features."""
+
+    @abstractmethod
+    def slope(self, errors: Float[Tensor, "M N"]) -> Float[Tensor, "M E"]:
+        """Return the sum of all images' features, multiplied by the images' errors."""
+
+    @abstractmethod
+    def squares(self, shares: Float[Tensor, "F N"]) -> Float[Tensor, "F E"]:
+        """Return approximate sums of the squared features, multiplied by the images' shares."""
+
+    @abstractmethod
+    def inverse(self, curvature: Float[Tensor, "F 1 E"], ridge: Float[Tensor, "E"]) -> "Inverse":
+        """Return an approximate inverse of the second-derivative matrix, given its diagonal without the ridge."""
+
+
+class Inverse(ABC):
+    """An approximate inverse of the matrix of second derivatives."""
+
+    @abstractmethod
+    def times(self, slope: Float[Tensor, "F K E"]) -> Float[Tensor, "F K E"]:
+        """Return the product of the inverse with a gradient."""
+
+    def norm(self, slope: Float[Tensor, "F K E"]) -> Float[Tensor, "F"]:
+        """Return twice the decrease that a step to the minimum of the approximating parabola predicts."""
+        return inner(slope, self.times(slope))
+
+
+@dataclass(frozen=True, eq=False)
+class DiagonalInverse(Inverse):
+    """The inverse of a diagonal matrix."""
+
+    scale: Float[Tensor, "F 1 E"]
+
+    def times(self, slope: Float[Tensor, "F K E"]) -> Float[Tensor, "F K E"]:
+        """Return the product of the inverse with a gradient."""
+        return self.scale * slope
+
+    def norm(self, slope: Float[Tensor, "F K E"]) -> Float[Tensor, "F"]:
+        """Return twice the decrease that a step to the minimum of the approximating parabola predicts."""
+        return (self.scale * slope.square()).sum((1, 2))
+
+
+Rows: TypeAlias = Float[Tensor, "N E"] | RowProducts
+
+
 @dataclass(frozen=True, eq=False)
 class LinearLoss(ABC):
     """The losses of N images in each of F fits. Each fit has K weight vectors, and K scores for every image."""
 
-    rows: Float[Tensor, "N E"]  # the last column consists of ones, for the biases
+    rows: Rows  # the last column consists of ones, for the biases
 
     def scores(self, weights: Float[Tensor, "F K E"]) -> Float[Tensor, "F K N"]:
         """Return the scores of each image."""
-        return (weights.flatten(0, 1) @ self.rows.T).unflatten(0, weights.shape[:2])
+        rows, flat = self.rows, weights.flatten(0, 1)
+        return (flat @ rows.T if isinstance(rows, Tensor) else rows.scores(flat)).unflatten(0, weights.shape[:2])
 
     def slope(self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"]) -> Float[Tensor, "F K E"]:
         """Return the gradient, with respect to the weights, of the sum of the losses weighted by `shares`."""
         errors = shares[:, None] * self.errors(scores)
-        return (errors.flatten(0, 1) @ self.rows).unflatten(0, errors.shape[:2])
+        rows, flat = self.rows, errors.flatten(0, 1)
+        return (flat @ rows if isinstance(rows, Tensor) else rows.slope(flat)).unflatten(0, errors.shape[:2])
+
+    def squares(self, shares: Float[Tensor, "F N"]) -> Float[Tensor, "F E"]:
+        """Return the sum of the squared features of all images, weighted by `shares`."""
+        return shares @ self.rows.square() if isinstance(self.rows, Tensor) else self.rows.squares(shares)
+
+    def inverse(
+        self, scores: Float[Tensor, "F K N"], shares: Float[Tensor, "F N"], ridge: Float[Tensor, "E"]
+    ) -> Inverse:
+        """Return an approximate inverse of the matrix of second derivatives."""
+        curvature = self.curvature(scores, shares)
+        if isinstance(self.rows, Tensor):
+            return DiagonalInverse(1 / (curvature + ridge))
+        return self.rows.inverse(curvature, ridge)
 
     @property
     @abstractmethod
@@ -92,7 +161,7 @@ class LogisticLoss(LinearLoss):
         """Return an approximate diagonal of the matrix of second derivatives."""
         likely, weight = self.posterior(scores), shares[:, None] * self.judged
         mean = (weight * likely * (1 - likely)).sum((1, 2)) / weight.sum((1, 2))
-        return (mean.clamp(MIN_CURVATURE, 0.25)[:, None] * (shares @ self.rows.square()))[:, None]
+        return (mean.clamp(MIN_CURVATURE, 0.25)[:, None] * self.squares(shares))[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +194,7 @@ class SquaredHingeLoss(LinearLoss):
         """Return an approximate diagonal of the matrix of second derivatives."""
         tiny = torch.finfo(scores.dtype).tiny  # avoids division by 0 in a fit without images
         mean = 2 * (shares * (self.shortfalls(scores) > 0)).sum(1) / shares.sum(1).clamp_min(tiny)
-        return (mean.clamp_min(MIN_CURVATURE)[:, None] * (shares @ self.rows.square())).clamp_min(tiny)[:, None]
+        return (mean.clamp_min(MIN_CURVATURE)[:, None] * self.squares(shares)).clamp_min(tiny)[:, None]
 
 
 def minimise(
@@ -141,24 +210,24 @@ def minimise(
     the `strength`. A fit ends when a step to the minimum of the approximating parabola would reduce the objective by
     less than `gap` times its value.
     """
-    ridge = torch.full_like(loss.rows[0], 1 / strength)
+    ridge = shares.new_full((loss.rows.shape[1],), 1 / strength)
     ridge[-1] = 0  # biases are not penalised
     shape = (len(shares), loss.vectors, loss.rows.shape[1])
-    weights = loss.rows.new_zeros(shape) if start is None else start.clone()
+    weights = shares.new_zeros(shape) if start is None else start.clone()
 
     def value_of(scores: Tensor, weights: Tensor) -> Tensor:
         return (shares * loss.losses(scores)).sum(1) + (ridge * weights.square()).sum((1, 2)) / 2
 
     scores = loss.scores(weights)
-    scale = 1 / (loss.curvature(scores, shares) + ridge)
+    inverse = loss.inverse(scores, shares, ridge)
     history: deque[tuple[Tensor, Tensor]] = deque(maxlen=MEMORY)
     value, slope = value_of(scores, weights), loss.slope(scores, shares) + ridge * weights
     active = torch.ones_like(value, dtype=torch.bool)
     for _ in range(MAX_ITERATIONS):
-        active &= (scale * slope.square()).sum((1, 2)) > 2 * gap * value
+        active &= inverse.norm(slope) > 2 * gap * value
         if not active.any():
             break
-        step = -inverse_product(history, slope, scale)
+        step = -inverse_product(history, slope, inverse)
         along, descent, length = loss.scores(step), inner(slope, step), active.to(value)
         for _ in range(MAX_HALVINGS):
             moved = value_of(scores + length[:, None, None] * along, weights + length[:, None, None] * step)
@@ -175,18 +244,18 @@ def minimise(
     return weights
 
 
-def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, scale: Tensor) -> Tensor:
+def inverse_product(history: deque[tuple[Tensor, Tensor]], slope: Tensor, inverse: Inverse) -> Tensor:
     """Return the estimated inverse of the second-derivative matrix times a gradient (the two-loop recursion)."""
     result, factors = slope, []
     for step, change in reversed(history):
         factor = quotient(inner(step, result), inner(step, change))
         factors.append(factor)
         result = result - factor[:, None, None] * change
-    result = scale * result
+    result = inverse.times(result)
     if history:
         step, change = history[-1]
         moved = inner(step, change)
-        size = torch.where(moved > 0, quotient(moved, inner(change, scale * change)), 1)
+        size = torch.where(moved > 0, quotient(moved, inner(change, inverse.times(change))), 1)
         result = size[:, None, None] * result
     for (step, change), factor in zip(history, reversed(factors), strict=True):
         factor = factor - quotient(inner(change, result), inner(step, change))

@@ -73,6 +73,19 @@ def test_the_start_consists_of_rows_that_are_far_apart() -> None:
     assert sorted((found[:, 0] // 100).tolist()) == [0, 1, 2, 3]
 
 
+def test_words_that_start_near_the_mean_ignore_single_rows_far_away() -> None:
+    """Check that the other start takes a word for each of them."""
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((2000, 4)).astype(np.float32)
+    rows[:8] += 50 * np.sign(rows[:8])
+    longest = {}
+    for start in ("near", "spread"):
+        words = KMeans(words=16, start=start).fit(rows)
+        longest[start] = np.sort(np.linalg.norm(words.centres_, axis=1))
+        assert len(np.unique(words.predict(rows))) == 16
+    assert (longest["near"] > 50).sum() < (longest["spread"] > 50).sum()
+
+
 def test_equal_rows_give_equal_words() -> None:
     found = KMeans(words=3, iterations=20).fit(np.ones((8, 2), np.float32))
     assert np.array_equal(found.centres_, np.ones((3, 2)))

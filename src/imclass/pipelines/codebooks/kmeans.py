@@ -6,7 +6,7 @@ the rows, in its greedy form: of several candidates for each word, the one that 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from imclass.pipelines.codebooks.estimator import Estimator2d
 CHUNK = 8192  # rows whose distances to all words are in memory together
 CANDIDATES = 3  # for each word of the start
 START_ROWS = 4  # rows in the sample of the start, for each word
+NEAR = 0.1  # deviation of a start near the mean, in deviations of the rows
 PERIOD = 10  # iterations after which words that no row chose are moved
 
 
@@ -31,6 +32,10 @@ class KMeans(Estimator2d):
     Every 10 iterations, words that no row has chosen since move to the rows of the batch that are farthest from their
     words. If rows have fewer different values than there are words, several words may be equal.
 
+    The start "spread" finds a low inertia, also by words that stand for few rows far from all others. The start "near"
+    consists of short random vectors around the mean (Coates, Lee and Ng). Words that no row chooses are not moved, so
+    that words are typical of many rows.
+
     Learned: `centres_` [words d], float32.
     """
 
@@ -38,6 +43,7 @@ class KMeans(Estimator2d):
     iterations: Annotated[int, AtLeast(1)] = 100
     batch: Annotated[int, AtLeast(1)] = 16_384  # rows in an iteration
     seed: int = 0  # of the start and the batches
+    start: Literal["spread", "near"] = "spread"
 
     @property
     def fewest_rows(self) -> int:
@@ -54,7 +60,11 @@ class KMeans(Estimator2d):
         expected = self.iterations + 1
         sample = np.sort(generator.choice(len(x), min(len(x), START_ROWS * max(self.words, 256)), replace=False))
         middle = x[sample].mean(0, dtype=np.float64).astype(np.float32)  # short rows have accurate distances
-        centres = spread_out(torch.from_numpy(x[sample] - middle), self.words, generator)
+        if self.start == "near":
+            draws = generator.standard_normal((self.words, x.shape[1]))
+            centres = torch.from_numpy((NEAR * x[sample].std(0, dtype=np.float64) * draws).astype(np.float32))
+        else:
+            centres = spread_out(torch.from_numpy(x[sample] - middle), self.words, generator)
         yield 1, expected
         counts, chosen = torch.zeros(self.words), torch.zeros(self.words, dtype=torch.bool)
         order, position = generator.permutation(len(x)), 0
@@ -71,10 +81,11 @@ class KMeans(Estimator2d):
             nearest, distances = nearest_centres(rows, centres, buffer)
             move(centres, counts, rows, nearest)
             chosen[nearest] = True
-            if iteration % PERIOD == PERIOD - 1 and iteration < self.iterations - 1:
+            last = iteration == self.iterations - 1
+            if self.start == "spread" and iteration % PERIOD == PERIOD - 1 and not last:
                 replace_unused(centres, counts, chosen, rows, distances)
                 chosen.zero_()
-            if iteration < self.iterations - 1:
+            if not last:
                 yield iteration + 2, expected
         self.centres_ = centres.numpy() + middle
         yield expected, expected

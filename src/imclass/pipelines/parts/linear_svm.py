@@ -65,7 +65,8 @@ class LinearSvm(PenalisedScorer):
 
     def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
         """Return the scale, and the mean cross-entropy of the scaled margins, each in the fit that held it out."""
-        return Calibration(data.loss, data.shares).fit(held_out_margins(data, found))
+        some = data.held.any(0)
+        return Calibration(data.judges, data.shares[some]).fit(held_out_margins(data, found)[:, some])
 
     def facts(self) -> dict[str, Any]:
         """Return the scale of the margins, and the facts of the base class. Its losses are cross-entropies here."""
@@ -74,7 +75,7 @@ class LinearSvm(PenalisedScorer):
 
 def held_out_margins(data: FoldedData, found: Float[Tensor, "F K E"]) -> Float[Tensor, "K N"]:
     """Return the margins of each image in the fit that held it out."""
-    return (data.held[:, None] * (found @ data.loss.rows.T)).sum(0)
+    return (data.held[:, None] * data.loss.scores(found)).sum(0)
 
 
 class Calibration:

@@ -38,7 +38,7 @@ class Logistic(PenalisedScorer):
 
     def choices(self, data: FoldedData) -> Iterator[Choice]:
         """Yield the strength with the lowest loss. If there is nothing to choose, skip the cross-validation."""
-        if len(self.grid) == 1 or len(data.held) < 2:
+        if len(self.grid) == 1 or data.held.all():  # the only fold holds out everything
             yield Choice(self.grid[len(self.grid) // 2])
         else:
             yield from super().choices(data)
@@ -57,7 +57,7 @@ class Logistic(PenalisedScorer):
     def judge(self, data: FoldedData, found: Float[Tensor, "F K E"]) -> tuple[float, float]:
         """Return 1, because the scores need no scale, and the mean loss of each image in the fit that held it out."""
         losses = data.shares * data.held * data.loss.losses(data.loss.scores(found))
-        return 1.0, losses.sum().item() / data.shares.sum().item()
+        return 1.0, losses.sum().item() / (data.shares * data.held.any(0)).sum().item()
 
 
 PARTS = {"logistic": Logistic}
