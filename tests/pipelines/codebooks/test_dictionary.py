@@ -26,12 +26,12 @@ def objective(x: np.ndarray, words: np.ndarray) -> float:
 
 @pytest.mark.slow
 def test_the_objective_is_at_most_2_percent_above_that_of_scikit_learn() -> None:
-    x = combinations(3000)
+    x = combinations(1500)
     peer = MiniBatchDictionaryLearning(
-        30, alpha=0.15, batch_size=256, max_iter=20, fit_algorithm="cd", random_state=0, tol=0, max_no_improvement=None
+        30, alpha=0.15, batch_size=256, max_iter=8, fit_algorithm="cd", random_state=0, tol=0, max_no_improvement=None
     )
     expected = objective(x[:500], peer.fit(x.astype(np.float64)).components_)
-    found = Dictionary(words=30, iterations=60, batch=1000).fit(x)
+    found = Dictionary(words=30, iterations=40, batch=500).fit(x)
     assert objective(x[:500], found.dictionary_) <= 1.02 * expected
 
 

@@ -75,7 +75,8 @@ def test_equal_words_have_equal_weights() -> None:
 def test_few_words_and_descriptors_of_zeros_are_coded_like_others() -> None:
     part = by_hand(3, 4)
     codes = dense_codes(part, np.zeros((2, 4), np.float32))
-    assert_near(codes.sum(1), np.ones(2)) and np.array_equal(codes[0], codes[1])
+    assert_near(codes.sum(1), np.ones(2))
+    assert np.array_equal(codes[0], codes[1])
 
 
 def test_images_without_descriptors_give_zeros_and_others_do_not_change() -> None:

@@ -72,7 +72,7 @@ class Dictionary(Estimator2d):
             rows = torch.from_numpy(x[np.sort(order[position : position + self.batch])])
             position += self.batch
             with one_thread_each() as workers:  # most operations are too small for several threads
-                codes = encode_rows(rows, words, self.penalty, workers)
+                codes = code_rows(rows, words, self.penalty, workers)
                 kept = (1 - 1 / iteration) ** FORGET
                 squares.mul_(kept).addmm_(codes.T, codes)  # (1)
                 products.mul_(kept).addmm_(codes.T, rows)  # (2)
@@ -91,10 +91,10 @@ class Dictionary(Estimator2d):
         words = torch.from_numpy(self.require_fit("dictionary_"))
         rows = torch.from_numpy(self.validate_rows(X, reset=False))
         with one_thread_each() as workers:
-            return encode_rows(rows, words, self.penalty, workers).numpy()
+            return code_rows(rows, words, self.penalty, workers).numpy()
 
 
-def encode_rows(
+def code_rows(
     rows: Float32[Tensor, "D d"], words: Float32[Tensor, "K d"], penalty: float, workers: int
 ) -> Float32[Tensor, "D K"]:
     """Return the sparse codes of rows, computed by several threads. They do not depend on the number of threads."""

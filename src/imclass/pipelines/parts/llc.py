@@ -1,17 +1,17 @@
 """Locality-constrained linear coding (LLC), in its approximated form.
 
-J. Wang et al., "Locality-constrained linear coding for image classification", CVPR 2010, section 3. A descriptor x is
-coded by its nearest words b_1 ... b_n alone. Their weights minimise the error of reconstruction and sum to 1 (the
-paper's equation 7). With the matrix Z of the rows b_i - x and the vector 1 of ones, they follow from linear equations:
+J. Wang et al., "Locality-constrained linear coding for image classification", CVPR 2010. A descriptor x is coded by its
+nearest words b_1 ... b_n alone. Their weights minimise the error of reconstruction and sum to 1. With the matrix Z of
+the rows b_i - x and the vector 1 of ones, they follow from linear equations:
 
     (1)  C = Z Z^T     (2)  (C + ridge trace(C) I) v = 1     (3)  u = v / sum(v).
 
-The paper describes (2) without the ridge; 1e-4 is the value in its authors' code. With it, words that are equal get
-equal weights. If all n words equal x, C is 0, and each weight is 1 / n. A descriptor of zeros is coded like any other.
+The ridge of 1e-4 is that of the authors' code. With it, words that are equal get equal weights. If all n words equal x,
+C is 0, and each weight is 1 / n. A descriptor of zeros is coded like any other.
 
-The value of a word in a cell is its highest weight among the descriptors in the cell (section 5: maximum pooling, which
-the paper follows by division of the image's vector by its length). The weight of a word that a descriptor does not use
-is 0, and so is the least value of a word in a cell.
+The value of a word in a cell is its highest weight among the descriptors in the cell. The paper calls this maximum
+pooling, and then divides the image's vector by its length. The weight of a word that a descriptor does not use is 0,
+and so is the least value of a word in a cell.
 """
 
 from collections.abc import Iterator

@@ -6,13 +6,13 @@ unit length and are the rows of B, its code is
 
     (1)  u = argmin 1/2 |x - u B|^2 + penalty |u|_1.
 
-The paper writes the same without the factor 1/2 (equation 3), so its lambda is twice the penalty: it uses 0.3 to 0.4,
+The paper writes the same without the factor 1/2, so its lambda is twice the penalty: it uses 0.3 to 0.4,
 and its authors' code a penalty of 0.15 in (1), which is scikit-learn's `alpha`. That code speeds (1) up by the choice
 of the 200 words nearest to x, and adds 1e-5 |u|^2; here (1) is solved exactly for all words.
 
 The value of a word in a cell is
 
-    (2)  max |u_k|   over the descriptors in the cell     (the paper's equation 9).
+    (2)  max |u_k|   over the descriptors in the cell (maximum pooling).
 
 The code of a descriptor of zeros is 0. If words are equal, their common part of a code is divided arbitrarily.
 """
