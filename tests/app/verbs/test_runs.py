@@ -22,7 +22,7 @@ from imclass.evaluation.folds import read_folds
 from imclass.training.events import StepEnd
 from tests.app.report.reader import Node, read
 from tests.app.report.test_page import dangers
-from tests.app.runs.test_crossval import Nothing
+from tests.app.series.test_crossval import Nothing
 from tests.support.command import json_output, text
 from tests.support.small import fingerprint, provenance, tree
 

@@ -151,6 +151,5 @@ def environment_section(m: ReportData) -> Html:
             ("Seed", str(m.run.config.seed)),
         ]
     versions = [(library, version) for library, version in m.versions.items()]
-    return definition_list(
-        [*used, ("Parameters", f"{m.parameters:,}"), *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))]
-    )
+    file = [("Model file", element("code", f"SHA-256 {m.digest}"))] if m.digest else []
+    return definition_list([*used, ("Parameters", f"{m.parameters:,}"), *versions, *file])

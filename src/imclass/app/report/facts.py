@@ -19,6 +19,7 @@ from imclass.app.runs.watchers.pictures import REPORT_SPLITS, read_pictures, wor
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.app.settings.configure import recipes
 from imclass.app.settings.record import read_run_record
+from imclass.app.settings.series import Series
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import RunConfig, Training
 from imclass.core.contracts import Classifier, Evaluation, Refused
@@ -27,7 +28,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
 from imclass.core.text import suggestion
-from imclass.evaluation.folds import CrossvalResult
+from imclass.evaluation.division_scores import DivisionScores
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import ResultRow, SavedScores, read_scores
@@ -105,6 +106,15 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
+class SeriesFacts:
+    """Facts that only a series of runs has: the scores on each division of the data, and lines of text about them."""
+
+    series: Series
+    scores: DivisionScores
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """The contents of a report on a run or on an evaluated model. For a model, `run` is None."""
 
@@ -129,7 +139,7 @@ class ReportData:
     problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
     folder: Path | None = None  # of the run
-    folds: CrossvalResult | None = None  # of a cross-validation
+    series: SeriesFacts | None = None  # of a series of runs
 
     @property
     def known(self) -> DataFacts:
@@ -150,7 +160,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
     result, sole = saved.evaluation if saved else None, sole_network(classifier)
     return ReportData(
         name=run.folder.name or "run",
-        network=config.model.network if isinstance(config, Training) else " + ".join(p.kind for p in config.parts),
+        network=pipeline_or_network(config),
         data=(trained.data and trained.data.name) or config.data,
         classes=classifier.classes,
         trained=trained,
@@ -169,6 +179,11 @@ def gather_run(run: Run, context: Context) -> ReportData:
         run=run_facts(config, begun.runtime, log, context),
         folder=run.folder,
     )
+
+
+def pipeline_or_network(config: RunConfig) -> str:
+    """Return the name of the network that a config trains, or the kinds of the parts of the pipeline that it fits."""
+    return config.model.network if isinstance(config, Training) else " + ".join(part.kind for part in config.parts)
 
 
 def run_facts(config: RunConfig, used: Runtime, log: Sequence[Mapping[str, Any]], context: Context) -> RunFacts:

@@ -17,7 +17,6 @@ from imclass.app.report.background import (
 )
 from imclass.app.report.facts import HeadlineScore, ReportData
 from imclass.app.report.figures import confusion_figure, panel_figure
-from imclass.app.report.folds import folds_section
 from imclass.app.report.markup import (
     Html,
     definition_list,
@@ -30,6 +29,7 @@ from imclass.app.report.markup import (
 )
 from imclass.app.report.mistakes import caption
 from imclass.app.report.patches import patches_section
+from imclass.app.report.series import folds_section, series_headline, splits_section
 from imclass.app.text.evaluation import (
     MAX_CONFUSED_PAIRS,
     balanced_text,
@@ -71,6 +71,8 @@ def headline(m: ReportData) -> Html:
     begin = element("p", "Model ", name_element(m.name), class_="run")
     if m.run:
         begin = element("p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.config.recipe), class_="run")
+    if m.score is None and m.series is not None:
+        return element("header", begin, title, series_headline(m.series))
     if m.score is None:
         text = "The data has no held-out images, so the model's accuracy on new images is unknown."
         return element("header", begin, title, element("p", text), missing_scores_note(m))
@@ -338,6 +340,7 @@ def first_layer_section(m: ReportData) -> Html:
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
     ("folds", "Folds", folds_section),
+    ("splits", "Splits", splits_section),
     ("confusion", "Confusion matrix", confusion_section),
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),
