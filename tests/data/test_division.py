@@ -134,7 +134,7 @@ def named_pool(counts: tuple[int, ...], shuffled: int | None = None) -> Names:
 def placed(pool: Names, rule: Count, seed: int = 0) -> tuple[set[str], set[str]]:
     """Return the names of the images in train and those in test."""
     places = count_places(pool, rule, seed)
-    return tuple({pool.name(i) for i in np.flatnonzero(places == place)} for place in (IN_TRAIN, IN_TEST))  # type: ignore[return-value]
+    return tuple({pool.name(int(i)) for i in np.flatnonzero(places == place)} for place in (IN_TRAIN, IN_TEST))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(("classes", "train", "images"), [(102, 30, 3_060), (257, 60, 15_420)])

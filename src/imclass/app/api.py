@@ -68,8 +68,8 @@ def train(
     resulting model is the ensemble of their K models. With `repeats` = K, `splits/` contains runs on K random splits of
     the kind "count", and `results.json` their results. A `DivisionEnd` follows the events of each of these runs. Any
     other keyword is a field of `Execution`, or a keyword of `configure`. Each event is passed to the `consumers` before
-    it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and
-    SIGHUP save the run, then raise `Interrupted`.
+    it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while iterating. Ctrl-C,
+    SIGTERM and SIGHUP save the run, then raise `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)

@@ -1,4 +1,4 @@
-"""Splits that are subsets of a data set: folds, random draws, and a validation split. A hash of names chooses images."""
+"""Splits that are subsets of a data set: folds, random draws and a validation split. A hash of names chooses images."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +184,8 @@ def count_places(pool: Dataset, rule: Count, seed: int) -> Int64[np.ndarray, "N"
     """Return the place of each image: in train, in test or in neither.
 
     Each class is sorted by a hash of (seed, number, name). Train has its first `rule.train` images, and test the last
-    `rule.test` of the others. The test images of a class with enough images are therefore the same for any `rule.train`.
+    `rule.test` of the others. In a class with enough images, the test images are therefore the same for any
+    `rule.train`.
     Raise `UserError` if a class would have no test image, or if images may have several labels.
     """
     check_countable(pool, rule)
@@ -216,8 +217,8 @@ def check_countable(pool: Dataset, rule: Count) -> None:
     also = f", and too few of {list_names(others, 5)}" if others else ""
     fix = f"use at most --split.train {least - 1}" if least > 1 else "add images"
     raise UserError(
-        f"--split.train {rule.train} needs {rule.train + 1:,} images of each class, so that one is left for testing, but "
-        f"{where} has {images} of class {name!r}{also}; {fix}, or remove the class"
+        f"--split.train {rule.train} needs {rule.train + 1:,} images of each class, so that one is left for testing, "
+        f"but {where} has {images} of class {name!r}{also}; {fix}, or remove the class"
     )
 
 

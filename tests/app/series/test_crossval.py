@@ -238,12 +238,10 @@ def test_the_terminal_shows_folds_spread_interval_and_confusion(capsys: pytest.C
     before = fingerprint(Path("run"))
     assert main(shlex.split(f"{COMMAND} {FOLDS} --out run")) == 0  # finished: nothing is repeated
     shown, result = capsys.readouterr(), read_folds(Path(f"run/scores/{OUT_OF_FOLD}.npz"))
+    mean, deviation = (100 * f("top1") for f in (result.scores.mean, result.scores.deviation))
     assert "training" not in shown.err and fingerprint(Path("run")) == before
     assert "fold 1/2: top-1 " in shown.out and "fold 2/2: top-1 " in shown.out
-    assert (
-        f"top-1 over 2 folds: mean {100 * result.scores.mean('top1'):.2f}%, standard deviation {100 * result.scores.deviation('top1'):.2f} "
-        in (shown.out)
-    )
+    assert f"top-1 over 2 folds: mean {mean:.2f}%, standard deviation {deviation:.2f} " in shown.out
     assert result.interval is not None
     low, high = (100 * end for end in result.interval)
     assert f"({low:.2f} to {high:.2f}) (95%, Wilson) on all 14 images" in shown.out
@@ -321,7 +319,12 @@ def test_all_folds_have_the_stages_of_the_smallest(tmp_path: Path) -> None:
     stages = (Stage(name="probe", kind="solve", solver=LogisticSolver()), replace(base.stages[0], name="all"))
     config: Training = replace(base, stages=stages, validation=0.2)
     settled, notes = settle_series(config, Run(Path("x"), series=Crossval(5)), (), open_context())
-    assert len(settled.stages) == 1 and settled.validation == 0 and settled.split == config.split
+    assert (
+        isinstance(settled, Training)
+        and len(settled.stages) == 1
+        and settled.validation == 0
+        and settled.split == config.split
+    )
     assert sum("too few to hold out" in note for note in notes) == 1
 
 
@@ -331,7 +334,7 @@ def test_the_notes_are_those_of_the_settled_config(tmp_path: Path) -> None:
     config, notes = settle_series(
         configure("mnist-lenet", data=str(tmp_path / "pets")), Run(Path("x"), series=Crossval(2)), (), open_context()
     )
-    assert config.stages[0].batch == 6
+    assert isinstance(config, Training) and config.stages[0].batch == 6
     assert [note for note in notes if "batch" in note] == [
         "the recipe's batch of 64 is reduced to 6, the number of training images"
     ]

@@ -28,8 +28,7 @@ def run_series(
         shown |= set(job.notes)
         run_job(job)
         result = division_row(run, number).evaluation
-        if run.series is not None:
-            line(division_line(division_score(number, result), run.series, result.main))
+        line(division_line(division_score(number, result), series.series, result.main))
     if not run.is_finished:
         series.finish()
 

@@ -37,8 +37,9 @@ def prepare_series(
     run.series.check(config.split, given)
     kind: type[RunSeries] = CrossValidation if isinstance(run.series, Crossval) else RepeatedSplits
     sized = replace(context, max_pixels=pixels_in(config.max_megapixels))
-    grows = isinstance(config, Training) and config.grow
-    old = classes_to_grow(config, open_init(config, sized, dry)) if grows else ()
+    old: tuple[str, ...] = ()
+    if isinstance(config, Training) and config.grow:
+        old = classes_to_grow(config, open_init(config, sized, dry))
     config, notes = settle_series(config, run, given, sized, old)
     data = kind.open(config, run.series, notes, sized, old)
     run = replace(run, kinds=kind_tables(context))

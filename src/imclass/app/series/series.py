@@ -54,6 +54,11 @@ class RunSeries(ABC):
         """Write what the finished runs give together. The file that marks the series as finished is written last."""
 
     @property
+    def series(self) -> Series:
+        """Return the kind of the series and the number of its runs."""
+        return series_in_run(self.run)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Return the notes for the user, to be printed before training."""
         return tuple(dict.fromkeys([*self.data.notes, *(self.first.notes if self.first else ())]))
@@ -80,9 +85,14 @@ class RunSeries(ABC):
 
 def division_config(config: RunConfig, run: Run, number: int) -> RunConfig:
     """Return the config of the run on one division, counted from 1. Raise `ValueError` if `run` is not a series."""
+    return replace(config, split=series_in_run(run).rule(config.split, number))
+
+
+def series_in_run(run: Run) -> Series:
+    """Return the series of which a folder has the runs. Raise `ValueError` if it has a single run."""
     if run.series is None:
         raise ValueError(f"{run} is a single run")
-    return replace(config, split=run.series.rule(config.split, number))
+    return run.series
 
 
 def pool_facts(

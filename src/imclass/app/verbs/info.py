@@ -49,7 +49,7 @@ def check_rename(out: Path | None, rename: Sequence[str]) -> None:
 
 
 def run(arguments: InfoArguments) -> Answer:
-    """Describe a model file, or the results of repeated splits. With `--rename`, write a copy with renamed classes and describe the copy."""
+    """Describe a model file or repeated splits. With `--rename`, write a renamed copy and describe the copy."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
     series = None if arguments.rename else repeats_in(arguments.model, context)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from imclass.app.acts.dry_run import dry_run_parts
 from imclass.app.acts.find_rate import find_rate_parts
@@ -42,28 +42,25 @@ def run(request: TrainRequest) -> Answer:
     check_period(arguments.style, arguments.log_period)
     show = partial(progress_consumer, arguments.style, arguments.log_period)
     run = Run(arguments.out or Path("runs") / config.recipe, series=series_of(arguments.crossval, arguments.repeats))
-    how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
+    how = (run, request.context, request.execution, arguments.dry_run, request.given)
     if isinstance(config, Fitting):
         check_fit_options(config.recipe, arguments.find_rate, arguments.style)
-        if run.series is not None:
-            return train_series(prepare_series(*how), arguments.dry_run, show)
-        fit = prepare_fit(*how)
-        print_notes(fit.notes)
-        if arguments.dry_run:
-            return Answer(*dry_fit_parts(fit.record, fit))
-        run_fit(fit, FitProgressBar, print_line, interject)
-        return finished_answer(run, request.context)
-    if arguments.find_rate:
-        record, text, draw = find_rate_parts(*how, show, print_notes)
+    elif arguments.find_rate:
+        record, text, draw = find_rate_parts(config, *how, show, print_notes)
         return Answer(record, text, SOME_REFUSED if record["refused"] else DONE, last=draw)
     if run.series is not None:
-        return train_series(prepare_series(*how), arguments.dry_run, show)
-    job = prepare(*how)
+        return train_series(prepare_series(config, *how), arguments.dry_run, show)
+    job = prepare_fit(config, *how) if isinstance(config, Fitting) else prepare(config, *how)
     print_notes(job.notes)
     if arguments.dry_run:
-        return Answer(*dry_run_parts(job.record, None if job.run.is_finished else job))
-    run_job(job, show)
+        return dry_answer(job.record, None if run.is_finished else job)
+    run_division(job, show)
     return finished_answer(run, request.context)
+
+
+def dry_answer(record: dict[str, Any], job: DivisionJob | None) -> Answer:
+    """Return the configuration, and what is to be done or an estimate of what it needs."""
+    return Answer(*(dry_fit_parts(record, job) if isinstance(job, FitRun) else dry_run_parts(record, job)))
 
 
 def finished_answer(run: Run, context: Context) -> Answer:
@@ -78,16 +75,12 @@ def train_series(series: RunSeries, dry: bool, show: Show) -> Answer:
     print_notes(series.notes)
     run, first = series.run, series.first
     if dry:
-        print_notes(
-            [f"the estimate is for one of the {len(run.divisions)} {run.series.folder}"] if first and run.series else []
-        )
-        is_fit = isinstance(series.config, Fitting)
-        return Answer(*(dry_fit_parts(series.record, first) if is_fit else dry_run_parts(series.record, first)))
+        count = f"{series.series.count} {series.series.folder}"
+        print_notes([f"what follows is for one of the {count}"] if first else [])
+        return dry_answer(series.record, first)
     run_series(series, lambda job: run_division(job, show), print_notes, print_line)
     add_report(run, series.context)
-    if run.series is None:
-        raise ValueError(f"{run} is a single run")
-    record, text, refused = series_answer_parts(run, run.series)
+    record, text, refused = series_answer_parts(run, series.series)
     return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
