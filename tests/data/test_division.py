@@ -131,7 +131,7 @@ def named_pool(counts: tuple[int, ...], shuffled: int | None = None) -> Names:
     return Names(pixels, OneOf(np.array(labels, np.int64)), classes, ("train", "test"), "all", origin, names=found)
 
 
-def placed(pool: Names, rule: Count, seed: int = 0) -> tuple[set[str], set[str]]:
+def draw_of(pool: Names, rule: Count, seed: int = 0) -> tuple[set[str], set[str]]:
     """Return the names of the images in train and those in test."""
     places = count_places(pool, rule, seed)
     return tuple({pool.name(int(i)) for i in np.flatnonzero(places == place)} for place in (IN_TRAIN, IN_TEST))  # type: ignore[return-value]
@@ -153,25 +153,25 @@ def test_the_splits_of_caltech_have_their_published_sizes(classes: int, train: i
 
 def test_a_draw_depends_on_number_and_seed_but_not_on_the_order_of_the_files() -> None:
     pool = named_pool((40, 90))
-    first = placed(pool, Count(20, 10))
-    assert all(placed(named_pool((40, 90), order), Count(20, 10)) == first for order in range(3))
-    others = [placed(pool, Count(20, 10, number), seed) for number, seed in ((2, 0), (3, 0), (1, 1), (2, 1))]
+    first = draw_of(pool, Count(20, 10))
+    assert all(draw_of(named_pool((40, 90), order), Count(20, 10)) == first for order in range(3))
+    others = [draw_of(pool, Count(20, 10, number), seed) for number, seed in ((2, 0), (3, 0), (1, 1), (2, 1))]
     assert len({frozenset(train) for train, _ in [first, *others]}) == 5
     for train, test in [first, *others]:
         assert not train & test
-    numbers = 200  # the mean share of a class that is drawn is the share asked for, so draws are not alike
-    hits = sum("c001/0007.jpg" in placed(pool, Count(20, 10, number))[0] for number in range(1, numbers + 1))
+    numbers = 200  # the mean share of a class that is drawn is the share asked for, so no draw prefers an image
+    hits = sum("c001/0007.jpg" in draw_of(pool, Count(20, 10, number))[0] for number in range(1, numbers + 1))
     assert abs(hits / numbers - 20 / 90) < 4 * np.sqrt(20 / 90 * 70 / 90 / numbers)
 
 
 def test_the_test_images_are_the_same_for_any_number_of_training_images() -> None:
     pool = named_pool((80, 90))
-    small, large = placed(pool, Count(5, 30)), placed(pool, Count(50, 30))
+    small, large = draw_of(pool, Count(5, 30)), draw_of(pool, Count(50, 30))
     assert small[1] == large[1] and small[0] < large[0]
 
 
 def test_few_images_change_places_when_one_is_added() -> None:
-    before, after = (placed(named_pool((n, 60)), Count(20, 10)) for n in (60, 61))
+    before, after = (draw_of(named_pool((n, 60)), Count(20, 10)) for n in (60, 61))
     assert len(before[0] - after[0]) <= 1 and len(before[1] - after[1]) <= 1
 
 

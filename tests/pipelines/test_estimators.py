@@ -18,8 +18,10 @@ from imclass.pipelines.codebooks.mixture import DiagonalMixture
 from imclass.pipelines.codebooks.principal import PrincipalComponents
 from imclass.pipelines.estimators import Estimator
 from imclass.pipelines.parts.averaged_sgd import AveragedSgd
+from imclass.pipelines.parts.kernel_svm import KernelSvm
 from imclass.pipelines.parts.linear_svm import LinearSvm
 from imclass.pipelines.parts.logistic import Logistic
+from imclass.pipelines.parts.random_forest import RandomForest
 from tests.pipelines.parts.test_logistic import clouds
 
 # These skip themselves: one needs SCIPY_ARRAY_API to be set, and the other pandas.
@@ -34,6 +36,8 @@ SLOW = [
     Estimator(Logistic()),
     Estimator(LinearSvm()),
     Estimator(AveragedSgd()),
+    Estimator(KernelSvm("linear", True)),
+    Estimator(RandomForest(trees=20)),
 ]
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from imclass.core.targets import OneOf
-from imclass.pipelines.descriptors import WHOLE, Descriptors, Grid
+from imclass.pipelines.descriptors import ONE_CELL, Descriptors, Grid
 
 NO_TARGETS = OneOf(np.zeros(1, np.int64))  # codebooks are learned without targets
 
 
 def random_descriptors(
-    count: int, width: int, seed: int = 0, grids: tuple[Grid, ...] = WHOLE, height: int = 40, length: int = 60
+    count: int, width: int, seed: int = 0, grids: tuple[Grid, ...] = ONE_CELL, height: int = 40, length: int = 60
 ) -> Descriptors:
     """Return the descriptors of one image of `height` rows and `length` columns, at random positions."""
     random = np.random.default_rng(seed)

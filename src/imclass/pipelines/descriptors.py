@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 Grid: TypeAlias = tuple[int, int]  # rows and columns of cells, each of the same size
-WHOLE: tuple[Grid, ...] = ((1, 1),)
+ONE_CELL: tuple[Grid, ...] = ((1, 1),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Descriptors:
     scales: Float32[np.ndarray, "D"]  # sides of the patches in pixels of the image
     image: Int64[np.ndarray, "D"]  # the number of each descriptor's image, in ascending order
     sizes: Int64[np.ndarray, "N 2"]  # height and width of each image in pixels
-    grids: tuple[Grid, ...] = WHOLE  # of the spatial pyramid: an encoder encodes each cell of each grid
+    grids: tuple[Grid, ...] = ONE_CELL  # of the spatial pyramid: an encoder encodes each cell of each grid
 
     def __len__(self) -> int:
         return len(self.values)

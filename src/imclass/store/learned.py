@@ -50,4 +50,4 @@ class LearnedArrays:
 def open_learned(store: Store, key: Any) -> LearnedArrays:
     """Return the arrays kept in a store for `key`, a plain JSON value."""
     digest = json_digest(key)
-    return LearnedArrays(store.folder / "learned" / f"{digest[:32]}.safetensors", digest)
+    return LearnedArrays(store.computed / "learned" / f"{digest[:32]}.safetensors", digest)

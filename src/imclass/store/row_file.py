@@ -145,4 +145,4 @@ class RowFile:
 
 def open_row_file(store: Store, key: Any) -> RowFile:
     """Return the file of rows kept in a store for `key`, a plain JSON value. The first row creates it."""
-    return RowFile(store.folder / "features" / f"{json_digest(key)[:32]}.rows")
+    return RowFile(store.computed / "features" / f"{json_digest(key)[:32]}.rows")

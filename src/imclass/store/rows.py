@@ -65,4 +65,4 @@ def signed_number(content: int) -> int:
 
 def open_rows(store: Store, key: Any) -> Rows:
     """Return the rows kept in a store for `key`, a plain JSON value. Their file is created by the first write."""
-    return Rows(store.folder / "features" / f"{json_digest(key)[:32]}.sqlite")
+    return Rows(store.computed / "features" / f"{json_digest(key)[:32]}.sqlite")

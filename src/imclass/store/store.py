@@ -53,6 +53,12 @@ class Store:
 
     folder: Path
     offline: bool = False
+    scratch: Path | None = None  # a folder for what is computed from images, if not `folder`
+
+    @property
+    def computed(self) -> Path:
+        """The folder with what is computed from images: their features, and what parts of pipelines have learned."""
+        return self.scratch or self.folder
 
     def find(self, *relative: str) -> Path | None:
         """Return the first of these paths that exists in the store, or None.

@@ -37,6 +37,7 @@ DISK_ERRORS = {
     errno.EFBIG: "a file would be larger than this system allows",
     errno.EIO: "the disk reports an input/output error",
 }
+TRAINING_VERBS = ("train", "benchmark")  # these use one process
 MEMORY_ERRORS = (
     "OutOfMemoryError",  # torch on a GPU
     "can't allocate memory",  # torch on a CPU
@@ -136,10 +137,11 @@ def dispatch(words: Sequence[str]) -> int:
 
         explain(verb, rest)
         return DONE
-    if verb == "train":
+    if verb in TRAINING_VERBS:
         if wait_for_first():
             return USER_ERROR
         check_single_process()
+    if verb == "train":
         from imclass.app.cli.options import read_train  # imported here, so that help is printed at once
 
         return run_verb("train", read_train(rest))

@@ -34,10 +34,10 @@ class TrainRequest:
         return self.arguments.common
 
 
-def read_train(words: Sequence[str]) -> TrainRequest:
-    """Parse the words that follow `imclass train`."""
+def read_train(words: Sequence[str], context: Context | None = None) -> TrainRequest:
+    """Parse the words that follow `imclass train`. By default, the context is that of the options."""
     arguments, choices = parse(TrainArguments, words, "imclass train")
-    context = context_of(arguments.common)
+    context = context or context_of(arguments.common)
     if arguments.recipe is None and arguments.config is None:
         check_fields(key for key in choices if key in ("recipe", "resume"))  # clearer than "RECIPE is missing"
     given = tuple(choices)

@@ -27,13 +27,14 @@ class Arg:
 
     `value` is the placeholder for the argument's value. `default` is the default shown in the help if the field's
     default is None. `text` describes an argument shared by several verbs; the string below a field describes any other
-    argument.
+    argument. `pairs` is true for a positional argument whose words may be NAME=VALUE pairs, which are errors elsewhere.
     """
 
     value: str = ""
     default: str = ""
     text: str = ""
     positional: bool = False
+    pairs: bool = False
 
 
 @dataclass(frozen=True)

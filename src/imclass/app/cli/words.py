@@ -73,9 +73,15 @@ def parse(
         positions += given[room:]
         value = convert_value(hints[key], Words(given[:room]), key)
         values[key] = (*values.get(key, ()), *value) if typing.get_origin(hints[key]) is tuple else value
-    for word in positions:
-        check_position(word)
+    if not takes_pairs(kind):
+        for word in positions:
+            check_position(word)
     return fill_arguments(kind, positions, values, program), others
+
+
+def takes_pairs(kind: type) -> bool:
+    """Return whether a positional argument of a verb may be a NAME=VALUE pair."""
+    return any(mark_of(hint).pairs for hint in typing.get_type_hints(kind, include_extras=True).values())
 
 
 def check_position(word: str) -> None:

@@ -4,7 +4,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imclass.app.report.facts import ReportData, TaskCost
+from imclass.app.report.costs import TaskCost
+from imclass.app.report.facts import ReportData
 from imclass.app.report.markup import Html, definition_list, element, html_table, join_html, name_element
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused

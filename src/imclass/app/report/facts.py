@@ -13,6 +13,7 @@ from torch import Tensor
 
 from imclass.app.draw.grid import map_grid
 from imclass.app.load import count_parameters, load_classifier
+from imclass.app.report.costs import EpochCost, TaskCost, epoch_costs, task_costs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
 from imclass.app.runs.watchers.pictures import REPORT_SPLITS, read_pictures, worst_mistakes
@@ -39,28 +40,6 @@ from imclass.models.views.batches import to_batch
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import resolve_models
-
-
-@dataclass(frozen=True)
-class EpochCost:
-    """The time, number of images and learning rate of one training epoch."""
-
-    number: int  # from 1
-    images: int
-    seconds: float  # of training, without evaluation
-    waited: float  # part of `seconds` spent waiting for data
-    rate: float  # the learning rate at the end of the epoch
-
-
-@dataclass(frozen=True)
-class TaskCost:
-    """The time of a task in the fit of a pipeline, and how much of it the store had in advance."""
-
-    name: str
-    done: int
-    computed: int
-    unit: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -194,13 +173,6 @@ def run_facts(config: RunConfig, used: Runtime, log: Sequence[Mapping[str, Any]]
     return RunFacts(config, defaults, used, epoch_rows(log), step_rows(log), epoch_costs(log))
 
 
-def task_costs(log: Sequence[Mapping[str, Any]]) -> list[TaskCost]:
-    """Return the cost of each task in the log of a pipeline's fit. Each task's last record counts."""
-    last = {entry["stage"]: entry for entry in log if entry["event"] == "task_progress"}
-    names = ("task", "done", "computed", "unit", "seconds")
-    return [TaskCost(*(entry[name] for name in names)) for entry in last.values()]
-
-
 def gather_model(
     name: str, classifier: Classifier, file: Path, folder: Path, row: ResultRow, counts: Int64[np.ndarray, "K"]
 ) -> ReportData:
@@ -295,26 +267,6 @@ def score_of(split: str, result: Evaluation) -> HeadlineScore:
     m = result.measures
     five = m.get("top5", math.nan)
     return HeadlineScore(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
-
-
-def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
-    """Return the time, images and learning rate of each finished epoch, computed from the steps in the log."""
-    steps: dict[int, list[Mapping[str, Any]]] = {}
-    for entry in log:
-        if entry["event"] == "step_end":
-            steps.setdefault(entry["epoch"], []).append(entry)
-    done = {entry["epoch"] for entry in log if entry["event"] == "epoch_end"}
-    return [
-        EpochCost(
-            epoch + 1,
-            images=sum(step["images"] for step in entries),
-            seconds=sum(step["seconds"] for step in entries),
-            waited=sum(step["waited"] for step in entries),
-            rate=entries[-1]["rate"],
-        )
-        for epoch, entries in sorted(steps.items())
-        if epoch in done
-    ]
 
 
 def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:

@@ -53,16 +53,11 @@ from imclass.evaluation.measures.single_label import class_rows, confused_pairs
 def page(material: ReportData) -> Html:
     """Return the page as the content of an HTML file."""
     title = f"{material.network} on {material.data}"
-    shown = [(id_, heading, content) for id_, heading, content in sections(material) if content]
+    shown = [(id_, heading, content) for id_, heading, make in SECTIONS if (content := make(material))]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in shown]
     body = [headline(material), element("nav", join_html(links, " "))]
     body += [element("section", element("h2", heading), content, id=id_) for id_, heading, content in shown]
     return document(title, *body)
-
-
-def sections(m: ReportData) -> list[tuple[str, str, Html]]:
-    """Return the id, heading and content of each section."""
-    return [(id_, heading, make_section(m)) for id_, heading, make_section in SECTIONS]
 
 
 def headline(m: ReportData) -> Html:
@@ -71,11 +66,10 @@ def headline(m: ReportData) -> Html:
     begin = element("p", "Model ", name_element(m.name), class_="run")
     if m.run:
         begin = element("p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.config.recipe), class_="run")
-    if m.score is None and m.series is not None:
-        return element("header", begin, title, series_headline(m.series))
     if m.score is None:
         text = "The data has no held-out images, so the model's accuracy on new images is unknown."
-        return element("header", begin, title, element("p", text), missing_scores_note(m))
+        result = series_headline(m.series) if m.series else element("p", text)
+        return element("header", begin, title, result, missing_scores_note(m))
     honest = element("p", held_out_note(m, m.score.split) if m.run else f"Scored: {m.scored}.", class_="honest")
     return element("header", begin, title, result_summary(m, m.score), missing_scores_note(m), honest)
 

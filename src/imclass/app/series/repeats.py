@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from imclass.app.series.results import division_rows, save_results
 from imclass.app.series.series import DividedData, RunSeries, pool_facts
-from imclass.app.settings.series import Series, drawn
+from imclass.app.settings.series import Series, count_rule
 from imclass.core.config import RunConfig, Share
 from imclass.core.text import list_names
 from imclass.data.catalog import OpenData
@@ -28,7 +28,7 @@ class RepeatedSplits(RunSeries):
     ) -> DividedData:
         """Open the images of which each split draws some. Images that the data holds out itself are not used."""
         cut = replace(config.cut, old=old, validation=0.0)
-        opened, rule = OpenData(config.data, context), drawn(config.split)
+        opened, rule = OpenData(config.data, context), count_rule(config.split)
         splits = opened.uncut_splits(replace(cut, rule=Share()))
         pool = division_pool(splits)
         text = f"{series.count} random splits of {rule.sizes_text}, seed {config.split_seed}"

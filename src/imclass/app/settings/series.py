@@ -73,11 +73,11 @@ class Repeats(Series):
 
     def rule(self, split: Split, number: int) -> Division:
         """Return the rule of one random draw."""
-        return replace(drawn(split), number=number)
+        return replace(count_rule(split), number=number)
 
     def check(self, split: Split, given: Collection[str]) -> None:
         """Raise `UserError` unless the rule draws images at random, and its number is left to the series."""
-        rule = drawn(split)
+        rule = count_rule(split)
         if "split.number" in given:
             raise UserError(f"--repeats {self.count} trains on splits 1 to {self.count}, so leave out --split.number")
         if rule.number != 1:
@@ -89,7 +89,7 @@ class Repeats(Series):
 SERIES: tuple[type[Series], ...] = (Crossval, Repeats)
 
 
-def drawn(split: Split) -> Count:
+def count_rule(split: Split) -> Count:
     """Return the rule, which draws images at random. Raise `UserError` for a rule of another kind."""
     if not isinstance(split, Count):
         fix = "add --split.kind count, and choose the numbers of images with --split.train and --split.test"

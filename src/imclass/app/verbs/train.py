@@ -1,7 +1,7 @@
 """The verb `train`: train a network with a recipe, show progress, and write the run's report."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -92,8 +92,8 @@ def run_division(job: DivisionJob, show: Show) -> None:
         run_job(job, show)
 
 
-def run_job(job: Job, show: Show) -> None:
-    """Train to the end. Raise a `UserError` if training has to stop early."""
+def run_job(job: Job, show: Show, watching: Sequence[Consumer] = ()) -> None:
+    """Train to the end, while `watching` sees the events. Raise a `UserError` if training has to stop early."""
     config, run, finished = job.config, job.run, job.run.is_finished
     done = job.checkpoint.record["at"]["step"] if job.checkpoint else 0
     if not finished:
@@ -101,7 +101,9 @@ def run_job(job: Job, show: Show) -> None:
         begin = f" from step {done:,}" if job.checkpoint else ""
         print_line(f"{verb} {config.recipe} on {config.data} in {run.folder}{begin}: {job.runtime}")
     progress = [] if finished else [OptionalConsumer("showing the progress", lambda: show(job.steps, done))]
-    with contextlib.closing(perform(job, progress, interject)) as events:  # closes the bar before a message is printed
+    with contextlib.closing(
+        perform(job, [*progress, *watching], interject)
+    ) as events:  # closes the bar before a message is printed
         for event in events:
             match event:
                 case NonFinite(action="stop"):

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from imclass.core.contracts import Dataset, Image
 from imclass.core.errors import BadImage, UserError
 from imclass.core.randomness import Draws
-from imclass.pipelines.descriptors import WHOLE, Descriptors
+from imclass.pipelines.descriptors import ONE_CELL, Descriptors
 from imclass.pipelines.part import Feature
 from imclass.training.fits.job import EncodedSplit
 
@@ -52,7 +52,7 @@ class Sample:
         self.limit, self.count = limit, 0
         self.arrays: dict[str, np.ndarray] = {}
         self.sizes: list[np.ndarray] = []
-        self.grids = WHOLE
+        self.grids = ONE_CELL
 
     def add(self, x: Descriptors) -> None:
         """Add the descriptors of one image."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from imclass.app.cli.arguments.benchmark import BenchmarkArguments
 from imclass.app.cli.arguments.explain import ExplainArguments
 from imclass.app.cli.arguments.runs import RunsArguments
 from imclass.app.cli.arguments.weights import WeightsArguments
@@ -309,6 +310,7 @@ class DoctorArguments:
 
 VERBS: dict[str, Annotated[type, "the arguments of the verb"]] = {
     "train": TrainArguments,
+    "benchmark": BenchmarkArguments,
     "evaluate": EvaluateArguments,
     "compare": CompareArguments,
     "predict": PredictArguments,
