@@ -91,6 +91,8 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
         facts.append(("Balanced accuracy (mean recall of the classes)", balanced_text(m.result)))
     if m.result:
         facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_measures(m.result)]
+    if m.result and "map11" in m.result.measures:
+        facts.append(("At eleven recalls, as in VOC 2007", percent(m.result.measures["map11"])))
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))
     facts.append(("Weights", m.trained.chosen or "not recorded"))
     return join_html([large, definition_list(facts)])
@@ -273,14 +275,15 @@ def label_table(m: ReportData, result: Evaluation) -> Html:
             *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.positives:,}",
             percent(row.ap),
+            percent(row.ap11),
             f"{row.threshold:.3f}",
             *(percent(share) for share in (row.precision, row.recall, row.f1)),
         )
         for i, row in rows
     ]
-    head = ("Class", *count_heads(m), "AP", "Threshold", "Precision", "Recall", "F1")
-    text = "The class with the lowest average precision (AP) comes first. Image counts include only images with the "
-    text += "class. A class is predicted for an image if its probability is at least the threshold. "
+    head = ("Class", *count_heads(m), "AP", "AP 11", "Threshold", "Precision", "Recall", "F1")
+    text = "The class with the lowest average precision (AP) comes first. AP 11 is measured at eleven recalls. Image "
+    text += "counts include only images with the class. A class is predicted if its probability reaches the threshold. "
     text += "Precision: of the images for which a class was predicted, the percentage that have it. "
     text += "Recall: of the images that have a class, the percentage for which it was predicted. "
     text += "F1 is the harmonic mean of precision and recall."
