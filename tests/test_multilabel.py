@@ -23,6 +23,7 @@ from imclass.models.thresholds import fit_thresholds, probabilities
 from imclass.store.context import open_context
 from tests.app.report.reader import read
 from tests.support.shapes import SHAPES, write_shapes
+from tests.support.small import provenance
 
 SMALL = ["--preprocess.size", "32", "--preprocess.scale", "32", "--model.size", "32", "--precision", "fp32"]
 FEW = [*SMALL, "--model.widths", *"8888", "--model.blocks", *"1111", "--augment", "none", "--batch", "16"]
@@ -219,6 +220,8 @@ def test_an_option_for_one_label_is_refused_with_one_message(
 def test_the_report_has_a_table_of_classes_and_no_confusion_matrix(place: Path) -> None:
     assert main(["report", "run"]) == 0
     page = (place / "run" / "report.html").read_text()
+    eleven = provenance(place / "run").metrics["test"].measures["map11"]
+    assert f"{100 * eleven:.2f}%" in page and "At eleven recalls, as in VOC 2007" in page and "AP 11" in page
     assert "mean average precision on 16 test images" in page and "<th" in page and ">AP<" in page
     assert 'id="confusion"' not in page and 'id="mistakes"' not in page and 'id="classes"' in page
     shown = {one[0].text: one[1].text for one in zip(*(read(page).all(tag) for tag in ("dt", "dd")), strict=True)}

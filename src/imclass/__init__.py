@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 EVENTS = (
-    "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "FoldEnd", "LegEnd", "NonFinite", "Saved", "Solved",
+    "DivisionEnd", "EpochEnd", "EpochStart", "Evaluated", "FeatureBatch", "LegEnd", "NonFinite", "Saved", "Solved",
     "StepEnd", "StepStart",
 )  # fmt: skip
 HOMES: Mapping[str, str] = MappingProxyType(

@@ -9,7 +9,7 @@ import pytest
 
 from imclass.core.bounds import check_bounds
 from imclass.core.codec import from_json, to_json
-from imclass.core.config import SPLIT_KINDS, Execution, Fold, Model, Share, Stage, Training
+from imclass.core.config import SPLIT_KINDS, Count, Execution, Fold, Model, Share, Stage, Training
 from imclass.core.errors import UserError, require
 from imclass.core.override import override
 from imclass.core.preprocess import Preprocess
@@ -145,8 +145,12 @@ def test_a_split_rule_is_chosen_by_its_kind() -> None:
     assert from_json(type(fold.cut), to_json(fold.cut), "", SPLIT_KINDS) == fold.cut
     assert override(CONFIG, {"split.kind": "fold"}, kind_tables()).split == Fold(5, 1)
     assert Share(0.3).text(1) == "hash 70/30, seed 1"
-    with pytest.raises(UserError, match=r"--split\.number belongs to the split kind fold"):
+    with pytest.raises(UserError, match=r"--split\.folds belongs to the split kind fold"):
+        override(CONFIG, {"split.folds": 2}, kind_tables())
+    with pytest.raises(UserError, match=r"--split\.number belongs to the split kinds? "):
         override(CONFIG, {"split.number": 2}, kind_tables())
+    count = override(CONFIG, {"split.kind": "count", "split.train": 15, "split.test": 0}, kind_tables())
+    assert count.split == Count(15, 0, 1) and Count() == Count(30, 50)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +159,10 @@ def test_a_split_rule_is_chosen_by_its_kind() -> None:
         (Fold(3, 4), "--split.number is 4; it must be at most the number of folds, 3"),
         (Fold(3, 0), "--split.number is 0; it must be at least 1"),
         (Fold(1, 1), "--split.folds is 1; it must be at least 2"),
+        (Count(0), "--split.train is 0; it must be at least 1"),
+        (Count(5, -1), "--split.test is -1; it must be at least 0"),
     ],
 )
-def test_a_fold_that_does_not_exist_is_refused(fold: Fold, message: str) -> None:
+def test_a_division_that_does_not_exist_is_refused(fold: Fold | Count, message: str) -> None:
     with pytest.raises(UserError, match=message):
         replace(CONFIG, split=fold)

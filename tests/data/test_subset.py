@@ -1,21 +1,18 @@
 """A share of train becomes a validation split: of each class, by the names' hashes, for any kind of data."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.model_selection import StratifiedKFold
 
-from imclass.core.config import Cut, Fold
-from imclass.core.contracts import Dataset, Origin
+from imclass.core.config import Cut
+from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
-from imclass.core.targets import AnyOf, OneOf
-from imclass.data.arrays import ArrayDataset
+from imclass.core.targets import AnyOf
 from imclass.data.catalog import open_split
 from imclass.data.sets.mnist_sample import read_sample
 from imclass.data.source import LazySplits
-from imclass.data.subset import fold_numbers, lowest_ranked, rank, with_fold, with_validation
+from imclass.data.subset import lowest_ranked, rank, with_validation
 from imclass.store.context import Context, open_context
 from tests.support.shapes import write_shapes
 from tests.support.small import tree
@@ -114,82 +111,3 @@ def test_a_cut_reads_only_the_splits_that_are_used() -> None:
     assert list(splits) == ["train", "validation", "test"] and read == []
     assert len(splits["test"]) == 2_000 and read == ["test"]
     assert len(splits["train"]) + len(splits["validation"]) == 10_000 and read == ["test", "train"]
-
-
-def pool_of(*counts: int) -> Dataset:
-    """Return a data set with this number of images in each class, in the order of the classes."""
-    labels = np.repeat(np.arange(len(counts)), counts)
-    classes, splits = tuple(f"c{k}" for k in range(len(counts))), ("train", "test")
-    pixels, origin = np.zeros((len(labels), 2, 2, 1), np.uint8), Origin("pool", "/pool", "published")
-    return ArrayDataset(pixels, OneOf(labels), classes, splits, "train", origin)
-
-
-@pytest.mark.parametrize("counts", [(10, 10), (6, 6, 6, 6, 6), (7, 11, 5), (9, 5, 23, 6)])
-@pytest.mark.parametrize("folds", [2, 3, 5])
-def test_folds_have_the_sizes_of_scikit_learns(counts: tuple[int, ...], folds: int) -> None:
-    pool = pool_of(*counts)
-    numbers, labels = fold_numbers(pool, folds, seed=0), pool.targets.numpy()
-    ours = [np.bincount(labels[numbers == fold], minlength=len(counts)).tolist() for fold in range(1, folds + 1)]
-    theirs = StratifiedKFold(folds).split(labels, labels)
-    assert ours == [np.bincount(labels[test], minlength=len(counts)).tolist() for _, test in theirs]
-    sizes = [sum(one) for one in ours]
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_every_image_is_in_the_test_split_of_one_fold(tmp_path: Path, context: Context) -> None:
-    data = str(tree(tmp_path / "pets", per_class=7))
-    whole = names(data, "all", context, Cut())
-    cuts = [Cut(Fold(3, number), seed=2) for number in (1, 2, 3)]
-    tests = [names(data, "test", context, cut) for cut in cuts]
-    assert set.union(*tests) == whole and sum(map(len, tests)) == len(whole)
-    for cut, test in zip(cuts, tests, strict=True):
-        assert names(data, "train", context, cut) == whole - test
-        assert names(data, "all", context, cut) == whole
-        origin = open_split(data, "test", context, cut).origin
-        assert origin.rule == cut.rule.text(2) and not origin.has_splits
-    assert names(data, "test", context, Cut(Fold(3, 1), seed=3)) != tests[0]
-    within = Cut(Fold(3, 1), seed=2, validation=0.25)
-    validation = names(data, "validation", context, within)
-    assert len(validation) == 2 and validation < whole - tests[0]
-    assert names(data, "train", context, within) == whole - tests[0] - validation
-
-
-def test_few_images_move_to_another_fold_when_one_is_added(tmp_path: Path, context: Context) -> None:
-    data = str(tree(tmp_path / "pets", per_class=50))
-
-    def folds() -> dict[str, int]:
-        return {n: k for k in range(1, 6) for n in names(data, "test", context, Cut(Fold(5, k)))}
-
-    before = folds()
-    (tmp_path / "pets" / "cat" / "new.png").write_bytes((tmp_path / "pets" / "cat" / "000.png").read_bytes())
-    after = folds()
-    assert sum(after[name] != fold for name, fold in before.items()) <= 2 * 5
-
-
-def test_folds_divide_only_the_training_images_of_data_with_splits(context: Context) -> None:
-    cut = Cut(Fold(4, 2))
-    train, test = (open_split("mnist-sample", split, context, cut) for split in ("train", "test"))
-    whole = open_split("mnist-sample", "train", context)
-    assert sorted([*train.ids, *test.ids]) == sorted(whole.ids) and len(test) == 2500
-    assert train.splits == test.splits == ("train", "test")
-    assert train.origin.has_splits and train.origin.rule == "fold 2/4, seed 0"
-
-
-def test_images_with_several_labels_are_one_group() -> None:
-    pool = pool_of(4, 7)
-    marks = AnyOf(np.eye(2, dtype=np.int8)[pool.targets.numpy()])
-    several = replace(pool, targets=marks)  # type: ignore[type-var]
-    assert np.bincount(fold_numbers(several, 5, 0)).tolist() == [0, 3, 2, 2, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ((9, 3, 4), "5 folds cannot be made from the 3 images in class 'c1' of /pool; use at most 3 folds"),
-        ((9, 1), "from the 1 image in class 'c1' of /pool; add images, or remove the class"),
-    ],
-)
-def test_too_few_images_for_the_folds_are_named(counts: tuple[int, ...], message: str) -> None:
-    splits = LazySplits(("train",), lambda _: pool_of(*counts))
-    with pytest.raises(UserError, match=message):
-        len(with_fold(splits, Fold(5, 1), 0)["test"])

@@ -40,9 +40,9 @@ def test_pooled_measures_are_those_of_a_plain_loop() -> None:
         right += hits
         shares.append(hits / len(row.images))
     assert result.pooled.measures["top1"] == right / 13 and result.pooled.total == 14
-    assert [fold.main for fold in result.folds] == shares
-    assert result.mean == pytest.approx(np.mean(shares))
-    assert result.deviation == pytest.approx(np.std(shares, ddof=1))
+    assert [fold.measures["top1"] for fold in result.scores.each] == shares
+    assert result.scores.mean("top1") == pytest.approx(np.mean(shares))
+    assert result.scores.deviation("top1") == pytest.approx(np.std(shares, ddof=1))
     assert result.interval == wilson_interval(right, 13)
     assert list(result.row.images) == sorted(result.row.images)
     for row in each:  # each image keeps its scores
@@ -60,7 +60,7 @@ def test_a_saved_result_is_read_back(tmp_path: Path) -> None:
     result = pool_folds(rows(), "all images")
     result.save(tmp_path / "pooled.npz")
     again = read_folds(tmp_path / "pooled.npz")
-    assert again.folds == result.folds and again.row.images == result.row.images
+    assert again.scores == result.scores and again.row.images == result.row.images
     assert again.row.facts == result.row.facts and again.row.facts.split == "out-of-fold"
     row = rows()[0]
     save_scores(tmp_path / "one.npz", row.evaluation, row.images, {"models": ["m"]})

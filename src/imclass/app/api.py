@@ -5,12 +5,12 @@
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 from imclass.app import load as models
-from imclass.app.argument_checks import check_consumers, check_names, link_of, paths_as_text
+from imclass.app.argument_checks import check_consumers, check_names, link_of, paths_as_text, whole_number
 from imclass.app.evaluation import result as results
 from imclass.app.evaluation.comparison import Contrast, check_comparison
 from imclass.app.evaluation.request import Evaluable, open_request
@@ -18,21 +18,20 @@ from imclass.app.evaluation.result import Result
 from imclass.app.explain.explain import Explained, prepare_explainer
 from imclass.app.features import extract as extraction
 from imclass.app.features.result import Features
-from imclass.app.fits.checks import check_fit_options
 from imclass.app.fits.perform import perform_fit
 from imclass.app.fits.prepare import prepare_fit
 from imclass.app.overview.result import Overview, compare_runs
 from imclass.app.report import write as pages
-from imclass.app.runs import crossval as folds
 from imclass.app.runs import train as training_runs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import check_single_process
+from imclass.app.series.perform import perform_series
+from imclass.app.series.prepare import prepare_series
 from imclass.app.settings import configure as configurations
-from imclass.core.codec import from_json
+from imclass.app.settings.series import series_of
 from imclass.core.config import Execution, Fitting, Model, RunConfig
 from imclass.core.contracts import Classifier, Dataset, ViewProtocol
 from imclass.core.errors import UserError
-from imclass.core.override import convert_value
 from imclass.core.override import override as overridden
 from imclass.core.preprocess import Preprocess
 from imclass.core.text import list_names
@@ -59,16 +58,18 @@ def train(
     consumers: Sequence[Consumer] = (),
     override: Mapping[str, Any] | None = None,
     crossval: int | None = None,
+    repeats: int | None = None,
     **choices: Any,
 ) -> Iterator[Event]:
     """Train with a recipe or a config, and yield an `Event` for everything that happens.
 
     The run is written to the folder `out`, by default runs/RECIPE. The same call resumes a run that was stopped; a
-    finished run yields nothing. With `crossval` = K, the run is a cross-validation: `folds/` contains K runs, a
-    `FoldEnd` follows the events of each, and the resulting model is the ensemble of their K models. Any other keyword
-    is a field of `Execution`, or a keyword of `configure`. Each event is passed to the `consumers` before it is
-    yielded. A `UserError` for invalid arguments is raised by the call itself, not while iterating. Ctrl-C, SIGTERM and
-    SIGHUP save the run, then raise `Interrupted`.
+    finished run yields nothing. With `crossval` = K, the run is a cross-validation: `folds/` contains K runs, and the
+    resulting model is the ensemble of their K models. With `repeats` = K, `splits/` contains runs on K random splits of
+    the kind "count", and `results.json` their results. A `DivisionEnd` follows the events of each of these runs. Any
+    other keyword is a field of `Execution`, or a keyword of `configure`. Each event is passed to the `consumers` before
+    it is yielded. A `UserError` for invalid arguments is raised by the call itself, not while iterating. Ctrl-C,
+    SIGTERM and SIGHUP save the run, then raise `Interrupted`.
     """
     check_single_process()
     check_consumers(consumers)
@@ -80,13 +81,13 @@ def train(
     carried = {f.name: choices.pop(f.name) for f in fields(Execution) if f.name in choices}
     execution = overridden(Execution(), carried)
     config = configurations.configure(recipe, context, **choices)
-    run = Run(Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute())
+    counts = (whole_number(crossval, "crossval"), whole_number(repeats, "repeats"))
+    place = Path(os.path.expanduser(out) if out is not None else f"runs/{config.recipe}").absolute()
+    run = Run(place, series=series_of(*counts))
+    if run.series is not None:
+        return perform_series(prepare_series(config, run, context, execution, given=choices), consumers)
     if isinstance(config, Fitting):
-        check_fit_options(config.recipe, False, crossval is not None)
         return perform_fit(prepare_fit(config, run, context, execution, given=choices), consumers)
-    if crossval is not None:
-        run = replace(run, folds=from_json(int, convert_value(int, crossval, "crossval"), "--crossval"))
-        return folds.perform_folds(folds.prepare_folds(config, run, context, execution, given=choices), consumers)
     return training_runs.perform(training_runs.prepare(config, run, context, execution, given=choices), consumers)
 
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imclass.core.codec import from_json
 from imclass.core.errors import UserError
+from imclass.core.override import convert_value
 from imclass.core.targets import Link
 from imclass.training.events import Consumer
 
@@ -22,6 +24,12 @@ def link_of(name: str) -> Link:
     if name == "sigmoid":
         return "sigmoid"
     raise UserError(f"the link is {name!r}; it must be softmax, or sigmoid for several labels per image")
+
+
+def whole_number(value: Any, name: str) -> int | None:
+    """Return an optional argument. Raise `UserError` if it is not a whole number."""
+    found: int | None = None if value is None else from_json(int, convert_value(int, value, name), f"--{name}")
+    return found
 
 
 def check_names(classes: Any) -> None:

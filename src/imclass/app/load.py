@@ -1,5 +1,6 @@
 """Functions that load a MODEL: a run, a leg or checkpoint of a run, a model file, or NETWORK:WEIGHTS."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
+from imclass.app.settings.series import Repeats
 from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.model_file import TRAINED_ON, ModelHeader, header_of, read_model, without_prefix
@@ -91,6 +93,7 @@ def read_packed(model: str | Path, context: Context) -> PackedModel:
     if is_published(model):
         return read_published(str(model), context)
     path = Path(model)
+    check_not_repeats(path)
     if is_checkpoint(path):
         return model_in_checkpoint(read_checkpoint(path))
     if (path / "config.json").is_file() and not model_path(path).exists():
@@ -99,6 +102,17 @@ def read_packed(model: str | Path, context: Context) -> PackedModel:
             weights = f"these are the weights of step {newest.record['at']['step']:,}"
             return replace(model_in_checkpoint(newest), notes=(*problems, f"{path} is not finished: {weights}"))
     return PackedModel(model_path(path), *read_model(model_path(path)))
+
+
+def check_not_repeats(path: Path) -> None:
+    """Raise a `UserError` if a folder contains repeated splits, which have no model in common."""
+    try:
+        record = json.loads((path / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(record, dict) and Repeats.option in record and not model_path(path).exists():
+        folder = path / Repeats.folder
+        raise UserError(f"{path} contains runs on several random splits, not one model; choose one, such as {folder}/1")
 
 
 def count_parameters(classifier: Classifier) -> int:

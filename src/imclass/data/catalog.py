@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from imclass.core.config import Cut, Fold, Share
+from imclass.core.config import Cut, Division, Share
 from imclass.core.contracts import Dataset, Refused
 from imclass.core.errors import BadImage, UserError
 from imclass.core.tables import EntryTable
 from imclass.core.text import suggestion
 from imclass.data.relabel import with_classes
 from imclass.data.source import ALL_IMAGES, DataLocation, DatasetEntry, LazySplits
-from imclass.data.subset import with_fold, with_validation
+from imclass.data.subset import with_division, with_validation
 from imclass.data.threads import decode_in_order
 from imclass.store.context import Context, find_in
 
@@ -70,9 +70,9 @@ class OpenData:
         key = replace(cut, validation=0.0)
         if key not in self.uncut:
             whole = key.of_all_classes
-            if isinstance(key.rule, Fold):
+            if isinstance(key.rule, Division):
                 divided = self.uncut_splits(replace(key, rule=Share()))
-                self.uncut[key] = with_fold(divided, key.rule, key.seed)
+                self.uncut[key] = with_division(divided, key.rule, key.seed)
             elif key != whole:
                 self.uncut[key] = with_classes(self.uncut_splits(whole), key, self.name)
             else:

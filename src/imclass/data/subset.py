@@ -1,22 +1,26 @@
-"""Splits that are subsets of a data set: folds, and a validation split. A hash of names chooses the images."""
+"""Splits that are subsets of a data set: folds, random draws and a validation split. A hash of names chooses images."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 
-from imclass.core.config import Cut, Fold
+from imclass.core.config import Count, Cut, Division, Fold
 from imclass.core.contracts import Dataset, Image, Origin
 from imclass.core.errors import UserError
-from imclass.core.targets import Targets
-from imclass.core.text import nfc_form
+from imclass.core.targets import OneOf, Targets
+from imclass.core.text import list_names, nfc_form
 from imclass.data.contents import digest_of
 from imclass.data.source import ALL_IMAGES, LazySplits
 
 VALIDATION = "validation"
+TRAIN_AND_TEST = ("train", "test")  # the splits of a division
+IN_TRAIN, IN_TEST, IN_NEITHER = 0, 1, 2  # where a division puts an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,28 +116,32 @@ def validation_mask(train: Dataset, cut: Cut) -> Bool[np.ndarray, "N"]:
     return mask
 
 
-def with_fold(splits: LazySplits, rule: Fold, seed: int) -> LazySplits:
-    """Return the splits "train" and "test" of one fold. Data without splits also keeps the split "all".
+def with_division(splits: LazySplits, rule: Division, seed: int) -> LazySplits:
+    """Return the splits "train" and "test" of one division. Data without splits also keeps the split "all".
 
     If data has splits, its training images are divided, and its other splits are left out.
     """
-    names = ("train", "test")
-    pool = cache(lambda: fold_pool(splits))
-    numbers = cache(lambda: fold_numbers(pool(), rule.folds, seed))
+    pool = cache(lambda: division_pool(splits))
+    places = cache(lambda: PLACES[type(rule)](pool(), rule, seed))
 
     def make(split: str) -> Dataset:
         if split == ALL_IMAGES:
             return pool()
-        positions = np.flatnonzero((numbers() == rule.number) == (split == "test"))
-        return Subset(pool(), positions, split, names, rule.text(seed))
+        positions = np.flatnonzero(places() == TRAIN_AND_TEST.index(split))
+        return Subset(pool(), positions, split, TRAIN_AND_TEST, rule.text(seed))
 
-    return LazySplits((*names, ALL_IMAGES) if ALL_IMAGES in splits else names, make)
+    return LazySplits((*TRAIN_AND_TEST, ALL_IMAGES) if ALL_IMAGES in splits else TRAIN_AND_TEST, make)
 
 
-def fold_pool(splits: LazySplits) -> Dataset:
-    """Return the images to divide into folds: all images of data without splits, otherwise the training images."""
+def division_pool(splits: LazySplits) -> Dataset:
+    """Return the images to divide: all images of data without splits, otherwise the training images."""
     pool: Dataset = splits[ALL_IMAGES if ALL_IMAGES in splits else "train"]
     return pool
+
+
+def fold_places(pool: Dataset, rule: Fold, seed: int) -> Int64[np.ndarray, "N"]:
+    """Return the place of each image: in test if it is in the chosen fold, otherwise in train."""
+    return np.where(fold_numbers(pool, rule.folds, seed) == rule.number, IN_TEST, IN_TRAIN).astype(np.int64)
 
 
 def fold_numbers(pool: Dataset, folds: int, seed: int) -> Int64[np.ndarray, "N"]:
@@ -172,6 +180,48 @@ def check_divisible(pool: Dataset, counts: Sequence[int], folds: int) -> None:
     raise UserError(f"{folds} folds cannot be made from the {images} in {where}; {fix}")
 
 
+def count_places(pool: Dataset, rule: Count, seed: int) -> Int64[np.ndarray, "N"]:
+    """Return the place of each image: in train, in test or in neither.
+
+    Each class is sorted by a hash of (seed, number, name). Train has its first `rule.train` images, and test the last
+    `rule.test` of the others. In a class with enough images, the test images are therefore the same for any
+    `rule.train`.
+    Raise `UserError` if a class would have no test image, or if images may have several labels.
+    """
+    check_countable(pool, rule)
+    places = np.full(len(pool), IN_NEITHER, np.int64)
+    for positions in pool.targets.strata(len(pool.classes)):
+        order = sorted(positions.tolist(), key=lambda i: rank(pool.name(i), seed, rule.number))
+        others = order[rule.train :]
+        places[order[: rule.train]] = IN_TRAIN
+        places[others[-rule.test :]] = IN_TEST
+    return places
+
+
+def check_countable(pool: Dataset, rule: Count) -> None:
+    """Raise `UserError` if images may have several labels, or if a class has too few images.
+
+    Classes without images are not checked.
+    """
+    where = pool.origin.path
+    if not isinstance(pool.targets, OneOf):
+        problem = f"--split.kind count draws images class by class, but the images of {where} may have several labels"
+        raise UserError(f"{problem}; use --split.kind share or fold")
+    counts = pool.targets.counts(len(pool.classes)).tolist()
+    few = {name: n for name, n in zip(pool.classes, counts, strict=True) if 0 < n <= rule.train}
+    if not few:
+        return
+    name, least = min(few.items(), key=lambda one: one[1])
+    images = "1 image" if least == 1 else f"{least:,} images"
+    others = tuple(other for other in few if other != name)
+    also = f", and too few of {list_names(others, 5)}" if others else ""
+    fix = f"use at most --split.train {least - 1}" if least > 1 else "add images"
+    raise UserError(
+        f"--split.train {rule.train} needs {rule.train + 1:,} images of each class, so that one is left for testing, "
+        f"but {where} has {images} of class {name!r}{also}; {fix}, or remove the class"
+    )
+
+
 def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
     """Return the positions of the fraction `share` of the names with the lowest hashes of (seed, name).
 
@@ -182,6 +232,13 @@ def lowest_ranked(names: Sequence[str], seed: int, share: float) -> list[int]:
     return order[: min(max(1, round(share * len(names))), len(names) - 1)]
 
 
-def rank(name: str, seed: int) -> bytes:
-    """Return the key by which a name is sorted within its class: the hash of the seed and the name."""
-    return hashlib.sha256(f"{seed}\n{nfc_form(name)}".encode("utf-8", "surrogateescape")).digest()
+def rank(name: str, seed: int, draw: int = 0) -> bytes:
+    """Return the key by which a name is sorted within its class: the hash of the seed and the name.
+
+    `draw` is the number of a random draw, counted from 1, or 0 if there is only one order of the names.
+    """
+    key = f"{seed} {draw}" if draw else str(seed)
+    return hashlib.sha256(f"{key}\n{nfc_form(name)}".encode("utf-8", "surrogateescape")).digest()
+
+
+PLACES: Mapping[type, Callable[[Any, Any, int], Any]] = MappingProxyType({Fold: fold_places, Count: count_places})

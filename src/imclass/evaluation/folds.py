@@ -1,7 +1,6 @@
-"""The results of a cross-validation: the main measure of each fold, and the pooled predictions of all folds."""
+"""The results of a cross-validation: the measures of each fold, and the pooled predictions of all folds."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from imclass.core.codec import from_json, to_json
 from imclass.core.contracts import Evaluation
 from imclass.core.targets import AnyOf, OneOf, Targets
+from imclass.evaluation.division_scores import DivisionScore, DivisionScores, division_scores
 from imclass.evaluation.measures.by_targets import evaluation_of
 from imclass.evaluation.measures.growth import with_old_classes
 from imclass.evaluation.measures.intervals import wilson_interval
@@ -20,36 +20,16 @@ OUT_OF_FOLD = "out-of-fold"  # the split of the pooled predictions
 
 
 @dataclass(frozen=True)
-class FoldScore:
-    """The result of one fold: its number, counted from 1, the main measure, and the numbers of images."""
-
-    number: int
-    main: float
-    evaluated: int
-    total: int
-
-
-@dataclass(frozen=True)
 class CrossvalResult:
     """The result of each fold, and a row with the pooled predictions. The model of a fold scores the fold's images."""
 
-    folds: tuple[FoldScore, ...]
+    scores: DivisionScores
     row: ResultRow
 
     @property
     def pooled(self) -> Evaluation:
         """Return the evaluation of all images, each scored by the model that was not trained on its fold."""
         return self.row.evaluation
-
-    @property
-    def mean(self) -> float:
-        """Return the mean of the main measure over the folds."""
-        return statistics.fmean(fold.main for fold in self.folds)
-
-    @property
-    def deviation(self) -> float:
-        """Return the standard deviation of the main measure over the folds, with K - 1 degrees of freedom."""
-        return float(np.std([fold.main for fold in self.folds], ddof=1))
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -60,13 +40,8 @@ class CrossvalResult:
 
     def save(self, path: Path) -> None:
         """Write a score file with the pooled predictions and the result of each fold."""
-        record = {**to_json(self.row.facts), "folds": to_json(self.folds)}
+        record = {**to_json(self.row.facts), "folds": to_json(self.scores.each)}
         save_scores(path, self.pooled, self.row.images, record)
-
-
-def fold_score(number: int, result: Evaluation) -> FoldScore:
-    """Return the result of a fold."""
-    return FoldScore(number, result.measures[result.main], len(result.targets), result.total)
 
 
 def pool_folds(rows: Sequence[ResultRow], scope: str) -> CrossvalResult:
@@ -79,8 +54,7 @@ def pool_folds(rows: Sequence[ResultRow], scope: str) -> CrossvalResult:
     pooled = evaluation_of(each[0].classes, join_targets([e.targets for e in each])[order], scores, ids, total, refused)
     pooled = with_old_classes(replace(pooled, trained_on=sum(e.trained_on for e in each)), each[0].old)
     facts = replace(rows[0].facts, scope=scope, split=OUT_OF_FOLD)
-    folds = tuple(fold_score(number, result) for number, result in enumerate(each, 1))
-    return CrossvalResult(folds, ResultRow(OUT_OF_FOLD, pooled, tuple(names[order].tolist()), facts))
+    return CrossvalResult(division_scores(each), ResultRow(OUT_OF_FOLD, pooled, tuple(names[order].tolist()), facts))
 
 
 def join_targets(targets: Sequence[Targets]) -> Targets:
@@ -92,4 +66,5 @@ def join_targets(targets: Sequence[Targets]) -> Targets:
 def read_folds(path: Path) -> CrossvalResult:
     """Read a file that `CrossvalResult.save` wrote. Raise `UserError` for any other file."""
     row, record = read_row(path), read_scores(path).record
-    return CrossvalResult(from_json(tuple[FoldScore, ...], record.get("folds"), f"folds in {path}"), row)
+    each = from_json(tuple[DivisionScore, ...], record.get("folds"), f"folds in {path}")
+    return CrossvalResult(DivisionScores(row.evaluation.main, each), row)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imclass.core.codec import to_json
-from imclass.core.config import Cut, Fold
+from imclass.core.config import Cut, Division
 from imclass.core.contracts import Classifier, Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts, Provenance
@@ -42,11 +42,11 @@ class ModelOrigin:
         return replace(self.cut.of_all_classes, validation=0.0)
 
     def for_data(self, data: OpenData) -> "ModelOrigin":
-        """Return this origin, but without its fold if `data` is not at the path of the model's data.
+        """Return this origin, but without its fold or draw if `data` is not at the path of the model's data.
 
-        Such data is then divided as for a model that was not trained on a fold.
+        Such data is then divided as for a model that was trained on other data.
         """
-        if not isinstance(self.cut.rule, Fold) or self.trained.data is None:
+        if not isinstance(self.cut.rule, Division) or self.trained.data is None:
             return self
         plain = Cut(seed=self.cut.seed)
         if self.has_same_path(data.take("train", plain)):

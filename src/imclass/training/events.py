@@ -158,14 +158,17 @@ class LegEnd:
 
 
 @dataclass(frozen=True)
-class FoldEnd:
-    """The end of a fold of a cross-validation, including a fold that an earlier call finished."""
+class DivisionEnd:
+    """The end of a run of a series: of a fold of a cross-validation, or of one of several random splits.
 
-    at: RunPosition  # the end of the fold's run, or the start of a run if an earlier call finished it
+    Runs that an earlier call finished are included.
+    """
+
+    at: RunPosition  # the end of the run, or the start of a run if an earlier call finished it
     number: int  # from 1
-    folds: int
-    path: Path  # the folder of the fold's run
-    result: Evaluation  # of the images in the fold, scored by the fold's model
+    divisions: int
+    path: Path  # the folder of the run
+    result: Evaluation  # of the test images of this division, scored by the run's model
 
 
 Event: TypeAlias = (
@@ -181,7 +184,7 @@ Event: TypeAlias = (
     | NonFinite
     | EpochEnd
     | LegEnd
-    | FoldEnd
+    | DivisionEnd
 )
 
 

@@ -189,13 +189,11 @@ def test_options_that_need_a_network_are_refused(photos: Path) -> None:
     save_untrained(Path("n.safetensors"))
     with pytest.raises(UserError, match=r"--init n.safetensors is not used: none of the parts"):
         fit(fitting(init="n.safetensors"))
-    check_fit_options("mine", find_rate=False, crossval=False)
+    check_fit_options("mine", find_rate=False)
     with pytest.raises(UserError, match="--find-rate"):
-        check_fit_options("mine", find_rate=True, crossval=False)
-    with pytest.raises(UserError, match="--crossval"):
-        check_fit_options("mine", find_rate=False, crossval=True)
+        check_fit_options("mine", find_rate=True)
     with pytest.raises(UserError, match="--style"):
-        check_fit_options("mine", find_rate=False, crossval=False, style="book-2016")
+        check_fit_options("mine", find_rate=False, style="book-2016")
 
 
 def test_the_progress_says_what_is_done_and_what_is_left() -> None:

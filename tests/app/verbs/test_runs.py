@@ -22,7 +22,7 @@ from imclass.evaluation.folds import read_folds
 from imclass.training.events import StepEnd
 from tests.app.report.reader import Node, read
 from tests.app.report.test_page import dangers
-from tests.app.runs.test_crossval import Nothing
+from tests.app.series.test_crossval import Nothing
 from tests.support.command import json_output, text
 from tests.support.small import fingerprint, provenance, tree
 
@@ -95,8 +95,8 @@ def test_a_cross_validation_has_the_mean_of_its_folds(place: Path, capsys: pytes
     result = read_folds(place / "cv" / "scores" / "out-of-fold.npz")
     found = rows(capsys, "runs/cv")
     measures = found["runs/cv"]["results"]["out-of-fold"]
-    assert measures["top1"] == pytest.approx(result.mean)
-    assert measures["top1_deviation"] == pytest.approx(result.deviation)
+    assert measures["top1"] == pytest.approx(result.scores.mean("top1"))
+    assert measures["top1_deviation"] == pytest.approx(result.scores.deviation("top1"))
     assert found["runs/cv/folds/2"]["results"] == {
         "out-of-fold": provenance(place / "cv/folds/2").metrics["test"].measures
     }

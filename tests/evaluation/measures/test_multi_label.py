@@ -53,6 +53,29 @@ def test_marks_that_were_not_judged_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("order", "every_rank", "eleven"),
+    [
+        # A positive at rank r counts precision (positives up to r) / (judged images up to r). -1 takes no rank.
+        ([-1, 1, 0, -1, 1, 0], (1 + 2 / 3) / 2, (6 * 1 + 5 * 2 / 3) / 11),
+        ([-1, -1, 0, -1, 1, -1], 1 / 2, 1 / 2),
+        ([1, -1, 0, 0, 1, -1, 1], (1 + 2 / 4 + 3 / 5) / 3, (4 * 1 + 7 * 3 / 5) / 11),
+        ([0, -1, 0, -1], math.nan, math.nan),  # without positives, the class is left out of the means
+    ],
+)
+def test_both_average_precisions_by_hand_with_images_that_were_not_judged(
+    order: list[int], every_rank: float, eleven: float
+) -> None:
+    """The other class ranks perfectly, so the means over two classes are known as well."""
+    n = len(order)
+    scores = np.stack([-np.arange(n, dtype=np.float32), np.where(np.arange(n) % 2, -1, 1).astype(np.float32)], axis=1)
+    marks = np.stack([np.array(order, np.int8), (np.arange(n) % 2 == 0).astype(np.int8)], axis=1)
+    row, found = label_rows(scores, marks)[0], measures(scores, marks)
+    assert (row.ap, row.ap11) == pytest.approx((every_rank, eleven), rel=1e-12, nan_ok=True)
+    means = (1.0, 1.0) if math.isnan(every_rank) else ((every_rank + 1) / 2, (eleven + 1) / 2)
+    assert (found["map"], found["map11"]) == pytest.approx(means, rel=1e-12)
+
+
+@pytest.mark.parametrize(
     ("order", "expected"),
     [
         ([1, 1, 0, 0], 1.0),

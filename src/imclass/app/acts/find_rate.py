@@ -92,8 +92,9 @@ def find_rate_parts(
     The function draws the picture. It is called after the result was printed, because the disk may be full.
     `show` makes the consumer that shows progress, and `note` receives notes for the user.
     """
-    if dry or run.folds:
-        raise UserError(f"--find-rate is used without {'--dry-run' if dry else '--crossval'}; leave out one of the two")
+    other = "dry-run" if dry else run.series.option if run.series else ""
+    if other:
+        raise UserError(f"--find-rate is used without --{other}; leave out one of the two")
     if config.stages[0].kind == "solve":
         raise UserError(
             "--find-rate tests the first stage, but a solver fits that stage, and it has no rate. Train this stage "

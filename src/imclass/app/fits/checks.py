@@ -4,13 +4,9 @@
 from imclass.core.errors import UserError
 
 
-def check_fit_options(recipe: str, find_rate: bool, crossval: bool, style: str = "bar") -> None:
+def check_fit_options(recipe: str, find_rate: bool, style: str = "bar") -> None:
     """Raise `UserError` for an option that needs a network in training."""
     if find_rate:
         raise UserError(f"--find-rate tests learning rates, but the recipe {recipe} fits a pipeline, which has none")
-    if crossval:
-        raise UserError(
-            f"--crossval does not work with pipelines such as {recipe}; leave it out, or use --split.kind fold"
-        )
     if style != "bar":
         raise UserError(f"--style {style} prints epochs, but the recipe {recipe} fits a pipeline, which has none")

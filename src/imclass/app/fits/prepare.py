@@ -45,6 +45,16 @@ class FitRun:
         return self.job.config
 
     @property
+    def runtime(self) -> Runtime:
+        """Return the runtime of the parts that use a network."""
+        return self.job.runtime
+
+    @property
+    def resolved(self) -> Mapping[str, int]:
+        """Return an empty mapping, because a fit has no numbers of epochs to resolve."""
+        return {}
+
+    @property
     def record(self) -> dict[str, Any]:
         """Return the configuration as JSON, as a dry run prints it."""
         return {"fitting": to_json(self.config), "execution": to_json(self.execution)}
@@ -57,10 +67,12 @@ def prepare_fit(
     execution: Execution,
     dry: bool = False,
     given: Collection[str] = (),
+    preset: Runtime | None = None,
 ) -> FitRun:
     """Check a run, and prepare it to begin or to be resumed. Raise `UserError` if anything is invalid.
 
     If `dry` is true, nothing is written or downloaded. `given` contains the config keys that the user specified.
+    `preset` is the runtime of a new run; by default it is that of this machine.
     """
     context = replace(context, max_pixels=pixels_in(config.max_megapixels))
     run = replace(run, kinds=kind_tables(context))
@@ -70,7 +82,11 @@ def prepare_fit(
     config, data = open_fit_data(config, given, context)
     inside = run.location_notes(data.train)
     begun = plan_fit(run, config, execution, data)
-    used = begun.runtime or replace(resolve_runtime(config.device), arithmetic=Arithmetic(config.precision, "nhwc"))
+    used = (
+        begun.runtime
+        or preset
+        or replace(resolve_runtime(config.device), arithmetic=Arithmetic(config.precision, "nhwc"))
+    )
     pipeline = make_pipeline(config, data, source, used)
     if not dry:
         run.begin(begun, used)

@@ -17,6 +17,8 @@ from imclass.core.errors import UserError, require
 from imclass.core.files import write_file
 from imclass.store.context import Context, Location
 
+PARTS = ("fold", "split", "leg")  # kinds of summaries that are part of another one
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -53,7 +55,7 @@ class Overview:
 
 
 def run_record(run: RunSummary, differing: Mapping[str, str]) -> dict[str, Any]:
-    """Return a run, with its folds or legs, as JSON."""
+    """Return a run, with the runs of a series or its legs, as JSON."""
     results = {split: {name: finite_or_none(v) for name, v in one.items()} for split, one in run.results.items()}
     record = {
         "run": str(run.folder),
@@ -65,7 +67,7 @@ def run_record(run: RunSummary, differing: Mapping[str, str]) -> dict[str, Any]:
         "problem": run.problem,
         "results": results,
     }
-    if run.kind in ("fold", "leg"):
+    if run.kind in PARTS:
         return record
     settings = {name: run.settings.get(key) for key, name in differing.items()}
     return {**record, "settings": settings, "parts": [run_record(part, differing) for part in run.parts]}

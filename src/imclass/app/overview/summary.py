@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
+from imclass.app.settings.series import Crossval, series_in
 from imclass.core.codec import flatten
 from imclass.core.config import CONFIG_FORMAT
 from imclass.core.errors import UserError
@@ -24,16 +25,17 @@ from imclass.core.files import lock_file
 from imclass.core.model_file import read_record
 from imclass.core.text import main_measure
 from imclass.data.subset import VALIDATION
+from imclass.evaluation.division_scores import SECOND_MEASURES
 from imclass.evaluation.folds import OUT_OF_FOLD
 from imclass.training.events import RunPosition
 
 RunState: TypeAlias = Literal["finished", "training", "stopped", "broken", "not begun"]
-Kind: TypeAlias = Literal["run", "cross-validation", "fold", "leg"]
+Kind: TypeAlias = Literal["run", "cross-validation", "fold", "repeated splits", "split", "leg"]
 Measures: TypeAlias = Mapping[str, float]
 Rows: TypeAlias = Sequence[Mapping[str, int | float]]
 
 RUN_SPLITS = (OUT_OF_FOLD, VALIDATION, "test")  # in the order of the columns
-DEVIATION = "deviation"  # ends the name of a standard deviation over folds: "top1_deviation"
+DEVIATION = "deviation"  # ends the name of a standard deviation over the runs of a series: "top1_deviation"
 TIMED_EVENTS = ("step_end", "feature_batch")
 # Errors that the content of a damaged folder may cause.
 DAMAGES = (
@@ -51,27 +53,28 @@ DAMAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """The state, progress and results of a run, a cross-validation, one of its folds, or a leg of a run."""
+    """The state, progress and results of a run, of a series of runs, of one of these, or of a leg of a run."""
 
     folder: Path
     kind: Kind = "run"
     state: RunState
-    done: int = 0  # finished epochs or, of a cross-validation, finished folds
-    total: int = 0  # planned epochs or folds
+    done: int = 0  # finished epochs or, of a series, finished runs
+    total: int = 0  # planned epochs or runs
     results: Mapping[str, Measures] = field(default_factory=dict)  # keyed by split
     seconds: float = 0.0  # of training, without evaluation
     problem: str = ""  # why the folder is broken, or why training stopped; "" if there is nothing to report
     settings: Mapping[str, Any] = field(default_factory=dict)  # the configuration by dotted key; of a part: empty
     history: Rows = ()  # a row for each finished epoch
     within_epochs: Rows = ()  # rows of training measures, at fractions of epochs
-    parts: tuple["RunSummary", ...] = ()  # the folds of a cross-validation, or the legs of a run of several stages
+    parts: tuple["RunSummary", ...] = ()  # the runs of a series, or the legs of a run of several stages
 
 
 def summarise_run(folder: Path) -> RunSummary:
     """Return the summary of the run in a folder. If its files cannot be read, its state is "broken"."""
     try:
         record = read_config_record(folder / "config.json")
-        return folds_summary(folder, record) if "crossval" in record else single_summary(folder, record)
+        series = series_in(record)
+        return series_summary(Run(folder, series=series), record) if series else single_summary(folder, record)
     except DAMAGES as error:
         problem = str(error) if isinstance(error, UserError) else f"its files cannot be read ({error!r})"
         return RunSummary(folder=folder, state="broken", problem=problem.split("\n")[0])
@@ -92,7 +95,7 @@ def read_config_record(file: Path) -> dict[str, Any]:
 
 
 def single_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
-    """Return the summary of a run that is not a cross-validation."""
+    """Return the summary of a single run."""
     run = Run(folder)
     log = [entry for entry in run.events() if "event" in entry]
     state = state_of(run)
@@ -156,28 +159,39 @@ def leg_summaries(
         now = now if leg.is_finished else "not begun"
 
 
-def folds_summary(folder: Path, record: Mapping[str, Any]) -> RunSummary:
-    """Return the summary of a cross-validation. Its result on all folds is the mean over those that are finished."""
-    run, total = Run(folder), int(record["crossval"])
-    numbers = (n for n in range(1, total + 1) if run.fold(n).folder.is_dir())
-    folds = tuple(as_fold(summarise_run(run.fold(number).folder)) for number in numbers)
-    finished = [fold for fold in folds if fold.state == "finished"]
+def series_summary(run: Run, record: Mapping[str, Any]) -> RunSummary:
+    """Return the summary of a series. Its result on all divisions is the mean over those that are finished."""
+    if run.series is None:
+        raise ValueError(f"{run} is a single run")
+    pooled = isinstance(run.series, Crossval)
+    summaries = [summarise_run(one.folder) for one in run.divisions if one.folder.is_dir()]
+    parts = tuple(map(as_fold, summaries) if pooled else map(as_split, summaries))
+    finished = [part for part in parts if part.state == "finished"]
     state = state_of(run)
-    if state == "stopped" and any(fold.state == "training" for fold in folds):
+    if state == "stopped" and any(part.state == "training" for part in parts):
         state = "training"
-    results = model_results(run.model) if run.is_finished else {}
+    results = model_results(run.model) if run.is_finished and pooled else {}
+    scored = OUT_OF_FOLD if pooled else "test"
     return RunSummary(
-        folder=folder,
-        kind="cross-validation",
+        folder=run.folder,
+        kind="cross-validation" if pooled else "repeated splits",
         state=state,
         done=len(finished),
-        total=total,
-        results={**results, **({OUT_OF_FOLD: mean_measures(finished)} if finished else {})},
-        seconds=sum((fold.seconds for fold in folds), 0.0),
-        problem=next((fold.problem for fold in folds if fold.problem), "") if state == "stopped" else "",
-        settings=settings_in(record) | {"crossval": total},
-        parts=folds,
+        total=run.series.count,
+        results={
+            **results,
+            **({scored: mean_measures([part.results[scored] for part in finished])} if finished else {}),
+        },
+        seconds=sum((part.seconds for part in parts), 0.0),
+        problem=next((part.problem for part in parts if part.problem), "") if state == "stopped" else "",
+        settings=settings_in(record) | run.series_entry,
+        parts=parts,
     )
+
+
+def as_split(run: RunSummary) -> RunSummary:
+    """Return the summary of the run on one of several random splits."""
+    return replace(run, kind="split", settings={}, parts=())
 
 
 def as_fold(run: RunSummary) -> RunSummary:
@@ -191,13 +205,14 @@ def as_fold(run: RunSummary) -> RunSummary:
     return replace(run, kind="fold", settings={}, results=results, history=history, parts=())
 
 
-def mean_measures(folds: Sequence[RunSummary]) -> dict[str, float]:
-    """Return the mean of each measure over finished folds, and the standard deviation of the main one."""
-    each = [fold.results[OUT_OF_FOLD] for fold in folds]
+def mean_measures(each: Sequence[Measures]) -> dict[str, float]:
+    """Return the mean of each measure over finished runs, and the standard deviation of those that are shown."""
     found = {name: statistics.fmean(one[name] for one in each) for name in each[0] if all(name in one for one in each)}
     main = main_measure(found)
-    values = [one[main] for one in each if math.isfinite(one[main])]  # `stdev` fails for NaN
-    return found | ({f"{main}_{DEVIATION}": statistics.stdev(values)} if len(values) > 1 else {})
+    for name in (main, SECOND_MEASURES[main]):
+        values = [one[name] for one in each if math.isfinite(one.get(name, math.nan))]  # `stdev` fails for NaN
+        found |= {f"{name}_{DEVIATION}": statistics.stdev(values)} if len(values) > 1 else {}
+    return found
 
 
 def settings_in(record: Mapping[str, Any]) -> dict[str, Any]:

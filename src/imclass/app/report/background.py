@@ -4,7 +4,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imclass.app.report.facts import ReportData, TaskCost
+from imclass.app.report.costs import TaskCost
+from imclass.app.report.facts import ReportData
 from imclass.app.report.markup import Html, definition_list, element, html_table, join_html, name_element
 from imclass.core.codec import flatten, to_json
 from imclass.core.contracts import Refused
@@ -151,6 +152,5 @@ def environment_section(m: ReportData) -> Html:
             ("Seed", str(m.run.config.seed)),
         ]
     versions = [(library, version) for library, version in m.versions.items()]
-    return definition_list(
-        [*used, ("Parameters", f"{m.parameters:,}"), *versions, ("Model file", element("code", f"SHA-256 {m.digest}"))]
-    )
+    file = [("Model file", element("code", f"SHA-256 {m.digest}"))] if m.digest else []
+    return definition_list([*used, ("Parameters", f"{m.parameters:,}"), *versions, *file])

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from imclass.app.draw.grid import map_grid
 from imclass.app.load import count_parameters, load_classifier
+from imclass.app.report.costs import EpochCost, TaskCost, epoch_costs, task_costs
 from imclass.app.runs.directory import Run
 from imclass.app.runs.watchers.curves import epoch_rows, step_rows
 from imclass.app.runs.watchers.pictures import REPORT_SPLITS, read_pictures, worst_mistakes
 from imclass.app.runs.watchers.scores import SCORES
 from imclass.app.settings.configure import recipes
 from imclass.app.settings.record import read_run_record
+from imclass.app.settings.series import Series
 from imclass.core.codec import flatten, from_json, to_json
 from imclass.core.config import RunConfig, Training
 from imclass.core.contracts import Classifier, Evaluation, Refused
@@ -27,7 +29,7 @@ from imclass.core.files import file_digest
 from imclass.core.model_file import DataFacts, Provenance
 from imclass.core.runtime import Runtime
 from imclass.core.text import suggestion
-from imclass.evaluation.folds import CrossvalResult
+from imclass.evaluation.division_scores import DivisionScores
 from imclass.evaluation.measures.mistakes import WrongImage
 from imclass.evaluation.request import AS_TRAINED
 from imclass.evaluation.results import ResultRow, SavedScores, read_scores
@@ -38,28 +40,6 @@ from imclass.models.views.batches import to_batch
 from imclass.store.context import Context
 from imclass.training.kinds import kind_tables
 from imclass.training.plan import resolve_models
-
-
-@dataclass(frozen=True)
-class EpochCost:
-    """The time, number of images and learning rate of one training epoch."""
-
-    number: int  # from 1
-    images: int
-    seconds: float  # of training, without evaluation
-    waited: float  # part of `seconds` spent waiting for data
-    rate: float  # the learning rate at the end of the epoch
-
-
-@dataclass(frozen=True)
-class TaskCost:
-    """The time of a task in the fit of a pipeline, and how much of it the store had in advance."""
-
-    name: str
-    done: int
-    computed: int
-    unit: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -105,6 +85,15 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
+class SeriesFacts:
+    """Facts that only a series of runs has: the scores on each division of the data, and lines of text about them."""
+
+    series: Series
+    scores: DivisionScores
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """The contents of a report on a run or on an evaluated model. For a model, `run` is None."""
 
@@ -129,7 +118,7 @@ class ReportData:
     problem: str  # why scores are missing; "" if they are available
     run: RunFacts | None = None
     folder: Path | None = None  # of the run
-    folds: CrossvalResult | None = None  # of a cross-validation
+    series: SeriesFacts | None = None  # of a series of runs
 
     @property
     def known(self) -> DataFacts:
@@ -150,7 +139,7 @@ def gather_run(run: Run, context: Context) -> ReportData:
     result, sole = saved.evaluation if saved else None, sole_network(classifier)
     return ReportData(
         name=run.folder.name or "run",
-        network=config.model.network if isinstance(config, Training) else " + ".join(p.kind for p in config.parts),
+        network=pipeline_or_network(config),
         data=(trained.data and trained.data.name) or config.data,
         classes=classifier.classes,
         trained=trained,
@@ -171,19 +160,17 @@ def gather_run(run: Run, context: Context) -> ReportData:
     )
 
 
+def pipeline_or_network(config: RunConfig) -> str:
+    """Return the name of the network that a config trains, or the kinds of the parts of the pipeline that it fits."""
+    return config.model.network if isinstance(config, Training) else " + ".join(part.kind for part in config.parts)
+
+
 def run_facts(config: RunConfig, used: Runtime, log: Sequence[Mapping[str, Any]], context: Context) -> RunFacts:
     """Return the facts that only a run has."""
     defaults = recipe_values(config.recipe, context)
     if not isinstance(config, Training):
         return RunFacts(config, defaults, used, tasks=task_costs(log))
     return RunFacts(config, defaults, used, epoch_rows(log), step_rows(log), epoch_costs(log))
-
-
-def task_costs(log: Sequence[Mapping[str, Any]]) -> list[TaskCost]:
-    """Return the cost of each task in the log of a pipeline's fit. Each task's last record counts."""
-    last = {entry["stage"]: entry for entry in log if entry["event"] == "task_progress"}
-    names = ("task", "done", "computed", "unit", "seconds")
-    return [TaskCost(*(entry[name] for name in names)) for entry in last.values()]
 
 
 def gather_model(
@@ -280,26 +267,6 @@ def score_of(split: str, result: Evaluation) -> HeadlineScore:
     m = result.measures
     five = m.get("top5", math.nan)
     return HeadlineScore(split, result.main, m[result.main], five, m["loss"], len(result.targets), result.total)
-
-
-def epoch_costs(log: Sequence[Mapping[str, Any]]) -> list[EpochCost]:
-    """Return the time, images and learning rate of each finished epoch, computed from the steps in the log."""
-    steps: dict[int, list[Mapping[str, Any]]] = {}
-    for entry in log:
-        if entry["event"] == "step_end":
-            steps.setdefault(entry["epoch"], []).append(entry)
-    done = {entry["epoch"] for entry in log if entry["event"] == "epoch_end"}
-    return [
-        EpochCost(
-            epoch + 1,
-            images=sum(step["images"] for step in entries),
-            seconds=sum(step["seconds"] for step in entries),
-            waited=sum(step["waited"] for step in entries),
-            rate=entries[-1]["rate"],
-        )
-        for epoch, entries in sorted(steps.items())
-        if epoch in done
-    ]
 
 
 def collect_refusals(log: Sequence[Mapping[str, Any]], result: Evaluation | None, data: str) -> list[Refused]:

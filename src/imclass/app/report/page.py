@@ -17,7 +17,6 @@ from imclass.app.report.background import (
 )
 from imclass.app.report.facts import HeadlineScore, ReportData
 from imclass.app.report.figures import confusion_figure, panel_figure
-from imclass.app.report.folds import folds_section
 from imclass.app.report.markup import (
     Html,
     definition_list,
@@ -30,6 +29,7 @@ from imclass.app.report.markup import (
 )
 from imclass.app.report.mistakes import caption
 from imclass.app.report.patches import patches_section
+from imclass.app.report.series import folds_section, series_headline, splits_section
 from imclass.app.text.evaluation import (
     MAX_CONFUSED_PAIRS,
     balanced_text,
@@ -53,16 +53,11 @@ from imclass.evaluation.measures.single_label import class_rows, confused_pairs
 def page(material: ReportData) -> Html:
     """Return the page as the content of an HTML file."""
     title = f"{material.network} on {material.data}"
-    shown = [(id_, heading, content) for id_, heading, content in sections(material) if content]
+    shown = [(id_, heading, content) for id_, heading, make in SECTIONS if (content := make(material))]
     links = [element("a", heading, href=f"#{id_}") for id_, heading, _ in shown]
     body = [headline(material), element("nav", join_html(links, " "))]
     body += [element("section", element("h2", heading), content, id=id_) for id_, heading, content in shown]
     return document(title, *body)
-
-
-def sections(m: ReportData) -> list[tuple[str, str, Html]]:
-    """Return the id, heading and content of each section."""
-    return [(id_, heading, make_section(m)) for id_, heading, make_section in SECTIONS]
 
 
 def headline(m: ReportData) -> Html:
@@ -73,7 +68,8 @@ def headline(m: ReportData) -> Html:
         begin = element("p", "Run ", name_element(m.name), ", recipe ", name_element(m.run.config.recipe), class_="run")
     if m.score is None:
         text = "The data has no held-out images, so the model's accuracy on new images is unknown."
-        return element("header", begin, title, element("p", text), missing_scores_note(m))
+        result = series_headline(m.series) if m.series else element("p", text)
+        return element("header", begin, title, result, missing_scores_note(m))
     honest = element("p", held_out_note(m, m.score.split) if m.run else f"Scored: {m.scored}.", class_="honest")
     return element("header", begin, title, result_summary(m, m.score), missing_scores_note(m), honest)
 
@@ -95,6 +91,8 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
         facts.append(("Balanced accuracy (mean recall of the classes)", balanced_text(m.result)))
     if m.result:
         facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_measures(m.result)]
+    if m.result and "map11" in m.result.measures:
+        facts.append(("At eleven recalls, as in VOC 2007", percent(m.result.measures["map11"])))
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))
     facts.append(("Weights", m.trained.chosen or "not recorded"))
     return join_html([large, definition_list(facts)])
@@ -277,14 +275,15 @@ def label_table(m: ReportData, result: Evaluation) -> Html:
             *([f"{trained[i]:,}"] if trained is not None else []),
             f"{row.positives:,}",
             percent(row.ap),
+            percent(row.ap11),
             f"{row.threshold:.3f}",
             *(percent(share) for share in (row.precision, row.recall, row.f1)),
         )
         for i, row in rows
     ]
-    head = ("Class", *count_heads(m), "AP", "Threshold", "Precision", "Recall", "F1")
-    text = "The class with the lowest average precision (AP) comes first. Image counts include only images with the "
-    text += "class. A class is predicted for an image if its probability is at least the threshold. "
+    head = ("Class", *count_heads(m), "AP", "AP 11", "Threshold", "Precision", "Recall", "F1")
+    text = "The class with the lowest average precision (AP) comes first. AP 11 is measured at eleven recalls. Image "
+    text += "counts include only images with the class. A class is predicted if its probability reaches the threshold. "
     text += "Precision: of the images for which a class was predicted, the percentage that have it. "
     text += "Recall: of the images that have a class, the percentage for which it was predicted. "
     text += "F1 is the harmonic mean of precision and recall."
@@ -338,6 +337,7 @@ def first_layer_section(m: ReportData) -> Html:
 SECTIONS: tuple[tuple[str, str, Callable[[ReportData], Html]], ...] = (
     ("curves", "Learning", learning_section),
     ("folds", "Folds", folds_section),
+    ("splits", "Splits", splits_section),
     ("confusion", "Confusion matrix", confusion_section),
     ("classes", "Classes", classes_section),
     ("mistakes", "Mistakes", mistakes_section),

@@ -9,15 +9,15 @@ from imclass.app.evaluation.request import open_request
 from imclass.app.evaluation.result import Result, score_request
 from imclass.app.load import is_published, normal_spelling
 from imclass.app.report.facts import gather_model, gather_run
-from imclass.app.report.folds import gather_folds
 from imclass.app.report.markup import GENERATOR
 from imclass.app.report.page import page
-from imclass.app.runs.crossval import is_crossval
+from imclass.app.report.series import gather_series
 from imclass.app.runs.directory import Run
 from imclass.app.runs.single import is_multiprocess
 from imclass.app.runs.train import class_counts
 from imclass.app.runs.watchers.pictures import write_pictures
 from imclass.app.runs.watchers.scores import SCORES
+from imclass.app.series.results import finished_series
 from imclass.app.writing import check_target
 from imclass.core.codec import to_json
 from imclass.core.contracts import Dataset
@@ -41,7 +41,7 @@ def write_report(run: Run, path: Path, context: Context) -> Path:
     The report is made from the run's folder alone: nothing is scored, and the data is not opened. Raise a `UserError`
     if the folder does not contain a finished run.
     """
-    gather = gather_folds if is_crossval(run, context) else gather_run
+    gather = gather_series if finished_series(run, context) else gather_run
     write_file(path, page(gather(run, context)))
     return path
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from imclass.app.settings.record import RunRecord, config_entry, read_run_record
+from imclass.app.settings.series import SERIES, Series
 from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import CONFIG_FORMAT, Execution, RunConfig
 from imclass.core.contracts import Dataset
@@ -23,17 +24,16 @@ from imclass.data.facts import read_facts, write_facts
 from imclass.training.checkpoint import Checkpoint, Checkpoints
 from imclass.training.events import RunPosition
 
-FOLDS_FOLDER = "folds"  # contains the runs of a cross-validation
 NO_FACTS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of a training run or a cross-validation, and the tables of entries that its config may name."""
+    """The directory of a run or of a series of runs, and the tables of entries that its config may name."""
 
     folder: Path
     kinds: Kinds = field(default_factory=dict, compare=False)
-    folds: int = 0  # of a cross-validation, whose runs are in `folds/`; 0 for a single run
+    series: Series | None = None  # whose runs are in subfolders; None for a single run
 
     def __repr__(self) -> str:
         """Return the folder, and whether the run has begun or is finished."""
@@ -43,6 +43,11 @@ class Run:
     @property
     def model(self) -> Path:
         return self.folder / "model.safetensors"
+
+    @property
+    def results(self) -> Path:
+        """Return the file with the results of repeated splits, which have no model in common."""
+        return self.folder / "results.json"
 
     @property
     def config(self) -> Path:
@@ -58,18 +63,21 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the run is finished, that is, whether its model exists. The model is written last."""
-        return self.model.is_file()
+        """Return whether the run is finished: its model or, of repeated splits, its results exist. They come last."""
+        return self.model.is_file() or self.results.is_file()
 
     @property
     def has_work(self) -> bool:
         """Return whether the directory contains a model or checkpoints. If so, the configuration may not change."""
-        folds = (Run(folder) for folder in (self.folder / FOLDS_FOLDER).glob("*/"))
-        return self.is_finished or (self.folder / "checkpoints").is_dir() or any(fold.has_work for fold in folds)
+        runs = (Run(folder) for kind in SERIES for folder in (self.folder / kind.folder).glob("*/"))
+        return self.is_finished or (self.folder / "checkpoints").is_dir() or any(run.has_work for run in runs)
 
-    def fold(self, number: int) -> "Run":
-        """Return the run of one fold of a cross-validation, counted from 1."""
-        return Run(self.folder / FOLDS_FOLDER / str(number))
+    @property
+    def divisions(self) -> "list[Run]":
+        """Return the run on each division of the data, in order. A single run has none."""
+        if self.series is None:
+            return []
+        return [Run(self.folder / self.series.folder / str(number)) for number in range(1, self.series.count + 1)]
 
     def checkpoints(self, keep: int) -> Checkpoints:
         """Return the checkpoints of this run. Only the newest `keep` are kept."""
@@ -104,7 +112,7 @@ class Run:
         """
         record = {
             "format": CONFIG_FORMAT,
-            **self.crossval,
+            **self.series_entry,
             **config_entry(config),
             "execution": to_json(execution),
             "data": to_json(data),
@@ -114,7 +122,7 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"--out {self.folder} is a file; choose a folder that does not exist yet")
         if not self.config.is_file():
-            ours = {".lock", FOLDS_FOLDER} if self.folds else {".lock"}  # fold 1 begins before config.json exists
+            ours = {".lock", *([self.series.folder] if self.series else [])}  # run 1 begins before config.json exists
             if self.folder.is_dir() and any(p.name not in ours for p in self.folder.iterdir()):
                 raise UserError(
                     f"--out {self.folder} contains other files and is not a run (it has no config.json); "
@@ -122,7 +130,7 @@ class Run:
                 )
             return Plan(record)
         before = read_run_record(self.config, self.kinds)
-        lines = [*difference(before.crossval, self.crossval), *before.difference(config, to_json(default))]
+        lines = [*difference(before.series_entry, self.series_entry), *before.difference(config, to_json(default))]
         if self.has_work:
             self.compare(before, lines, execution, data)
         if lines:
@@ -133,9 +141,9 @@ class Run:
         return Plan(record, before.runtime, read_facts(self.facts, before.facts) if before.facts else {}, resolved)
 
     @property
-    def crossval(self) -> dict[str, int]:
-        """Return the entry of config.json with the number of folds, or an empty dict for a single run."""
-        return {"crossval": self.folds} if self.folds else {}
+    def series_entry(self) -> dict[str, int]:
+        """Return the entry of config.json with the number of runs of a series, or an empty dict for a single run."""
+        return self.series.entry if self.series else {}
 
     def begin(
         self,
@@ -197,7 +205,7 @@ class Run:
 
     def remove_partial_files(self) -> None:
         """Remove the temporary files of models and scores that a killed process left. Only call this with the lock."""
-        for pattern in (f".{self.model.name}.*.part", ".*.npz.*.part"):
+        for pattern in (f".{self.model.name}.*.part", f".{self.results.name}.*.part", ".*.npz.*.part"):
             for path in self.folder.rglob(pattern):
                 path.unlink(missing_ok=True)
 

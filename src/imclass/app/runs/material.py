@@ -15,6 +15,7 @@ from imclass.core.config import (
     Model,
     Objective,
     Optimiser,
+    RunConfig,
     Schedule,
     Solver,
     Stage,
@@ -23,7 +24,7 @@ from imclass.core.config import (
 from imclass.core.contracts import Dataset
 from imclass.core.errors import UserError
 from imclass.core.model_file import DataFacts
-from imclass.core.tables import NO_FILE
+from imclass.core.tables import NO_FILE, EntryTable
 from imclass.core.targets import OneOf
 from imclass.core.text import list_names, suggestion
 from imclass.data.catalog import canonical_name, dataset_table, open_splits, shadowed_folder_note, take_split
@@ -95,10 +96,7 @@ def open_fit_data(config: Fitting, given: Collection[str], context: Context) -> 
     counts = dict(zip(train.classes, train.targets.counts(len(train.classes)).tolist(), strict=True))
     last: Any = config.parts[-1]
     check_class_counts(counts, getattr(last, "min_images", 1), f"the part {last.kind}", config.data)
-    plugins = pipeline_parts(context)
-    chosen = [(plugins, part.kind) for part in every_part(config.parts)] + [(dataset_table(context), config.data)]
-    digests = {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
-    facts = data_facts(splits, config.cut, (), digests)
+    facts = data_facts(splits, config.cut, (), plugins_of(config, context))
     return config, with_leaks(TrainingData(train, held_out_of(splits), facts, (*unread, *splits_notes(splits), *notes)))
 
 
@@ -283,8 +281,16 @@ def check_class_counts(counts: Mapping[str, int], least: int, what: str, data: s
         )
 
 
-def plugins_of(config: Training, context: Context) -> dict[str, str]:
+def plugins_of(config: RunConfig, context: Context) -> dict[str, str]:
     """Return the SHA-256 of each plugin file in use, keyed by the entry that it defines, such as "network tiny"."""
+    chosen = [*entries_of(config, context), (dataset_table(context), config.data)]
+    return {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
+
+
+def entries_of(config: RunConfig, context: Context) -> list[tuple[EntryTable, str]]:
+    """Return the table and the name of each kind, network and part that a config names."""
+    if isinstance(config, Fitting):
+        return [(pipeline_parts(context), part.kind) for part in every_part(config.parts)]
     kinds = kind_tables(context)
     chosen = [(kinds[Optimiser], stage.optimiser.kind) for stage in config.stages if stage.optimiser]
     chosen += [(kinds[Schedule], stage.schedule.kind) for stage in config.stages if stage.schedule]
@@ -293,8 +299,7 @@ def plugins_of(config: Training, context: Context) -> dict[str, str]:
     chosen += [(kinds[Objective], stage.objective.kind) for stage in config.stages]
     chosen += [(kinds[Augment], rule.kind) for stage in config.stages for rule in stage.augment]
     chosen += [(networks(context), model.network) for model in models_of(config)]
-    chosen += [(dataset_table(context), config.data)]
-    return {entry: digest for table, name in chosen for entry, digest in table.plugin_digests(name).items()}
+    return chosen
 
 
 def check_resumable(run: Run, facts: DataFacts) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from imclass.app.settings.series import Series, series_in
 from imclass.core.codec import Kinds, difference, from_json, to_json
 from imclass.core.config import CONFIG_FORMAT, Execution, Fitting, RunConfig, Training
 from imclass.core.config.changes import init_changes, rate_order_changes
@@ -42,7 +43,7 @@ class RunRecord:
     counts: Mapping[str, tuple[int, ...]]  # the number of images in each class, keyed by split
     images: Mapping[str, int]  # the number of images, keyed by split
     resolved: Mapping[str, int]  # the resolved numbers of epochs of stages with `minutes`, keyed by config key
-    crossval: Mapping[str, int]  # the number of folds, or empty for a single run
+    series: Series | None  # None for a single run
 
     @property
     def training(self) -> Training:
@@ -50,6 +51,11 @@ class RunRecord:
         if not isinstance(self.config, Training):
             raise TypeError(f"the run of the recipe {self.config.recipe} fits a pipeline")
         return self.config
+
+    @property
+    def series_entry(self) -> dict[str, int]:
+        """Return the entry with the number of runs of a series, or an empty dict for a single run."""
+        return self.series.entry if self.series else {}
 
     def plugin_changes(self, digests: Mapping[str, str]) -> list[str]:
         """Return a line for each plugin file in use that was changed, added or removed."""
@@ -102,7 +108,7 @@ def read_run_record(file: Path, kinds: Kinds) -> RunRecord:
             from_json(dict[str, tuple[int, ...]], record.get("counts", {})),
             from_json(dict[str, int], record.get("images", {})),
             from_json(dict[str, int], record.get("resolved", {})),
-            from_json(dict[str, int], {key: record[key] for key in ("crossval",) if key in record}),
+            series_in(record),
         )
     except UnknownEntry as error:
         raise UserError(f"{file}: {error}; if a plugin defines it, pass the plugin's folder with --plugins") from None

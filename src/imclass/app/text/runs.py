@@ -12,13 +12,14 @@ from imclass.app.text.columns import text_table
 from imclass.core.text import MAIN_MEASURES, duration_text, escape_formula, measure_title, percent, printable_text
 
 SUMMARY = ("recipe", "data", "model.network")  # settings that are printed if all runs share them
+UNITS = {"cross-validation": "folds", "repeated splits": "splits"}  # of the progress; otherwise epochs
 UNFINISHED = ("training", "stopped")
 UNFINISHED_NOTE = "The results of a run that is not finished are those of its last evaluation."
 RESUME_NOTE = "To resume a stopped run, repeat the command that began it."
 
 
 def with_parts(runs: Sequence[RunSummary]) -> Iterator[RunSummary]:
-    """Yield each run, followed by its folds or legs."""
+    """Yield each run, followed by the runs of a series or its legs."""
     for run in runs:
         yield run
         yield from run.parts
@@ -32,7 +33,7 @@ def result_columns(runs: Sequence[RunSummary], measures: Sequence[str]) -> list[
 
 
 def result_text(run: RunSummary, split: str, measure: str) -> str:
-    """Return a result, such as "96.05%" or, of a cross-validation, "96.05% (sd 0.31)". If there is none, return "-"."""
+    """Return a result, such as "96.05%" or, of a series, "96.05% (sd 0.31)". If there is none, return "-"."""
     found = run.results.get(split, {})
     if measure not in found:
         return "-"
@@ -43,10 +44,10 @@ def result_text(run: RunSummary, split: str, measure: str) -> str:
 
 
 def progress_text(run: RunSummary) -> str:
-    """Return the finished and the planned number of epochs or folds, or "-" if no log records them."""
+    """Return the finished and the planned number of epochs, folds or splits, or "-" if no log records them."""
     if run.state == "broken" or (run.state == "finished" and not run.done):
         return "-"
-    return f"{run.done}/{run.total} {'folds' if run.kind == 'cross-validation' else 'epochs'}"
+    return f"{run.done}/{run.total} {UNITS.get(run.kind, 'epochs')}"
 
 
 def time_text(run: RunSummary) -> str:
@@ -55,7 +56,7 @@ def time_text(run: RunSummary) -> str:
 
 
 def part_name(run: RunSummary) -> str:
-    """Return the name of a fold or a leg below its run, such as "fold 2"."""
+    """Return the name of a fold, split or leg below its run, such as "fold 2"."""
     return f"{run.kind} {run.folder.name}"
 
 

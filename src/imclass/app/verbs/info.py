@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from imclass.app.acts.series import series_answer_parts
 from imclass.app.cli.answer import Answer, print_notes
 from imclass.app.cli.arguments import InfoArguments
 from imclass.app.cli.checks import context_of
 from imclass.app.load import PackedModel, count_parameters, read_packed
+from imclass.app.runs.directory import Run
+from imclass.app.series.results import finished_series
+from imclass.app.settings.series import Repeats, Series
 from imclass.app.text.columns import record_text
 from imclass.app.writing import check_target
 from imclass.core.classes import new_names
@@ -18,6 +22,7 @@ from imclass.core.contracts import Classifier
 from imclass.core.errors import UserError
 from imclass.core.files import file_digest
 from imclass.evaluation.unpack import save_classifier
+from imclass.store.context import Context
 
 
 def model_record(packed: PackedModel, classifier: Classifier) -> dict[str, Any]:
@@ -44,9 +49,12 @@ def check_rename(out: Path | None, rename: Sequence[str]) -> None:
 
 
 def run(arguments: InfoArguments) -> Answer:
-    """Describe a model file. With `--rename`, write a copy with renamed classes and describe the copy."""
+    """Describe a model file or repeated splits. With `--rename`, write a renamed copy and describe the copy."""
     check_rename(arguments.out, arguments.rename)
     context = context_of(arguments.common)
+    series = None if arguments.rename else repeats_in(arguments.model, context)
+    if series is not None:
+        return Answer(*series_answer_parts(Run(arguments.model, series=series), series)[:2])
     packed = read_packed(arguments.model, context)
     print_notes(packed.notes)
     classifier = packed.unpack(context)
@@ -56,6 +64,13 @@ def run(arguments: InfoArguments) -> Answer:
         classifier = packed.unpack(context)
     record = model_record(packed, classifier)
     return Answer(record, model_text(record))
+
+
+def repeats_in(folder: Path, context: Context) -> Series | None:
+    """Return the repeated splits in a folder, or None if it contains anything else or is not finished."""
+    run = Run(folder)
+    series = finished_series(run, context) if run.config.is_file() else None
+    return series if isinstance(series, Repeats) else None
 
 
 def model_text(record: dict[str, Any]) -> str:

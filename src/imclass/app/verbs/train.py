@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from imclass.app.acts.crossval import crossval_answer_parts, run_folds
 from imclass.app.acts.dry_run import dry_run_parts
 from imclass.app.acts.find_rate import find_rate_parts
 from imclass.app.acts.fit import run_fit
 from imclass.app.acts.outcome import add_report, outcome_parts
+from imclass.app.acts.series import run_series, series_answer_parts
 from imclass.app.cli.answer import Answer, print_line, print_notes
 from imclass.app.cli.arguments import DONE, SOME_REFUSED
 from imclass.app.cli.book import check_period, progress_consumer
@@ -19,11 +19,14 @@ from imclass.app.cli.options import TrainRequest
 from imclass.app.cli.streams import interject
 from imclass.app.fits.checks import check_fit_options
 from imclass.app.fits.estimate import dry_fit_parts
-from imclass.app.fits.prepare import prepare_fit
-from imclass.app.runs.crossval import CrossValidation, prepare_folds
+from imclass.app.fits.prepare import FitRun, prepare_fit
 from imclass.app.runs.directory import Run
 from imclass.app.runs.train import Job, perform, prepare
 from imclass.app.runs.watchers.expendable import OptionalConsumer
+from imclass.app.series.division import DivisionJob
+from imclass.app.series.prepare import prepare_series
+from imclass.app.series.series import RunSeries
+from imclass.app.settings.series import series_of
 from imclass.app.text.training import stop_message
 from imclass.core.config import Fitting
 from imclass.core.errors import UserError
@@ -38,27 +41,26 @@ def run(request: TrainRequest) -> Answer:
     arguments, config = request.arguments, request.config
     check_period(arguments.style, arguments.log_period)
     show = partial(progress_consumer, arguments.style, arguments.log_period)
-    run = Run(arguments.out or Path("runs") / config.recipe, folds=arguments.crossval or 0)
+    run = Run(arguments.out or Path("runs") / config.recipe, series=series_of(arguments.crossval, arguments.repeats))
+    how = (run, request.context, request.execution, arguments.dry_run, request.given)
     if isinstance(config, Fitting):
-        check_fit_options(config.recipe, arguments.find_rate, arguments.crossval is not None, arguments.style)
-        fit = prepare_fit(config, run, request.context, request.execution, arguments.dry_run, request.given)
-        print_notes(fit.notes)
-        if arguments.dry_run:
-            return Answer(*dry_fit_parts(fit))
-        run_fit(fit, FitProgressBar, print_line, interject)
-        return finished_answer(run, request.context)
-    how = (config, run, request.context, request.execution, arguments.dry_run, request.given)
-    if arguments.find_rate:
-        record, text, draw = find_rate_parts(*how, show, print_notes)
+        check_fit_options(config.recipe, arguments.find_rate, arguments.style)
+    elif arguments.find_rate:
+        record, text, draw = find_rate_parts(config, *how, show, print_notes)
         return Answer(record, text, SOME_REFUSED if record["refused"] else DONE, last=draw)
-    if arguments.crossval is not None:
-        return cross_validate(prepare_folds(*how), arguments.dry_run, show)
-    job = prepare(*how)
+    if run.series is not None:
+        return train_series(prepare_series(config, *how), arguments.dry_run, show)
+    job = prepare_fit(config, *how) if isinstance(config, Fitting) else prepare(config, *how)
     print_notes(job.notes)
     if arguments.dry_run:
-        return Answer(*dry_run_parts(job.record, None if job.run.is_finished else job))
-    run_job(job, show)
+        return dry_answer(job.record, None if run.is_finished else job)
+    run_division(job, show)
     return finished_answer(run, request.context)
+
+
+def dry_answer(record: dict[str, Any], job: DivisionJob | None) -> Answer:
+    """Return the configuration, and what is to be done or an estimate of what it needs."""
+    return Answer(*(dry_fit_parts(record, job) if isinstance(job, FitRun) else dry_run_parts(record, job)))
 
 
 def finished_answer(run: Run, context: Context) -> Answer:
@@ -68,16 +70,26 @@ def finished_answer(run: Run, context: Context) -> Answer:
     return Answer(record, text, SOME_REFUSED if refused else DONE)
 
 
-def cross_validate(crossval: CrossValidation, dry: bool, show: Show) -> Answer:
-    """Run all folds of a cross-validation, show progress on standard error, and return the result."""
-    print_notes(crossval.notes)
+def train_series(series: RunSeries, dry: bool, show: Show) -> Answer:
+    """Run all divisions of a series, show progress on standard error, and return the result."""
+    print_notes(series.notes)
+    run, first = series.run, series.first
     if dry:
-        print_notes([f"the estimate is for one of the {crossval.run.folds} folds"] if crossval.first else [])
-        return Answer(*dry_run_parts(crossval.record, crossval.first))
-    run_folds(crossval, lambda job: run_job(job, show), print_notes, print_line)
-    add_report(crossval.run, crossval.context)
-    record, text, refused = crossval_answer_parts(crossval.run)
+        count = f"{series.series.count} {series.series.folder}"
+        print_notes([f"what follows is for one of the {count}"] if first else [])
+        return dry_answer(series.record, first)
+    run_series(series, lambda job: run_division(job, show), print_notes, print_line)
+    add_report(run, series.context)
+    record, text, refused = series_answer_parts(run, series.series)
     return Answer(record, text, SOME_REFUSED if refused else DONE)
+
+
+def run_division(job: DivisionJob, show: Show) -> None:
+    """Train a network or fit a pipeline to the end, with progress."""
+    if isinstance(job, FitRun):
+        run_fit(job, FitProgressBar, print_line, interject)
+    else:
+        run_job(job, show)
 
 
 def run_job(job: Job, show: Show, watching: Sequence[Consumer] = ()) -> None:

@@ -17,7 +17,7 @@ from imclass.core.config.kinds import (
     Solver,
     multiply_count,
 )
-from imclass.core.config.split import SPLIT_KINDS, Cut, Fold, Share, Split
+from imclass.core.config.split import SPLIT_KINDS, Count, Cut, Division, Fold, Share, Split
 from imclass.core.config.stage import Model, Stage
 from imclass.core.config.training import CONFIG_FORMAT, Execution, Seed, Training
 
@@ -30,8 +30,10 @@ __all__ = [
     "Augment",
     "Average",
     "BinaryCrossEntropy",
+    "Count",
     "CrossEntropy",
     "Cut",
+    "Division",
     "Execution",
     "Fitting",
     "Fold",

@@ -34,12 +34,18 @@ class Share(Split):
         return f"hash {100 * (1 - self.test):g}/{100 * self.test:g}, seed {seed}"
 
 
-@dataclass(frozen=True)
-class Fold(Split):
-    """A rule for data with or without splits: divide it into folds, test on one fold, and train on the others.
+class Division(Split):
+    """A kind of rule for data with or without splits, which divides it in several ways. A number chooses one of them.
 
     Data without splits is divided as a whole. If data has splits, only its training images are divided.
     """
+
+    number: int  # from 1
+
+
+@dataclass(frozen=True)
+class Fold(Division):
+    """A rule that divides data into folds, tests on one fold, and trains on the others."""
 
     kind: ClassVar[str] = "fold"
     folds: Annotated[int, AtLeast(2)] = 5  # number of parts of about equal size into which each class is divided
@@ -54,7 +60,32 @@ class Fold(Split):
         return f"fold {self.number}/{self.folds}, seed {seed}"
 
 
-SPLIT_KINDS: Kinds = {Split: EntryTable("split", {kind.kind: kind for kind in (Share, Fold)})}
+@dataclass(frozen=True)
+class Count(Division):
+    """A rule that draws a fixed number of training images of each class, and tests on others of the same class.
+
+    This is the protocol of Caltech-101 and Caltech-256 (L. Fei-Fei et al., CVPR-W 2004; G. Griffin et al., 2007). The
+    number of the draw, together with the split seed, decides which images are drawn.
+    """
+
+    kind: ClassVar[str] = "count"
+    train: Annotated[int, AtLeast(1)] = 30  # training images of each class
+    test: Annotated[int, AtLeast(0)] = 50  # the most test images of each class; 0: all others
+    number: Annotated[int, AtLeast(1)] = 1  # which of the random draws, counted from 1
+
+    def text(self, seed: int) -> str:
+        """Return, for example, "30 train and at most 50 test images of each class, draw 1, seed 0"."""
+        return f"{self.sizes_text}, draw {self.number}, seed {seed}"
+
+    @property
+    def sizes_text(self) -> str:
+        """Return, for example, "30 train and at most 50 test images of each class"."""
+        return (
+            f"{self.train} train and {f'at most {self.test}' if self.test else 'all other'} test images of each class"
+        )
+
+
+SPLIT_KINDS: Kinds = {Split: EntryTable("split", {kind.kind: kind for kind in (Share, Fold, Count)})}
 
 
 @dataclass(frozen=True)

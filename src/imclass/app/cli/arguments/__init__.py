@@ -75,6 +75,10 @@ class TrainArguments:
     """Run or config.json to read the configuration from. RECIPE may be given too, but must match the configuration."""
     crossval: Annotated[int | None, Arg("K")] = None
     """Cross-validate with K folds. Each fold is a run in DIR/folds, and the result is the ensemble of the K models."""
+    repeats: Annotated[int | None, Arg("K")] = None
+    """Train on K random splits. Each is a run in DIR/splits, and the result is the mean and the standard deviation of
+    their accuracies. --split.kind count draws the splits: --split.train images of each class for training, and at most
+    --split.test of the others for testing."""
     dry_run: bool = False
     """Check everything, estimate time, memory and disk space, and stop. The configuration is printed as well. The
     estimate is extrapolated from steps with a few images. Nothing is written, and no weights are downloaded."""

@@ -16,10 +16,11 @@ from imclass.app.api import evaluate, load, report, train
 from imclass.app.cli.main import main
 from imclass.app.load import load_classifier
 from imclass.app.runs import train as runs
-from imclass.app.runs.crossval import settle_folds
 from imclass.app.runs.directory import Run
+from imclass.app.series.prepare import settle_series
 from imclass.app.settings.configure import configure
 from imclass.app.settings.record import read_run_record
+from imclass.app.settings.series import Crossval
 from imclass.core.config import Cut, Fold, Stage, Training
 from imclass.core.errors import UserError
 from imclass.data.catalog import open_split
@@ -27,7 +28,7 @@ from imclass.evaluation.folds import OUT_OF_FOLD, read_folds
 from imclass.evaluation.results import read_row
 from imclass.pipelines.solvers.logistic import LogisticSolver
 from imclass.store.context import open_context
-from imclass.training.events import Event, FoldEnd, LegEnd, StepEnd
+from imclass.training.events import DivisionEnd, Event, LegEnd, StepEnd
 from imclass.training.kinds import kind_tables
 from tests.support.small import digest, fingerprint, provenance, save_untrained, start, tree, wait_until
 
@@ -138,8 +139,8 @@ def test_every_fold_ends_with_an_event_and_consumers_are_closed_once() -> None:
     watcher = Watcher()
     events = list(begin("python", consumers=[watcher]))
     assert watcher.events == events and watcher.closed == 1
-    ends = [event for event in events if isinstance(event, FoldEnd)]
-    assert [(end.number, end.folds, end.path.name) for end in ends] == [(1, 2, "1"), (2, 2, "2")]
+    ends = [event for event in events if isinstance(event, DivisionEnd)]
+    assert [(end.number, end.divisions, end.path.name) for end in ends] == [(1, 2, "1"), (2, 2, "2")]
     assert sum(isinstance(event, LegEnd) for event in events) == FOLDS
     assert digest(Path("python")) == digest(Path("run"))
     assert list(begin("python")) == []
@@ -154,7 +155,7 @@ def test_a_cross_validation_that_ends_at_any_moment_is_resumed_with_the_same_bit
     for event in events:
         if seen == fold and (isinstance(event, StepEnd) and event.at.step == step):
             break
-        if isinstance(event, FoldEnd):
+        if isinstance(event, DivisionEnd):
             seen += 1
             if seen == fold and not step:
                 break
@@ -163,7 +164,7 @@ def test_a_cross_validation_that_ends_at_any_moment_is_resumed_with_the_same_bit
     before = [fingerprint(folder) for folder in done]
     assert not (tmp_path / "run" / "model.safetensors").exists()
     rest = list(begin(str(tmp_path / "run")))
-    assert [event.number for event in rest if isinstance(event, FoldEnd)] == [1, 2]
+    assert [event.number for event in rest if isinstance(event, DivisionEnd)] == [1, 2]
     assert sum(isinstance(event, LegEnd) for event in rest) == FOLDS - len(done)
     assert [fingerprint(folder) for folder in done] == before
     assert digest(tmp_path / "run") == digest(Path("run"))
@@ -230,25 +231,24 @@ def test_what_cannot_be_done_is_refused_before_work(
 def test_a_change_before_any_result_is_accepted(tmp_path: Path) -> None:
     for folds in (3, 2):
         begin(str(tmp_path / "run"), crossval=folds)  # the folder is made, and nothing is trained
-        assert read_run_record(tmp_path / "run" / "config.json", kind_tables()).crossval == {"crossval": folds}
+        assert read_run_record(tmp_path / "run" / "config.json", kind_tables()).series == Crossval(folds)
 
 
 def test_the_terminal_shows_folds_spread_interval_and_confusion(capsys: pytest.CaptureFixture[str]) -> None:
     before = fingerprint(Path("run"))
     assert main(shlex.split(f"{COMMAND} {FOLDS} --out run")) == 0  # finished: nothing is repeated
     shown, result = capsys.readouterr(), read_folds(Path(f"run/scores/{OUT_OF_FOLD}.npz"))
+    mean, deviation = (100 * f("top1") for f in (result.scores.mean, result.scores.deviation))
     assert "training" not in shown.err and fingerprint(Path("run")) == before
     assert "fold 1/2: top-1 " in shown.out and "fold 2/2: top-1 " in shown.out
-    assert f"top-1 over 2 folds: mean {100 * result.mean:.2f}%, standard deviation {100 * result.deviation:.2f} " in (
-        shown.out
-    )
+    assert f"top-1 over 2 folds: mean {mean:.2f}%, standard deviation {deviation:.2f} " in shown.out
     assert result.interval is not None
     low, high = (100 * end for end in result.interval)
     assert f"({low:.2f} to {high:.2f}) (95%, Wilson) on all 14 images" in shown.out
     assert "rows: true class; columns: predicted class" in shown.out and "finished: run/model.safetensors" in shown.out
     assert main(shlex.split(f"{COMMAND} {FOLDS} --out run --json")) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["mean"] == result.mean and len(record["folds"]) == 2 and record["test"] is None
+    assert record["mean"] == result.scores.mean("top1") and len(record["folds"]) == 2 and record["test"] is None
     assert record["interval"] == list(result.interval)
 
 
@@ -318,16 +318,23 @@ def test_all_folds_have_the_stages_of_the_smallest(tmp_path: Path) -> None:
     base = configure("mnist-lenet", data=str(tmp_path / "pets"))
     stages = (Stage(name="probe", kind="solve", solver=LogisticSolver()), replace(base.stages[0], name="all"))
     config: Training = replace(base, stages=stages, validation=0.2)
-    settled, notes = settle_folds(config, 5, (), open_context())
-    assert len(settled.stages) == 1 and settled.validation == 0 and settled.split == config.split
+    settled, notes = settle_series(config, Run(Path("x"), series=Crossval(5)), (), open_context())
+    assert (
+        isinstance(settled, Training)
+        and len(settled.stages) == 1
+        and settled.validation == 0
+        and settled.split == config.split
+    )
     assert sum("too few to hold out" in note for note in notes) == 1
 
 
 def test_the_notes_are_those_of_the_settled_config(tmp_path: Path) -> None:
     tree(tmp_path / "pets", per_class=7)
     (tmp_path / "pets" / "cat" / "006.png").unlink()
-    config, notes = settle_folds(configure("mnist-lenet", data=str(tmp_path / "pets")), 2, (), open_context())
-    assert config.stages[0].batch == 6
+    config, notes = settle_series(
+        configure("mnist-lenet", data=str(tmp_path / "pets")), Run(Path("x"), series=Crossval(2)), (), open_context()
+    )
+    assert isinstance(config, Training) and config.stages[0].batch == 6
     assert [note for note in notes if "batch" in note] == [
         "the recipe's batch of 64 is reduced to 6, the number of training images"
     ]
