@@ -180,7 +180,7 @@ def compare_triangle(rounds: int) -> None:
     cells = x.cell_numbers()[0].reshape(TINY, -1)
     each = x.values.reshape(TINY, -1, x.values.shape[1])
 
-    def pooled(distances: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def pool_cells(distances: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         rows = []
         for values, cell in zip(each, cells, strict=True):
             z = distances(values)
@@ -192,15 +192,15 @@ def compare_triangle(rounds: int) -> None:
         squares = (values**2).sum(1, keepdims=True) + (ours.centres_**2).sum(1) - 2 * values @ ours.centres_.T
         return np.sqrt(np.maximum(squares, 0))
 
-    def encoded() -> np.ndarray:
+    def encode_all() -> np.ndarray:
         """Encode as `Chain.rows` does: each image by one thread."""
         with one_thread_each() as workers:
             return np.concatenate(list(map_in_order(ours.transform, x.of_each_image(), workers, ahead=2 * workers)))
 
     sides = {
-        "imclass": encoded,
-        "scikit-learn": lambda: pooled(theirs.transform),
-        "NumPy, float32": lambda: pooled(products),
+        "imclass": encode_all,
+        "scikit-learn": lambda: pool_cells(theirs.transform),
+        "NumPy, float32": lambda: pool_cells(products),
     }
     print(f"triangle encoding of {TINY} images of 32 x 32, {len(x) // TINY} descriptors each, {ATOMS:,} words")
     expected = sides["scikit-learn"]()

@@ -18,7 +18,7 @@ from tests.support.small import tree
 def test_settings_are_those_of_the_papers() -> None:
     (sift, pyramid, llc, *_), (single, _, sparse, *_) = folder_llc().parts, folder_scspm().parts
     assert isinstance(sift, DenseSift) and isinstance(single, DenseSift) and isinstance(pyramid, Pyramid)
-    assert sift.bins() == [4, 6, 8] and single.bins() == [4] and sift.max_side == single.max_side == 300
+    assert sift.sides == [16, 24, 32] and single.sides == [16] and sift.max_side == single.max_side == 300
     assert pyramid.grids == ("1x1", "2x2", "4x4")
     assert isinstance(llc, LocalityCoding) and (llc.nearest, llc.ridge) == (5, 1e-4)
     assert isinstance(sparse, SparseCoding) and (sparse.words, sparse.penalty) == (1024, 0.15)

@@ -108,7 +108,8 @@ class KernelSvm(Scorer):
         spread = (matrix.trace() / len(matrix) - matrix.mean()).item()  # the mean squared distance from the mean
         matrix /= spread if spread > 0 else 1
         held = functional.one_hot(torch.from_numpy(solver_folds(targets, classes, self.folds))).double().T.contiguous()
-        loss = LogisticLoss(kernel_axes(matrix), *class_marks(targets, classes), targets.link)
+        axes = kernel_axes(matrix)
+        loss = LogisticLoss(axes, *class_marks(targets, classes), targets.link)
         data = FoldedData(loss, torch.ones(len(rows)).double(), held)
         machines, choice = LinearSvm(self.grid, self.folds), Choice(self.grid[0])
         for done, latest in enumerate(machines.choices(data), pairs.steps + 1):
@@ -118,7 +119,7 @@ class KernelSvm(Scorer):
         (found,) = machines.fit_subsets(data, data.everything, choice.strength, choice.start, FINAL_GAP)
         solved = [
             exact_machine(matrix, *machine, choice.strength)
-            for machine in zip(2 * loss.wanted - 1, loss.judged > 0, found @ loss.rows.T, strict=True)
+            for machine in zip(2 * loss.wanted - 1, loss.judged > 0, found @ axes.T, strict=True)
         ]
         coefficients, biases = (torch.stack(values).numpy() for values in zip(*solved, strict=True))
         self.keep_supports(rows, coefficients / (spread if spread > 0 else 1) * choice.scale, pairs.squares)
