@@ -101,11 +101,15 @@ class DenseExtractor(GridExtractor):
 
     @property
     def sides(self) -> list[int]:
-        return [BINS * round(self.bin * 2 ** (i / 2)) for i in range(self.scales)]  # 16, 24, 32, 44 and 64 by default
+        return [BINS * side for side in self.bins()]
 
     @property
     def spacing(self) -> int:
         return self.step
+
+    def bins(self) -> list[int]:
+        """Return the sides of the bins at each scale in pixels: 4, 6, 8, 11 and 16 for the defaults."""
+        return [round(self.bin * 2 ** (i / 2)) for i in range(self.scales)]
 
 
 def check_channels(image: Image, kind: str) -> None:
