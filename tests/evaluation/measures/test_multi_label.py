@@ -65,7 +65,7 @@ def test_marks_that_were_not_judged_change_nothing() -> None:
 def test_both_average_precisions_by_hand_with_images_that_were_not_judged(
     order: list[int], every_rank: float, eleven: float
 ) -> None:
-    """Rank the other class perfectly, so that the means over two classes are known as well."""
+    """Add a class that ranks perfectly, so that the means over two classes are known as well."""
     n = len(order)
     scores = np.stack([-np.arange(n, dtype=np.float32), np.where(np.arange(n) % 2, -1, 1).astype(np.float32)], axis=1)
     marks = np.stack([np.array(order, np.int8), (np.arange(n) % 2 == 0).astype(np.int8)], axis=1)
