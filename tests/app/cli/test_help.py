@@ -117,7 +117,9 @@ def test_the_fields_of_every_recipe_are_listed(recipe: str, capsys: pytest.Captu
     assert main(["train", recipe, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--seed 0" in shown
-    assert any(option in shown for option in ("--stages.0.kind", "--kind", "--parts.linear-svm.folds"))
+    assert any(
+        option in shown for option in ("--stages.0.kind", "--kind", "--parts.linear-svm.folds", "--parts.averaged-sgd.")
+    )
 
 
 def test_a_stage_lists_only_the_fields_that_it_uses(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ class BenchmarkArguments:
     """Recipes with their options, or folders of finished runs. NAME=ENTRY gives an entry a name, which is otherwise
     that of the recipe or the folder."""
     data: Annotated[Path | None, Arg("NAME|PATH", "the recipe's")] = None
-    """Data set, folder, CSV file or list (.txt) to train and test on."""
+    """Data set, folder, CSV file or list."""
     out: Annotated[Path, Arg("DIR")] = Path("runs/benchmark")
     """Folder of the benchmark, with a run for each entry."""
     common: CommonArguments = CommonArguments()
