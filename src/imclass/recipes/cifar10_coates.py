@@ -10,8 +10,9 @@ def cifar10_coates(features: int = 1600) -> Fitting:
     `imclass train cifar10-coates`, or `imclass train cifar10-coates --features 4000`. All 6 x 6 patches of an image are
     encoded by the triangle of Coates, Lee and Ng ("An analysis of single-layer networks in unsupervised feature
     learning", AISTATS 2011). Published test accuracy: 77.9% with 1,600 features, 79.6% with 4,000. The patches from
-    which the features are learned, and the constants 10 and 0.1 of the normalisation, are the paper's. A fifth of the
-    training images chooses the strength of the machines.
+    which the features are learned, and the constants 10 and 0.1 of the normalisation, are the paper's. The strength
+    0.003 had the lowest cross-entropy of 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03 and 0.1 on a fifth of the training
+    images, with 1,600 features. With it, our test accuracy is 77.02% (one run, seed 0; 95% interval 76.2 to 77.8).
     """
     # Parts import PyTorch, which the list of recipes does not need.
     from imclass.pipelines.parts.linear_svm import LinearSvm
@@ -25,7 +26,7 @@ def cifar10_coates(features: int = 1600) -> Fitting:
         Whiten(),
         Pyramid(grids=("2x2",)),
         Triangle(words=features),
-        LinearSvm(grid=(1e-4, 3e-4, 1e-3, 3e-3), scaling="standardised"),
+        LinearSvm(grid=(3e-3,), scaling="standardised"),
     )
     return Fitting("cifar10-coates", parts, "cifar10", sample=400_000)
 
