@@ -26,7 +26,7 @@ from imclass.evaluation.results import read_row
 from imclass.recipes.finetune import probe
 from imclass.recipes.pipelines import folder_deep_svm
 from imclass.store.context import open_context
-from tests.app.runs.test_crossval import Nothing
+from tests.app.series.test_crossval import Nothing
 from tests.support.command import json_output
 from tests.support.small import tree
 
