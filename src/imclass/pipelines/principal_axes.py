@@ -82,10 +82,28 @@ def divisors(spread: Float[Tensor, "D"], constant: Bool[Tensor, "D"], common: bo
 
 
 def principal(products: Float[Tensor, "E E"]) -> tuple[Float[Tensor, "A"], Float[Tensor, "E A"]]:
-    """Return the variances and vectors of the principal axes. Only the lower triangle of `products` is read."""
-    variances, vectors = torch.linalg.eigh(products)
+    """Return the variances and vectors of the principal axes. Only the lower triangle of `products` is read.
+
+    `products` is overwritten, because another matrix of its size may not fit in memory.
+    """
+    fill_upper(products)
+    variances, vectors = products.new_empty(len(products)), products.mT  # LAPACK's order of columns
+    torch.linalg.eigh(vectors, out=(variances, vectors))
     kept = variances > SMALLEST_AXIS * variances.max().clamp_min(1e-300)
     return variances[kept], vectors[:, kept]
+
+
+def fill_upper(matrix: Float[Tensor, "E E"]) -> None:
+    """Copy the lower triangle of a matrix to the upper one."""
+    for low, high in pairwise(band_bounds(len(matrix))):
+        block = matrix[low:high, low:high]
+        block.copy_(block.tril() + block.tril(-1).mT)
+        matrix[low:high, high:] = matrix[high:, low:high].mT
+
+
+def band_bounds(length: int) -> list[int]:
+    """Return the first positions of the bands of a matrix, and its length."""
+    return np.linspace(0, length, BANDS + 1).astype(int).tolist()
 
 
 def with_ones(rows: Float[Tensor, "N A"]) -> Float[Tensor, "N E"]:
@@ -187,10 +205,9 @@ class WideAxes(PrincipalAxes):
     def __init__(self, features: WideFeatures, common: bool) -> None:
         self.features, self.common = features, common
         self.spread = divisors(features.spread, features.constant, common)
-        products = features.products.pop(common)
         if common:
-            products /= features.spread.square().mean().clamp_min(1e-300)
-        self.variances, vectors = principal(products)
+            features.products[common] /= features.spread.square().mean().clamp_min(1e-300)
+        self.variances, vectors = principal(features.products.pop(common))
         self.rows = with_ones(vectors.mul_(self.variances.sqrt()))
 
     def undo(self, found: Float[Tensor, "K E"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "K"]]:
@@ -208,6 +225,5 @@ class WideAxes(PrincipalAxes):
 
 def add_products(total: Float[Tensor, "N N"], x: Float[Tensor, "N d"]) -> None:
     """Add the lower triangle of `x @ x.T` to `total`. Parts of the upper triangle are added as well."""
-    bounds = np.linspace(0, len(x), BANDS + 1).astype(int).tolist()
-    for low, high in pairwise(bounds):
+    for low, high in pairwise(band_bounds(len(x))):
         total[low:high, :high].addmm_(x[low:high], x[:high].T)
