@@ -183,6 +183,13 @@ def test_weights_are_fitted_to_the_share_that_was_cut(place: Path, capsys: pytes
     assert "has no validation split to fit to (it has train, test)" in capsys.readouterr().err
 
 
+def test_weights_are_fitted_beside_a_model_of_other_data(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --batch 4 --validation 0.25 --out a")) == 0
+    save_untrained(place / "other.safetensors", ("cat", "dog"))
+    record = evaluate_json(capsys, "a", "other.safetensors", "--weights", "fit", "--split", "test")
+    assert '"total": 4' in json.dumps(record)
+
+
 def test_no_share_is_cut_from_other_data(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split("train mnist-lenet --data pets --epochs 1 --batch 4 --validation 0.25 --out cut")) == 0
     assert evaluate_json(capsys, "cut", "--data", "others")["total"] == 10

@@ -149,7 +149,9 @@ def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
     source = chosen.source
     if source is None:
         raise ValueError("the split was passed as a data set, so no other split can be opened")
-    each = [k.cut_of(source) for k in chosen.known]
+    # Models of other data, such as the network in a pipeline, have no part in the division of these images.
+    trained_here = [k for k in chosen.known if k.is_training_data(source)] or list(chosen.known)
+    each = [k.cut_of(source) for k in trained_here]
     lacks = [splits for cut in each if VALIDATION not in (splits := source.splits(cut))]
     if lacks:
         raise UserError(
@@ -165,10 +167,10 @@ def choose_validation(chosen: SplitChoice, asked: str) -> SplitChoice:
             f"which are needed for {asked}; {fix}"
         )
     fitted, *others = (source.take(VALIDATION, cut) for cut in each)
-    for known, other in zip(chosen.known[1:], others, strict=True):
+    for known, other in zip(trained_here[1:], others, strict=True):
         if not has_same_images(fitted, other):
             raise UserError(
-                f"{chosen.known[0].model} and {known.model} were trained with different validation images of "
+                f"{trained_here[0].model} and {known.model} were trained with different validation images of "
                 f"{chosen.data}, so one was trained on images needed for fitting; train both with the same "
                 f"--validation and the same --split-seed, or leave out {asked}"
             )
