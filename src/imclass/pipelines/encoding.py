@@ -4,9 +4,9 @@ Axes in annotations: D descriptors, d numbers in each, A atoms, C cells of all g
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from imclass.core.errors import UserError
 from imclass.core.targets import Targets
+from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.part import Encoder
+from imclass.pipelines.part import Encoder, FitProgress
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +142,27 @@ class CodebookEncoder(Encoder):
         check_descriptors(x, self.arrays()[self.codebook].shape[1], self.kind)
         rows = [self.encode(each).reshape(-1) for each in x.of_each_image()]
         return np.stack(rows) if rows else np.zeros((0, x.cells * self.length), np.float32)
+
+
+class WordEncoder(CodebookEncoder):
+    """An encoder whose codebook consists of the words that k-means finds."""
+
+    learned: ClassVar[tuple[str, ...]] = ("centres_",)
+    codebook: ClassVar[str] = "centres_"
+    start: ClassVar[Literal["spread", "near"]] = "spread"  # of k-means
+    words: int
+    centres_: Float32[np.ndarray, "K d"]
+
+    @property
+    def length(self) -> int:
+        return len(self.centres_)
+
+    def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
+        """Learn the words from descriptors, and yield after each step."""
+        check_numbers(x, self.kind)
+        clusters = KMeans(words=self.words, seed=seed, start=self.start)
+        yield from clusters.fit_steps(x.values)
+        self.centres_ = np.asarray(clusters.centres_, np.float32)
 
 
 def signed_power(values: Float32[np.ndarray, "*shape"], power: float) -> Float32[np.ndarray, "*shape"]:

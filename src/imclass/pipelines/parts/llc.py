@@ -14,7 +14,6 @@ pooling, and then divides the image's vector by its length. The weight of a word
 and so is the least value of a word in a cell.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -23,36 +22,20 @@ import torch
 from jaxtyping import Float32, Int64
 
 from imclass.core.bounds import Above, AtLeast
-from imclass.core.targets import Targets
-from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import CodebookEncoder, check_numbers, group_by_atoms, nearest_words
-from imclass.pipelines.part import FitProgress
+from imclass.pipelines.encoding import WordEncoder, group_by_atoms, nearest_words
 
 BLOCK = 2048  # descriptors whose differences from their words are in memory together
 
 
 @dataclass
-class LocalityCoding(CodebookEncoder):
+class LocalityCoding(WordEncoder):
     """The highest weight of each visual word in each cell, where weights are those of LLC."""
 
     kind: ClassVar[str] = "llc"
-    learned: ClassVar[tuple[str, ...]] = ("centres_",)
-    codebook: ClassVar[str] = "centres_"
     words: Annotated[int, AtLeast(1)] = 1024  # of the codebook, found by k-means
     nearest: Annotated[int, AtLeast(1)] = 5  # words that code a descriptor
     ridge: Annotated[float, Above(0)] = 1e-4  # added to the diagonal of the equations, in multiples of their trace
-
-    @property
-    def length(self) -> int:
-        return len(self.centres_)
-
-    def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
-        """Learn the words from descriptors, and yield after each step."""
-        check_numbers(x, self.kind)
-        clusters = KMeans(words=self.words, seed=seed)
-        yield from clusters.fit_steps(x.values)
-        self.centres_ = np.asarray(clusters.centres_, np.float32)
 
     def code(self, values: Float32[np.ndarray, "D d"]) -> tuple[Int64[np.ndarray, "D n"], Float32[np.ndarray, "D n"]]:
         """Return the words of each descriptor, and their weights, which sum to 1."""

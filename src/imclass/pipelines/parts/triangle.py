@@ -8,7 +8,6 @@ section 3.2.2. With the distances z_k = |x - c_k| of a descriptor x from all wor
 About half of the values are 0. The sum over the descriptors in each cell is the row of an image.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -18,35 +17,20 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from imclass.core.bounds import AtLeast
-from imclass.core.targets import Targets
-from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import CodebookEncoder, check_numbers
-from imclass.pipelines.part import FitProgress
+from imclass.pipelines.encoding import WordEncoder
 
 BLOCK_NUMBERS = 1 << 19  # distances that are computed together, few enough for the processor's cache
 
 
 @dataclass
-class Triangle(CodebookEncoder):
+class Triangle(WordEncoder):
     """The sums of the values of each word in each cell."""
 
     kind: ClassVar[str] = "triangle"
-    learned: ClassVar[tuple[str, ...]] = ("centres_",)
-    codebook: ClassVar[str] = "centres_"
+    start: ClassVar[Literal["spread", "near"]] = "near"
     words: Annotated[int, AtLeast(2)] = 1600
     pool: Literal["sum", "mean"] = "sum"  # over the descriptors in a cell; mean: for images of several sizes
-
-    @property
-    def length(self) -> int:
-        return len(self.centres_)
-
-    def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
-        """Learn the words from descriptors by k-means, and yield after each step."""
-        check_numbers(x, self.kind)
-        clusters = KMeans(words=self.words, seed=seed, start="near")
-        yield from clusters.fit_steps(x.values)
-        self.centres_ = np.asarray(clusters.centres_, np.float32)
 
     def encode(self, x: Descriptors) -> Float32[np.ndarray, "C length"]:
         """Return the pooled values of each word in each cell of one image."""

@@ -12,7 +12,6 @@ Then, in this order:
     (4)  v / |v|              the first paper, for the vector of all words
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -21,29 +20,23 @@ import torch
 from jaxtyping import Float32
 
 from imclass.core.bounds import Above, AtLeast, AtMost
-from imclass.core.targets import Targets
-from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
 from imclass.pipelines.encoding import (
-    CodebookEncoder,
-    check_numbers,
+    WordEncoder,
     group_by_atoms,
     nearest_words,
     signed_power,
     unit_length,
 )
-from imclass.pipelines.part import FitProgress
 
 BLOCK = 4096  # descriptors whose sums are computed together
 
 
 @dataclass
-class Vlad(CodebookEncoder):
+class Vlad(WordEncoder):
     """The VLAD of each cell: `words` d numbers for descriptors of d numbers."""
 
     kind: ClassVar[str] = "vlad"
-    learned: ClassVar[tuple[str, ...]] = ("centres_",)
-    codebook: ClassVar[str] = "centres_"
     words: Annotated[int, AtLeast(1)] = 64
     intra: bool = False  # divide the sum for each word by its length, so that frequent patterns do not dominate
     power: Annotated[float, Above(0), AtMost(1)] = 0.5  # of the signed power before the division by the cell's length
@@ -51,13 +44,6 @@ class Vlad(CodebookEncoder):
     @property
     def length(self) -> int:
         return int(self.centres_.size)
-
-    def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
-        """Learn the words from descriptors, and yield after each step."""
-        check_numbers(x, self.kind)
-        clusters = KMeans(words=self.words, seed=seed)
-        yield from clusters.fit_steps(x.values)
-        self.centres_ = np.asarray(clusters.centres_, np.float32)
 
     def encode(self, x: Descriptors) -> Float32[np.ndarray, "C length"]:
         """Return the normalised VLAD of each cell of one image."""

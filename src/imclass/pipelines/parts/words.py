@@ -20,35 +20,26 @@ from jaxtyping import Float32, Int64
 
 from imclass.core.bounds import AtLeast
 from imclass.core.targets import Targets
-from imclass.pipelines.codebooks.kmeans import KMeans
 from imclass.pipelines.descriptors import Descriptors
-from imclass.pipelines.encoding import Atoms, CodebookEncoder, check_numbers, group_by_atoms, nearest_words, unit_length
+from imclass.pipelines.encoding import Atoms, WordEncoder, group_by_atoms, nearest_words, unit_length
 from imclass.pipelines.part import FitProgress
 
 
 @dataclass
-class VisualWords(CodebookEncoder):
+class VisualWords(WordEncoder):
     """The histogram of visual words in each cell."""
 
     kind: ClassVar[str] = "words"
     learned: ClassVar[tuple[str, ...]] = ("centres_", "spread_")
-    codebook: ClassVar[str] = "centres_"
     words: Annotated[int, AtLeast(1)] = 1024
     soft: Annotated[float, AtLeast(0)] = 0.0  # s in multiples of the rms distance to the nearest word; 0: count only it
     nearest: Annotated[int, AtLeast(1)] = 5  # for soft assignment: words among which a descriptor is divided
     pool: Literal["sum", "mean", "max"] = "sum"  # over the descriptors in a cell
     norm: Literal["none", "l1", "l2", "hellinger"] = "hellinger"  # of each cell; hellinger: l1, then the square root
 
-    @property
-    def length(self) -> int:
-        return len(self.centres_)
-
     def fit_steps(self, x: Descriptors, targets: Targets, classes: int, seed: int = 0) -> Iterator[FitProgress]:
-        """Learn the words from descriptors, and yield after each step."""
-        check_numbers(x, self.kind)
-        clusters = KMeans(words=self.words, seed=seed)
-        yield from clusters.fit_steps(x.values)
-        self.centres_ = np.asarray(clusters.centres_, np.float32)
+        """Learn the words and their spread from descriptors, and yield after each step."""
+        yield from super().fit_steps(x, targets, classes, seed)
         squares = nearest_words(x.values, self.centres_)[1]
         self.spread_ = np.sqrt([squares.mean(dtype=np.float64)]).astype(np.float32)
 
