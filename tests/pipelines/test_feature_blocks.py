@@ -55,8 +55,13 @@ def test_products_equal_those_of_scaled_features(common: bool) -> None:
 
 
 @pytest.mark.usefixtures("blocks")
-def test_machines_are_those_of_scikit_learn() -> None:
+@pytest.mark.parametrize("most", [20**2, 20**2 - 1])
+def test_machines_are_those_of_scikit_learn(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products of 20 features with each other are either used, or one too many."""
+    monkeypatch.setattr(feature_blocks, "MOST_PRODUCTS", most)
     x, labels = clouds(95, 20, 3)
+    kept = BlockFeatures(FileOfRows(x)).centred.products
+    assert (kept is None) == (most < 20**2)
     fitted = LinearSvm((1e-2,), scaling="standardised").fit(FileOfRows(x), OneOf(labels), 3)
     expected = by_sklearn(standard_scores(x), labels, 1e-2)
     for found, wanted in zip(standard_weights(fitted, x), expected, strict=True):

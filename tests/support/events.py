@@ -39,7 +39,15 @@ def evaluation(top1: float = 0.5) -> Evaluation:
 def multilabel_evaluation(mean: float = 0.5) -> Evaluation:
     """Return the evaluation of two images that may have several labels, without scores."""
     marks, none = np.zeros((2, 2), np.int8), np.zeros((2, 2), np.float32)
-    measures = {"loss": 0.25, "map": mean, "map11": mean, "micro_f1": 0.5, "macro_f1": 0.5, "exact": 0.5}
+    measures = {
+        "loss": 0.25,
+        "map": mean,
+        "map_voc": mean,
+        "map11": mean,
+        "micro_f1": 0.5,
+        "macro_f1": 0.5,
+        "exact": 0.5,
+    }
     return Evaluation(("a", "b"), AnyOf(marks), none, np.arange(2), 2, (), measures, "map")
 
 

@@ -19,11 +19,12 @@ from imclass.pipelines.principal_axes import (
     check_finite_features,
     divisors,
 )
-from imclass.pipelines.quasi_newton import Inverse, RowProducts
+from imclass.pipelines.quasi_newton import DiagonalInverse, Inverse, RowProducts
 from imclass.pipelines.rows import RowMatrix, blocks
 
 MOST_EXACT = 1 << 27  # coordinates of principal axes, of which several copies in float64 are in memory: 1 GiB each
 KEPT_NUMBERS = 1 << 30  # of centred features in memory: 4 GiB
+MOST_PRODUCTS = 1 << 29  # of features with each other, of which up to three copies are in memory: 2 GiB each
 GAP = 1e-4  # `smallest_gap` of products in float32
 
 
@@ -40,7 +41,8 @@ class CentredBlocks:
         self.bounds = list(blocks(images, width))
         self.kept: dict[int, Float32[Tensor, "n D"]] = {}  # keyed by the first row
         self.mean, self.spread = np.zeros(width), np.zeros(width)
-        self.products = torch.zeros(width, width)  # of features with each other, summed over images; lower triangle
+        # Products of features with each other, summed over images; lower triangle. None: they would be too many.
+        self.products = torch.zeros(width, width) if width**2 <= MOST_PRODUCTS else None
 
     def measure(self) -> Iterator[None]:
         """Compute means, standard deviations and products, and keep some blocks. Yield twice for each block.
@@ -63,6 +65,9 @@ class CentredBlocks:
         self.spread = np.sqrt(squares / len(self.rows))
         for low in self.kept:
             self.kept[low] = self.centre(self.kept[low])
+        if self.products is None:
+            yield from [None] * len(self.bounds)
+            return
         for _, block in self:
             add_products(self.products, block.T)
             yield
@@ -112,7 +117,12 @@ class FeatureBlocks(RowProducts):
         return shares.sum(1, keepdim=True) * varied
 
     def inverse(self, curvature: Float[Tensor, "F 1 E"], ridge: Float[Tensor, "E"]) -> Inverse:
-        """Return an approximate inverse of the second-derivative matrix, the same for each fit."""
+        """Return an approximate inverse of the second-derivative matrix.
+
+        It is the same for each fit, or only a diagonal if there are more features than `MOST_PRODUCTS` allows.
+        """
+        if self.centred.products is None:
+            return DiagonalInverse(1 / (curvature + ridge))
         mean = curvature[:, 0, -1].mean()
         factors = self.factors.float()
         matrix = self.centred.products * factors

@@ -26,9 +26,10 @@ def test_means_classes_and_counts_are_printed() -> None:
     means, table, counts = tables.evaluation_parts(evaluation())
     lines = means.splitlines()
     assert lines[0] == "mean average precision (mAP) 91.67% over 2 classes; 1 without images are left out"
-    assert lines[2] == "micro F1 80.00%: precision 66.67%, recall 100.00%, at a probability of 0.5"
-    assert lines[3] == "macro F1 90.00%: precision 83.33%, recall 100.00%, at a probability of 0.5"
-    assert lines[4] == "all labels correct: 50.00% of the images" and lines[5].endswith("summed over classes")
+    assert lines[1:3] == ["as in VOC since 2010: 91.67%", "at eleven recalls, as in VOC 2007: 92.42%"]
+    assert lines[3] == "micro F1 80.00%: precision 66.67%, recall 100.00%, at a probability of 0.5"
+    assert lines[4] == "macro F1 90.00%: precision 83.33%, recall 100.00%, at a probability of 0.5"
+    assert lines[5] == "all labels correct: 50.00% of the images" and lines[6].endswith("summed over classes")
     rows = table.splitlines()
     assert rows[0].split() == ["class", "images", "AP", "AP", "11", "threshold", "precision", "recall", "F1"]
     assert rows[1].split()[:4] == ["cat", "2", "83.33%", "84.85%"] and rows[3].split()[:4] == ["猫", "0", "-", "-"]

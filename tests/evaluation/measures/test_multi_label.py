@@ -9,6 +9,7 @@ from sklearn import metrics as oracle
 from imclass.evaluation.measures.multi_label import (
     average_precision,
     average_precision_11,
+    average_precision_voc,
     binary_cross_entropy,
     exact_match_ratio,
     label_rows,
@@ -53,26 +54,26 @@ def test_marks_that_were_not_judged_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "every_rank", "eleven"),
+    ("order", "every_rank", "voc", "eleven"),
     [
         # A positive at rank r counts precision (positives up to r) / (judged images up to r). -1 takes no rank.
-        ([-1, 1, 0, -1, 1, 0], (1 + 2 / 3) / 2, (6 * 1 + 5 * 2 / 3) / 11),
-        ([-1, -1, 0, -1, 1, -1], 1 / 2, 1 / 2),
-        ([1, -1, 0, 0, 1, -1, 1], (1 + 2 / 4 + 3 / 5) / 3, (4 * 1 + 7 * 3 / 5) / 11),
-        ([0, -1, 0, -1], math.nan, math.nan),  # without positives, the class is left out of the means
+        ([-1, 1, 0, -1, 1, 0], (1 + 2 / 3) / 2, (1 + 2 / 3) / 2, (6 * 1 + 5 * 2 / 3) / 11),
+        ([-1, -1, 0, -1, 1, -1], 1 / 2, 1 / 2, 1 / 2),
+        ([1, -1, 0, 0, 1, -1, 1], (1 + 2 / 4 + 3 / 5) / 3, (1 + 3 / 5 + 3 / 5) / 3, (4 * 1 + 7 * 3 / 5) / 11),
+        ([0, -1, 0, -1], math.nan, math.nan, math.nan),  # without positives, the class is left out of the means
     ],
 )
-def test_both_average_precisions_by_hand_with_images_that_were_not_judged(
-    order: list[int], every_rank: float, eleven: float
+def test_average_precisions_by_hand_with_images_that_were_not_judged(
+    order: list[int], every_rank: float, voc: float, eleven: float
 ) -> None:
     """Add a class that ranks perfectly, so that the means over two classes are known as well."""
     n = len(order)
     scores = np.stack([-np.arange(n, dtype=np.float32), np.where(np.arange(n) % 2, -1, 1).astype(np.float32)], axis=1)
     marks = np.stack([np.array(order, np.int8), (np.arange(n) % 2 == 0).astype(np.int8)], axis=1)
     row, found = label_rows(scores, marks)[0], measures(scores, marks)
-    assert (row.ap, row.ap11) == pytest.approx((every_rank, eleven), rel=1e-12, nan_ok=True)
-    means = (1.0, 1.0) if math.isnan(every_rank) else ((every_rank + 1) / 2, (eleven + 1) / 2)
-    assert (found["map"], found["map11"]) == pytest.approx(means, rel=1e-12)
+    assert (row.ap, row.ap_voc, row.ap11) == pytest.approx((every_rank, voc, eleven), rel=1e-12, nan_ok=True)
+    means = [1.0 if math.isnan(ap) else (ap + 1) / 2 for ap in (every_rank, voc, eleven)]
+    assert [found["map"], found["map_voc"], found["map11"]] == pytest.approx(means, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +100,9 @@ def test_a_recall_of_exactly_a_tenth_counts_for_it() -> None:
 
 def test_equal_scores_share_a_place_in_the_ranking() -> None:
     positive = np.array([True, False, False, True])
-    assert average_precision(np.zeros(4, np.float32), positive) == average_precision_11(np.zeros(4), positive) == 0.5
-    assert math.isnan(average_precision(np.zeros(4), np.zeros(4, bool)))
-    assert math.isnan(average_precision_11(np.zeros(4), np.zeros(4, bool)))
+    for measure in (average_precision, average_precision_voc, average_precision_11):
+        assert measure(np.zeros(4), positive) == 0.5
+        assert math.isnan(measure(np.zeros(4), np.zeros(4, bool)))
 
 
 @pytest.mark.parametrize("thresholds", [(), (0.2, 0.4, 0.5, 0.6, 0.7, 0.3)])

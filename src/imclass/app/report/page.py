@@ -91,8 +91,8 @@ def result_summary(m: ReportData, score: HeadlineScore) -> Html:
         facts.append(("Balanced accuracy (mean recall of the classes)", balanced_text(m.result)))
     if m.result:
         facts += [(f"{g.name.capitalize()} classes", group_text(m.result, g)) for g in group_measures(m.result)]
-    if m.result and "map11" in m.result.measures:
-        facts.append(("At eleven recalls, as in VOC 2007", percent(m.result.measures["map11"])))
+        voc = {"map_voc": "As in VOC since 2010", "map11": "At eleven recalls, as in VOC 2007"}
+        facts += [(text, percent(m.result.measures[name])) for name, text in voc.items() if name in m.result.measures]
     facts.append(("Loss (cross-entropy)", f"{score.loss:.4f}; 0 is perfect"))
     facts.append(("Weights", m.trained.chosen or "not recorded"))
     return join_html([large, definition_list(facts)])

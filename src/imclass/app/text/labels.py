@@ -41,6 +41,7 @@ def label_summary(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
     left_out = f"; {len(rows) - scored:,} without images are left out" if scored < len(rows) else ""
     fitted = "the model's thresholds" if evaluation.thresholds else "a probability of 0.5"
     lines = [f"mean average precision (mAP) {percent(m['map'])} over {scored:,} classes{left_out}"]
+    lines.append(f"as in VOC since 2010: {percent(m['map_voc'])}")
     lines.append(f"at eleven recalls, as in VOC 2007: {percent(m['map11'])}")
     every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)
     for name, means in (("micro", every), ("macro", macro_means(rows))):
@@ -67,8 +68,8 @@ def class_table(evaluation: Evaluation, rows: tuple[LabelRow, ...]) -> str:
 def label_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the evaluation as JSON. Measures are in [0, 1], and null stands for 0 / 0.
 
-    `map`, `map11` and `macro` are means over the classes that have images. `classes_scored` is the number of these
-    classes.
+    `map`, `map_voc`, `map11` and `macro` are means over the classes that have images. `classes_scored` is the number of
+    these classes.
     """
     rows = label_measures(evaluation)
     every = micro_means(evaluation.scores, marks(evaluation), evaluation.thresholds)

@@ -1,9 +1,11 @@
 """Measures for images that may have several labels. Unknown labels (-1 in `marks`) are ignored.
 
-Average precision is computed for each class, from the ranking of the images by their scores for that class. It is
-either the sum, over all ranks, of the precision times the step in recall, as in scikit-learn and in PASCAL VOC since
-2010, or the mean of the precisions at the eleven recalls 0, 0.1 ... 1 (M. Everingham et al., "The PASCAL visual object
-classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with equal scores share a rank.
+Average precision is computed for each class, from the ranking of the images by their scores for that class, in one of
+three forms. In scikit-learn, it is the sum, over all ranks, of the precision times the step in recall. In PASCAL VOC,
+each precision is first replaced by the highest precision at that recall or above. Since 2010, VOC then takes the
+same sum (development kit of VOC 2010, section 3.4.1). Before, it took the mean at the eleven recalls 0, 0.1 ... 1
+(M. Everingham et al., "The PASCAL visual object classes (VOC) challenge", IJCV 88, 2010, section 4.2). Images with
+equal scores share a rank.
 """
 
 import math
@@ -27,7 +29,8 @@ class LabelRow:
     positives: int  # number of images that have the class
     judged: int  # number of images for which the class is known to be present or absent
     ap: float
-    ap11: float  # at eleven recalls
+    ap_voc: float  # as in PASCAL VOC since 2010
+    ap11: float  # as in PASCAL VOC until 2009, at eleven recalls
     threshold: float
     precision: float
     recall: float
@@ -58,6 +61,18 @@ def average_precision(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray,
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
+def average_precision_voc(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
+    """Return the sum over all ranks of the highest precision at that recall or above times the step in recall.
+
+    This is the measure of VOC since 2010. Return nan if there are no positives.
+    """
+    if not positive.any():
+        return math.nan
+    precision, recall, _ = precision_recall(scores, positive)
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0) * highest).sum())
+
+
 def average_precision_11(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
     """Return the mean, over the recalls 0, 0.1 ... 1, of the highest precision at that recall or above, as in VOC 2007.
 
@@ -86,6 +101,7 @@ def label_rows(
                 positives=held,
                 judged=len(positive),
                 ap=average_precision(some, positive),
+                ap_voc=average_precision_voc(some, positive),
                 ap11=average_precision_11(some, positive),
                 threshold=thresholds[k] if len(thresholds) else DEFAULT_THRESHOLD,
                 precision=ratio(hits, taken),
@@ -128,11 +144,12 @@ def exact_match_ratio(
 def measures(
     scores: Float[np.ndarray, "N K"], marks: Int8[np.ndarray, "N K"], thresholds: Sequence[float] = ()
 ) -> Mapping[str, float]:
-    """Return all measures keyed by name. `map` and `map11` are means over the classes that have images."""
+    """Return all measures keyed by name. `map`, `map_voc` and `map11` are means over the classes that have images."""
     rows = label_rows(scores, marks, thresholds)
     return {
         "loss": binary_cross_entropy(scores, marks),
         "map": mean_of([row.ap for row in rows if row.positives]),
+        "map_voc": mean_of([row.ap_voc for row in rows if row.positives]),
         "map11": mean_of([row.ap11 for row in rows if row.positives]),
         "micro_f1": micro_means(scores, marks, thresholds).f1,
         "macro_f1": macro_means(rows).f1,
