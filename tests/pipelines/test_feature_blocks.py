@@ -57,7 +57,7 @@ def test_products_equal_those_of_scaled_features(common: bool) -> None:
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("most", [20**2, 20**2 - 1])
 def test_machines_are_those_of_scikit_learn(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The products of 20 features with each other are either used, or one too many."""
+    """Fit once with the products of all pairs of 20 features, and once where they are one too many."""
     monkeypatch.setattr(feature_blocks, "MOST_PRODUCTS", most)
     x, labels = clouds(95, 20, 3)
     kept = BlockFeatures(FileOfRows(x)).centred.products
