@@ -12,8 +12,8 @@ def cifar10_coates(features: int = 1600) -> Fitting:
     learning", AISTATS 2011). Published test accuracy: 77.9% with 1,600 features, 79.6% with 4,000. The patches from
     which the features are learned, and the constants 10 and 0.1 of the normalisation, are the paper's. The strength
     0.003 had the lowest cross-entropy of 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03 and 0.1 on a fifth of the training
-    images, with 1,600 features. The run that chose it among the first four has a test accuracy of 77.02% (seed 0; 95%
-    interval 76.2 to 77.8).
+    images, with 1,600 features. Our test accuracy is 77.13% (one run, seed 0; 95% interval 76.3 to 77.9) in 4 minutes
+    on 2 cores of an AMD EPYC (Zen 5, torch 2.13.0).
     """
     # Parts import PyTorch, which the list of recipes does not need.
     from imclass.pipelines.parts.linear_svm import LinearSvm

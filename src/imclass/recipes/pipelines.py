@@ -14,7 +14,7 @@ def folder_fisher(data: str = "photos", words: int = 256, dims: int = 80, step: 
     Fisher vectors describe the whole photo and three rows of it (Perronnin, Sanchez and Mensink, ECCV 2010).
 
     On five kinds of flowers (2,934 photos), one run (seed 0) classified 611 of 736 other photos correctly (83.02%, with
-    a 95% interval from 80.1 to 85.6%). It took 5.5 minutes and at most 1 GB on 2 cores of an AMD EPYC (torch 2.13.0).
+    a 95% interval from 80.1 to 85.6%). It took 4 minutes and at most 1 GB on 2 cores of an AMD EPYC (torch 2.13.0).
     """
     # Parts import PyTorch, which the list of recipes does not need.
     from imclass.pipelines.parts.dense_sift import DenseSift
