@@ -173,7 +173,7 @@ def test_scoring_stops_between_two_images(
         if self.split == "test" and steps_done(run):  # the first image is decoded before training as well
             read.append(i)
             time.sleep(0.02)
-            if i == 0:
+            if len(read) == 1:
                 os.kill(os.getpid(), signal.SIGINT)  # it reaches the main thread, whichever thread decodes
         return decode(self, i)
 
@@ -186,7 +186,7 @@ def test_scoring_stops_between_two_images(
         f"train mnist-lenet --data many --epochs 1 --batch 48 --memory 0 --no-pictures --workers {workers}"
     )
     assert main([*words, "--out", str(run)]) == 75
-    assert len(read) <= 6 if watched else len(read) == 12
+    assert len(read) <= 6 if watched else max(read) == 11
     assert ("evaluated" in [event["event"] for event in Run(run).events()]) is not watched
 
 
