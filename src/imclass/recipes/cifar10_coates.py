@@ -15,8 +15,8 @@ def cifar10_coates(features: int = 1600) -> Fitting:
     enlarges noise. This scaling and the strength 0.012 had the lowest cross-entropy on a fifth of the training images,
     with 1,600 and with 4,000 features (common scaling: 0.0003, 0.001, 0.003, 0.006, 0.012 and 0.03; standardised
     features: 0.0001 to 0.1 and 0.0001 to 0.003). Our test accuracy is 78.06% with 1,600 features (one run, seed 0; 95%
-    interval 77.2 to 78.9) in 4 minutes, and 79.38% with 4,000 (78.6 to 80.2) in about 10 minutes and 8.3 GB, on 2 cores
-    of an AMD EPYC (Zen 5, torch 2.13.0).
+    interval 77.2 to 78.9) in 4 minutes, and 79.35% with 4,000 (78.5 to 80.1) in 10 minutes and 8.4 GB, on 2 cores of an
+    AMD EPYC (Zen 5, torch 2.13.0).
     """
     # Parts import PyTorch, which the list of recipes does not need.
     from imclass.pipelines.parts.linear_svm import LinearSvm
